@@ -1,0 +1,1 @@
+"""The analysis: from evidence in Prometheus to a verdict and a report."""

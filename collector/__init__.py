@@ -1,0 +1,1 @@
+"""The collector: runs a sweep from preflight to teardown."""

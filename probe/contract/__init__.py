@@ -1,0 +1,1 @@
+"""What the other packages may know of the probe: metric names, the experiment, the timeline."""

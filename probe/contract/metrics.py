@@ -1,0 +1,218 @@
+"""Names, labels and meanings of every metric the probe exposes: the contract.
+
+Dashboards, rules and the analysis are written against this table. All durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Kind(StrEnum):
+    """How a metric accumulates."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    NATIVE_HISTOGRAM = "native_histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric family.
+
+    Attributes:
+        name: full name as Prometheus stores it, `_total` included for counters.
+        kind: how it accumulates.
+        help: one line for `# HELP`.
+        labels: label names in order.
+        unit: base unit, the suffix of the name, or empty.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...]
+    unit: str = ""
+
+
+# Labels of a feed: which market, which stream as subscribed (`depth@100ms`), which symbol.
+FEED: Final = ("market", "stream", "symbol")
+# A run is named by the UTC start of its measurement, `2026-01-31T06:05:00Z`.
+RUN: Final = "run"
+FEED_RUN: Final = (*FEED, RUN)
+
+# Labels that Prometheus' relabelling adds to every target, from EC2 metadata.
+TARGET_LABELS: Final = (
+    "instance",
+    "region",
+    "az_id",
+    "instance_type",
+    "architecture",
+    "experiment",
+)
+JOB: Final = "probe"
+
+
+class Phase(StrEnum):
+    """Phases of a run, and `wait` for a probe that joined too late to take part in one."""
+
+    WAIT = "wait"
+    WARMUP = "warmup"
+    MEASURE = "measure"
+    COOLDOWN = "cooldown"
+
+
+class ConnectPhase(StrEnum):
+    """Steps of opening a connection."""
+
+    DNS = "dns"
+    TCP = "tcp"
+    TLS = "tls"
+    UPGRADE = "upgrade"
+
+
+class ReconnectReason(StrEnum):
+    """Why a connection had to be replaced. `schedule` is the fresh connection of a new run."""
+
+    SCHEDULE = "schedule"
+    CONNECT_FAILED = "connect_failed"
+    TLS_FAILED = "tls_failed"
+    UPGRADE_REJECTED = "upgrade_rejected"
+    SERVER_CLOSE = "server_close"
+    CONNECTION_LOST = "connection_lost"
+    PROTOCOL_ERROR = "protocol_error"
+    SILENCE = "silence"
+    SERVER_SHUTDOWN = "server_shutdown"
+
+
+class ErrorKind(StrEnum):
+    """What can be wrong with something received."""
+
+    BAD_JSON = "bad_json"
+    BAD_FIELD = "bad_field"
+    BINARY_FRAME = "binary_frame"
+    UNKNOWN_EVENT = "unknown_event"
+    UNKNOWN_STREAM = "unknown_stream"
+    EXCHANGE_ERROR = "exchange_error"
+    PROTOCOL_ERROR = "protocol_error"
+    TIME_ENDPOINT = "time_endpoint"
+    INTERNAL = "internal"
+
+
+def _histogram(name: str, text: str, labels: tuple[str, ...]) -> Metric:
+    return Metric(name, Kind.NATIVE_HISTOGRAM, text, labels, "seconds")
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...] = FEED, unit: str = "") -> Metric:
+    return Metric(name, Kind.COUNTER, text, labels, unit)
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...] = (), unit: str = "") -> Metric:
+    return Metric(name, Kind.GAUGE, text, labels, unit)
+
+
+LATENCY: Final = _histogram(
+    "feed_latency_seconds",
+    "Event time E to kernel receive stamp, for events of the run's measurement.",
+    FEED_RUN,
+)
+EXCHANGE_DELAY: Final = _histogram(
+    "feed_exchange_delay_seconds",
+    "Trade time T to event time E: queueing inside the exchange.",
+    FEED_RUN,
+)
+DELAY_VARIATION: Final = _histogram(
+    "feed_delay_variation_seconds",
+    "Absolute change of latency between neighbouring messages of one stream.",
+    FEED_RUN,
+)
+RECEIVE_DELAY: Final = _histogram(
+    "feed_receive_delay_seconds",
+    "Kernel receive stamp to the probe's program: the probe's own delay.",
+    FEED_RUN,
+)
+RTT: Final = _histogram(
+    "feed_rtt_seconds", "WebSocket ping to pong; needs no common clock.", ("market",)
+)
+CONNECT_DURATION: Final = _histogram(
+    "feed_connect_duration_seconds", "Duration of each step of connecting.", ("market", "phase")
+)
+
+MESSAGES: Final = _counter("feed_messages_total", "Market-data messages received.")
+BYTES: Final = _counter("feed_bytes_total", "Payload bytes received.", unit="")
+LOST: Final = _counter(
+    "feed_messages_lost_total",
+    "Messages missing from the sequence and not arrived late; for depth a lower bound.",
+)
+GAPS: Final = _counter("feed_sequence_gaps_total", "Jumps forward in the sequence of ids.")
+DUPLICATES: Final = _counter("feed_duplicates_total", "Messages received more than once.")
+OUT_OF_ORDER: Final = _counter(
+    "feed_out_of_order_total", "Messages that arrived after a later one."
+)
+NEGATIVE_LATENCY: Final = _counter(
+    "feed_negative_latency_total", "Messages with an event time later than their receive time."
+)
+LAST_MESSAGE: Final = _gauge(
+    "feed_last_message_timestamp_seconds",
+    "Kernel receive stamp of the newest message, Unix time.",
+    FEED,
+    "seconds",
+)
+
+RECONNECTS: Final = _counter(
+    "feed_reconnects_total",
+    "Connections replaced, by reason; `schedule` is the fresh connection of a new run.",
+    ("market", "reason"),
+)
+DISCONNECTED: Final = _counter(
+    "feed_disconnected_seconds_total",
+    "Time without a connection since the first one.",
+    ("market",),
+    "",
+)
+CONNECTED: Final = _gauge("feed_connected", "1 while connected.", ("market",))
+ERRORS: Final = _counter("feed_errors_total", "Faults in what was received.", ("market", "kind"))
+
+CLOCK_OFFSET: Final = _gauge(
+    "feed_clock_offset_seconds", "Local clock minus UTC.", ("source",), "seconds"
+)
+CLOCK_ERROR_BOUND: Final = _gauge(
+    "feed_clock_error_bound_seconds", "Bound on the local clock's error.", ("source",), "seconds"
+)
+CLOCK_SYNCHRONIZED: Final = _gauge(
+    "feed_clock_synchronized", "1 while the local clock is synchronised.", ("source",)
+)
+EXCHANGE_CLOCK_OFFSET: Final = _gauge(
+    "feed_exchange_clock_offset_seconds",
+    "The exchange's clock minus the local clock, from the time endpoint.",
+    ("market",),
+    "seconds",
+)
+EXCHANGE_CLOCK_ERROR_BOUND: Final = _gauge(
+    "feed_exchange_clock_error_bound_seconds",
+    "Half the smallest round trip to the time endpoint.",
+    ("market",),
+    "seconds",
+)
+
+RUN_INFO: Final = _gauge("feed_run_info", "The current run and phase.", (RUN, "phase"))
+RUN_PHASE_STARTED: Final = _gauge(
+    "feed_run_phase_started_timestamp_seconds",
+    "Start of the current phase, Unix time.",
+    (),
+    "seconds",
+)
+PROBE_INFO: Final = _gauge(
+    "feed_probe_info",
+    "What this probe was told about itself.",
+    ("version", "experiment", "region", "instance_family"),
+)
+BUILD_INFO: Final = _gauge(
+    "feed_build_info", "The running build.", ("version", "python_version", "websockets_version")
+)
+
+ALL: Final[tuple[Metric, ...]] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Metric)
+)

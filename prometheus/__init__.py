@@ -1,0 +1,1 @@
+"""Prometheus: the configuration template, recording rules and alerts."""
