@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+if TYPE_CHECKING:
+    from datetime import datetime, time
 
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{3,30}$")]
 StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]+(_[A-Za-z0-9]+)?(@[0-9]+ms)?$")]
@@ -128,6 +130,9 @@ class Decision(_Section):
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     min_runs: Annotated[int, Field(ge=1)]
     outlier_cap_percentile: Annotated[float, Field(gt=50, le=100)]
+    equivalence_ratio: Annotated[float, Field(gt=0, lt=1)]
+    redundancy_within_sec: PositiveFloat
+    bootstrap_resamples: Annotated[int, Field(ge=200, le=100_000)]
     constraints: Constraints
     weights: Weights
     preferences: Preferences

@@ -74,12 +74,9 @@ class ConnectPhase(StrEnum):
 
 
 class ReconnectReason(StrEnum):
-    """Why a connection had to be replaced. `schedule` is the fresh connection of a new run."""
+    """Why an established connection was replaced; `schedule` is the fresh one of a new run."""
 
     SCHEDULE = "schedule"
-    CONNECT_FAILED = "connect_failed"
-    TLS_FAILED = "tls_failed"
-    UPGRADE_REJECTED = "upgrade_rejected"
     SERVER_CLOSE = "server_close"
     CONNECTION_LOST = "connection_lost"
     PROTOCOL_ERROR = "protocol_error"
@@ -88,7 +85,7 @@ class ReconnectReason(StrEnum):
 
 
 class ErrorKind(StrEnum):
-    """What can be wrong with something received."""
+    """What can go wrong with something received, or with an attempt to connect."""
 
     BAD_JSON = "bad_json"
     BAD_FIELD = "bad_field"
@@ -96,7 +93,10 @@ class ErrorKind(StrEnum):
     UNKNOWN_EVENT = "unknown_event"
     UNKNOWN_STREAM = "unknown_stream"
     EXCHANGE_ERROR = "exchange_error"
-    PROTOCOL_ERROR = "protocol_error"
+    CONNECT_FAILED = "connect_failed"
+    TLS_FAILED = "tls_failed"
+    UPGRADE_REJECTED = "upgrade_rejected"
+    NO_FIRST_MESSAGE = "no_first_message"
     TIME_ENDPOINT = "time_endpoint"
     INTERNAL = "internal"
 
@@ -141,7 +141,7 @@ CONNECT_DURATION: Final = _histogram(
 )
 
 MESSAGES: Final = _counter("feed_messages_total", "Market-data messages received.")
-BYTES: Final = _counter("feed_bytes_total", "Payload bytes received.", unit="")
+BYTES: Final = _counter("feed_bytes_total", "Payload bytes received.")
 LOST: Final = _counter(
     "feed_messages_lost_total",
     "Messages missing from the sequence and not arrived late; for depth a lower bound.",
@@ -163,7 +163,7 @@ LAST_MESSAGE: Final = _gauge(
 
 RECONNECTS: Final = _counter(
     "feed_reconnects_total",
-    "Connections replaced, by reason; `schedule` is the fresh connection of a new run.",
+    "Established connections replaced, by reason; `schedule` is the fresh one of a new run.",
     ("market", "reason"),
 )
 DISCONNECTED: Final = _counter(
@@ -173,7 +173,11 @@ DISCONNECTED: Final = _counter(
     "",
 )
 CONNECTED: Final = _gauge("feed_connected", "1 while connected.", ("market",))
-ERRORS: Final = _counter("feed_errors_total", "Faults in what was received.", ("market", "kind"))
+ERRORS: Final = _counter(
+    "feed_errors_total",
+    "Faults in what was received, and failed attempts to connect.",
+    ("market", "kind"),
+)
 
 CLOCK_OFFSET: Final = _gauge(
     "feed_clock_offset_seconds", "Local clock minus UTC.", ("source",), "seconds"

@@ -1,0 +1,210 @@
+"""The running probe: wires feed, connection, clock, numbers and server together."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import platform
+import signal
+import ssl
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+import uvloop
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+
+from probe.clock import exchange, local
+from probe.clock.local import ClockError
+from probe.contract.metrics import ErrorKind
+from probe.contract.timeline import Timeline
+from probe.feeds.base import FeedConfigError
+from probe.feeds.binance_spot import BinanceSpot
+from probe.instruments import Instruments
+from probe.net.errors import retry_after_sec
+from probe.recorder import Recorder
+from probe.server import ProbeServer
+from probe.session import Session
+from probe.settings import SettingsError
+from probe.state_collector import StateCollector
+
+if TYPE_CHECKING:
+    from probe.contract.experiment import MarketData
+    from probe.feeds.base import Feed
+    from probe.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+DISTRIBUTION: Final = "binance-latency-sweep"
+CLOCK_INTERVAL_SEC: Final = 1.0
+EXCHANGE_CLOCK_INTERVAL_SEC: Final = 60.0
+_TIME_TIMEOUT_SEC: Final = 5.0
+_TIME_UNIT_NS: Final = 1_000  # microseconds, asked for by header
+# A scrape is encoded in a thread; switching threads this often keeps the reader prompt.
+_SWITCH_INTERVAL_SEC: Final = 2e-5
+
+
+class ListenError(Exception):
+    """The metrics port cannot be listened on; the message says why and what to do."""
+
+
+def run(settings: Settings) -> None:
+    """Run a probe until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError: the settings cannot work together.
+        ListenError: the metrics port cannot be listened on.
+    """
+    sys.setswitchinterval(_SWITCH_INTERVAL_SEC)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Probe(settings).serve())
+
+
+class Probe:
+    """One probe from settings to a served registry."""
+
+    def __init__(self, settings: Settings) -> None:
+        data = settings.experiment.market_data
+        self._settings = settings
+        self._version = version(DISTRIBUTION)
+        self._registry = CollectorRegistry()
+        self._feed = make_feed(data)
+        self._tls = _tls_context(settings)
+        self._instruments = Instruments(
+            self._registry, settings.experiment.histogram, self._feed.market
+        )
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+
+    async def serve(self) -> None:
+        """Measure and serve until stopped by a signal."""
+        shutdown_announced = asyncio.Event()
+        recorder = Recorder(self._feed, self._instruments, shutdown_announced.set)
+        session = Session(
+            self._feed,
+            Timeline.of(self._settings.experiment.timing),
+            recorder,
+            self._instruments,
+            tls=self._tls,
+            shutdown_announced=shutdown_announced,
+        )
+        self._registry.register(StateCollector(self._feed.market, recorder, session))
+        self._describe()
+        server = ProbeServer(self._settings, self._registry, recorder, session, self._version)
+        try:
+            host, port = await server.start()
+        except OSError as error:
+            where = f"{self._settings.metrics_host}:{self._settings.metrics_port}"
+            raise ListenError(
+                f"cannot listen on {where}: {error.strerror or error}; "
+                "choose another --metrics-port."
+            ) from error
+        shown = f"[{host}]" if ":" in host else host
+        url = f"http://{shown}:{port}"
+        print(json.dumps({"event": "listening", "metrics_url": url}), flush=True)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, session.stop)
+        # Everything long-lived exists now: keep the collector from walking it again and again.
+        gc.collect()
+        gc.freeze()
+        watchers = [
+            asyncio.create_task(self._watch_local_clock()),
+            asyncio.create_task(self._watch_exchange_clock(recorder)),
+        ]
+        try:
+            await session.run()
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+            await server.stop()
+
+    def _describe(self) -> None:
+        self._instruments.probe_info.labels(
+            self._version,
+            self._settings.experiment_id,
+            self._settings.region,
+            self._settings.instance_family,
+        ).set(1)
+        self._instruments.build_info.labels(
+            self._version, platform.python_version(), version("websockets")
+        ).set(1)
+
+    async def _watch_local_clock(self) -> None:
+        source = self._settings.clock_source
+        instruments = self._instruments
+        while True:
+            try:
+                reading = local.SOURCES[source]()
+            except ClockError as error:
+                _LOG.warning("clock source %s: %s", source, error)
+                instruments.clock_synchronized.labels(source).set(0)
+            else:
+                instruments.clock_offset.labels(source).set(reading.offset_sec)
+                instruments.clock_error_bound.labels(source).set(reading.error_bound_sec)
+                instruments.clock_synchronized.labels(source).set(reading.synchronized)
+            await asyncio.sleep(CLOCK_INTERVAL_SEC)
+
+    async def _watch_exchange_clock(self, recorder: Recorder) -> None:
+        url = self._settings.experiment.market_data.time_endpoint
+        if url is None:
+            return
+        market = self._feed.market
+        timeout = aiohttp.ClientTimeout(total=_TIME_TIMEOUT_SEC)
+        connector = aiohttp.TCPConnector(ssl=self._tls)
+        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
+            while True:
+                pause = EXCHANGE_CLOCK_INTERVAL_SEC
+                try:
+                    clock = await exchange.estimate(
+                        lambda: _fetch_time(http, url), unit_ns=_TIME_UNIT_NS
+                    )
+                except exchange.TimeEndpointError as error:
+                    recorder.count_error(ErrorKind.TIME_ENDPOINT, str(error))
+                    pause = max(pause, error.retry_after_sec or 0.0)
+                else:
+                    instruments = self._instruments
+                    instruments.exchange_clock_offset.labels(market).set(clock.offset_sec)
+                    instruments.exchange_clock_error_bound.labels(market).set(clock.error_bound_sec)
+                await asyncio.sleep(pause)
+
+
+async def _fetch_time(http: aiohttp.ClientSession, url: str) -> bytes:
+    try:
+        async with http.get(url, headers={"X-MBX-TIME-UNIT": "MICROSECOND"}) as response:
+            body = await response.read()
+            if response.status != 200:  # noqa: PLR2004 - HTTP OK
+                raise exchange.TimeEndpointError(
+                    f"{url} answered {response.status}",
+                    retry_after_sec=retry_after_sec(response.headers),
+                )
+            return body
+    except (aiohttp.ClientError, TimeoutError) as error:
+        detail = str(error) or type(error).__name__
+        raise exchange.TimeEndpointError(f"{url}: {detail}") from error
+
+
+def make_feed(data: MarketData) -> Feed:
+    """The feed of a `market_data` section.
+
+    Raises:
+        SettingsError: unknown symbols or streams, or a market without a feed.
+    """
+    if data.market != "spot":
+        raise SettingsError(f"--market {data.market} has no feed in this version; use spot.")
+    try:
+        return BinanceSpot(data.endpoint, data.symbols, data.streams)
+    except FeedConfigError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"--ca-file {settings.ca_file} cannot be used: {error.strerror or error}."
+        ) from error

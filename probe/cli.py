@@ -1,0 +1,73 @@
+"""The `probe` command."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from enum import IntEnum
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from probe import app, settings
+from probe.contract.experiment import ExperimentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_EXAMPLE = """\
+example, on an EC2 instance in Tokyo:
+  probe run --region ap-northeast-1 --instance-family network --metrics-host 0.0.0.0
+
+exit codes:
+  0  stopped by SIGTERM or SIGINT
+  2  a flag, an environment variable or the experiment file is not valid
+  3  the metrics port cannot be listened on
+"""
+
+
+class ExitCode(IntEnum):
+    """What the command's exit code means."""
+
+    STOPPED = 0
+    BAD_INPUT = 2
+    CANNOT_LISTEN = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        chosen = settings.from_process(arguments)
+        logging.basicConfig(
+            level=chosen.log_level.upper(),
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
+        app.run(chosen)
+    except (ExperimentError, settings.SettingsError) as error:
+        print(f"probe: {error}", file=sys.stderr)
+        return ExitCode.BAD_INPUT
+    except app.ListenError as error:
+        print(f"probe: {error}", file=sys.stderr)
+        return ExitCode.CANNOT_LISTEN
+    return ExitCode.STOPPED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="probe",
+        description="Receives Binance's market data, stamps every message at the kernel and "
+        "serves Prometheus native histograms.",
+    )
+    parser.add_argument("--version", action="version", version=version(app.DISTRIBUTION))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="measure and serve until stopped",
+        description="Measure and serve until stopped. Every flag can also be given as the "
+        "environment variable in brackets; a flag weighs more.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    settings.add_flags(run)
+    return parser

@@ -1,0 +1,1 @@
+"""Clocks: how far the local one is from UTC, and the exchange's from the local one."""

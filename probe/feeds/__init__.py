@@ -1,0 +1,1 @@
+"""The exchanges' message formats: one module per feed, all behind `base.Feed`."""

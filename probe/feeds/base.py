@@ -1,0 +1,112 @@
+"""What the rest of the probe sees of any exchange: channels, events and faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from probe.contract.metrics import ErrorKind
+
+
+class FeedConfigError(ValueError):
+    """Symbols or streams that a feed cannot serve; the message says which and what it can."""
+
+
+class FrameError(Exception):
+    """A frame that is not what the feed promises.
+
+    Attributes:
+        kind: value of the `kind` label it is counted under.
+    """
+
+    def __init__(self, kind: ErrorKind, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
+class Ids(Enum):
+    """What the ids of a channel can show about loss."""
+
+    CONSECUTIVE = "consecutive"  # every message is one id, the next is one higher
+    RANGES = "ranges"  # every message covers first..last, the next starts one higher
+    NONE = "none"  # jumps are normal: loss cannot be seen
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One stream of one symbol.
+
+    Attributes:
+        index: position in the feed's `channels`, for constant-time look-up.
+        stream: stream name as subscribed, `depth@100ms`.
+        symbol: upper-case symbol.
+        ids: what its ids can show.
+        has_event_time: whether its messages say when the exchange sent them. Without it there
+            is no one-way latency, and none is ever invented.
+        has_trade_time: whether they say when the trade happened.
+    """
+
+    index: int
+    stream: str
+    symbol: str
+    ids: Ids
+    has_event_time: bool
+    has_trade_time: bool
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """One market-data message, as far as measuring needs it.
+
+    Attributes:
+        channel: where it belongs.
+        first_id: first sequence id it covers.
+        last_id: last sequence id it covers.
+        event_ns: when the exchange sent it, Unix nanoseconds; None where it does not say.
+        trade_ns: when it happened, Unix nanoseconds; None where it does not say.
+    """
+
+    channel: Channel
+    first_id: int
+    last_id: int
+    event_ns: int | None = None
+    trade_ns: int | None = None
+
+
+class Notice(Enum):
+    """A message about the connection rather than the market."""
+
+    ACKNOWLEDGED = "acknowledged"
+    SHUTDOWN = "shutdown"
+
+
+class Feed(Protocol):
+    """One exchange's market data over one WebSocket connection."""
+
+    @property
+    def market(self) -> str:
+        """Value of the `market` label."""
+
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """All channels subscribed to."""
+
+    @property
+    def url(self) -> str:
+        """WebSocket URL that subscribes to all channels."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Extra headers of the upgrade request."""
+
+    def decode(self, frame: bytes, *, binary: bool) -> Event | Notice:
+        """Decode the payload of one complete message.
+
+        Raises:
+            FrameError: it is not what the feed promises; nothing of it may be used.
+        """

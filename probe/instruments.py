@@ -1,0 +1,81 @@
+"""Every metric of the contract as an instrument in one registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Gauge
+
+from probe.contract import metrics
+from probe.contract.metrics import ConnectPhase, ErrorKind, ReconnectReason
+from probe.exposition.instrument import NativeHistogramMetric
+from probe.numbers.histogram import log_bounds
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from probe.contract.experiment import Histogram
+    from probe.contract.metrics import Metric
+
+# Histograms labelled by run: their series leave when the run is history.
+PER_RUN = (
+    metrics.LATENCY,
+    metrics.EXCHANGE_DELAY,
+    metrics.DELAY_VARIATION,
+    metrics.RECEIVE_DELAY,
+)
+
+
+class Instruments:
+    """The instruments that are written to directly; the rest is collected from state.
+
+    Args:
+        registry: where they live.
+        resolution: buckets of the histograms.
+        market: value of the `market` label, used to start every series at zero.
+    """
+
+    def __init__(self, registry: CollectorRegistry, resolution: Histogram, market: str) -> None:
+        self._registry = registry
+        self._resolution = resolution
+        self.per_run = {metric.name: self._histogram(metric) for metric in PER_RUN}
+        self.rtt = self._histogram(metrics.RTT)
+        self.connect_duration = self._histogram(metrics.CONNECT_DURATION)
+        self.reconnects = self._counter(metrics.RECONNECTS)
+        self.errors = self._counter(metrics.ERRORS)
+        self.clock_offset = self._gauge(metrics.CLOCK_OFFSET)
+        self.clock_error_bound = self._gauge(metrics.CLOCK_ERROR_BOUND)
+        self.clock_synchronized = self._gauge(metrics.CLOCK_SYNCHRONIZED)
+        self.exchange_clock_offset = self._gauge(metrics.EXCHANGE_CLOCK_OFFSET)
+        self.exchange_clock_error_bound = self._gauge(metrics.EXCHANGE_CLOCK_ERROR_BOUND)
+        self.probe_info = self._gauge(metrics.PROBE_INFO)
+        self.build_info = self._gauge(metrics.BUILD_INFO)
+        self.rtt.labels(market)
+        for phase in ConnectPhase:
+            self.connect_duration.labels(market, phase.value)
+        for reason in ReconnectReason:
+            self.reconnects.labels(market, reason.value)
+        for kind in ErrorKind:
+            self.errors.labels(market, kind.value)
+
+    def _histogram(self, metric: Metric) -> NativeHistogramMetric:
+        resolution = self._resolution
+        return NativeHistogramMetric(
+            metric.name,
+            metric.help,
+            metric.labels,
+            registry=self._registry,
+            schema=resolution.native_schema,
+            max_buckets=resolution.max_buckets,
+            classic_bounds=log_bounds(
+                resolution.classic_min_sec,
+                resolution.classic_max_sec,
+                resolution.classic_buckets,
+            ),
+        )
+
+    def _counter(self, metric: Metric) -> Counter:
+        return Counter(metric.name, metric.help, metric.labels, registry=self._registry)
+
+    def _gauge(self, metric: Metric) -> Gauge:
+        return Gauge(metric.name, metric.help, metric.labels, registry=self._registry)

@@ -1,0 +1,1 @@
+"""The network: sockets with kernel receive stamps, WebSocket connections, retry pauses."""

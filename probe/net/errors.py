@@ -1,0 +1,64 @@
+"""How connecting and connections fail.
+
+ConnectFailed: no connection came about; says at which step.
+Closed (not an exception): how an established connection ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from probe.contract.metrics import ConnectPhase, ErrorKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from probe.contract.metrics import ReconnectReason
+
+_KINDS = {
+    ConnectPhase.DNS: ErrorKind.CONNECT_FAILED,
+    ConnectPhase.TCP: ErrorKind.CONNECT_FAILED,
+    ConnectPhase.TLS: ErrorKind.TLS_FAILED,
+    ConnectPhase.UPGRADE: ErrorKind.UPGRADE_REJECTED,
+}
+
+
+class ConnectFailed(Exception):  # noqa: N818 - a state of the network, not a fault of ours
+    """No connection came about.
+
+    Attributes:
+        phase: the step that failed.
+        retry_after_sec: what the server asked to wait, or None.
+    """
+
+    def __init__(
+        self, phase: ConnectPhase, detail: str, *, retry_after_sec: float | None = None
+    ) -> None:
+        super().__init__(f"{phase}: {detail}")
+        self.phase = phase
+        self.retry_after_sec = retry_after_sec
+
+    @property
+    def kind(self) -> ErrorKind:
+        """The `kind` of error it is counted under."""
+        return _KINDS[self.phase]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """How a connection ended.
+
+    Attributes:
+        reason: the `reason` it is counted under.
+        detail: close code and text, or the error.
+    """
+
+    reason: ReconnectReason
+    detail: str
+
+
+def retry_after_sec(headers: Mapping[str, str]) -> float | None:
+    """Seconds of a `Retry-After` header in its delta form, or None."""
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdigit() else None

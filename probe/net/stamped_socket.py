@@ -1,0 +1,52 @@
+"""TCP sockets whose reads carry the kernel's receive stamp.
+
+`SO_TIMESTAMPNS` makes Linux hand over, with each `recvmsg`, the CLOCK_REALTIME time at which the
+segment holding the last byte returned was received (socket(7); net/ipv4/tcp.c). The stamp is
+taken before the program is woken, so it does not contain the program's own delay.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from typing import Final
+
+SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h; Python's socket module does not name it
+READ_SIZE: Final = 65536
+_TIMESPEC: Final = struct.Struct("@qq")
+_ANCILLARY_SIZE: Final = 64
+_NS: Final = 1_000_000_000
+
+
+def enable_receive_stamps(sock: socket.socket) -> None:
+    """Ask the kernel for a receive stamp with every read.
+
+    Raises:
+        OSError: the platform has no such stamps (they are Linux').
+    """
+    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+
+def receive(sock: socket.socket, buffer: bytearray) -> tuple[int, int | None, int]:
+    """Read once without blocking.
+
+    Args:
+        sock: a non-blocking socket with stamps enabled.
+        buffer: filled from its start.
+
+    Returns:
+        Bytes read (0 at the end of the stream), the kernel's receive stamp of the last of them
+        or None if it gave none, and the time directly after the read; Unix nanoseconds.
+
+    Raises:
+        BlockingIOError: nothing to read.
+        OSError: the connection failed.
+    """
+    size, ancillary, _, _ = sock.recvmsg_into([buffer], _ANCILLARY_SIZE)
+    now_ns = time.time_ns()
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+            seconds, nanoseconds = _TIMESPEC.unpack_from(data)
+            return size, seconds * _NS + nanoseconds, now_ns
+    return size, None, now_ns

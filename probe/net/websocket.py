@@ -1,0 +1,260 @@
+"""One WebSocket connection: the protocol by `websockets`' Sans-I/O core, the bytes by us.
+
+The core does the handshake, frames, control frames and all their checks; it never touches the
+socket, so every message keeps the kernel's stamp of the read that completed it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from probe.contract.metrics import ConnectPhase, ReconnectReason
+from probe.net.errors import Closed, ConnectFailed, retry_after_sec
+from probe.net.transport import open_transport
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping
+
+    from probe.net.transport import Transport
+
+    # Payload, whether it came in a binary frame, kernel stamp and time of the read in Unix ns.
+    OnMessage = Callable[[bytes, bool, int, int], None]
+
+MAX_MESSAGE_BYTES: Final = 8 * 2**20
+CONNECT_TIMEOUT_SEC: Final = 10.0
+CLOSE_TIMEOUT_SEC: Final = 5.0
+_MAX_OPEN_PINGS: Final = 64
+
+# The core logs each frame at debug level; asking it costs time in the hot path.
+_LOGGER = logging.getLogger("probe.net.websocket")
+_LOGGER.setLevel(logging.WARNING)
+
+
+class WebSocketConnection:
+    """A connection from upgrade to close. Make one with `connect`.
+
+    Attributes:
+        closed: resolves once, when the connection has ended, with how it ended.
+        last_read: `time.monotonic()` of the newest bytes received.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        protocol: ClientProtocol,
+        on_message: OnMessage,
+        on_rtt: Callable[[float], None],
+    ) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self._on_message = on_message
+        self._on_rtt = on_rtt
+        self._upgraded: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._fragments: list[bytes] = []
+        self._fragments_binary = False
+        self._pings: dict[bytes, int] = {}
+        self._ping_number = 0
+        self._close_timer: asyncio.TimerHandle | None = None
+        self.closed: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
+        self.last_read = time.monotonic()
+
+    @property
+    def remote_address(self) -> str:
+        """IP address of the server in use."""
+        return self._transport.remote_address
+
+    @property
+    def unstamped_reads(self) -> int:
+        """Reads for which the kernel gave no stamp and the program's clock stood in."""
+        return self._transport.unstamped_reads
+
+    async def upgrade(self, headers: Mapping[str, str], timeout_sec: float) -> None:
+        """Do the opening handshake.
+
+        Raises:
+            ConnectFailed: rejected, no WebSocket, or no answer in time.
+        """
+        request = self._protocol.connect()
+        request.headers.update(headers)
+        self._protocol.send_request(request)
+        self._transport.start(self)
+        self._flush()
+        try:
+            async with asyncio.timeout(timeout_sec):
+                await self._upgraded
+        except TimeoutError as error:
+            raise ConnectFailed(
+                ConnectPhase.UPGRADE, f"no answer within {timeout_sec:g} s"
+            ) from error
+
+    def ping(self) -> None:
+        """Send a ping; its round trip is reported when the pong arrives."""
+        if self._protocol.state is not State.OPEN:
+            return
+        self._ping_number += 1
+        payload = self._ping_number.to_bytes(8, "big")
+        if len(self._pings) >= _MAX_OPEN_PINGS:
+            self._pings.clear()
+        self._pings[payload] = time.time_ns()
+        self._protocol.send_ping(payload)
+        self._flush()
+
+    async def close(self) -> None:
+        """Close in good order: messages the server sent before its own close still arrive."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(1000)
+            self._flush()
+            self._expect_end()
+        await asyncio.shield(self.closed)
+
+    def abort(self, reason: ReconnectReason, detail: str) -> None:
+        """Drop the connection at once."""
+        self._finish(Closed(reason, detail))
+
+    def bytes_received(self, data: bytes, stamp_ns: int, read_ns: int) -> None:
+        """Feed bytes to the protocol and pass on what is complete; see `Receiver`."""
+        self.last_read = time.monotonic()
+        protocol = self._protocol
+        protocol.receive_data(data)
+        for event in protocol.events_received():
+            if isinstance(event, Frame):
+                self._on_frame(event, stamp_ns, read_ns)
+            else:
+                assert isinstance(event, Response)
+                self._on_response(event)
+        self._flush()
+        if protocol.close_expected() or protocol.parser_exc is not None:
+            self._expect_end()
+
+    def stream_ended(self, error: Exception | None) -> None:
+        """The byte stream is over; see `Receiver`."""
+        if self._protocol.state is not State.CLOSED:
+            self._protocol.receive_eof()
+        self._finish(self._how_it_ended(error))
+
+    def _on_response(self, response: Response) -> None:
+        if self._upgraded.done():
+            return
+        rejection = self._protocol.handshake_exc
+        if rejection is None:
+            self._upgraded.set_result(response)
+        else:
+            self._upgraded.set_exception(_rejected(rejection))
+
+    def _on_frame(self, frame: Frame, stamp_ns: int, read_ns: int) -> None:
+        opcode = frame.opcode
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            if frame.fin:
+                self._on_message(bytes(frame.data), opcode is Opcode.BINARY, stamp_ns, read_ns)
+            else:
+                self._fragments = [bytes(frame.data)]
+                self._fragments_binary = opcode is Opcode.BINARY
+        elif opcode is Opcode.CONT:
+            self._fragments.append(bytes(frame.data))
+            if frame.fin:
+                message = b"".join(self._fragments)
+                self._fragments = []
+                self._on_message(message, self._fragments_binary, stamp_ns, read_ns)
+        elif opcode is Opcode.PONG:
+            sent_ns = self._pings.pop(bytes(frame.data), None)
+            if sent_ns is not None:
+                self._on_rtt((stamp_ns - sent_ns) * 1e-9)
+
+    def _flush(self) -> None:
+        for data in self._protocol.data_to_send():
+            if data:  # an empty item asks for a half-close; the socket is closed whole
+                self._transport.write(data)
+
+    def _expect_end(self) -> None:
+        if self._close_timer is None and not self.closed.done():
+            loop = asyncio.get_running_loop()
+            self._close_timer = loop.call_later(CLOSE_TIMEOUT_SEC, self.stream_ended, None)
+
+    def _how_it_ended(self, error: Exception | None) -> Closed:
+        protocol = self._protocol
+        close = protocol.close_rcvd
+        if close is not None:
+            return Closed(ReconnectReason.SERVER_CLOSE, str(close))
+        fault = protocol.parser_exc
+        if fault is not None and not isinstance(fault, EOFError):
+            return Closed(ReconnectReason.PROTOCOL_ERROR, str(fault))
+        return Closed(ReconnectReason.CONNECTION_LOST, str(error or "the server hung up"))
+
+    def _finish(self, closed: Closed) -> None:
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self._transport.close()
+        if not self._upgraded.done():
+            rejection = self._protocol.handshake_exc
+            detail = str(rejection or closed.detail)
+            self._upgraded.set_exception(ConnectFailed(ConnectPhase.UPGRADE, detail))
+        if not self.closed.done():
+            self.closed.set_result(closed)
+
+
+async def connect(
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    tls: ssl.SSLContext | None,
+    on_message: OnMessage,
+    on_rtt: Callable[[float], None],
+    on_phase: Callable[[ConnectPhase, float], None],
+    timeout_sec: float = CONNECT_TIMEOUT_SEC,
+) -> WebSocketConnection:
+    """Open a WebSocket connection.
+
+    Args:
+        url: `ws://` or `wss://` URL.
+        headers: extra headers of the upgrade request.
+        tls: context used for `wss`.
+        on_message: called with every complete data message, from the event loop.
+        on_rtt: called with the seconds between a `ping` and its pong.
+        on_phase: called with the seconds each step of connecting took.
+        timeout_sec: limit of each step.
+
+    Raises:
+        ConnectFailed: naming the step that failed and why.
+    """
+    try:
+        uri = parse_uri(url)
+    except InvalidURI as error:
+        raise ConnectFailed(ConnectPhase.DNS, str(error)) from error
+    transport = await open_transport(
+        uri.host,
+        uri.port,
+        tls=tls if uri.secure else None,
+        timeout_sec=timeout_sec,
+        on_phase=on_phase,
+    )
+    # No extensions: decompression would run inside the measured path.
+    protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_LOGGER)
+    connection = WebSocketConnection(transport, protocol, on_message, on_rtt)
+    started = time.perf_counter()
+    try:
+        await connection.upgrade(headers, timeout_sec)
+    except BaseException as error:
+        connection.abort(ReconnectReason.CONNECTION_LOST, str(error))
+        raise
+    on_phase(ConnectPhase.UPGRADE, time.perf_counter() - started)
+    return connection
+
+
+def _rejected(error: Exception) -> ConnectFailed:
+    wait = None
+    if isinstance(error, InvalidStatus):
+        wait = retry_after_sec(error.response.headers)
+    elif not isinstance(error, InvalidHandshake):
+        raise error
+    return ConnectFailed(ConnectPhase.UPGRADE, str(error), retry_after_sec=wait)

@@ -1,0 +1,236 @@
+"""The probe's HTTP side: metrics, health, status and samples."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiohttp import web
+
+from probe import exposition
+from probe.contract import metrics
+from probe.contract.timeline import NS_PER_SEC
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from prometheus_client import CollectorRegistry
+
+    from probe.numbers.histogram import HistogramSnapshot
+    from probe.recorder import ChannelState, Recorder
+    from probe.session import Session
+    from probe.settings import Settings
+
+_QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+
+_LANDING_PAGE: Final = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Feed probe</title>
+<style>
+body {{ font-family: system-ui, sans-serif; margin: 3rem auto; max-width: 40rem; color: #1d2433 }}
+h1 {{ font-size: 1.4rem }} dt {{ color: #667085 }} dd {{ margin: 0 0 .6rem }}
+code {{ background: #f2f4f7; padding: .1rem .3rem; border-radius: 4px }} a {{ color: #175cd3 }}
+</style>
+</head>
+<body>
+<h1>Feed probe</h1>
+<p>Receives market data, stamps every message at the kernel and exposes native histograms.</p>
+<dl>
+<dt>Experiment</dt><dd>{experiment}</dd>
+<dt>Region and family</dt><dd>{region}, {family}</dd>
+<dt>Run and phase</dt><dd>{run}, {phase}</dd>
+</dl>
+<ul>
+<li><a href="metrics"><code>/metrics</code></a> for Prometheus</li>
+<li><a href="status"><code>/status</code></a> summary as JSON</li>
+<li><a href="samples"><code>/samples</code></a> the newest messages as JSON</li>
+<li><a href="-/healthy"><code>/-/healthy</code></a>,
+    <a href="-/ready"><code>/-/ready</code></a></li>
+</ul>
+</body>
+</html>
+"""
+
+
+class ProbeServer:
+    """Serves one probe.
+
+    Args:
+        settings: who the probe is.
+        registry: all its metrics.
+        recorder: its channels and samples.
+        session: its connection and phase.
+        version: version of the probe.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: CollectorRegistry,
+        recorder: Recorder,
+        session: Session,
+        version: str,
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._recorder = recorder
+        self._session = session
+        self._version = version
+        self._started = time.monotonic()
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> tuple[str, int]:
+        """Listen; returns the host and port.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        app = web.Application(client_max_size=1024)
+        handlers: dict[str, Callable[[web.Request], Awaitable[web.Response]]] = {
+            "/": self._landing_page,
+            "/metrics": self._metrics,
+            "/-/healthy": self._healthy,
+            "/-/ready": self._ready,
+            "/status": self._status,
+            "/samples": self._samples,
+        }
+        app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        host, port = self._settings.metrics_host, self._settings.metrics_port
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        return host, int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Answer what is being answered, then stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        # The snapshot is one moment of the event loop; turning it into bytes takes milliseconds,
+        # which a thread may take without delaying the reader.
+        snapshot = exposition.take_snapshot(self._registry)
+        body, headers = await asyncio.to_thread(
+            exposition.render,
+            snapshot,
+            request.headers.get("Accept", ""),
+            request.headers.get("Accept-Encoding", ""),
+        )
+        return web.Response(body=body, headers=headers)
+
+    async def _healthy(self, _: web.Request) -> web.Response:
+        return web.Response(text="OK\n")
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        if self._session.ready:
+            return web.Response(text="OK\n")
+        why = "warming up" if self._session.life.connected else "not connected"
+        return web.Response(text=f"{why}\n", status=503)
+
+    async def _landing_page(self, _: web.Request) -> web.Response:
+        run, phase = self._session.phase_at(time.time_ns())
+        page = _LANDING_PAGE.format(
+            experiment=_escape(self._settings.experiment_id),
+            region=_escape(self._settings.region),
+            family=_escape(self._settings.instance_family),
+            run=run.label,
+            phase=phase.value,
+        )
+        return web.Response(text=page, content_type="text/html")
+
+    async def _status(self, _: web.Request) -> web.Response:
+        run, phase = self._session.phase_at(time.time_ns())
+        life = self._session.life
+        return _json(
+            {
+                "info": {
+                    "version": self._version,
+                    "experiment": self._settings.experiment_id,
+                    "region": self._settings.region,
+                    "instance_family": self._settings.instance_family,
+                    "market": self._settings.experiment.market_data.market,
+                },
+                "uptime_sec": time.monotonic() - self._started,
+                "run": run.label,
+                "phase": phase.value,
+                "ready": self._session.ready,
+                "connected": life.connected,
+                "remote_address": life.remote_address,
+                "streams": [_stream_status(state) for state in self._recorder.states],
+                "counters": self._counters(self._recorder.states, life.disconnected_sec),
+            }
+        )
+
+    @staticmethod
+    def _counters(states: Sequence[ChannelState], disconnected_sec: float) -> dict[str, Any]:
+        checks = [state.sequence for state in states if state.sequence is not None]
+        return {
+            metrics.MESSAGES.name: sum(state.messages for state in states),
+            metrics.BYTES.name: sum(state.payload_bytes for state in states),
+            metrics.LOST.name: sum(check.lost for check in checks),
+            metrics.GAPS.name: sum(check.gaps for check in checks),
+            metrics.DUPLICATES.name: sum(check.duplicates for check in checks),
+            metrics.OUT_OF_ORDER.name: sum(check.out_of_order for check in checks),
+            metrics.NEGATIVE_LATENCY.name: sum(state.negative for state in states),
+            metrics.DISCONNECTED.name: disconnected_sec,
+        }
+
+    async def _samples(self, _: web.Request) -> web.Response:
+        return _json(
+            [
+                {
+                    "market": self._settings.experiment.market_data.market,
+                    "stream": event.channel.stream,
+                    "symbol": event.channel.symbol,
+                    "first_id": event.first_id,
+                    "last_id": event.last_id,
+                    "event_ns": event.event_ns,
+                    "received_ns": stamp_ns,
+                    "latency_sec": (
+                        None if event.event_ns is None else (stamp_ns - event.event_ns) / NS_PER_SEC
+                    ),
+                }
+                for event, stamp_ns in list(self._recorder.samples)
+            ]
+        )
+
+
+def _stream_status(state: ChannelState) -> dict[str, Any]:
+    status: dict[str, Any] = {
+        "stream": state.channel.stream,
+        "symbol": state.channel.symbol,
+        "messages": state.messages,
+    }
+    if state.histograms is not None and state.histograms.latency is not None:
+        status["latency"] = _summary(state.histograms.latency.snapshot())
+    return status
+
+
+def _summary(snapshot: HistogramSnapshot) -> dict[str, float | int | None]:
+    """Count, extremes, moments and quantiles in seconds; null where there is nothing yet."""
+    numbers: dict[str, float | int | None] = {"count": snapshot.count}
+    sd, mean = snapshot.sd, snapshot.mean
+    values = {
+        "min_sec": snapshot.min,
+        "max_sec": snapshot.max,
+        "mean_sec": mean,
+        "sd_sec": sd,
+        "cv": sd / mean if mean else math.nan,
+        **{f"{name}_sec": snapshot.quantile(q) for name, q in _QUANTILES.items()},
+    }
+    numbers.update({k: v if math.isfinite(v) else None for k, v in values.items()})
+    return numbers
+
+
+def _json(document: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(document), content_type="application/json")
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

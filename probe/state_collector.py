@@ -1,0 +1,113 @@
+"""Metrics read from the probe's state when scraped, so that the hot path only adds integers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from probe.contract import metrics
+from probe.contract.timeline import NS_PER_SEC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prometheus_client import Metric
+
+    from probe.recorder import ChannelState, Recorder
+    from probe.session import Session
+
+
+class StateCollector(Collector):
+    """Exposes the recorder's channels and the session's connection and phase.
+
+    Args:
+        market: value of the `market` label.
+        recorder: whose channels are exposed.
+        session: whose connection and phase are exposed.
+    """
+
+    def __init__(self, market: str, recorder: Recorder, session: Session) -> None:
+        self._market = market
+        self._recorder = recorder
+        self._session = session
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the families, from one moment of the event loop."""
+        now_ns = time.time_ns()
+        self._recorder.expire(now_ns)
+        yield from self._channels()
+        yield from self._connection()
+        yield from self._timeline(now_ns)
+
+    def _channels(self) -> Iterable[Metric]:
+        yield self._per_channel(metrics.MESSAGES, lambda state: state.messages)
+        yield self._per_channel(metrics.BYTES, lambda state: state.payload_bytes)
+        for metric, attribute in (
+            (metrics.LOST, "lost"),
+            (metrics.GAPS, "gaps"),
+            (metrics.DUPLICATES, "duplicates"),
+            (metrics.OUT_OF_ORDER, "out_of_order"),
+        ):
+            yield self._per_channel(metric, _from_sequence(attribute))
+        yield self._per_channel(
+            metrics.NEGATIVE_LATENCY,
+            lambda state: state.negative if state.channel.has_event_time else None,
+        )
+        newest = GaugeMetricFamily(
+            metrics.LAST_MESSAGE.name, metrics.LAST_MESSAGE.help, labels=metrics.FEED
+        )
+        for state in self._recorder.states:
+            if state.last_stamp_ns:
+                newest.add_metric(self._labels(state), state.last_stamp_ns / NS_PER_SEC)
+        yield newest
+
+    def _connection(self) -> Iterable[Metric]:
+        life = self._session.life
+        connected = GaugeMetricFamily(
+            metrics.CONNECTED.name, metrics.CONNECTED.help, labels=metrics.CONNECTED.labels
+        )
+        connected.add_metric([self._market], float(life.connected))
+        yield connected
+        disconnected = CounterMetricFamily(
+            metrics.DISCONNECTED.name,
+            metrics.DISCONNECTED.help,
+            labels=metrics.DISCONNECTED.labels,
+        )
+        disconnected.add_metric([self._market], life.disconnected_sec)
+        yield disconnected
+
+    def _timeline(self, now_ns: int) -> Iterable[Metric]:
+        run, phase = self._session.phase_at(now_ns)
+        info = GaugeMetricFamily(
+            metrics.RUN_INFO.name, metrics.RUN_INFO.help, labels=metrics.RUN_INFO.labels
+        )
+        info.add_metric([run.label, phase.value], 1.0)
+        yield info
+        started = GaugeMetricFamily(metrics.RUN_PHASE_STARTED.name, metrics.RUN_PHASE_STARTED.help)
+        started.add_metric([], run.phase_start_ns(phase) / NS_PER_SEC)
+        yield started
+
+    def _per_channel(
+        self, metric: metrics.Metric, value: Callable[[ChannelState], int | None]
+    ) -> Metric:
+        family = CounterMetricFamily(metric.name, metric.help, labels=metrics.FEED)
+        for state in self._recorder.states:
+            number = value(state)
+            if number is not None:
+                family.add_metric(self._labels(state), number)
+        return family
+
+    def _labels(self, state: ChannelState) -> list[str]:
+        return [self._market, state.channel.stream, state.channel.symbol]
+
+
+def _from_sequence(attribute: str) -> Callable[[ChannelState], int | None]:
+    """A counter of the sequence check; None for channels whose ids can show nothing."""
+
+    def value(state: ChannelState) -> int | None:
+        return None if state.sequence is None else int(getattr(state.sequence, attribute))
+
+    return value

@@ -1,0 +1,381 @@
+"""A connection delivers every message with a kernel stamp, and names how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from probe.contract.metrics import ConnectPhase, ErrorKind, ReconnectReason
+from probe.net.errors import ConnectFailed
+from probe.net.websocket import WebSocketConnection, connect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@dataclass
+class Client:
+    """Collects what a connection reports."""
+
+    messages: list[bytes] = field(default_factory=list)
+    stamps: list[tuple[int, int]] = field(default_factory=list)
+    binary: list[bool] = field(default_factory=list)
+    phases: list[ConnectPhase] = field(default_factory=list)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    rtts: asyncio.Queue[float] = field(default_factory=asyncio.Queue)
+
+    def on_message(self, payload: bytes, binary: bool, stamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - as the hot path calls it
+        self.messages.append(payload)
+        self.heard.set()
+        self.binary.append(binary)
+        self.stamps.append((stamp_ns, read_ns))
+
+    async def connect(self, port: int, *, timeout_sec: float = 5.0) -> WebSocketConnection:
+        return await connect(
+            f"ws://127.0.0.1:{port}/stream",
+            headers={"X-Test": "yes"},
+            tls=None,
+            on_message=self.on_message,
+            on_rtt=self.rtts.put_nowait,
+            on_phase=lambda phase, _: self.phases.append(phase),
+            timeout_sec=timeout_sec,
+        )
+
+
+@asynccontextmanager
+async def websocket_server(
+    handler: Callable[[ServerConnection], Awaitable[None]],
+    reject: Response | None = None,
+) -> AsyncIterator[int]:
+    def process_request(_: ServerConnection, __: Request) -> Response | None:
+        return reject
+
+    async with serve(
+        handler, "127.0.0.1", 0, process_request=process_request, compression=None
+    ) as server:
+        yield next(iter(server.sockets)).getsockname()[1]
+
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def raw_server(script: Script) -> AsyncIterator[int]:
+    """A TCP server that does what the script says, and leaves nothing open."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
+        try:
+            await script(reader, writer)
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.gather(*tasks)
+
+
+@asynccontextmanager
+async def scripted_server(script: Script) -> AsyncIterator[int]:
+    """A server that upgrades properly and then sends whatever bytes the script says."""
+
+    async def upgrade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        protocol = ServerProtocol()
+        protocol.receive_data(await reader.readuntil(b"\r\n\r\n"))
+        (request,) = protocol.events_received()
+        assert isinstance(request, Request)
+        protocol.send_response(protocol.accept(request))
+        writer.write(b"".join(protocol.data_to_send()))
+        await script(reader, writer)
+
+    async with raw_server(upgrade) as port:
+        yield port
+
+
+def text(payload: bytes, *, fin: bool = True, opcode: Opcode = Opcode.TEXT) -> bytes:
+    return Frame(opcode, payload, fin=fin).serialize(mask=False)
+
+
+async def test_messages_arrive_in_order_with_kernel_stamps() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        for number in range(100):
+            await connection.send(f"message {number}")
+
+    client = Client()
+    before = time.time_ns()
+    async with websocket_server(handler) as port:
+        connection = await client.connect(port)
+        await connection.closed
+    assert client.messages == [f"message {n}".encode() for n in range(100)]
+    for stamp_ns, read_ns in client.stamps:
+        assert before < stamp_ns <= read_ns
+    assert connection.unstamped_reads == 0
+
+
+async def test_a_stamp_does_not_contain_the_programs_own_delay() -> None:
+    """The kernel stamps a frame when it comes, however late the program reads it."""
+    late_sec = 0.05
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)  # the client's ping: it is connected and idle
+        writer.write(text(b"first"))
+        time.sleep(late_sec)  # noqa: ASYNC251 - keeps the one event loop of both sides busy
+        await reader.read()
+
+    client = Client()
+    async with scripted_server(script) as port:
+        connection = await client.connect(port)
+        connection.ping()
+        await client.heard.wait()
+        connection.abort(ReconnectReason.SCHEDULE, "enough")
+    ((stamp_ns, read_ns),) = client.stamps
+    assert read_ns - stamp_ns >= late_sec * 1e9
+
+
+async def test_phases_are_reported_in_order() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    client = Client()
+    async with websocket_server(handler) as port:
+        connection = await client.connect(port)
+        await connection.close()
+    assert client.phases == [ConnectPhase.DNS, ConnectPhase.TCP, ConnectPhase.UPGRADE]
+
+
+async def test_extra_headers_are_sent() -> None:
+    seen: list[str | None] = []
+
+    async def handler(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        seen.append(connection.request.headers.get("X-Test"))
+        seen.append(connection.request.headers.get("Sec-WebSocket-Extensions"))
+
+    async with websocket_server(handler) as port:
+        connection = await Client().connect(port)
+        await connection.closed
+    assert seen == ["yes", None]
+
+
+async def test_binary_messages_are_marked() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(b"\x00\x01")
+        await connection.send("text")
+
+    client = Client()
+    async with websocket_server(handler) as port:
+        await (await client.connect(port)).closed
+    assert client.binary == [True, False]
+
+
+async def test_server_pings_are_answered_with_their_payload() -> None:
+    answered = asyncio.Event()
+
+    async def handler(connection: ServerConnection) -> None:
+        await (await connection.ping(b"1672515782136"))
+        answered.set()
+
+    async with websocket_server(handler) as port:
+        await (await Client().connect(port)).closed
+    assert answered.is_set()
+
+
+async def test_own_ping_reports_its_round_trip() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    client = Client()
+    async with websocket_server(handler) as port:
+        connection = await client.connect(port)
+        started = time.time_ns()
+        connection.ping()
+        rtt_sec = await client.rtts.get()
+        assert 0 < rtt_sec <= (time.time_ns() - started) * 1e-9
+        await connection.close()
+
+
+async def test_fragments_are_joined_around_a_ping() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(text(b"one ", fin=False))
+        writer.write(text(b"p", opcode=Opcode.PING))
+        writer.write(text(b"two ", fin=False, opcode=Opcode.CONT))
+        writer.write(text(b"three", opcode=Opcode.CONT))
+        await reader.read(1)
+
+    client = Client()
+    async with scripted_server(script) as port:
+        connection = await client.connect(port)
+        await connection.closed
+    assert client.messages == [b"one two three"]
+
+
+async def test_frames_cut_into_single_bytes_are_put_together() -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for byte in text(b"slowly"):
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    client = Client()
+    async with scripted_server(script) as port:
+        await (await client.connect(port)).closed
+    assert client.messages == [b"slowly"]
+
+
+async def test_many_frames_in_one_segment_are_all_delivered() -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"".join(text(b"%d" % n) for n in range(5000)))
+
+    client = Client()
+    async with scripted_server(script) as port:
+        await (await client.connect(port)).closed
+    assert client.messages == [b"%d" % n for n in range(5000)]
+
+
+async def test_closing_in_good_order_keeps_what_was_on_its_way() -> None:
+    asked_to_close = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)  # the client's close frame
+        writer.write(text(b"last words"))
+        writer.write(text(b"\x03\xe8", opcode=Opcode.CLOSE))
+        asked_to_close.set()
+
+    client = Client()
+    async with scripted_server(script) as port:
+        connection = await client.connect(port)
+        await connection.close()
+    assert asked_to_close.is_set()
+    assert client.messages == [b"last words"]
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1006 + 5, 1012, 1013, 4000])
+async def test_a_close_by_the_server_is_named_with_its_code(code: int) -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.close(code, "why not")
+
+    async with websocket_server(handler) as port:
+        closed = await (await Client().connect(port)).closed
+    assert closed.reason is ReconnectReason.SERVER_CLOSE
+    assert str(code) in closed.detail
+
+
+async def test_a_hang_up_without_a_close_frame_is_a_lost_connection() -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(text(b"cut here")[:5])
+
+    async with scripted_server(script) as port:
+        closed = await (await Client().connect(port)).closed
+    assert closed.reason is ReconnectReason.CONNECTION_LOST
+
+
+async def test_a_reset_is_a_lost_connection() -> None:
+    async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async with scripted_server(script) as port:
+        closed = await (await Client().connect(port)).closed
+    assert closed.reason is ReconnectReason.CONNECTION_LOST
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xff\xff",  # reserved bits
+        text(b"lonely", opcode=Opcode.CONT),
+        Frame(Opcode.TEXT, b"masked").serialize(mask=True),
+        b"\x81\x7f" + (2**40).to_bytes(8, "big"),  # larger than any message may be
+        text(b"\xff\xff\xff\xff", opcode=Opcode.CLOSE),  # a reason that is not UTF-8
+    ],
+    ids=["reserved bits", "lone continuation", "masked", "huge", "bad close"],
+)
+async def test_bytes_that_break_the_protocol_end_the_connection(data: bytes) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await reader.read(1000)
+
+    async with scripted_server(script) as port:
+        closed = await (await Client().connect(port)).closed
+    assert closed.reason is ReconnectReason.PROTOCOL_ERROR
+
+
+async def test_messages_before_a_fault_are_kept() -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(text(b"good") + b"\xff\xff\xff")
+        await reader.read(1000)
+
+    client = Client()
+    async with scripted_server(script) as port:
+        await (await client.connect(port)).closed
+    assert client.messages == [b"good"]
+
+
+async def test_a_refused_port_fails_the_tcp_phase(unused_tcp_port: int) -> None:
+    with pytest.raises(ConnectFailed, match="tcp: ") as caught:
+        await Client().connect(unused_tcp_port)
+    assert caught.value.kind is ErrorKind.CONNECT_FAILED
+
+
+@pytest.mark.parametrize("status", [401, 403, 418, 429, 451, 503])
+async def test_a_rejected_upgrade_says_its_status(status: int) -> None:
+    async def handler(_: ServerConnection) -> None: ...
+
+    headers = Headers({"Retry-After": "7", "Content-Length": "2", "Connection": "close"})
+    reject = Response(status, "No", headers, b"no")
+    async with websocket_server(handler, reject) as port:
+        with pytest.raises(ConnectFailed, match=str(status)) as caught:
+            await Client().connect(port)
+    assert caught.value.phase is ConnectPhase.UPGRADE
+    assert caught.value.retry_after_sec == 7.0
+
+
+@pytest.mark.parametrize("reply", [b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b""])
+async def test_a_server_that_is_no_websocket_fails_the_upgrade(reply: bytes) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(reply)
+
+    async with raw_server(handle) as port:
+        with pytest.raises(ConnectFailed) as caught:
+            await Client().connect(port)
+    assert caught.value.phase is ConnectPhase.UPGRADE
+
+
+async def test_a_server_that_never_answers_times_out() -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with raw_server(handle) as port:
+        with pytest.raises(ConnectFailed, match="no answer within"):
+            await Client().connect(port, timeout_sec=0.05)
+
+
+async def test_an_unknown_name_fails_the_dns_phase() -> None:
+    client = Client()
+    with pytest.raises(ConnectFailed) as caught:
+        await connect(
+            "ws://name.invalid/",
+            headers={},
+            tls=None,
+            on_message=client.on_message,
+            on_rtt=client.rtts.put_nowait,
+            on_phase=lambda *_: None,
+        )
+    assert caught.value.phase is ConnectPhase.DNS

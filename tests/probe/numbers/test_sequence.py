@@ -1,0 +1,116 @@
+"""The sequence check counts what is missing, twice there, or late."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probe.numbers.sequence import BACKWARD_RESET, FORWARD_RESET, GRACE_NS, SequenceCheck
+
+
+def seen(ids: list[int], *, step_ns: int = 0) -> SequenceCheck:
+    check = SequenceCheck(per_id=True)
+    for number, value in enumerate(ids):
+        check.see(value, value, number * step_ns)
+    return check
+
+
+def settled(check: SequenceCheck) -> tuple[int, int, int, int]:
+    check.settle(10**18)
+    return check.gaps, check.lost, check.duplicates, check.out_of_order
+
+
+def test_consecutive_ids_show_nothing() -> None:
+    assert settled(seen([5, 6, 7, 8])) == (0, 0, 0, 0)
+
+
+def test_a_jump_is_one_gap_and_as_many_losses_as_ids() -> None:
+    assert settled(seen([5, 6, 10])) == (1, 3, 0, 0)
+
+
+def test_a_repeated_id_is_a_duplicate() -> None:
+    assert settled(seen([5, 6, 6, 5])) == (0, 0, 2, 0)
+
+
+def test_late_is_not_lost() -> None:
+    assert settled(seen([5, 7, 6, 8])) == (1, 0, 0, 1)
+
+
+def test_a_late_message_is_no_duplicate_but_its_repetition_is() -> None:
+    assert settled(seen([5, 7, 6, 6])) == (1, 0, 1, 1)
+
+
+def test_too_late_stays_lost() -> None:
+    assert settled(seen([5, 7, 8, 6], step_ns=GRACE_NS)) == (1, 1, 0, 1)
+
+
+def test_loss_waits_for_the_grace_period() -> None:
+    check = seen([5, 7])
+    check.settle(GRACE_NS - 1)
+    assert (check.lost, check.pending) == (0, 1)
+    check.settle(GRACE_NS)
+    assert (check.lost, check.pending) == (1, 0)
+
+
+def test_restart_accepts_any_id_and_gives_up_what_is_pending() -> None:
+    check = seen([5, 7])
+    check.restart()
+    check.see(100, 100, 0)
+    assert settled(check) == (1, 1, 0, 0)
+
+
+def test_numbering_that_starts_anew_is_not_a_flood_of_duplicates() -> None:
+    check = seen([BACKWARD_RESET + 10, 5, 6, 7])
+    assert settled(check) == (0, 0, 0, 0)
+
+
+def test_an_absurd_jump_is_a_gap_without_losses() -> None:
+    assert settled(seen([5, 5 + FORWARD_RESET + 1])) == (1, 0, 0, 0)
+
+
+def test_ranges_count_one_loss_for_each_hole() -> None:
+    check = SequenceCheck(per_id=False)
+    for first, last in ((1, 5), (6, 9), (20, 25), (26, 30)):
+        check.see(first, last, 0)
+    assert settled(check) == (1, 1, 0, 0)
+
+
+def test_a_range_that_overlaps_the_last_one_is_no_gap() -> None:
+    check = SequenceCheck(per_id=False)
+    check.see(1, 5, 0)
+    check.see(4, 8, 0)
+    check.see(9, 9, 0)
+    assert settled(check) == (0, 0, 0, 0)
+
+
+IDS = st.lists(st.integers(min_value=1, max_value=60), min_size=1, max_size=120)
+
+
+@given(IDS)
+def test_every_id_is_seen_pending_or_lost(ids: list[int]) -> None:
+    check = seen(ids)
+    first = ids[0]
+    distinct = len({i for i in ids if i >= first})
+    assert distinct + check.lost + check.pending == max(ids) - first + 1
+
+
+@given(IDS)
+def test_every_message_is_counted_once(ids: list[int]) -> None:
+    check = seen(ids)
+    records = [i for n, i in enumerate(ids) if n == 0 or i > max(ids[:n])]
+    assert len(ids) == len(records) + check.duplicates + check.out_of_order
+
+
+@given(st.permutations(range(1, 20)))
+def test_reordering_alone_loses_nothing(ids: list[int]) -> None:
+    first = ids[0]
+    missing = sum(1 for i in ids if i < first)  # before the first one seen: unknowable
+    check = seen(ids)
+    assert (check.lost, check.pending) == (0, 0)
+    assert check.duplicates == missing
+
+
+@given(st.sets(st.integers(min_value=2, max_value=200)))
+def test_lost_ids_are_counted_exactly(dropped: set[int]) -> None:
+    ids = [i for i in range(1, 202) if i not in dropped]
+    assert settled(seen(ids))[1] == len(dropped)
