@@ -217,8 +217,8 @@ def _summary(snapshot: HistogramSnapshot) -> dict[str, float | int | None]:
     numbers: dict[str, float | int | None] = {"count": snapshot.count}
     sd, mean = snapshot.sd, snapshot.mean
     values = {
-        "min_sec": snapshot.min,
-        "max_sec": snapshot.max,
+        "min_sec": snapshot.minimum,
+        "max_sec": snapshot.maximum,
         "mean_sec": mean,
         "sd_sec": sd,
         "cv": sd / mean if mean else math.nan,

@@ -30,22 +30,23 @@ _LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _RESERVED_LABELS: Final = ("le", "quantile")
 
 
-def _le(bound: float) -> str:
-    text: str = floatToGoString(bound)  # type: ignore[no-untyped-call]
-    return text
-
-
 class NativeSeries:
-    """One captured histogram and its labels."""
+    """One captured histogram and its labels; everything else is computed on first use."""
 
-    def __init__(self, labels: dict[str, str], capture: Capture) -> None:
-        """Keep the capture; nothing is computed yet."""
-        self.labels = labels
+    def __init__(self, labelnames: Sequence[str], values: Sequence[str], capture: Capture) -> None:
+        """Keep the capture and the label values of the series."""
+        self._labelnames = labelnames
+        self._values = values
         self._capture = capture
 
     @cached_property
+    def labels(self) -> dict[str, str]:
+        """Label values by name."""
+        return dict(zip(self._labelnames, self._values, strict=True))
+
+    @cached_property
     def snapshot(self) -> HistogramSnapshot:
-        """The histogram, folded on first use and in the thread that uses it."""
+        """The histogram, folded in the thread that asks first."""
         return self._capture.resolve()
 
 
@@ -53,7 +54,7 @@ class NativeHistogramFamily(Metric):
     """A captured family of native histograms.
 
     `samples` are the classic buckets, sum and count that text formats need. They are made on first
-    use, so collecting the family costs the event loop next to nothing.
+    use, so that collecting the family costs the event loop next to nothing.
     """
 
     def __init__(
@@ -79,8 +80,13 @@ class NativeHistogramFamily(Metric):
         yield Sample(f"{self.name}_count", labels, snapshot.count)
 
 
+def _le(bound: float) -> str:
+    text: str = floatToGoString(bound)  # type: ignore[no-untyped-call]
+    return text
+
+
 class NativeHistogramMetric:
-    """A native histogram for each combination of label values; thread-safe."""
+    """A native histogram for each combination of label values, in a registry; thread-safe."""
 
     def __init__(
         self,
@@ -127,6 +133,8 @@ class NativeHistogramMetric:
         for label in self._labelnames:
             if label in _RESERVED_LABELS or not _LABEL_NAME.fullmatch(label):
                 raise ValueError(f"{name}: {label!r} cannot be a label name of a histogram")
+        if unit and not name.endswith(f"_{unit}"):
+            raise ValueError(f"{name}: the name does not end in its unit, _{unit}")
         self._empty = NativeHistogramFamily(name, documentation, unit)
         self._children: dict[tuple[str, ...], NativeHistogram] = {}
         self._lock = Lock()
@@ -183,20 +191,19 @@ class NativeHistogramMetric:
                 del self._children[key]
         return len(matching)
 
-    def series(self) -> list[NativeSeries]:
-        """Capture every series. A series removed meanwhile is in it or not, but never in part."""
-        with self._lock:
-            children = list(self._children.items())
-        return [
-            NativeSeries(dict(zip(self._labelnames, values, strict=True)), child.capture())
-            for values, child in children
-        ]
-
     def describe(self) -> list[Metric]:
         """Name and type alone, for the registry."""
         return [self._empty]
 
     def collect(self) -> list[NativeHistogramFamily]:
-        """The family with all its series captured."""
+        """The family with all its series captured.
+
+        A series that is removed meanwhile is in it or is not, but never in part.
+        """
+        with self._lock:
+            children = list(self._children.items())
+        series = [
+            NativeSeries(self._labelnames, values, child.capture()) for values, child in children
+        ]
         empty = self._empty
-        return [NativeHistogramFamily(empty.name, empty.documentation, empty.unit, self.series())]
+        return [NativeHistogramFamily(empty.name, empty.documentation, empty.unit, series)]

@@ -14,7 +14,7 @@ from array import array
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -453,18 +453,24 @@ class _SparseCounts:
             self.negative = Buckets.of(self.negative).lowered(1).as_dict()
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
-    """A histogram as it was at one moment; cheap to take, resolved later in any thread."""
+class Capture(NamedTuple):
+    """A histogram as it was at one moment; cheap to take, resolved later in any thread.
 
-    _state: HistogramSnapshot
-    _pending: array[float]
-    _settings: HistogramSettings
-    _now: float
+    Attributes:
+        state: the state, observations still pending left out.
+        pending: these observations.
+        settings: those of the histogram.
+        now: Unix time of the capture, seconds.
+    """
+
+    state: HistogramSnapshot
+    pending: array[float]
+    settings: HistogramSettings
+    now: float
 
     def resolve(self) -> HistogramSnapshot:
         """The snapshot: a pure function, and the slow part."""
-        return fold(self._state, np.frombuffer(self._pending), self._settings, self._now)
+        return fold(self.state, np.frombuffer(self.pending), self.settings, self.now)
 
 
 class NativeHistogram:

@@ -1,0 +1,80 @@
+"""A feed, instruments and a timeline to test the probe's parts with."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from probe.contract import experiment
+from probe.contract.timeline import NS_PER_SEC, Run
+from probe.feeds.binance_spot import BinanceSpot
+from probe.instruments import Instruments
+from probe.recorder import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STREAMS = ["trade", "aggTrade", "depth@100ms", "bookTicker"]
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def instruments(registry: CollectorRegistry) -> Instruments:
+    return Instruments(registry, experiment.load().histogram, "spot")
+
+
+@pytest.fixture
+def feed() -> BinanceSpot:
+    return BinanceSpot("ws://127.0.0.1:1", ["BTCUSDT"], STREAMS)
+
+
+@pytest.fixture
+def shutdowns() -> list[bool]:
+    return []
+
+
+@pytest.fixture
+def recorder(feed: BinanceSpot, instruments: Instruments, shutdowns: list[bool]) -> Recorder:
+    return Recorder(feed, instruments, lambda: shutdowns.append(True))
+
+
+@pytest.fixture
+def run() -> Run:
+    """A run whose measurement started ten seconds ago, on a whole µs, and lasts a minute more."""
+    now = time.time_ns() // 1000 * 1000
+    return Run(
+        start_ns=now - 20 * NS_PER_SEC,
+        measure_start_ns=now - 10 * NS_PER_SEC,
+        measure_end_ns=now + 60 * NS_PER_SEC,
+        end_ns=now + 70 * NS_PER_SEC,
+    )
+
+
+class Frames:
+    """Makes combined frames of BTCUSDT."""
+
+    @staticmethod
+    def combined(stream: str, data: Mapping[str, Any]) -> bytes:
+        document = {"stream": f"btcusdt@{stream}", "data": data}
+        return json.dumps(document, separators=(",", ":")).encode()
+
+    def trade(self, number: int, event_ns: int, *, trade_ns: int | None = None) -> bytes:
+        trade_us = (event_ns if trade_ns is None else trade_ns) // 1000
+        data = {"e": "trade", "E": event_ns // 1000, "s": "BTCUSDT", "t": number, "T": trade_us}
+        return self.combined("trade", data)
+
+    def book_ticker(self, number: int) -> bytes:
+        return self.combined("bookTicker", {"u": number, "s": "BTCUSDT", "b": "1", "a": "2"})
+
+
+@pytest.fixture
+def frames() -> Frames:
+    return Frames()

@@ -1,0 +1,215 @@
+"""The probe's HTTP side."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import ssl
+import time
+from argparse import Namespace
+from asyncio.subprocess import PIPE
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from probe import settings
+from probe.contract import metrics
+from probe.contract.timeline import NS_PER_SEC, Timeline
+from probe.server import ProbeServer
+from probe.session import Session
+from probe.state_collector import StateCollector
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from prometheus_client import CollectorRegistry
+
+    from probe.contract.timeline import Run
+    from probe.feeds.binance_spot import BinanceSpot
+    from probe.instruments import Instruments
+    from probe.recorder import Recorder
+
+PROTOBUF = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+)
+TIMELINE = Timeline(NS_PER_SEC, 3600 * NS_PER_SEC, NS_PER_SEC)
+
+
+@pytest.fixture
+async def session(feed: BinanceSpot, recorder: Recorder, instruments: Instruments) -> Session:
+    return Session(
+        feed,
+        TIMELINE,
+        recorder,
+        instruments,
+        tls=ssl.create_default_context(),
+        shutdown_announced=asyncio.Event(),
+    )
+
+
+@pytest.fixture
+async def client(
+    registry: CollectorRegistry, recorder: Recorder, session: Session
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """An HTTP client of a probe named `<exp>`, to see that it is escaped."""
+    registry.register(StateCollector("spot", recorder, session))
+    names = [flag.name.removeprefix("--").replace("-", "_") for flag in settings._FLAGS]
+    arguments = Namespace(**dict.fromkeys(names))
+    arguments.experiment_id = "<exp>"
+    arguments.metrics_port = 0
+    server = ProbeServer(settings.resolve(arguments, {}), registry, recorder, session, "1.2.3")
+    host, port = await server.start()
+    async with aiohttp.ClientSession(f"http://{host}:{port}") as client:
+        yield client
+    await server.stop()
+
+
+def record_one(recorder: Recorder, run: Run, frames: Any) -> None:
+    recorder.begin_run(run)
+    event = run.measure_start_ns
+    recorder.on_message(frames.trade(7, event), False, event + 2_000_000, event + 3_000_000)
+    recorder.on_message(frames.book_ticker(8), False, event + 2_000_000, event + 3_000_000)
+
+
+async def test_prometheus_gets_protobuf(client: aiohttp.ClientSession) -> None:
+    async with client.get("/metrics", headers={"Accept": PROTOBUF}) as response:
+        assert response.status == 200
+        assert response.content_type == "application/vnd.google.protobuf"
+        assert b"feed_messages_total" in await response.read()
+
+
+async def test_a_browser_gets_text(client: aiohttp.ClientSession) -> None:
+    async with client.get("/metrics", headers={"Accept": "text/html,*/*;q=0.8"}) as response:
+        assert response.content_type == "text/plain"
+        assert "# TYPE feed_messages_total counter" in await response.text()
+
+
+async def test_gzip_on_request(client: aiohttp.ClientSession) -> None:
+    url = client._base_url
+    assert url is not None
+    async with (
+        aiohttp.ClientSession(url, auto_decompress=False) as raw,
+        raw.get("/metrics", headers={"Accept-Encoding": "gzip"}) as response,
+    ):
+        assert response.headers["Content-Encoding"] == "gzip"
+        assert b"feed_messages_total" in gzip.decompress(await response.read())
+
+
+async def test_every_metric_of_the_contract_is_exposed(
+    client: aiohttp.ClientSession,
+    recorder: Recorder,
+    instruments: Instruments,
+    run: Run,
+    frames: Any,
+) -> None:
+    record_one(recorder, run, frames)
+    async with client.get("/metrics") as response:
+        text = await response.text()
+    exposed = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert {metric.name for metric in metrics.ALL} <= exposed
+
+
+async def test_promtool_accepts_what_is_exposed(
+    client: aiohttp.ClientSession,
+    recorder: Recorder,
+    run: Run,
+    frames: Any,
+    promtool_binary: Path,
+) -> None:
+    record_one(recorder, run, frames)
+    async with client.get("/metrics") as response:
+        body = await response.read()
+    check = await asyncio.create_subprocess_exec(
+        promtool_binary, "check", "metrics", stdin=PIPE, stdout=PIPE, stderr=PIPE
+    )
+    output, complaints = await check.communicate(body)
+    assert (check.returncode, output, complaints) == (0, b"", b"")
+
+
+async def test_counters_start_at_zero_for_every_channel(client: aiohttp.ClientSession) -> None:
+    async with client.get("/metrics") as response:
+        text = await response.text()
+    for stream in ("trade", "aggTrade", "depth@100ms", "bookTicker"):
+        labels = f'{{market="spot",stream="{stream}",symbol="BTCUSDT"}}'
+        assert f"feed_messages_total{labels} 0.0" in text
+        shown = f"feed_messages_lost_total{labels}" in text
+        assert shown == (stream != "bookTicker")
+
+
+async def test_healthy_as_long_as_it_answers(client: aiohttp.ClientSession) -> None:
+    async with client.get("/-/healthy") as response:
+        assert (response.status, await response.text()) == (200, "OK\n")
+
+
+async def test_not_ready_until_connected(client: aiohttp.ClientSession, session: Session) -> None:
+    async with client.get("/-/ready") as response:
+        assert (response.status, await response.text()) == (503, "not connected\n")
+    session.life.opened("127.0.0.1")
+    async with client.get("/-/ready") as response:
+        assert (response.status, await response.text()) == (503, "warming up\n")
+
+
+async def test_status_summarises_every_stream(
+    client: aiohttp.ClientSession, recorder: Recorder, run: Run, frames: Any
+) -> None:
+    record_one(recorder, run, frames)
+    async with client.get("/status") as response:
+        status = await response.json()
+    assert status["info"]["version"] == "1.2.3"
+    trade = next(s for s in status["streams"] if s["stream"] == "trade")
+    assert trade["messages"] == 1
+    assert trade["latency"]["count"] == 1
+    for key in ("min", "max", "mean", "p50", "p90", "p95", "p99", "p99.9"):
+        assert trade["latency"][f"{key}_sec"] == pytest.approx(0.002, rel=0.003), key
+    ticker = next(s for s in status["streams"] if s["stream"] == "bookTicker")
+    assert "latency" not in ticker
+    assert status["counters"]["feed_messages_total"] == 2
+
+
+async def test_status_before_the_first_message_has_no_numbers_yet(
+    client: aiohttp.ClientSession, recorder: Recorder, run: Run
+) -> None:
+    recorder.begin_run(run)
+    async with client.get("/status") as response:
+        status = await response.json()
+    latency = status["streams"][0]["latency"]
+    assert latency["count"] == 0
+    assert latency["p99_sec"] is None
+
+
+async def test_samples_show_what_was_received(
+    client: aiohttp.ClientSession, recorder: Recorder, run: Run, frames: Any
+) -> None:
+    record_one(recorder, run, frames)
+    async with client.get("/samples") as response:
+        trade, ticker = await response.json()
+    assert (trade["stream"], trade["first_id"]) == ("trade", 7)
+    assert trade["event_ns"] == run.measure_start_ns
+    assert trade["latency_sec"] == pytest.approx(0.002)
+    assert (ticker["event_ns"], ticker["latency_sec"]) == (None, None)
+
+
+async def test_landing_page_links_and_escapes(client: aiohttp.ClientSession) -> None:
+    async with client.get("/") as response:
+        page = await response.text()
+    assert "&lt;exp&gt;" in page
+    assert "<exp>" not in page
+    for path in ("metrics", "status", "samples", "-/healthy", "-/ready"):
+        assert f'href="{path}"' in page
+
+
+async def test_unknown_paths_and_methods_are_refused(client: aiohttp.ClientSession) -> None:
+    async with client.get("/nothing") as response:
+        assert response.status == 404
+    async with client.post("/metrics") as response:
+        assert response.status == 405
+
+
+async def test_run_and_phase_are_exposed(client: aiohttp.ClientSession, recorder: Recorder) -> None:
+    recorder.begin_run(TIMELINE.run_at(time.time_ns()))
+    async with client.get("/metrics") as response:
+        text = await response.text()
+    assert 'phase="measure"' in text
+    assert "feed_run_phase_started_timestamp_seconds" in text
