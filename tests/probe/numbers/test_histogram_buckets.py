@@ -62,11 +62,11 @@ def test_known_values_fall_into_known_buckets(value: float, schema: int, key: in
     assert key_of(value, schema) == key
 
 
-@given(MAGNITUDES, SCHEMAS)
+# Bounds between subnormal numbers are rounded to them, and may then be the numbers themselves.
+@given(st.floats(min_value=2 * sys.float_info.min), SCHEMAS)
 @example(math.inf, 8)
 @example(math.inf, -4)
 @example(sys.float_info.max, 0)
-@example(5e-324, 8)
 def test_a_bucket_holds_values_above_the_bound_below_it_up_to_its_own(
     magnitude: float, schema: int
 ) -> None:

@@ -1,0 +1,226 @@
+"""Binance's JSON feeds over combined streams: what spot and futures have in common.
+
+Only the keys needed are decoded; unknown keys are ignored because Binance adds some without
+notice.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from probe.contract.metrics import ErrorKind
+from probe.feeds.base import Channel, Event, FeedConfigError, FrameError, Ids, Notice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+MAX_STREAMS: Final = 1024  # per connection, Binance's limit
+QUOTED_CHARS: Final = 120  # of a bad frame, in an error
+
+# Ids and times: whole numbers of 64 bits.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class StreamKind(NamedTuple):
+    """What one kind of stream sends.
+
+    Attributes:
+        frame: type of the combined frame; its `data` is the payload.
+        event: value that the payload's `e` must have, or None where there is none.
+        ids: what the ids can show.
+        read: makes the event of a payload; the last argument is the time unit in ns.
+        has_event_time: whether payloads say when they were sent.
+        has_trade_time: whether they say when the trade happened.
+    """
+
+    frame: type[Any]
+    event: str | None
+    ids: Ids
+    read: Callable[[Channel, Any, int], Event]
+    has_event_time: bool = True
+    has_trade_time: bool = True
+
+
+class _Route(NamedTuple):
+    channel: Channel
+    event: str | None
+    decoder: msgspec.json.Decoder[Any]
+    read: Callable[[Channel, Any, int], Event]
+
+
+class BinanceJson:
+    """The `Feed` of one combined connection.
+
+    Args:
+        market: value of the `market` label.
+        kinds: the streams that exist, by name.
+        unit_ns: unit of every time in the payloads, in nanoseconds.
+        url: makes the URL from the names of the subscriptions.
+        symbols: upper-case symbols.
+        streams: stream names, any of `kinds`.
+
+    Raises:
+        FeedConfigError: an unknown stream, a malformed symbol or endpoint, or too many streams.
+    """
+
+    headers: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(
+        self,
+        *,
+        market: str,
+        kinds: Mapping[str, StreamKind],
+        unit_ns: int,
+        url: Callable[[Sequence[str]], str],
+        symbols: Sequence[str],
+        streams: Sequence[str],
+    ) -> None:
+        self.market = market
+        self.channels = make_channels(market, kinds, symbols, streams)
+        self.url = url([subscription(channel) for channel in self.channels])
+        self._unit_ns = unit_ns
+        decoders = {name: msgspec.json.Decoder(kind.frame) for name, kind in kinds.items()}
+        self._routes = {
+            subscription(channel).encode(): _Route(
+                channel,
+                kinds[channel.stream].event,
+                decoders[channel.stream],
+                kinds[channel.stream].read,
+            )
+            for channel in self.channels
+        }
+
+    def decode(self, frame: bytes, *, binary: bool) -> Event | Notice:
+        """Decode one combined frame; see `Feed.decode`."""
+        if binary:
+            raise FrameError(ErrorKind.BINARY_FRAME, f"{len(frame)} bytes in a binary frame")
+        # Binance always sends "stream" first; anything else takes the slow way round.
+        end = frame.find(b'"', 11)
+        if end < 0 or frame[:11] != b'{"stream":"':
+            return self._decode_unusual(frame)
+        route = self._routes.get(frame[11:end])
+        if route is None:
+            return self._decode_unusual(frame)
+        return self._decode_event(frame, route)
+
+    def _decode_event(self, frame: bytes, route: _Route) -> Event:
+        channel, expected, decoder, read = route
+        try:
+            data = decoder.decode(frame).data
+        except msgspec.ValidationError as error:
+            raise FrameError(ErrorKind.BAD_FIELD, f"{error}: {quote(frame)}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise FrameError(ErrorKind.BAD_JSON, f"{error}: {quote(frame)}") from error
+        if expected is not None and data.event != expected:
+            raise FrameError(ErrorKind.UNKNOWN_EVENT, quote(frame))
+        event = read(channel, data, self._unit_ns)
+        if event.last_id < event.first_id:
+            raise FrameError(ErrorKind.BAD_FIELD, f"ids run backwards: {quote(frame)}")
+        return event
+
+    def _decode_unusual(self, frame: bytes) -> Event | Notice:
+        try:
+            message = msgspec.json.decode(frame)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise FrameError(ErrorKind.BAD_JSON, f"{error}: {quote(frame)}") from error
+        if not isinstance(message, dict):
+            raise FrameError(ErrorKind.BAD_JSON, f"not an object: {quote(frame)}")
+        if "stream" in message:
+            return self._decode_stream(message, frame)
+        return decode_notice(message, frame)
+
+    def _decode_stream(self, message: dict[str, Any], frame: bytes) -> Event | Notice:
+        stream = message["stream"]
+        if stream == "!serverShutdown":
+            return Notice.SHUTDOWN
+        route = self._routes.get(stream.encode()) if isinstance(stream, str) else None
+        if route is None:
+            raise FrameError(ErrorKind.UNKNOWN_STREAM, quote(frame))
+        return self._decode_event(frame, route)
+
+
+def decode_notice(message: dict[str, Any], frame: bytes) -> Notice:
+    """The meaning of a message that is no market data.
+
+    Raises:
+        FrameError: an error reply, or nothing known.
+    """
+    if "code" in message or "error" in message:
+        raise FrameError(ErrorKind.EXCHANGE_ERROR, quote(frame))
+    if "id" in message and "result" in message:
+        return Notice.ACKNOWLEDGED
+    if message.get("e") == "serverShutdown":
+        return Notice.SHUTDOWN
+    raise FrameError(ErrorKind.UNKNOWN_EVENT, quote(frame))
+
+
+def make_channels(
+    market: str,
+    kinds: Mapping[str, StreamKind],
+    symbols: Sequence[str],
+    streams: Sequence[str],
+) -> tuple[Channel, ...]:
+    """The channels of all streams of all symbols, each once.
+
+    Raises:
+        FeedConfigError: nothing asked for, an unknown stream, a malformed symbol, too many.
+    """
+    if not symbols or not streams:
+        raise FeedConfigError("at least one symbol and one stream are needed.")
+    for symbol in symbols:
+        if not (symbol.isascii() and symbol.isalnum() and symbol.isupper()):
+            raise FeedConfigError(
+                f"symbol {symbol!r} is not a Binance symbol; write it like BTCUSDT."
+            )
+    for stream in streams:
+        if stream not in kinds:
+            known = ", ".join(kinds)
+            raise FeedConfigError(
+                f"stream {stream!r} is not known for {market}; use any of {known}."
+            )
+    pairs = list(dict.fromkeys((stream, symbol) for stream in streams for symbol in symbols))
+    if len(pairs) > MAX_STREAMS:
+        raise FeedConfigError(
+            f"{len(pairs)} streams are more than the {MAX_STREAMS} of one connection."
+        )
+    return tuple(
+        Channel(
+            index=index,
+            stream=stream,
+            symbol=symbol,
+            ids=kinds[stream].ids,
+            has_event_time=kinds[stream].has_event_time,
+            has_trade_time=kinds[stream].has_trade_time,
+        )
+        for index, (stream, symbol) in enumerate(pairs)
+    )
+
+
+def subscription(channel: Channel) -> str:
+    """Name of a channel as Binance's URLs and frames have it, `btcusdt@trade`."""
+    return f"{channel.symbol.lower()}@{channel.stream}"
+
+
+def combined_base(endpoint: str) -> str:
+    """An endpoint without the path of raw or combined streams.
+
+    Raises:
+        FeedConfigError: it is not a WebSocket base URL.
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"ws", "wss"} or not parts.hostname or parts.query:
+        raise FeedConfigError(
+            f"endpoint {endpoint!r} is not a WebSocket base URL; "
+            "write it like wss://stream.binance.com:9443."
+        )
+    return endpoint.rstrip("/").removesuffix("/stream").removesuffix("/ws")
+
+
+def quote(frame: bytes) -> str:
+    """The beginning of a frame, fit for a log line."""
+    shown = frame[:QUOTED_CHARS].decode("utf-8", "backslashreplace")
+    return repr(shown) + ("..." if len(frame) > QUOTED_CHARS else "")
