@@ -65,6 +65,7 @@ class Instruments:
             metric.help,
             metric.labels,
             registry=self._registry,
+            unit=metric.unit,
             schema=resolution.native_schema,
             max_buckets=resolution.max_buckets,
             classic_bounds=log_bounds(

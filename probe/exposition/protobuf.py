@@ -124,11 +124,13 @@ def _buckets(buckets: Buckets, spans_field: int) -> bytes:
     starts = np.concatenate(([0], places[breaks + 1], [dense.size]))
     offsets = [int(keys[0]), *gaps[breaks].tolist()]
     lengths = np.diff(starts).tolist()
-    spans = (
-        _bytes(spans_field, _integer(1, _zigzag(offset)) + _integer(2, length))
-        for offset, length in zip(offsets, lengths, strict=True)
-    )
+    spans = (_span(spans_field, *span) for span in zip(offsets, lengths, strict=True))
     return b"".join(spans) + _bytes(spans_field + 1, _packed(deltas))
+
+
+@lru_cache(maxsize=4096)  # sparse tails repeat the same few spans by the hundred
+def _span(field: int, offset: int, length: int) -> bytes:
+    return _bytes(field, _integer(1, _zigzag(offset)) + _integer(2, length))
 
 
 def _packed(values: NDArray[np.int64]) -> bytes:

@@ -7,7 +7,7 @@ notice.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -158,9 +158,22 @@ def decode_notice(message: dict[str, Any], frame: bytes) -> Notice:
     raise FrameError(ErrorKind.UNKNOWN_EVENT, quote(frame))
 
 
+class _Kind(Protocol):
+    """What channels need to know of a kind of stream; see `StreamKind`."""
+
+    @property
+    def ids(self) -> Ids: ...
+
+    @property
+    def has_event_time(self) -> bool: ...
+
+    @property
+    def has_trade_time(self) -> bool: ...
+
+
 def make_channels(
     market: str,
-    kinds: Mapping[str, StreamKind],
+    kinds: Mapping[str, _Kind],
     symbols: Sequence[str],
     streams: Sequence[str],
 ) -> tuple[Channel, ...]:

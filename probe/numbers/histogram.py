@@ -160,7 +160,8 @@ class HistogramSnapshot:
         """Estimate of the q-quantile exactly as PromQL's `histogram_quantile` gives it.
 
         Exponential interpolation inside a bucket, linear in the zero bucket (`promql/quantile.go`).
-        NaN for an empty histogram, infinite for a `q` outside 0 to 1.
+        NaN for an empty histogram and where NaN observations hold the rank, infinite for a `q`
+        outside 0 to 1. (With infinities of both signs PromQL's own answer has no meaning.)
         """
         zero = [self.zero_count] if self.zero_count else []
         counts = np.concatenate((self.negative.counts[::-1], zero, self.positive.counts))
@@ -174,10 +175,12 @@ class HistogramSnapshot:
         seen = np.cumsum(counts if from_below else counts[::-1])
         step = min(int(seen.searchsorted(rank)), counts.size - 1)
         at = step if from_below else counts.size - 1 - step
+        beyond = float(seen[step]) - rank
+        if beyond < 0:  # the rank is held by a NaN observation
+            return math.nan
         lower, upper = self._range_at(at)
-        # Below zero only where NaN observations hold the highest ranks: then the last bucket's end.
-        beyond = max(float(seen[step]) - rank, 0.0) / float(counts[at])
-        return _interpolated(lower, upper, 1 - beyond if from_below else beyond)
+        share = beyond / float(counts[at])
+        return _interpolated(lower, upper, 1 - share if from_below else share)
 
     def _range_at(self, at: int) -> tuple[float, float]:
         """Lower and upper bound of a bucket by its place among all populated, ascending."""
@@ -333,7 +336,7 @@ def fold(
     The number of buckets is kept in bounds as client_golang does, after each observation: reset if
     that is allowed by now, else widen the zero bucket, else halve the resolution. A histogram that
     gave up resolution is reset as soon as that is allowed; where the Go client sets a timer, this
-    happens when the next values are folded. (`Histogram.limitBuckets` there.)
+    happens when the next values are folded. (`limitBuckets` there.)
     """
     if settings.may_reset(state, now) and settings.is_coarser(state):
         state = settings.empty(now)

@@ -41,7 +41,11 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;
         ("application/vnd.google.protobuf;proto=other;encoding=delimited", Format.TEXT),
         ("application/vnd.google.protobuf;encoding=text", Format.TEXT),
         (
-            PROTOBUF.replace("=io", '= "io').replace("Family", 'Family" ').title() + " ; Q=1.0",
+            PROTOBUF.replace("=io", '= "io')
+            .replace("Family", 'Family" ')
+            .replace("app", "App")
+            .replace("encoding", " Encoding ")
+            + " ; Q=1.0",
             Format.PROTOBUF,
         ),
         (f"{PROTOBUF};q=lots", Format.TEXT),

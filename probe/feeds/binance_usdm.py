@@ -1,0 +1,137 @@
+"""Binance USD-M futures market data, JSON with times in milliseconds, on routed hosts.
+
+Payloads are those of Binance's documentation, "WebSocket Market Streams" of USD-M futures. A
+stream exists on one route only; subscribing to it on another is acknowledged and stays silent,
+so each route has a connection of its own.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from probe.feeds.base import Channel, Event, FeedConfigError, Ids
+from probe.feeds.binance_json import BinanceJson, Count, StreamKind, combined_base
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MARKET: Final = "usdm"
+_NS_PER_MS: Final = 1_000_000
+
+
+class _Trade(msgspec.Struct, gc=False):
+    event: str = msgspec.field(name="e")
+    event_time: Count = msgspec.field(name="E")
+    trade_time: Count = msgspec.field(name="T")
+    id: Count = msgspec.field(name="t")
+
+
+class _AggTrade(msgspec.Struct, gc=False):
+    event: str = msgspec.field(name="e")
+    event_time: Count = msgspec.field(name="E")
+    trade_time: Count = msgspec.field(name="T")
+    id: Count = msgspec.field(name="a")
+
+
+class _Depth(msgspec.Struct, gc=False):
+    event: str = msgspec.field(name="e")
+    event_time: Count = msgspec.field(name="E")
+    trade_time: Count = msgspec.field(name="T")
+    previous_id: Count = msgspec.field(name="pu")
+    last_id: Count = msgspec.field(name="u")
+
+
+class _BookTicker(msgspec.Struct, gc=False):
+    event: str = msgspec.field(name="e")
+    event_time: Count = msgspec.field(name="E")
+    trade_time: Count = msgspec.field(name="T")
+    id: Count = msgspec.field(name="u")
+
+
+class _TradeFrame(msgspec.Struct, gc=False):
+    data: _Trade
+
+
+class _AggTradeFrame(msgspec.Struct, gc=False):
+    data: _AggTrade
+
+
+class _DepthFrame(msgspec.Struct, gc=False):
+    data: _Depth
+
+
+class _BookTickerFrame(msgspec.Struct, gc=False):
+    data: _BookTicker
+
+
+def _read(channel: Channel, data: _Trade | _AggTrade | _BookTicker, unit_ns: int) -> Event:
+    return Event(channel, data.id, data.id, data.event_time * unit_ns, data.trade_time * unit_ns)
+
+
+def _read_depth(channel: Channel, data: _Depth, unit_ns: int) -> Event:
+    # Futures books are whole iff `pu` is the previous `u`: the message covers what lies between.
+    return Event(
+        channel,
+        data.previous_id + 1,
+        data.last_id,
+        data.event_time * unit_ns,
+        data.trade_time * unit_ns,
+    )
+
+
+_DEPTH: Final = StreamKind(_DepthFrame, "depthUpdate", Ids.RANGES, _read_depth)
+_PUBLIC: Final = MappingProxyType(
+    {
+        "bookTicker": StreamKind(_BookTickerFrame, "bookTicker", Ids.NONE, _read),
+        "trade": StreamKind(_TradeFrame, "trade", Ids.CONSECUTIVE, _read),
+        **dict.fromkeys(("depth", "depth@0ms", "depth@100ms", "depth@500ms"), _DEPTH),
+    }
+)
+_MARKET: Final = MappingProxyType(
+    {"aggTrade": StreamKind(_AggTradeFrame, "aggTrade", Ids.CONSECUTIVE, _read)}
+)
+ROUTES: Final[Mapping[str, Mapping[str, StreamKind]]] = MappingProxyType(
+    {"/public": _PUBLIC, "/market": _MARKET}
+)
+
+
+def _url(routed: str, names: Sequence[str]) -> str:
+    return f"{routed}/stream?streams={'/'.join(names)}"
+
+
+def make_feeds(
+    endpoint: str, symbols: Sequence[str], streams: Sequence[str]
+) -> tuple[BinanceJson, ...]:
+    """One feed for each route that the streams need.
+
+    Args:
+        endpoint: base URL without a route, `wss://fstream.binance.com`.
+        symbols: upper-case symbols.
+        streams: any stream of `ROUTES`.
+
+    Raises:
+        FeedConfigError: an unknown stream, or see `BinanceJson`.
+    """
+    known = [name for kinds in ROUTES.values() for name in kinds]
+    for stream in streams:
+        if stream not in known:
+            raise FeedConfigError(
+                f"stream {stream!r} is not known for {MARKET}; use any of {', '.join(known)}."
+            )
+    base = combined_base(endpoint)
+    return tuple(
+        BinanceJson(
+            market=MARKET,
+            kinds=kinds,
+            unit_ns=_NS_PER_MS,
+            url=partial(_url, base + route),
+            symbols=symbols,
+            streams=[stream for stream in streams if stream in kinds],
+        )
+        for route, kinds in ROUTES.items()
+        if any(stream in kinds for stream in streams)
+    )
