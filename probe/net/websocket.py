@@ -1,7 +1,8 @@
 """One WebSocket connection: the protocol by `websockets`' Sans-I/O core, the bytes by us.
 
-The core does the handshake, frames, control frames and all their checks; it never touches the
-socket, so every message keeps the kernel's stamp of the read that completed it.
+The core does the handshake, control frames, fragments and all checks; complete data messages are
+cut out before it, see `framing`. Nobody but the transport touches the socket, so every message
+keeps the kernel's stamp of the read that completed it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from websockets.uri import parse_uri
 
 from probe.contract.metrics import ConnectPhase, ReconnectReason
 from probe.net.errors import Closed, ConnectFailed, retry_after_sec
+from probe.net.framing import Flow, FrameSplitter
 from probe.net.transport import open_transport
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ MAX_MESSAGE_BYTES: Final = 8 * 2**20
 CONNECT_TIMEOUT_SEC: Final = 10.0
 CLOSE_TIMEOUT_SEC: Final = 5.0
 _MAX_OPEN_PINGS: Final = 64
+_SWITCHING_PROTOCOLS: Final = b"HTTP/1.1 101"
+_END_OF_HEADERS: Final = b"\r\n\r\n"
+_MAX_RESPONSE_BYTES: Final = 65536
 
 # The core logs each frame at debug level; asking it costs time in the hot path.
 _LOGGER = logging.getLogger("probe.net.websocket")
@@ -60,7 +65,11 @@ class WebSocketConnection:
         self._protocol = protocol
         self._on_message = on_message
         self._on_rtt = on_rtt
+        self._splitter = FrameSplitter(self, MAX_MESSAGE_BYTES)
+        self._stamp_ns = 0
+        self._read_ns = 0
         self._upgraded: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._response = bytearray()
         self._fragments: list[bytes] = []
         self._fragments_binary = False
         self._pings: dict[bytes, int] = {}
@@ -123,25 +132,59 @@ class WebSocketConnection:
         self._finish(Closed(reason, detail))
 
     def bytes_received(self, data: bytes, stamp_ns: int, read_ns: int) -> None:
-        """Feed bytes to the protocol and pass on what is complete; see `Receiver`."""
+        """Pass on what is complete; see `transport.Receiver`."""
         self.last_read = time.monotonic()
+        self._stamp_ns = stamp_ns
+        self._read_ns = read_ns
+        if self._upgraded.done():
+            self._splitter.feed(data)
+        else:
+            self._receive_response(data)
         protocol = self._protocol
-        protocol.receive_data(data)
-        for event in protocol.events_received():
-            if isinstance(event, Frame):
-                self._on_frame(event, stamp_ns, read_ns)
-            else:
-                assert isinstance(event, Response)
-                self._on_response(event)
-        self._flush()
         if protocol.close_expected() or protocol.parser_exc is not None:
             self._expect_end()
+
+    def on_data(self, payload: bytes, *, binary: bool) -> None:
+        """A complete message; see `framing.Sink`."""
+        self._on_message(payload, binary, self._stamp_ns, self._read_ns)
+
+    def on_other(self, frame: bytes) -> Flow:
+        """Anything else, for the core; see `framing.Sink`."""
+        protocol = self._protocol
+        if frame and protocol.state is not State.CLOSED:
+            protocol.receive_data(frame)
+        for event in protocol.events_received():
+            assert isinstance(event, Frame)
+            self._on_frame(event)
+        self._flush()
+        if protocol.close_rcvd is not None or protocol.parser_exc is not None:
+            return Flow.ENDED
+        return Flow.MESSAGES if protocol.current_size is None else Flow.FRAGMENTS
 
     def stream_ended(self, error: Exception | None) -> None:
         """The byte stream is over; see `Receiver`."""
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_eof()
         self._finish(self._how_it_ended(error))
+
+    def _receive_response(self, data: bytes) -> None:
+        """The answer to the upgrade, and the first frames if they came with it."""
+        self._response += data
+        end = self._response.find(_END_OF_HEADERS)
+        accepted = self._response.startswith(_SWITCHING_PROTOCOLS)
+        if accepted and end < 0 and len(self._response) < _MAX_RESPONSE_BYTES:
+            return
+        # A rejection has a body, which the core reads to its end; an acceptance has none.
+        cut = end + len(_END_OF_HEADERS) if accepted and end >= 0 else len(self._response)
+        response, frames = bytes(self._response[:cut]), bytes(self._response[cut:])
+        self._response.clear()
+        self._protocol.receive_data(response)
+        for event in self._protocol.events_received():
+            assert isinstance(event, Response)
+            self._on_response(event)
+        self._flush()
+        if frames and self._protocol.state is State.OPEN:
+            self._splitter.feed(frames)
 
     def _on_response(self, response: Response) -> None:
         if self._upgraded.done():
@@ -152,11 +195,11 @@ class WebSocketConnection:
         else:
             self._upgraded.set_exception(_rejected(rejection))
 
-    def _on_frame(self, frame: Frame, stamp_ns: int, read_ns: int) -> None:
+    def _on_frame(self, frame: Frame) -> None:
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             if frame.fin:
-                self._on_message(bytes(frame.data), opcode is Opcode.BINARY, stamp_ns, read_ns)
+                self.on_data(bytes(frame.data), binary=opcode is Opcode.BINARY)
             else:
                 self._fragments = [bytes(frame.data)]
                 self._fragments_binary = opcode is Opcode.BINARY
@@ -165,11 +208,11 @@ class WebSocketConnection:
             if frame.fin:
                 message = b"".join(self._fragments)
                 self._fragments = []
-                self._on_message(message, self._fragments_binary, stamp_ns, read_ns)
+                self.on_data(message, binary=self._fragments_binary)
         elif opcode is Opcode.PONG:
             sent_ns = self._pings.pop(bytes(frame.data), None)
             if sent_ns is not None:
-                self._on_rtt((stamp_ns - sent_ns) * 1e-9)
+                self._on_rtt((self._stamp_ns - sent_ns) * 1e-9)
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():
