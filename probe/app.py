@@ -12,6 +12,7 @@ import ssl
 import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import uvloop
@@ -21,10 +22,13 @@ from probe.clock import exchange, local
 from probe.clock.local import ClockError
 from probe.contract.metrics import ErrorKind
 from probe.contract.timeline import Timeline
+from probe.feeds import binance_usdm
 from probe.feeds.base import FeedConfigError
+from probe.feeds.binance_sbe import BinanceSbe
 from probe.feeds.binance_spot import BinanceSpot
 from probe.instruments import Instruments
 from probe.net.errors import retry_after_sec
+from probe.net.transport import resolve
 from probe.recorder import Recorder
 from probe.server import ProbeServer
 from probe.session import Session
@@ -32,6 +36,8 @@ from probe.settings import SettingsError
 from probe.state_collector import StateCollector
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from probe.contract.experiment import MarketData
     from probe.feeds.base import Feed
     from probe.settings import Settings
@@ -41,6 +47,7 @@ DISTRIBUTION: Final = "binance-latency-sweep"
 CLOCK_INTERVAL_SEC: Final = 1.0
 EXCHANGE_CLOCK_INTERVAL_SEC: Final = 60.0
 _TIME_TIMEOUT_SEC: Final = 5.0
+_HTTPS_PORT: Final = 443
 _TIME_UNIT_NS: Final = 1_000  # microseconds, asked for by header
 # A scrape is encoded in a thread; switching threads this often keeps the reader prompt.
 _SWITCH_INTERVAL_SEC: Final = 2e-5
@@ -70,27 +77,27 @@ class Probe:
         self._settings = settings
         self._version = version(DISTRIBUTION)
         self._registry = CollectorRegistry()
-        self._feed = make_feed(data)
+        self._feeds = make_feeds(data, settings.api_key)
         self._tls = _tls_context(settings)
-        self._instruments = Instruments(
-            self._registry, settings.experiment.histogram, self._feed.market
-        )
+        self._instruments = Instruments(self._registry, settings.experiment.histogram, data.market)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
     async def serve(self) -> None:
         """Measure and serve until stopped by a signal."""
-        shutdown_announced = asyncio.Event()
-        recorder = Recorder(self._feed, self._instruments, shutdown_announced.set)
+        market = self._settings.experiment.market_data.market
+        addresses = await self._addresses()
+        channels = [channel for feed in self._feeds for channel in feed.channels]
+        recorder = Recorder(market, channels, self._instruments, lines=len(addresses))
         session = Session(
-            self._feed,
+            self._feeds,
             Timeline.of(self._settings.experiment.timing),
             recorder,
             self._instruments,
             tls=self._tls,
-            shutdown_announced=shutdown_announced,
+            addresses=addresses,
         )
-        self._registry.register(StateCollector(self._feed.market, recorder, session))
+        self._registry.register(StateCollector(market, recorder, session))
         self._describe()
         server = ProbeServer(self._settings, self._registry, recorder, session, self._version)
         try:
@@ -122,6 +129,23 @@ class Probe:
             await asyncio.gather(*watchers, return_exceptions=True)
             await server.stop()
 
+    async def _addresses(self) -> list[str | None]:
+        """The address for each parallel connection; None leaves it to the name's resolution."""
+        settings = self._settings
+        if settings.pin_address is not None:
+            return [settings.pin_address] * settings.connections
+        if not settings.all_addresses:
+            return [None] * settings.connections
+        url = urlsplit(settings.experiment.market_data.endpoint)
+        assert url.hostname is not None
+        try:
+            found = await resolve(url.hostname, url.port or _HTTPS_PORT)
+        except OSError as error:
+            raise SettingsError(
+                f"--all-addresses: {url.hostname} cannot be resolved: {error.strerror}."
+            ) from error
+        return list(dict.fromkeys(str(info[4][0]) for info in found))
+
     def _describe(self) -> None:
         self._instruments.probe_info.labels(
             self._version,
@@ -152,7 +176,7 @@ class Probe:
         url = self._settings.experiment.market_data.time_endpoint
         if url is None:
             return
-        market = self._feed.market
+        market = self._settings.experiment.market_data.market
         timeout = aiohttp.ClientTimeout(total=_TIME_TIMEOUT_SEC)
         connector = aiohttp.TCPConnector(ssl=self._tls)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
@@ -187,16 +211,22 @@ async def _fetch_time(http: aiohttp.ClientSession, url: str) -> bytes:
         raise exchange.TimeEndpointError(f"{url}: {detail}") from error
 
 
-def make_feed(data: MarketData) -> Feed:
-    """The feed of a `market_data` section.
+def make_feeds(data: MarketData, api_key: str | None) -> Sequence[Feed]:
+    """The feeds of a `market_data` section, one for each connection that its streams need.
 
     Raises:
-        SettingsError: unknown symbols or streams, or a market without a feed.
+        SettingsError: unknown symbols or streams, or a market that needs a key without one.
     """
-    if data.market != "spot":
-        raise SettingsError(f"--market {data.market} has no feed in this version; use spot.")
     try:
-        return BinanceSpot(data.endpoint, data.symbols, data.streams)
+        match data.market:
+            case "spot":
+                return [BinanceSpot(data.endpoint, data.symbols, data.streams)]
+            case "usdm":
+                return binance_usdm.make_feeds(data.endpoint, data.symbols, data.streams)
+            case "sbe":
+                return [
+                    BinanceSbe(data.endpoint, data.symbols, data.streams, api_key=api_key or "")
+                ]
     except FeedConfigError as error:
         raise SettingsError(str(error)) from error
 

@@ -23,6 +23,7 @@ PER_RUN = (
     metrics.EXCHANGE_DELAY,
     metrics.DELAY_VARIATION,
     metrics.RECEIVE_DELAY,
+    metrics.CONNECTION_LATENCY,
 )
 
 

@@ -48,23 +48,23 @@ class ChannelState:
 
     Attributes:
         channel: which one.
-        messages: messages received.
+        messages: messages received; copies of a parallel connection are not among them.
         payload_bytes: their size.
         negative: messages stamped later than they were received.
         last_stamp_ns: receive stamp of the newest one, or 0.
+        newest_id: highest id received, or -1.
         sequence: the check of its ids, or None where they can show nothing.
         histograms: those of the run being measured, or None.
-        previous_latency_ns: latency of the previous message of this run and connection.
-        heard: whether a message has come on this connection.
+        previous_latency_ns: latency of the previous message of this run, or None.
     """
 
     __slots__ = (
         "channel",
-        "heard",
         "histograms",
         "last_stamp_ns",
         "messages",
         "negative",
+        "newest_id",
         "payload_bytes",
         "previous_latency_ns",
         "sequence",
@@ -76,6 +76,7 @@ class ChannelState:
         self.payload_bytes = 0
         self.negative = 0
         self.last_stamp_ns = 0
+        self.newest_id = -1
         self.sequence = (
             None
             if channel.ids is Ids.NONE
@@ -83,35 +84,58 @@ class ChannelState:
         )
         self.histograms: RunHistograms | None = None
         self.previous_latency_ns: int | None = None
-        self.heard = False
+
+
+class Line:
+    """Counters of one of several parallel connections, through all its replacements.
+
+    Attributes:
+        name: value of the `connection` label.
+        wins: messages it delivered first.
+        copies: messages that another had delivered before.
+        latency: histogram of the run being measured, of every copy; None if there is one line.
+    """
+
+    __slots__ = ("copies", "latency", "name", "wins")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.wins = 0
+        self.copies = 0
+        self.latency: NativeHistogram | None = None
 
 
 class Recorder:
-    """Turns every message of one feed into observations.
+    """Turns every message of one market into observations.
 
     A message belongs to a run by its event time, not by when it arrived: so all places measure
     the very same events, and a message that is late by seconds still counts. Messages without
-    an event time belong to it by their receive stamp.
+    an event time belong to it by their receive stamp. Of several copies, the first one counts.
 
     Args:
-        feed: decodes the messages.
+        market: value of the `market` label.
+        channels: all channels, in the order of their indexes.
         instruments: take the observations.
-        on_shutdown: called when the exchange announces that it will close the connection.
+        lines: parallel connections of each stream.
     """
 
     def __init__(
-        self, feed: Feed, instruments: Instruments, on_shutdown: Callable[[], None]
+        self,
+        market: str,
+        channels: Sequence[Channel],
+        instruments: Instruments,
+        *,
+        lines: int = 1,
     ) -> None:
-        self._feed = feed
+        self._market = market
         self._instruments = instruments
-        self._on_shutdown = on_shutdown
-        self._decode = feed.decode
         self._start_ns = 0
         self._end_ns = 0
         self._run: Run | None = None
         self._previous_run: Run | None = None
         self._logged: dict[ErrorKind, int] = {}
-        self.states: Sequence[ChannelState] = [ChannelState(c) for c in feed.channels]
+        self.states: Sequence[ChannelState] = [ChannelState(channel) for channel in channels]
+        self.lines: Sequence[Line] = [Line(str(number)) for number in range(lines)]
         self.samples: deque[Sample] = deque(maxlen=SAMPLES_KEPT)
 
     @property
@@ -131,6 +155,10 @@ class Recorder:
         for state in self.states:
             state.histograms = self._histograms_of(state.channel, run) if run else None
             state.previous_latency_ns = None
+        if len(self.lines) > 1:
+            family = self._instruments.per_run[metrics.CONNECTION_LATENCY.name]
+            for line in self.lines:
+                line.latency = family.labels(self._market, line.name, run.label) if run else None
 
     def expire(self, now_ns: int) -> None:
         """Drop what is no longer to be exposed, and count what has been missing too long."""
@@ -140,54 +168,53 @@ class Recorder:
             if state.sequence is not None:
                 state.sequence.settle(now_ns)
 
-    def begin_connection(self, *, planned: bool) -> None:
-        """Prepare for the first message of a new connection.
+    def interrupted(self, feed: Feed) -> None:
+        """A feed lost its last connection: messages before and after are no neighbours.
+
+        What is missed meanwhile shows as a gap in the ids, and is lost.
+        """
+        for channel in feed.channels:
+            self.states[channel.index].previous_latency_ns = None
+
+    def receiver(
+        self, feed: Feed, line: Line, on_shutdown: Callable[[], None]
+    ) -> ConnectionReceiver:
+        """What a new connection of a line delivers its messages to.
 
         Args:
-            planned: the probe itself replaced the connection, so that what was sent in between
-                is not lost. After any other end, it is.
+            feed: decodes them.
+            line: the line the connection belongs to.
+            on_shutdown: called when the exchange announces that it will close the connection.
         """
-        for state in self.states:
-            state.heard = False
-            state.previous_latency_ns = None
-            if planned and state.sequence is not None:
-                state.sequence.restart()
-
-    def silent_channels(self) -> list[Channel]:
-        """Channels without any message on this connection."""
-        return [state.channel for state in self.states if not state.heard]
-
-    def on_message(self, frame: bytes, binary: bool, stamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - hot path, called by position
-        """Record one complete message; never raises.
-
-        Args:
-            frame: its payload.
-            binary: whether it came in a binary frame.
-            stamp_ns: kernel receive stamp, Unix nanoseconds.
-            read_ns: when the program had read it, Unix nanoseconds.
-        """
-        try:
-            event = self._decode(frame, binary=binary)
-            if isinstance(event, Notice):
-                if event is Notice.SHUTDOWN:
-                    self._on_shutdown()
-                return
-            self._record(event, len(frame), stamp_ns, read_ns)
-        except FrameError as error:
-            self.count_error(error.kind, str(error))
-        except Exception as error:  # noqa: BLE001 - one bad message must not end a measurement
-            self.count_error(ErrorKind.INTERNAL, repr(error))
+        return ConnectionReceiver(self, feed, line, on_shutdown)
 
     def count_error(self, kind: ErrorKind, detail: str) -> None:
         """Count a fault, and log the first ones of its kind."""
-        self._instruments.errors.labels(self._feed.market, kind.value).inc()
+        self._instruments.errors.labels(self._market, kind.value).inc()
         logged = self._logged.get(kind, 0)
         if logged < _LOGGED_PER_KIND:
             self._logged[kind] = logged + 1
             last = "; further ones are only counted" if logged + 1 == _LOGGED_PER_KIND else ""
             _LOG.warning("%s: %s%s", kind.value, detail, last)
 
-    def _record(self, event: Event, size: int, stamp_ns: int, read_ns: int) -> None:
+    def record(
+        self, event: Event, size: int, stamp_ns: int, read_ns: int, *, in_order: bool
+    ) -> bool:
+        """Record one message.
+
+        Args:
+            event: what it says.
+            size: bytes of its payload.
+            stamp_ns: kernel receive stamp, Unix nanoseconds.
+            read_ns: when the program had read it, Unix nanoseconds.
+            in_order: it is newer than all before it on its own connection.
+
+        Returns:
+            Whether it counts; False for a copy of what another connection brought before.
+
+        Raises:
+            FrameError: its event time cannot be right.
+        """
         state = self.states[event.channel.index]
         event_ns = event.event_ns
         latency_ns = 0
@@ -198,39 +225,27 @@ class Recorder:
                     ErrorKind.BAD_FIELD,
                     f"event time {event_ns} ns is {latency_ns / 1e9:.0f} s from the clock",
                 )
+        if not _is_first_copy(state, event, stamp_ns, in_order=in_order):
+            return False
         state.messages += 1
         state.payload_bytes += size
         state.last_stamp_ns = stamp_ns
-        state.heard = True
-        if state.sequence is not None:
-            state.sequence.see(event.first_id, event.last_id, stamp_ns)
         self.samples.append(Sample(event, stamp_ns))
-        if event_ns is None:
-            if self._start_ns <= stamp_ns < self._end_ns and state.histograms is not None:
-                state.histograms.receive_delay.observe((read_ns - stamp_ns) * 1e-9)
-            return
         if latency_ns < 0:
             state.negative += 1
-        if self._start_ns <= event_ns < self._end_ns and state.histograms is not None:
-            self._observe(state, state.histograms, event, latency_ns)
+        member_ns = stamp_ns if event_ns is None else event_ns
+        if self._start_ns <= member_ns < self._end_ns and state.histograms is not None:
             state.histograms.receive_delay.observe((read_ns - stamp_ns) * 1e-9)
+            if event_ns is not None:
+                _observe(state, state.histograms, event, latency_ns)
+        return True
 
-    @staticmethod
-    def _observe(
-        state: ChannelState, histograms: RunHistograms, event: Event, latency_ns: int
-    ) -> None:
-        assert histograms.latency is not None
-        assert histograms.variation is not None
-        assert event.event_ns is not None
-        histograms.latency.observe(latency_ns * 1e-9)
-        if state.previous_latency_ns is not None:
-            histograms.variation.observe(abs(latency_ns - state.previous_latency_ns) * 1e-9)
-        state.previous_latency_ns = latency_ns
-        if event.trade_ns is not None and histograms.exchange_delay is not None:
-            histograms.exchange_delay.observe((event.event_ns - event.trade_ns) * 1e-9)
+    def measures(self, event: Event) -> bool:
+        """Whether an event belongs to the measurement of the current run."""
+        return event.event_ns is not None and self._start_ns <= event.event_ns < self._end_ns
 
     def _histograms_of(self, channel: Channel, run: Run) -> RunHistograms:
-        labels = (self._feed.market, channel.stream, channel.symbol, run.label)
+        labels = (self._market, channel.stream, channel.symbol, run.label)
         per_run = self._instruments.per_run
 
         def child(metric: metrics.Metric, *, exists: bool = True) -> NativeHistogram | None:
@@ -249,3 +264,89 @@ class Recorder:
         for histogram in self._instruments.per_run.values():
             histogram.remove_matching({metrics.RUN: self._previous_run.label})
         self._previous_run = None
+
+
+def _is_first_copy(state: ChannelState, event: Event, stamp_ns: int, *, in_order: bool) -> bool:
+    """Whether no other connection brought the message before; takes note of its ids."""
+    if state.sequence is None:
+        if in_order and event.last_id <= state.newest_id:
+            return False
+    else:
+        fresh = state.sequence.see(event.first_id, event.last_id, stamp_ns, in_order=in_order)
+        if in_order and not fresh:
+            return False
+    state.newest_id = max(state.newest_id, event.last_id)
+    return True
+
+
+def _observe(state: ChannelState, histograms: RunHistograms, event: Event, latency_ns: int) -> None:
+    assert histograms.latency is not None
+    assert histograms.variation is not None
+    assert event.event_ns is not None
+    histograms.latency.observe(latency_ns * 1e-9)
+    if state.previous_latency_ns is not None:
+        histograms.variation.observe(abs(latency_ns - state.previous_latency_ns) * 1e-9)
+    state.previous_latency_ns = latency_ns
+    if event.trade_ns is not None and histograms.exchange_delay is not None:
+        histograms.exchange_delay.observe((event.event_ns - event.trade_ns) * 1e-9)
+
+
+class ConnectionReceiver:
+    """Takes the messages of one connection, from its upgrade to its end.
+
+    Two connections overlap when one replaces the other or when they run in parallel, so what has
+    been seen on this very connection is kept here: an id seen on it before is a duplicate or out
+    of order; one that only another connection brought before is a copy.
+    """
+
+    def __init__(
+        self, recorder: Recorder, feed: Feed, line: Line, on_shutdown: Callable[[], None]
+    ) -> None:
+        self._recorder = recorder
+        self._feed = feed
+        self._line = line
+        self._on_shutdown = on_shutdown
+        self._decode = feed.decode
+        self._newest_ids: dict[int, int] = {}
+
+    def silent_channels(self) -> list[Channel]:
+        """Channels without any message on this connection."""
+        return [c for c in self._feed.channels if c.index not in self._newest_ids]
+
+    def on_message(self, frame: bytes, binary: bool, stamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - hot path, called by position
+        """Record one complete message; never raises.
+
+        Args:
+            frame: its payload.
+            binary: whether it came in a binary frame.
+            stamp_ns: kernel receive stamp, Unix nanoseconds.
+            read_ns: when the program had read it, Unix nanoseconds.
+        """
+        try:
+            event = self._decode(frame, binary=binary)
+            if isinstance(event, Notice):
+                if event is Notice.SHUTDOWN:
+                    self._on_shutdown()
+                return
+            self._record(event, len(frame), stamp_ns, read_ns)
+        except FrameError as error:
+            self._recorder.count_error(error.kind, str(error))
+        except Exception as error:  # noqa: BLE001 - one bad message must not end a measurement
+            self._recorder.count_error(ErrorKind.INTERNAL, repr(error))
+
+    def _record(self, event: Event, size: int, stamp_ns: int, read_ns: int) -> None:
+        index = event.channel.index
+        newest = self._newest_ids.get(index, -1)
+        # The first message on a connection may be anything, but it cannot be its own duplicate.
+        in_order = event.last_id > newest
+        first = self._recorder.record(event, size, stamp_ns, read_ns, in_order=in_order)
+        if in_order:
+            self._newest_ids[index] = event.last_id
+        line = self._line
+        if first:
+            line.wins += 1
+        else:
+            line.copies += 1
+        if line.latency is not None and self._recorder.measures(event):
+            assert event.event_ns is not None
+            line.latency.observe((stamp_ns - event.event_ns) * 1e-9)

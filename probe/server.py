@@ -161,14 +161,13 @@ class ProbeServer:
                 "phase": phase.value,
                 "ready": self._session.ready,
                 "connected": life.connected,
-                "remote_address": life.remote_address,
+                "remote_addresses": life.remote_addresses,
                 "streams": [_stream_status(state) for state in self._recorder.states],
                 "counters": self._counters(self._recorder.states, life.disconnected_sec),
             }
         )
 
-    @staticmethod
-    def _counters(states: Sequence[ChannelState], disconnected_sec: float) -> dict[str, Any]:
+    def _counters(self, states: Sequence[ChannelState], disconnected_sec: float) -> dict[str, Any]:
         checks = [state.sequence for state in states if state.sequence is not None]
         return {
             metrics.MESSAGES.name: sum(state.messages for state in states),
@@ -178,6 +177,7 @@ class ProbeServer:
             metrics.DUPLICATES.name: sum(check.duplicates for check in checks),
             metrics.OUT_OF_ORDER.name: sum(check.out_of_order for check in checks),
             metrics.NEGATIVE_LATENCY.name: sum(state.negative for state in states),
+            metrics.COPIES.name: sum(line.copies for line in self._recorder.lines),
             metrics.DISCONNECTED.name: disconnected_sec,
         }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 DEFAULT_METRICS_PORT: Final = 9090
+MAX_CONNECTIONS: Final = 16
+API_KEY_VARIABLE: Final = "PROBE_API_KEY"
 _MAX_PORT: Final = 65535
+_SWITCH: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,10 @@ class Settings:
         instance_family: what it was told of its instance.
         metrics_host: address the metrics port listens on.
         metrics_port: that port; 0 picks a free one.
+        api_key: key of markets that need one, or None; never shown.
+        connections: parallel connections; of several copies the first counts.
+        pin_address: IP address of the exchange to use, or None.
+        all_addresses: one connection to each address that the endpoint's name has.
         ca_file: certificate authorities to trust instead of the system's, or None.
         clock_source: name of the local clock's source.
         log_level: name of the logging level.
@@ -43,6 +51,10 @@ class Settings:
     instance_family: str
     metrics_host: str
     metrics_port: int
+    api_key: str | None = field(repr=False)
+    connections: int
+    pin_address: str | None
+    all_addresses: bool
     ca_file: Path | None
     clock_source: str
     log_level: str
@@ -62,10 +74,17 @@ class _Flag:
     choices: tuple[str, ...] | None = None
     metavar: str | None = None
     default: object = None
+    switch: bool = False
 
     @property
     def variable(self) -> str:
         return "PROBE_" + self.name.removeprefix("--").replace("-", "_").upper()
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in _SWITCH:
+        raise ValueError(text)
+    return _SWITCH[text.lower()]
 
 
 def _names(text: str) -> list[str]:
@@ -93,6 +112,24 @@ _FLAGS: Final = (
         metavar="N",
         default=DEFAULT_METRICS_PORT,
     ),
+    _Flag(
+        "--api-key-file", "file with the API key that the sbe market needs", Path, metavar="FILE"
+    ),
+    _Flag(
+        "--connections",
+        "parallel connections; of several copies of a message the first counts",
+        int,
+        metavar="N",
+        default=1,
+    ),
+    _Flag("--pin-address", "use this IP address of the endpoint", metavar="IP"),
+    _Flag(
+        "--all-addresses",
+        "one connection to each address that the endpoint's name has",
+        _switch,
+        switch=True,
+        default=False,
+    ),
     _Flag("--ca-file", "trust these certificate authorities", Path, metavar="FILE"),
     _Flag(
         "--clock-source",
@@ -112,6 +149,10 @@ _FLAGS: Final = (
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the probe's flags to a parser; unset ones stay None."""
     for flag in _FLAGS:
+        if flag.switch:
+            help_text = f"{flag.help} [{flag.variable}]"
+            parser.add_argument(flag.name, action="store_const", const=True, help=help_text)
+            continue
         default = "" if flag.default is None else f", default {flag.default}"
         parser.add_argument(
             flag.name,
@@ -138,6 +179,17 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
     assert isinstance(port, int)
     if not 0 <= port <= _MAX_PORT:
         raise SettingsError(f"--metrics-port {port} is not a port; use 0 to {_MAX_PORT}.")
+    connections = given["--connections"]
+    assert isinstance(connections, int)
+    if not 1 <= connections <= MAX_CONNECTIONS:
+        raise SettingsError(f"--connections {connections} is not 1 to {MAX_CONNECTIONS}.")
+    pin_address = given["--pin-address"]
+    all_addresses = bool(given["--all-addresses"])
+    if all_addresses and (connections > 1 or pin_address is not None):
+        raise SettingsError(
+            "--all-addresses opens one connection to each address; "
+            "leave out --connections and --pin-address."
+        )
     ca_file = given["--ca-file"]
     assert ca_file is None or isinstance(ca_file, Path)
     return Settings(
@@ -147,10 +199,34 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
         instance_family=str(given["--instance-family"]),
         metrics_host=str(given["--metrics-host"]),
         metrics_port=port,
+        api_key=_api_key(given["--api-key-file"], environment),
+        connections=connections,
+        pin_address=None if pin_address is None else _ip_address(str(pin_address)),
+        all_addresses=all_addresses,
         ca_file=ca_file,
         clock_source=str(given["--clock-source"]),
         log_level=str(given["--log-level"]),
     )
+
+
+def _api_key(path: object | None, environment: Mapping[str, str]) -> str | None:
+    """The key from a file or the environment; there is no flag that would show it to `ps`."""
+    if path is None:
+        return environment.get(API_KEY_VARIABLE)
+    assert isinstance(path, Path)
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise SettingsError(f"--api-key-file {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"--api-key-file {path}: is no key of letters and digits.") from error
+
+
+def _ip_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise SettingsError(f"--pin-address {text!r} is not an IP address.") from None
 
 
 def _given(
@@ -165,7 +241,8 @@ def _given(
     try:
         value = flag.kind(text)
     except ValueError:
-        raise SettingsError(f"{flag.variable}={text!r} is not a whole number.") from None
+        wanted = "yes or no" if flag.switch else "a whole number"
+        raise SettingsError(f"{flag.variable}={text!r} is not {wanted}.") from None
     if flag.choices is not None and value not in flag.choices:
         raise SettingsError(f"{flag.variable}={text!r} is not one of {', '.join(flag.choices)}.")
     return value

@@ -41,6 +41,7 @@ class StateCollector(Collector):
         yield from self._channels()
         yield from self._connection()
         yield from self._timeline(now_ns)
+        yield from self._lines()
 
     def _channels(self) -> Iterable[Metric]:
         yield self._per_channel(metrics.MESSAGES, lambda state: state.messages)
@@ -78,6 +79,25 @@ class StateCollector(Collector):
         )
         disconnected.add_metric([self._market], life.disconnected_sec)
         yield disconnected
+
+    def _lines(self) -> Iterable[Metric]:
+        wins = CounterMetricFamily(metrics.WINS.name, metrics.WINS.help, labels=metrics.WINS.labels)
+        copies = CounterMetricFamily(
+            metrics.COPIES.name, metrics.COPIES.help, labels=metrics.COPIES.labels
+        )
+        for line in self._recorder.lines:
+            wins.add_metric([self._market, line.name], line.wins)
+            copies.add_metric([self._market, line.name], line.copies)
+        yield wins
+        yield copies
+        info = GaugeMetricFamily(
+            metrics.CONNECTION_INFO.name,
+            metrics.CONNECTION_INFO.help,
+            labels=metrics.CONNECTION_INFO.labels,
+        )
+        for name, address in sorted(self._session.life.remote_addresses.items()):
+            info.add_metric([self._market, name, address], 1.0)
+        yield info
 
     def _timeline(self, now_ns: int) -> Iterable[Metric]:
         run, phase = self._session.phase_at(now_ns)

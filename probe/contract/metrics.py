@@ -74,14 +74,23 @@ class ConnectPhase(StrEnum):
 
 
 class ReconnectReason(StrEnum):
-    """Why an established connection was replaced; `schedule` is the fresh one of a new run."""
+    """Why an established connection was replaced.
+
+    `schedule` is the fresh one of a new run and `rollover` the one before the exchange's limit
+    of age; both overlap the old one and lose nothing.
+    """
 
     SCHEDULE = "schedule"
+    ROLLOVER = "rollover"
     SERVER_CLOSE = "server_close"
     CONNECTION_LOST = "connection_lost"
     PROTOCOL_ERROR = "protocol_error"
     SILENCE = "silence"
     SERVER_SHUTDOWN = "server_shutdown"
+
+
+# Replacements that the probe itself decided on; constraints on reconnects leave them out.
+PLANNED: Final = (ReconnectReason.SCHEDULE, ReconnectReason.ROLLOVER)
 
 
 class ErrorKind(StrEnum):
@@ -133,6 +142,11 @@ RECEIVE_DELAY: Final = _histogram(
     "Kernel receive stamp to the probe's program: the probe's own delay.",
     FEED_RUN,
 )
+CONNECTION_LATENCY: Final = _histogram(
+    "feed_connection_latency_seconds",
+    "As feed_latency_seconds, for every copy on each of several parallel connections.",
+    ("market", "connection", RUN),
+)
 RTT: Final = _histogram(
     "feed_rtt_seconds", "WebSocket ping to pong; needs no common clock.", ("market",)
 )
@@ -151,6 +165,16 @@ DUPLICATES: Final = _counter("feed_duplicates_total", "Messages received more th
 OUT_OF_ORDER: Final = _counter(
     "feed_out_of_order_total", "Messages that arrived after a later one."
 )
+COPIES: Final = _counter(
+    "feed_copies_total",
+    "Messages that another connection had delivered before.",
+    ("market", "connection"),
+)
+WINS: Final = _counter(
+    "feed_connection_wins_total",
+    "Messages that this connection delivered first.",
+    ("market", "connection"),
+)
 NEGATIVE_LATENCY: Final = _counter(
     "feed_negative_latency_total", "Messages with an event time later than their receive time."
 )
@@ -163,16 +187,23 @@ LAST_MESSAGE: Final = _gauge(
 
 RECONNECTS: Final = _counter(
     "feed_reconnects_total",
-    "Established connections replaced, by reason; `schedule` is the fresh one of a new run.",
+    "Established connections replaced, by reason; `schedule` and `rollover` are planned.",
     ("market", "reason"),
 )
 DISCONNECTED: Final = _counter(
     "feed_disconnected_seconds_total",
-    "Time without a connection since the first one.",
+    "Time in which a stream had no connection, since the first one.",
     ("market",),
     "",
 )
-CONNECTED: Final = _gauge("feed_connected", "1 while connected.", ("market",))
+CONNECTED: Final = _gauge(
+    "feed_connected", "1 while every stream has a connection that can bring it.", ("market",)
+)
+CONNECTION_INFO: Final = _gauge(
+    "feed_connection_info",
+    "The server's address that a connection uses.",
+    ("market", "connection", "remote_address"),
+)
 ERRORS: Final = _counter(
     "feed_errors_total",
     "Faults in what was received, and failed attempts to connect.",

@@ -43,7 +43,7 @@ class Channel:
     """One stream of one symbol.
 
     Attributes:
-        index: position in the feed's `channels`, for constant-time look-up.
+        index: position among all channels of the market, for constant-time look-up.
         stream: stream name as subscribed, `depth@100ms`.
         symbol: upper-case symbol.
         ids: what its ids can show.

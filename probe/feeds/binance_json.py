@@ -62,6 +62,7 @@ class BinanceJson:
         url: makes the URL from the names of the subscriptions.
         symbols: upper-case symbols.
         streams: stream names, any of `kinds`.
+        first_index: index of the first channel, where a market has several feeds.
 
     Raises:
         FeedConfigError: an unknown stream, a malformed symbol or endpoint, or too many streams.
@@ -78,9 +79,10 @@ class BinanceJson:
         url: Callable[[Sequence[str]], str],
         symbols: Sequence[str],
         streams: Sequence[str],
+        first_index: int = 0,
     ) -> None:
         self.market = market
-        self.channels = make_channels(market, kinds, symbols, streams)
+        self.channels = make_channels(market, kinds, symbols, streams, first_index)
         self.url = url([subscription(channel) for channel in self.channels])
         self._unit_ns = unit_ns
         decoders = {name: msgspec.json.Decoder(kind.frame) for name, kind in kinds.items()}
@@ -176,6 +178,7 @@ def make_channels(
     kinds: Mapping[str, _Kind],
     symbols: Sequence[str],
     streams: Sequence[str],
+    first_index: int = 0,
 ) -> tuple[Channel, ...]:
     """The channels of all streams of all symbols, each once.
 
@@ -209,7 +212,7 @@ def make_channels(
             has_event_time=kinds[stream].has_event_time,
             has_trade_time=kinds[stream].has_trade_time,
         )
-        for index, (stream, symbol) in enumerate(pairs)
+        for index, (stream, symbol) in enumerate(pairs, first_index)
     )
 
 

@@ -123,15 +123,20 @@ def make_feeds(
                 f"stream {stream!r} is not known for {MARKET}; use any of {', '.join(known)}."
             )
     base = combined_base(endpoint)
-    return tuple(
-        BinanceJson(
-            market=MARKET,
-            kinds=kinds,
-            unit_ns=_NS_PER_MS,
-            url=partial(_url, base + route),
-            symbols=symbols,
-            streams=[stream for stream in streams if stream in kinds],
-        )
-        for route, kinds in ROUTES.items()
-        if any(stream in kinds for stream in streams)
-    )
+    feeds: list[BinanceJson] = []
+    for route, kinds in ROUTES.items():
+        wanted = [stream for stream in streams if stream in kinds]
+        if wanted:
+            feed = BinanceJson(
+                market=MARKET,
+                kinds=kinds,
+                unit_ns=_NS_PER_MS,
+                url=partial(_url, base + route),
+                symbols=symbols,
+                streams=wanted,
+                first_index=sum(len(feed.channels) for feed in feeds),
+            )
+            feeds.append(feed)
+    if not feeds:
+        raise FeedConfigError("at least one symbol and one stream are needed.")
+    return tuple(feeds)

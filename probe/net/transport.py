@@ -201,6 +201,7 @@ async def open_transport(
     host: str,
     port: int,
     *,
+    address: str | None,
     tls: ssl.SSLContext | None,
     timeout_sec: float,
     on_phase: Callable[[ConnectPhase, float], None],
@@ -210,6 +211,7 @@ async def open_transport(
     Args:
         host: name or address; also the name the certificate must carry.
         port: TCP port.
+        address: IP address to use instead of resolving the name, or None.
         tls: context, or None for plain TCP.
         timeout_sec: limit of each step.
         on_phase: told the duration in seconds of each step that succeeded.
@@ -218,7 +220,7 @@ async def open_transport(
         ConnectFailed: naming the step.
     """
     addresses = await _step(
-        ConnectPhase.DNS, _resolve(host, port), timeout_sec=timeout_sec, on_phase=on_phase
+        ConnectPhase.DNS, resolve(address or host, port), timeout_sec=timeout_sec, on_phase=on_phase
     )
     sock = await _step(
         ConnectPhase.TCP, _connect(addresses), timeout_sec=timeout_sec, on_phase=on_phase
@@ -258,7 +260,8 @@ async def _step(
     return result
 
 
-async def _resolve(host: str, port: int) -> Sequence[_AddressInfo]:
+async def resolve(host: str, port: int) -> Sequence[_AddressInfo]:
+    """All addresses of a name, as `socket.getaddrinfo` gives them."""
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 

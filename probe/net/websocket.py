@@ -254,6 +254,7 @@ async def connect(
     on_message: OnMessage,
     on_rtt: Callable[[float], None],
     on_phase: Callable[[ConnectPhase, float], None],
+    address: str | None = None,
     timeout_sec: float = CONNECT_TIMEOUT_SEC,
 ) -> WebSocketConnection:
     """Open a WebSocket connection.
@@ -265,6 +266,7 @@ async def connect(
         on_message: called with every complete data message, from the event loop.
         on_rtt: called with the seconds between a `ping` and its pong.
         on_phase: called with the seconds each step of connecting took.
+        address: IP address to use instead of resolving the URL's host, or None.
         timeout_sec: limit of each step.
 
     Raises:
@@ -277,6 +279,7 @@ async def connect(
     transport = await open_transport(
         uri.host,
         uri.port,
+        address=address,
         tls=tls if uri.secure else None,
         timeout_sec=timeout_sec,
         on_phase=on_phase,

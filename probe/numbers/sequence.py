@@ -43,6 +43,7 @@ class SequenceCheck:
         duplicates: messages whose ids had all been seen.
         out_of_order: messages that filled a hole after a later one had arrived. One that comes
             after the grace period counts here too, and stays counted as lost.
+        copies: messages whose ids had all been seen, on another connection.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class SequenceCheck:
         "_last",
         "_pending",
         "_per_id",
+        "copies",
         "duplicates",
         "gaps",
         "lost",
@@ -67,15 +69,28 @@ class SequenceCheck:
         self.lost = 0
         self.duplicates = 0
         self.out_of_order = 0
+        self.copies = 0
 
     @property
     def pending(self) -> int:
         """Messages missing that may still arrive in time."""
         return sum(self._messages(h) for h in self._holes if h.deadline_ns is not None)
 
-    def see(self, first: int, last: int, now_ns: int) -> None:
-        """Take note of a message that covers the ids `first..last`, received at `now_ns`."""
+    def see(self, first: int, last: int, now_ns: int, *, in_order: bool = False) -> bool:
+        """Take note of a message that covers the ids `first..last`, received at `now_ns`.
+
+        Args:
+            first: first id it covers.
+            last: last id it covers.
+            now_ns: when it was received, nanoseconds.
+            in_order: it is newer than all before it on its own connection. Such a message is
+                not out of order itself, and no duplicate: another connection was faster.
+
+        Returns:
+            Whether it is the first copy of anything.
+        """
         previous = self._last
+        fresh = True
         if previous is None or first == previous + 1:
             self._last = last
         elif first > previous + 1:
@@ -86,12 +101,11 @@ class SequenceCheck:
         elif last < previous - BACKWARD_RESET:
             self.restart()
             self._last = last
-        elif self._fill(first, last):
-            self.out_of_order += 1
         else:
-            self.duplicates += 1
+            fresh = self._see_again(first, last, in_order=in_order)
         if self._pending:
             self.settle(now_ns)
+        return fresh
 
     def settle(self, now_ns: int) -> None:
         """Count as lost what has been missing for longer than the grace period."""
@@ -111,6 +125,17 @@ class SequenceCheck:
                 self._give_up(hole)
         self._holes.clear()
         self._last = None
+
+    def _see_again(self, first: int, last: int, *, in_order: bool) -> bool:
+        """An old message: late, or one more time; returns whether it was missing."""
+        fresh = self._fill(first, last)
+        if in_order:
+            self.copies += not fresh
+        elif fresh:
+            self.out_of_order += 1
+        else:
+            self.duplicates += 1
+        return fresh
 
     def _jump(self, previous: int, first: int, now_ns: int) -> None:
         self.gaps += 1

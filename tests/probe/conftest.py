@@ -13,7 +13,7 @@ from probe.contract import experiment
 from probe.contract.timeline import NS_PER_SEC, Run
 from probe.feeds.binance_spot import BinanceSpot
 from probe.instruments import Instruments
-from probe.recorder import Recorder
+from probe.recorder import ConnectionReceiver, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,13 +37,19 @@ def feed() -> BinanceSpot:
 
 
 @pytest.fixture
+def recorder(feed: BinanceSpot, instruments: Instruments) -> Recorder:
+    return Recorder("spot", feed.channels, instruments)
+
+
+@pytest.fixture
 def shutdowns() -> list[bool]:
     return []
 
 
 @pytest.fixture
-def recorder(feed: BinanceSpot, instruments: Instruments, shutdowns: list[bool]) -> Recorder:
-    return Recorder(feed, instruments, lambda: shutdowns.append(True))
+def connection(recorder: Recorder, feed: BinanceSpot, shutdowns: list[bool]) -> ConnectionReceiver:
+    """What the only connection delivers to."""
+    return recorder.receiver(feed, recorder.lines[0], lambda: shutdowns.append(True))
 
 
 @pytest.fixture

@@ -8,16 +8,17 @@ import pytest
 
 from probe.contract import metrics
 from probe.contract.metrics import ErrorKind
-from probe.recorder import SAMPLES_KEPT, ChannelState
+from probe.recorder import SAMPLES_KEPT, ChannelState, Recorder
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from probe.contract.metrics import Metric
     from probe.contract.timeline import Run
+    from probe.feeds.binance_spot import BinanceSpot
     from probe.instruments import Instruments
     from probe.numbers.histogram import HistogramSnapshot
-    from probe.recorder import Recorder
+    from probe.recorder import ConnectionReceiver
 
 MS = 1_000_000
 
@@ -44,67 +45,94 @@ def series_names(instruments: Instruments, metric: Metric) -> set[str]:
 
 
 def test_latency_is_receive_stamp_minus_event_time(
-    recorder: Recorder, instruments: Instruments, run: Run, frames: Any
+    recorder: Recorder,
+    instruments: Instruments,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
 ) -> None:
     recorder.begin_run(run)
     event = run.measure_start_ns + 5 * MS
-    recorder.on_message(frames.trade(1, event), False, event + 3 * MS, event + 4 * MS)
+    connection.on_message(frames.trade(1, event), False, event + 3 * MS, event + 4 * MS)
     latency = histogram(instruments, metrics.LATENCY, run)
     assert latency.count == 1
     assert latency.sum == pytest.approx(0.003, abs=1e-6)
 
 
 def test_receive_delay_is_the_programs_own(
-    recorder: Recorder, instruments: Instruments, run: Run, frames: Any
+    recorder: Recorder,
+    instruments: Instruments,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
 ) -> None:
     recorder.begin_run(run)
     event = run.measure_start_ns
-    recorder.on_message(frames.trade(1, event), False, event + 3 * MS, event + 5 * MS)
+    connection.on_message(frames.trade(1, event), False, event + 3 * MS, event + 5 * MS)
     assert histogram(instruments, metrics.RECEIVE_DELAY, run).sum == pytest.approx(0.002)
 
 
 def test_exchange_delay_is_kept_apart(
-    recorder: Recorder, instruments: Instruments, run: Run, frames: Any
+    recorder: Recorder,
+    instruments: Instruments,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
 ) -> None:
     recorder.begin_run(run)
     event = run.measure_start_ns
     frame = frames.trade(1, event, trade_ns=event - 7 * MS)
-    recorder.on_message(frame, False, event + 3 * MS, event + 3 * MS)
+    connection.on_message(frame, False, event + 3 * MS, event + 3 * MS)
     assert histogram(instruments, metrics.EXCHANGE_DELAY, run).sum == pytest.approx(0.007)
     assert histogram(instruments, metrics.LATENCY, run).sum == pytest.approx(0.003, abs=1e-6)
 
 
 def test_delay_variation_compares_neighbours(
-    recorder: Recorder, instruments: Instruments, run: Run, frames: Any
+    recorder: Recorder,
+    instruments: Instruments,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
 ) -> None:
     recorder.begin_run(run)
     for number, latency_ms in enumerate((3, 5, 1)):
         event = run.measure_start_ns + number * 10 * MS
         stamp = event + latency_ms * MS
-        recorder.on_message(frames.trade(number, event), False, stamp, stamp)
+        connection.on_message(frames.trade(number, event), False, stamp, stamp)
     variation = histogram(instruments, metrics.DELAY_VARIATION, run)
     assert variation.count == 2
     assert variation.sum == pytest.approx(0.002 + 0.004, abs=1e-5)
 
 
 def test_neighbours_on_different_connections_are_not_compared(
-    recorder: Recorder, instruments: Instruments, run: Run, frames: Any
+    recorder: Recorder,
+    instruments: Instruments,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
+    feed: BinanceSpot,
 ) -> None:
     recorder.begin_run(run)
     event = run.measure_start_ns
-    recorder.on_message(frames.trade(1, event), False, event, event)
-    recorder.begin_connection(planned=False)
-    recorder.on_message(frames.trade(2, event), False, event + MS, event + MS)
+    connection.on_message(frames.trade(1, event), False, event, event)
+    recorder.interrupted(feed)
+    connection = recorder.receiver(feed, recorder.lines[0], lambda: None)
+    connection.on_message(frames.trade(2, event), False, event + MS, event + MS)
     assert histogram(instruments, metrics.DELAY_VARIATION, run).count == 0
 
 
 @pytest.mark.parametrize(("offset_ns", "counted"), [(-1000, 0), (0, 1), (1000, 1)])
 def test_membership_of_a_run_starts_with_the_event_time(
-    offset_ns: int, counted: int, recorder: Recorder, run: Run, frames: Any
+    offset_ns: int,
+    counted: int,
+    recorder: Recorder,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
 ) -> None:
     recorder.begin_run(run)
     event = run.measure_start_ns + offset_ns
-    recorder.on_message(frames.trade(1, event), False, event + 50 * MS, event + 50 * MS)
+    connection.on_message(frames.trade(1, event), False, event + 50 * MS, event + 50 * MS)
     histograms = state_of(recorder, "trade").histograms
     assert histograms is not None
     assert histograms.latency is not None
@@ -112,32 +140,44 @@ def test_membership_of_a_run_starts_with_the_event_time(
 
 
 def test_a_late_message_still_belongs_to_its_run(
-    recorder: Recorder, instruments: Instruments, run: Run, frames: Any
+    recorder: Recorder,
+    instruments: Instruments,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
 ) -> None:
     """A backlog at the end of the measurement is measured, not cut off."""
     recorder.begin_run(run)
     event = run.measure_end_ns - MS
     stamp = run.measure_end_ns + 6_000 * MS
-    recorder.on_message(frames.trade(1, event), False, stamp, stamp)
+    connection.on_message(frames.trade(1, event), False, stamp, stamp)
     assert histogram(instruments, metrics.LATENCY, run).sum == pytest.approx(6.001, abs=1e-5)
 
 
 def test_negative_latency_is_counted_and_recorded_as_it_is(
-    recorder: Recorder, instruments: Instruments, run: Run, frames: Any
+    recorder: Recorder,
+    instruments: Instruments,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
 ) -> None:
     recorder.begin_run(run)
     event = run.measure_start_ns + 10 * MS
-    recorder.on_message(frames.trade(1, event), False, event - 4 * MS, event)
+    connection.on_message(frames.trade(1, event), False, event - 4 * MS, event)
     assert state_of(recorder, "trade").negative == 1
     assert histogram(instruments, metrics.LATENCY, run).sum == pytest.approx(-0.004, abs=1e-5)
 
 
 def test_book_ticker_never_yields_a_latency(
-    recorder: Recorder, instruments: Instruments, run: Run, frames: Any
+    recorder: Recorder,
+    instruments: Instruments,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
 ) -> None:
     recorder.begin_run(run)
     stamp = run.measure_start_ns + MS
-    recorder.on_message(frames.book_ticker(7), False, stamp, stamp + MS)
+    connection.on_message(frames.book_ticker(7), False, stamp, stamp + MS)
     assert state_of(recorder, "bookTicker").messages == 1
     streams = {
         series.labels["stream"]
@@ -148,19 +188,25 @@ def test_book_ticker_never_yields_a_latency(
     assert histogram(instruments, metrics.RECEIVE_DELAY, run, "bookTicker").count == 1
 
 
-def test_jumps_of_book_ticker_ids_are_no_gaps(recorder: Recorder, run: Run, frames: Any) -> None:
+def test_jumps_of_book_ticker_ids_are_no_gaps(
+    recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver
+) -> None:
     recorder.begin_run(run)
     for number in (1, 50, 4000):
-        recorder.on_message(frames.book_ticker(number), False, run.end_ns, run.end_ns)
+        connection.on_message(frames.book_ticker(number), False, run.end_ns, run.end_ns)
     assert state_of(recorder, "bookTicker").sequence is None
 
 
 def test_while_waiting_messages_are_counted_but_not_measured(
-    recorder: Recorder, instruments: Instruments, run: Run, frames: Any
+    recorder: Recorder,
+    instruments: Instruments,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
 ) -> None:
     recorder.begin_run(None)
     event = run.measure_start_ns
-    recorder.on_message(frames.trade(1, event), False, event, event)
+    connection.on_message(frames.trade(1, event), False, event, event)
     assert state_of(recorder, "trade").messages == 1
     assert series_names(instruments, metrics.LATENCY) == set()
 
@@ -192,79 +238,160 @@ def test_the_previous_run_stays_until_the_next_measurement(
 
 
 def test_what_is_missed_while_disconnected_is_lost(
-    recorder: Recorder, run: Run, frames: Any
+    recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver, feed: BinanceSpot
 ) -> None:
     now = run.measure_start_ns
-    recorder.on_message(frames.trade(1, now), False, now, now)
-    recorder.begin_connection(planned=False)
-    recorder.on_message(frames.trade(10, now), False, now, now)
+    connection.on_message(frames.trade(1, now), False, now, now)
+    recorder.interrupted(feed)
+    connection = recorder.receiver(feed, recorder.lines[0], lambda: None)
+    connection.on_message(frames.trade(10, now), False, now, now)
     recorder.expire(now + 10**10)
     sequence = state_of(recorder, "trade").sequence
     assert sequence is not None
     assert (sequence.gaps, sequence.lost) == (1, 8)
 
 
-def test_what_is_missed_between_planned_connections_is_not_lost(
-    recorder: Recorder, run: Run, frames: Any
-) -> None:
-    now = run.measure_start_ns
-    recorder.on_message(frames.trade(1, now), False, now, now)
-    recorder.begin_connection(planned=True)
-    recorder.on_message(frames.trade(10, now), False, now, now)
-    recorder.expire(now + 10**10)
-    sequence = state_of(recorder, "trade").sequence
-    assert sequence is not None
-    assert (sequence.gaps, sequence.lost) == (0, 0)
-
-
 def test_a_bad_frame_is_counted_and_changes_nothing_else(
-    recorder: Recorder, registry: CollectorRegistry, run: Run
+    recorder: Recorder, registry: CollectorRegistry, run: Run, connection: ConnectionReceiver
 ) -> None:
     recorder.begin_run(run)
-    recorder.on_message(b"garbage", False, 1, 1)
-    recorder.on_message(b"\x00", True, 1, 1)
+    connection.on_message(b"garbage", False, 1, 1)
+    connection.on_message(b"\x00", True, 1, 1)
     assert errors(registry, ErrorKind.BAD_JSON) == 1
     assert errors(registry, ErrorKind.BINARY_FRAME) == 1
     assert sum(state.messages for state in recorder.states) == 0
 
 
 def test_an_event_time_in_another_unit_is_an_error_not_a_latency(
-    recorder: Recorder, registry: CollectorRegistry, run: Run, frames: Any
+    recorder: Recorder,
+    registry: CollectorRegistry,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
 ) -> None:
     recorder.begin_run(run)
     now = run.measure_start_ns
-    recorder.on_message(frames.trade(1, now // 1000), False, now, now)
+    connection.on_message(frames.trade(1, now // 1000), False, now, now)
     assert errors(registry, ErrorKind.BAD_FIELD) == 1
     assert state_of(recorder, "trade").messages == 0
 
 
 def test_a_fault_of_our_own_ends_no_measurement(
-    recorder: Recorder, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder,
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    connection: ConnectionReceiver,
 ) -> None:
     def broken(_: bytes, *, binary: bool) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(recorder, "_decode", broken)
-    recorder.on_message(b"{}", False, 1, 1)
+    monkeypatch.setattr(connection, "_decode", broken)
+    connection.on_message(b"{}", False, 1, 1)
     assert errors(registry, ErrorKind.INTERNAL) == 1
 
 
-def test_an_announced_shutdown_is_passed_on(recorder: Recorder, shutdowns: list[bool]) -> None:
-    recorder.on_message(b'{"e":"serverShutdown","E":1}', False, 1, 1)
+def test_an_announced_shutdown_is_passed_on(
+    recorder: Recorder, shutdowns: list[bool], connection: ConnectionReceiver
+) -> None:
+    connection.on_message(b'{"e":"serverShutdown","E":1}', False, 1, 1)
     assert shutdowns == [True]
 
 
-def test_only_the_newest_samples_are_kept(recorder: Recorder, run: Run, frames: Any) -> None:
+def test_only_the_newest_samples_are_kept(
+    recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver
+) -> None:
     now = run.measure_start_ns
     for number in range(SAMPLES_KEPT + 10):
-        recorder.on_message(frames.trade(number, now), False, now, now)
+        connection.on_message(frames.trade(number, now), False, now, now)
     assert len(recorder.samples) == SAMPLES_KEPT
     assert recorder.samples[-1].event.first_id == SAMPLES_KEPT + 9
 
 
-def test_channels_without_a_message_are_known(recorder: Recorder, run: Run, frames: Any) -> None:
+def test_channels_without_a_message_are_known(
+    recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver
+) -> None:
     now = run.measure_start_ns
-    recorder.begin_connection(planned=True)
-    recorder.on_message(frames.trade(1, now), False, now, now)
-    silent = {channel.stream for channel in recorder.silent_channels()}
+    connection.on_message(frames.trade(1, now), False, now, now)
+    silent = {channel.stream for channel in connection.silent_channels()}
     assert silent == {"aggTrade", "depth@100ms", "bookTicker"}
+
+
+@pytest.fixture
+def pair(feed: BinanceSpot, instruments: Instruments) -> Recorder:
+    """A recorder of two parallel connections."""
+    return Recorder("spot", feed.channels, instruments, lines=2)
+
+
+def test_of_two_copies_the_first_counts(
+    pair: Recorder, feed: BinanceSpot, instruments: Instruments, run: Run, frames: Any
+) -> None:
+    fast, slow = (pair.receiver(feed, line, lambda: None) for line in pair.lines)
+    pair.begin_run(run)
+    event = run.measure_start_ns
+    fast.on_message(frames.trade(1, event), False, event + MS, event + MS)
+    slow.on_message(frames.trade(1, event), False, event + 5 * MS, event + 5 * MS)
+    assert state_of(pair, "trade").messages == 1
+    assert histogram(instruments, metrics.LATENCY, run).sum == pytest.approx(0.001)
+    assert [(line.wins, line.copies) for line in pair.lines] == [(1, 0), (0, 1)]
+
+
+def test_every_copy_shows_in_its_connections_own_histogram(
+    pair: Recorder, feed: BinanceSpot, run: Run, frames: Any
+) -> None:
+    fast, slow = (pair.receiver(feed, line, lambda: None) for line in pair.lines)
+    pair.begin_run(run)
+    event = run.measure_start_ns
+    fast.on_message(frames.trade(1, event), False, event + MS, event + MS)
+    slow.on_message(frames.trade(1, event), False, event + 5 * MS, event + 5 * MS)
+    sums = [line.latency.snapshot().sum for line in pair.lines if line.latency is not None]
+    assert sums == [pytest.approx(0.001), pytest.approx(0.005)]
+
+
+def test_copies_of_messages_without_sequence_are_recognised_too(
+    pair: Recorder, feed: BinanceSpot, run: Run, frames: Any
+) -> None:
+    fast, slow = (pair.receiver(feed, line, lambda: None) for line in pair.lines)
+    now = run.measure_start_ns
+    for number in (5, 9):
+        fast.on_message(frames.book_ticker(number), False, now, now)
+    for number in (5, 9, 12):
+        slow.on_message(frames.book_ticker(number), False, now, now)
+    assert state_of(pair, "bookTicker").messages == 3
+    assert [(line.wins, line.copies) for line in pair.lines] == [(2, 0), (1, 2)]
+
+
+def test_a_true_duplicate_is_no_copy(
+    pair: Recorder, feed: BinanceSpot, run: Run, frames: Any
+) -> None:
+    only = pair.receiver(feed, pair.lines[0], lambda: None)
+    now = run.measure_start_ns
+    for _ in range(2):
+        only.on_message(frames.trade(1, now), False, now, now)
+    sequence = state_of(pair, "trade").sequence
+    assert sequence is not None
+    assert (sequence.duplicates, sequence.copies) == (1, 0)
+    assert state_of(pair, "trade").messages == 2
+
+
+def test_what_one_connection_loses_the_other_brings(
+    pair: Recorder, feed: BinanceSpot, run: Run, frames: Any
+) -> None:
+    first, second = (pair.receiver(feed, line, lambda: None) for line in pair.lines)
+    now = run.measure_start_ns
+    for number in (1, 3):
+        first.on_message(frames.trade(number, now), False, now, now)
+    for number in (1, 2, 3):
+        second.on_message(frames.trade(number, now), False, now, now)
+    pair.expire(now + 10**10)
+    sequence = state_of(pair, "trade").sequence
+    assert sequence is not None
+    assert (sequence.lost, sequence.out_of_order) == (0, 0)
+    assert state_of(pair, "trade").messages == 3
+
+
+def test_a_single_connection_has_no_histogram_of_its_own(
+    recorder: Recorder, instruments: Instruments, run: Run
+) -> None:
+    recorder.begin_run(run)
+    assert recorder.lines[0].latency is None
+    assert series_names(instruments, metrics.CONNECTION_LATENCY) == set()

@@ -39,14 +39,7 @@ TIMELINE = Timeline(NS_PER_SEC, 3600 * NS_PER_SEC, NS_PER_SEC)
 
 @pytest.fixture
 async def session(feed: BinanceSpot, recorder: Recorder, instruments: Instruments) -> Session:
-    return Session(
-        feed,
-        TIMELINE,
-        recorder,
-        instruments,
-        tls=ssl.create_default_context(),
-        shutdown_announced=asyncio.Event(),
-    )
+    return Session([feed], TIMELINE, recorder, instruments, tls=ssl.create_default_context())
 
 
 @pytest.fixture
@@ -66,11 +59,12 @@ async def client(
     await server.stop()
 
 
-def record_one(recorder: Recorder, run: Run, frames: Any) -> None:
+def record_one(recorder: Recorder, feed: BinanceSpot, run: Run, frames: Any) -> None:
     recorder.begin_run(run)
     event = run.measure_start_ns
-    recorder.on_message(frames.trade(7, event), False, event + 2_000_000, event + 3_000_000)
-    recorder.on_message(frames.book_ticker(8), False, event + 2_000_000, event + 3_000_000)
+    connection = recorder.receiver(feed, recorder.lines[0], lambda: None)
+    connection.on_message(frames.trade(7, event), False, event + 2_000_000, event + 3_000_000)
+    connection.on_message(frames.book_ticker(8), False, event + 2_000_000, event + 3_000_000)
 
 
 async def test_prometheus_gets_protobuf(client: aiohttp.ClientSession) -> None:
@@ -100,11 +94,12 @@ async def test_gzip_on_request(client: aiohttp.ClientSession) -> None:
 async def test_every_metric_of_the_contract_is_exposed(
     client: aiohttp.ClientSession,
     recorder: Recorder,
+    feed: BinanceSpot,
     instruments: Instruments,
     run: Run,
     frames: Any,
 ) -> None:
-    record_one(recorder, run, frames)
+    record_one(recorder, feed, run, frames)
     async with client.get("/metrics") as response:
         text = await response.text()
     exposed = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
@@ -114,11 +109,12 @@ async def test_every_metric_of_the_contract_is_exposed(
 async def test_promtool_accepts_what_is_exposed(
     client: aiohttp.ClientSession,
     recorder: Recorder,
+    feed: BinanceSpot,
     run: Run,
     frames: Any,
     promtool_binary: Path,
 ) -> None:
-    record_one(recorder, run, frames)
+    record_one(recorder, feed, run, frames)
     async with client.get("/metrics") as response:
         body = await response.read()
     check = await asyncio.create_subprocess_exec(
@@ -143,18 +139,20 @@ async def test_healthy_as_long_as_it_answers(client: aiohttp.ClientSession) -> N
         assert (response.status, await response.text()) == (200, "OK\n")
 
 
-async def test_not_ready_until_connected(client: aiohttp.ClientSession, session: Session) -> None:
+async def test_not_ready_until_connected(
+    client: aiohttp.ClientSession, session: Session, feed: BinanceSpot
+) -> None:
     async with client.get("/-/ready") as response:
         assert (response.status, await response.text()) == (503, "not connected\n")
-    session.life.opened("127.0.0.1")
+    session.life.opened(feed, "0", "127.0.0.1")
     async with client.get("/-/ready") as response:
         assert (response.status, await response.text()) == (503, "warming up\n")
 
 
 async def test_status_summarises_every_stream(
-    client: aiohttp.ClientSession, recorder: Recorder, run: Run, frames: Any
+    client: aiohttp.ClientSession, recorder: Recorder, feed: BinanceSpot, run: Run, frames: Any
 ) -> None:
-    record_one(recorder, run, frames)
+    record_one(recorder, feed, run, frames)
     async with client.get("/status") as response:
         status = await response.json()
     assert status["info"]["version"] == "1.2.3"
@@ -180,9 +178,9 @@ async def test_status_before_the_first_message_has_no_numbers_yet(
 
 
 async def test_samples_show_what_was_received(
-    client: aiohttp.ClientSession, recorder: Recorder, run: Run, frames: Any
+    client: aiohttp.ClientSession, recorder: Recorder, feed: BinanceSpot, run: Run, frames: Any
 ) -> None:
-    record_one(recorder, run, frames)
+    record_one(recorder, feed, run, frames)
     async with client.get("/samples") as response:
         trade, ticker = await response.json()
     assert (trade["stream"], trade["first_id"]) == ("trade", 7)

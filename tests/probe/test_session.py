@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
-from probe import session as session_module
+from probe import keeper
 from probe.contract.metrics import Phase, ReconnectReason
 from probe.contract.timeline import NS_PER_SEC, Timeline
 from probe.feeds.binance_spot import BinanceSpot
@@ -61,19 +62,18 @@ async def exchange() -> AsyncIterator[Exchange]:
 
 @asynccontextmanager
 async def running(
-    exchange: Exchange, instruments: Instruments, timeline: Timeline = HOUR
+    exchange: Exchange, instruments: Instruments, timeline: Timeline = HOUR, *, lines: int = 1
 ) -> AsyncIterator[Session]:
     feed = BinanceSpot(f"ws://127.0.0.1:{exchange.port}", ["BTCUSDT"], ["trade", "bookTicker"])
-    announced = asyncio.Event()
-    recorder = Recorder(feed, instruments, announced.set)
+    recorder = Recorder("spot", feed.channels, instruments, lines=lines)
     session = Session(
-        feed,
+        [feed],
         timeline,
         recorder,
         instruments,
         tls=ssl.create_default_context(),
-        shutdown_announced=announced,
-        backoff=Backoff(base_sec=0.001, cap_sec=0.01),
+        addresses=[None] * lines,
+        backoff=lambda: Backoff(base_sec=0.001, cap_sec=0.01),
     )
     task = asyncio.create_task(session.run())
     try:
@@ -134,9 +134,9 @@ async def test_silence_without_a_close_is_noticed(
     registry: CollectorRegistry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(session_module, "SILENCE_TIMEOUT_SEC", 0.05)
-    monkeypatch.setattr(session_module, "PING_INTERVAL_SEC", 3600.0)
-    monkeypatch.setattr(session_module, "_TICK_SEC", 0.01)
+    monkeypatch.setattr(keeper, "SILENCE_TIMEOUT_SEC", 0.05)
+    monkeypatch.setattr(keeper, "PING_INTERVAL_SEC", 3600.0)
+    monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
     async with running(exchange, instruments):
         first = await exchange.connection(0)
         first.transport.pause_reading()
@@ -152,8 +152,8 @@ async def test_a_channel_that_never_speaks_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An unknown symbol is acknowledged and silent: nobody else would say so."""
-    monkeypatch.setattr(session_module, "FIRST_MESSAGE_TIMEOUT_SEC", 0.0)
-    monkeypatch.setattr(session_module, "_TICK_SEC", 0.01)
+    monkeypatch.setattr(keeper, "FIRST_MESSAGE_TIMEOUT_SEC", 0.0)
+    monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
     labels = {"market": "spot", "kind": "no_first_message"}
     async with running(exchange, instruments):
         await exchange.connection(0)
@@ -168,10 +168,52 @@ async def test_a_new_run_has_a_fresh_connection(
     seconds = Timeline(NS_PER_SEC // 10, NS_PER_SEC // 10, NS_PER_SEC // 10)
     async with running(exchange, instruments, seconds):
         first = await exchange.connection(0)
-        await first.wait_closed()
         await exchange.connection(1)
+        await first.wait_closed()
     assert first.close_code == 1000
     assert (reconnects(registry, ReconnectReason.SCHEDULE) or 0) >= 1
+
+
+@pytest.mark.parametrize(
+    "reason", [ReconnectReason.SCHEDULE, ReconnectReason.ROLLOVER, ReconnectReason.SERVER_SHUTDOWN]
+)
+async def test_a_planned_replacement_is_open_before_the_old_connection_is_closed(
+    reason: ReconnectReason, exchange: Exchange, instruments: Instruments
+) -> None:
+    async with running(exchange, instruments) as session:
+        first = await exchange.connection(0)
+        session._keepers[0].replace(reason)
+        await exchange.connection(1)
+        assert first.state is State.OPEN
+        await first.wait_closed()
+        assert session.life.disconnected_sec == 0
+
+
+async def test_a_connection_is_replaced_before_the_exchanges_limit_of_age(
+    exchange: Exchange,
+    instruments: Instruments,
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeper, "ROLLOVER_SEC", 0.05)
+    monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
+    async with running(exchange, instruments):
+        await exchange.connection(1)
+        while not reconnects(registry, ReconnectReason.ROLLOVER):
+            await asyncio.sleep(0)
+
+
+async def test_parallel_connections_live_side_by_side(
+    exchange: Exchange, instruments: Instruments
+) -> None:
+    async with running(exchange, instruments, lines=3) as session:
+        await exchange.connection(2)
+        while len(session.life.remote_addresses) < 3:
+            await asyncio.sleep(0)
+        await exchange.connections[0].close(1001)
+        await exchange.connection(3)
+        assert session.life.connected
+        assert session.life.disconnected_sec == 0
 
 
 async def test_a_refusing_endpoint_is_tried_again_until_it_answers(

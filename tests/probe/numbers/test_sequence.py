@@ -114,3 +114,31 @@ def test_reordering_alone_loses_nothing(ids: list[int]) -> None:
 def test_lost_ids_are_counted_exactly(dropped: set[int]) -> None:
     ids = [i for i in range(1, 202) if i not in dropped]
     assert settled(seen(ids))[1] == len(dropped)
+
+
+def test_what_a_faster_connection_brought_is_a_copy_not_a_duplicate() -> None:
+    check = seen([5, 6, 7])
+    assert not check.see(6, 6, 0, in_order=True)
+    assert (check.copies, check.duplicates) == (1, 0)
+
+
+def test_what_another_connection_fills_in_is_not_out_of_order() -> None:
+    check = seen([5, 7])
+    assert check.see(6, 6, 0, in_order=True)
+    assert settled(check) == (1, 0, 0, 0)
+
+
+@given(st.lists(st.booleans(), min_size=60, max_size=60), st.lists(st.booleans(), min_size=60))
+def test_two_connections_lose_only_what_both_lose(first: list[bool], second: list[bool]) -> None:
+    """Each connection delivers in order what it does not drop; they take turns."""
+    check = SequenceCheck(per_id=True)
+    check.see(0, 0, 0)
+    fresh = 1
+    for number, (a, b) in enumerate(zip(first, second, strict=False), start=1):
+        for delivered in (a, b):
+            if delivered:
+                fresh += check.see(number, number, 0, in_order=True)
+    check.see(61, 61, 0, in_order=True)
+    lost = sum(1 for a, b in zip(first, second, strict=False) if not (a or b))
+    assert settled(check)[1:] == (lost, 0, 0)
+    assert fresh == 61 - lost
