@@ -2,6 +2,9 @@
 
 Durations are seconds unless a name says otherwise. The unit of evidence is the run; windows
 inside a run describe it and feed the bootstrap, they do not decide.
+
+None always means "not known": a counter that was never seen is not a counter at zero, and must
+never count in a candidate's favour.
 """
 
 from __future__ import annotations
@@ -45,10 +48,10 @@ class ReplicaEvidence:
     instance: str
     az_id: str
     latency: Histogram
-    messages: int
-    lost: int
-    reconnects: int
-    hours: float
+    messages: int | None
+    lost: int | None
+    reconnects: int | None
+    hours: float | None
     coverage: float
     clock_error_bound_sec: float | None
     clock_synchronized: bool | None
@@ -63,8 +66,10 @@ class RunEvidence:
         run: the `run` label, UTC start of the measurement.
         stratum: name of the time stratum the middle of the measurement falls in, or None.
         latency: pooled latency histogram of the whole run, exact counts.
-        windows: the same, cut into consecutive windows of time; empty if not asked for.
-        messages: messages received in the run's whole cycle, of the evidence streams.
+        windows: the same, cut into consecutive windows of time that add up to `latency`; empty
+            where they cannot be known.
+        messages: messages received in the run's whole cycle, of the evidence streams; None if
+            not known, as for the counters below.
         lost: messages known to be missing over the same span.
         reconnects: connections replaced for any reason but `schedule`.
         hours: connected instance-hours observed.
@@ -81,12 +86,12 @@ class RunEvidence:
     stratum: str | None
     latency: Histogram
     windows: tuple[Histogram, ...]
-    messages: int
-    lost: int
-    reconnects: int
-    hours: float
+    messages: int | None
+    lost: int | None
+    reconnects: int | None
+    hours: float | None
     coverage: float
-    negative: int
+    negative: int | None
     clock_error_bound_sec: float | None
     clock_synchronized: bool | None
     taint: tuple[str, ...] = ()
@@ -125,12 +130,15 @@ class Evidence:
         runs: one entry per candidate and run, clean and tainted, ordered by candidate and run.
         source: where it came from, for the report: a URL or a file name.
         warnings: what the source said or what was odd, for the report.
+        approximate: the histograms were rebuilt from percentiles, so quantiles, moments and
+            fractions are rough and no interval drawn from them is exact.
     """
 
     scope: Scope
     runs: tuple[RunEvidence, ...]
     source: str
     warnings: tuple[str, ...] = field(default=())
+    approximate: bool = False
 
     def candidates(self) -> tuple[Candidate, ...]:
         """All candidates seen, in order."""

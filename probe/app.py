@@ -10,6 +10,7 @@ import platform
 import signal
 import ssl
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -18,8 +19,9 @@ import aiohttp
 import uvloop
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from probe.clock import exchange, local
-from probe.clock.local import ClockError
+from probe.clock import exchange, local, time_endpoint
+from probe.clock.reading import ClockError
+from probe.clock.steps import StepDetector
 from probe.contract.metrics import ErrorKind
 from probe.contract.timeline import Timeline
 from probe.feeds import binance_usdm
@@ -27,7 +29,6 @@ from probe.feeds.base import FeedConfigError
 from probe.feeds.binance_sbe import BinanceSbe
 from probe.feeds.binance_spot import BinanceSpot
 from probe.instruments import Instruments
-from probe.net.errors import retry_after_sec
 from probe.net.transport import resolve
 from probe.recorder import Recorder
 from probe.server import ProbeServer
@@ -38,6 +39,7 @@ from probe.state_collector import StateCollector
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from probe.clock.reading import ClockReading
     from probe.contract.experiment import MarketData
     from probe.feeds.base import Feed
     from probe.settings import Settings
@@ -46,9 +48,7 @@ _LOG = logging.getLogger(__name__)
 DISTRIBUTION: Final = "binance-latency-sweep"
 CLOCK_INTERVAL_SEC: Final = 1.0
 EXCHANGE_CLOCK_INTERVAL_SEC: Final = 60.0
-_TIME_TIMEOUT_SEC: Final = 5.0
 _HTTPS_PORT: Final = 443
-_TIME_UNIT_NS: Final = 1_000  # microseconds, asked for by header
 # A scrape is encoded in a thread; switching threads this often keeps the reader prompt.
 _SWITCH_INTERVAL_SEC: Final = 2e-5
 
@@ -77,6 +77,7 @@ class Probe:
         self._settings = settings
         self._version = version(DISTRIBUTION)
         self._registry = CollectorRegistry()
+        self._exchange_clock = exchange.ExchangeClockEstimator(unit_ns=time_endpoint.UNIT_NS)
         self._feeds = make_feeds(data, settings.api_key)
         self._tls = _tls_context(settings)
         self._instruments = Instruments(self._registry, settings.experiment.histogram, data.market)
@@ -108,12 +109,12 @@ class Probe:
                 f"cannot listen on {where}: {error.strerror or error}; "
                 "choose another --metrics-port."
             ) from error
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{port}"
-        print(json.dumps({"event": "listening", "metrics_url": url}), flush=True)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, session.stop)
+        shown = f"[{host}]" if ":" in host else host
+        url = f"http://{shown}:{port}"
+        print(json.dumps({"event": "listening", "metrics_url": url}), flush=True)
         # Everything long-lived exists now: keep the collector from walking it again and again.
         gc.collect()
         gc.freeze()
@@ -158,33 +159,60 @@ class Probe:
         ).set(1)
 
     async def _watch_local_clock(self) -> None:
-        source = self._settings.clock_source
-        instruments = self._instruments
+        setting = self._settings.clock_source
+        detector = StepDetector()
+        source, complaint = setting, ""
         while True:
             try:
-                reading = local.SOURCES[source]()
+                # Off the loop: asking a daemon may take up to a second.
+                reading = await asyncio.to_thread(local.SOURCES[setting])
             except ClockError as error:
-                _LOG.warning("clock source %s: %s", source, error)
-                instruments.clock_synchronized.labels(source).set(0)
+                if str(error) != complaint:
+                    complaint = str(error)
+                    _LOG.warning("clock source %s: %s", source, complaint)
+                self._forget_clock(source)
+                self._instruments.clock_synchronized.labels(source).set(0)
             else:
-                instruments.clock_offset.labels(source).set(reading.offset_sec)
-                instruments.clock_error_bound.labels(source).set(reading.error_bound_sec)
-                instruments.clock_synchronized.labels(source).set(reading.synchronized)
+                if reading.source != source:
+                    self._forget_clock(source)
+                    source = reading.source
+                self._show_clock(reading)
+            step_sec = detector.check()
+            if step_sec is not None:
+                self._instruments.clock_steps.inc()
+                _LOG.warning("the local clock was set by %+.6f s", step_sec)
+                self._exchange_clock.forget()
             await asyncio.sleep(CLOCK_INTERVAL_SEC)
+
+    def _show_clock(self, reading: ClockReading) -> None:
+        instruments = self._instruments
+        instruments.clock_offset.labels(reading.source).set(reading.offset_sec)
+        instruments.clock_error_bound.labels(reading.source).set(reading.error_bound_sec)
+        instruments.clock_synchronized.labels(reading.source).set(reading.synchronized)
+
+    def _forget_clock(self, source: str) -> None:
+        """Stop exposing a source, so that no stale value stays."""
+        instruments = self._instruments
+        for gauge in (
+            instruments.clock_offset,
+            instruments.clock_error_bound,
+            instruments.clock_synchronized,
+        ):
+            with suppress(KeyError):
+                gauge.remove(source)
 
     async def _watch_exchange_clock(self, recorder: Recorder) -> None:
         url = self._settings.experiment.market_data.time_endpoint
         if url is None:
             return
         market = self._settings.experiment.market_data.market
-        timeout = aiohttp.ClientTimeout(total=_TIME_TIMEOUT_SEC)
         connector = aiohttp.TCPConnector(ssl=self._tls)
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
+        async with aiohttp.ClientSession(connector=connector) as http:
             while True:
                 pause = EXCHANGE_CLOCK_INTERVAL_SEC
                 try:
-                    clock = await exchange.estimate(
-                        lambda: _fetch_time(http, url), unit_ns=_TIME_UNIT_NS
+                    clock = await self._exchange_clock.update(
+                        lambda: time_endpoint.fetch(http, url)
                     )
                 except exchange.TimeEndpointError as error:
                     recorder.count_error(ErrorKind.TIME_ENDPOINT, str(error))
@@ -194,21 +222,6 @@ class Probe:
                     instruments.exchange_clock_offset.labels(market).set(clock.offset_sec)
                     instruments.exchange_clock_error_bound.labels(market).set(clock.error_bound_sec)
                 await asyncio.sleep(pause)
-
-
-async def _fetch_time(http: aiohttp.ClientSession, url: str) -> bytes:
-    try:
-        async with http.get(url, headers={"X-MBX-TIME-UNIT": "MICROSECOND"}) as response:
-            body = await response.read()
-            if response.status != 200:  # noqa: PLR2004 - HTTP OK
-                raise exchange.TimeEndpointError(
-                    f"{url} answered {response.status}",
-                    retry_after_sec=retry_after_sec(response.headers),
-                )
-            return body
-    except (aiohttp.ClientError, TimeoutError) as error:
-        detail = str(error) or type(error).__name__
-        raise exchange.TimeEndpointError(f"{url}: {detail}") from error
 
 
 def make_feeds(data: MarketData, api_key: str | None) -> Sequence[Feed]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from probe import app, settings
 from probe.contract.experiment import ExperimentError
+from probe.doctor import command as doctor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +38,8 @@ class ExitCode(IntEnum):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = _parser().parse_args(argv)
+    if arguments.command == doctor.COMMAND:
+        return doctor.run(arguments)
     try:
         chosen = settings.from_process(arguments)
         logging.basicConfig(
@@ -70,4 +73,5 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     settings.add_flags(run)
+    doctor.add_parser(commands)
     return parser

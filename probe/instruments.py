@@ -47,6 +47,7 @@ class Instruments:
         self.clock_offset = self._gauge(metrics.CLOCK_OFFSET)
         self.clock_error_bound = self._gauge(metrics.CLOCK_ERROR_BOUND)
         self.clock_synchronized = self._gauge(metrics.CLOCK_SYNCHRONIZED)
+        self.clock_steps = self._counter(metrics.CLOCK_STEPS)
         self.exchange_clock_offset = self._gauge(metrics.EXCHANGE_CLOCK_OFFSET)
         self.exchange_clock_error_bound = self._gauge(metrics.EXCHANGE_CLOCK_ERROR_BOUND)
         self.probe_info = self._gauge(metrics.PROBE_INFO)

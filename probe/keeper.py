@@ -134,6 +134,7 @@ class ConnectionKeeper:
                 on_phase=self._observe_phase,
             )
         except ConnectFailed as failure:
+            self._recorder.closed(self._feed)
             self._recorder.count_error(failure.kind, str(failure))
             await self._pause(max(self._backoff.next_pause_sec(), failure.retry_after_sec or 0.0))
             return None
@@ -164,10 +165,14 @@ class ConnectionKeeper:
 
     async def _retire(self, opened: _Opened) -> None:
         await opened.connection.close()
+        self._lose()
+
+    def _lose(self) -> None:
+        self._recorder.closed(self._feed)
         self._life.lost(self._feed, self._line.name)
 
     async def _account_for_loss(self, opened: _Opened, end: Closed) -> None:
-        self._life.lost(self._feed, self._line.name)
+        self._lose()
         if not self._life.has_connection(self._feed):
             self._recorder.interrupted(self._feed)
         self._lost_by = end.reason

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from probe.contract import metrics
 from probe.contract.metrics import ErrorKind
 from probe.contract.timeline import NS_PER_SEC
 from probe.feeds.base import Event, FrameError, Ids, Notice
-from probe.numbers.sequence import SequenceCheck
+from probe.numbers.recent_ids import RecentIds
+from probe.numbers.sequence import Seen, SequenceCheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,6 +55,8 @@ class ChannelState:
         last_stamp_ns: receive stamp of the newest one, or 0.
         newest_id: highest id received, or -1.
         sequence: the check of its ids, or None where they can show nothing.
+        overlapping: whether several connections bring it, where there is no sequence.
+        recent: ids received since they overlap, or None.
         histograms: those of the run being measured, or None.
         previous_latency_ns: latency of the previous message of this run, or None.
     """
@@ -65,8 +68,10 @@ class ChannelState:
         "messages",
         "negative",
         "newest_id",
+        "overlapping",
         "payload_bytes",
         "previous_latency_ns",
+        "recent",
         "sequence",
     )
 
@@ -82,6 +87,8 @@ class ChannelState:
             if channel.ids is Ids.NONE
             else SequenceCheck(per_id=channel.ids is Ids.CONSECUTIVE)
         )
+        self.overlapping = False
+        self.recent: RecentIds | None = None
         self.histograms: RunHistograms | None = None
         self.previous_latency_ns: int | None = None
 
@@ -134,6 +141,7 @@ class Recorder:
         self._run: Run | None = None
         self._previous_run: Run | None = None
         self._logged: dict[ErrorKind, int] = {}
+        self._open: Counter[str] = Counter()  # connections of each feed, by its URL
         self.states: Sequence[ChannelState] = [ChannelState(channel) for channel in channels]
         self.lines: Sequence[Line] = [Line(str(number)) for number in range(lines)]
         self.samples: deque[Sample] = deque(maxlen=SAMPLES_KEPT)
@@ -186,7 +194,19 @@ class Recorder:
             line: the line the connection belongs to.
             on_shutdown: called when the exchange announces that it will close the connection.
         """
+        self._open[feed.url] += 1
+        if self._open[feed.url] > 1:
+            for state in self._without_sequence(feed):
+                state.overlapping = True
+                state.recent = state.recent or RecentIds(state.newest_id)
         return ConnectionReceiver(self, feed, line, on_shutdown)
+
+    def closed(self, feed: Feed) -> None:
+        """A connection that had a receiver is gone, or never came about."""
+        self._open[feed.url] -= 1
+        if self._open[feed.url] <= 1:
+            for state in self._without_sequence(feed):
+                state.overlapping = False
 
     def count_error(self, kind: ErrorKind, detail: str) -> None:
         """Count a fault, and log the first ones of its kind."""
@@ -197,9 +217,7 @@ class Recorder:
             last = "; further ones are only counted" if logged + 1 == _LOGGED_PER_KIND else ""
             _LOG.warning("%s: %s%s", kind.value, detail, last)
 
-    def record(
-        self, event: Event, size: int, stamp_ns: int, read_ns: int, *, in_order: bool
-    ) -> bool:
+    def record(self, event: Event, size: int, stamp_ns: int, read_ns: int, here: Seen) -> bool:
         """Record one message.
 
         Args:
@@ -207,7 +225,7 @@ class Recorder:
             size: bytes of its payload.
             stamp_ns: kernel receive stamp, Unix nanoseconds.
             read_ns: when the program had read it, Unix nanoseconds.
-            in_order: it is newer than all before it on its own connection.
+            here: what it is among the messages of its own connection.
 
         Returns:
             Whether it counts; False for a copy of what another connection brought before.
@@ -225,7 +243,7 @@ class Recorder:
                     ErrorKind.BAD_FIELD,
                     f"event time {event_ns} ns is {latency_ns / 1e9:.0f} s from the clock",
                 )
-        if not _is_first_copy(state, event, stamp_ns, in_order=in_order):
+        if not _is_first_copy(state, event, stamp_ns, here):
             return False
         state.messages += 1
         state.payload_bytes += size
@@ -243,6 +261,10 @@ class Recorder:
     def measures(self, event: Event) -> bool:
         """Whether an event belongs to the measurement of the current run."""
         return event.event_ns is not None and self._start_ns <= event.event_ns < self._end_ns
+
+    def _without_sequence(self, feed: Feed) -> list[ChannelState]:
+        states = [self.states[channel.index] for channel in feed.channels]
+        return [state for state in states if state.sequence is None]
 
     def _histograms_of(self, channel: Channel, run: Run) -> RunHistograms:
         labels = (self._market, channel.stream, channel.symbol, run.label)
@@ -266,15 +288,17 @@ class Recorder:
         self._previous_run = None
 
 
-def _is_first_copy(state: ChannelState, event: Event, stamp_ns: int, *, in_order: bool) -> bool:
+def _is_first_copy(state: ChannelState, event: Event, stamp_ns: int, here: Seen) -> bool:
     """Whether no other connection brought the message before; takes note of its ids."""
-    if state.sequence is None:
-        if in_order and event.last_id <= state.newest_id:
+    if state.sequence is not None:
+        seen = state.sequence.see(event.first_id, event.last_id, stamp_ns, here)
+        if seen is Seen.REPEATED and here is not Seen.REPEATED:
             return False
-    else:
-        fresh = state.sequence.see(event.first_id, event.last_id, stamp_ns, in_order=in_order)
-        if in_order and not fresh:
+    elif state.recent is not None:
+        if not state.recent.is_first(event.last_id) and here is not Seen.REPEATED:
             return False
+        if not state.overlapping and event.last_id > state.newest_id:
+            state.recent = None  # the connection that is left has caught up with the other
     state.newest_id = max(state.newest_id, event.last_id)
     return True
 
@@ -307,6 +331,11 @@ class ConnectionReceiver:
         self._line = line
         self._on_shutdown = on_shutdown
         self._decode = feed.decode
+        self._checks = {
+            channel.index: SequenceCheck(per_id=channel.ids is Ids.CONSECUTIVE)
+            for channel in feed.channels
+            if channel.ids is not Ids.NONE
+        }
         self._newest_ids: dict[int, int] = {}
 
     def silent_channels(self) -> list[Channel]:
@@ -336,12 +365,15 @@ class ConnectionReceiver:
 
     def _record(self, event: Event, size: int, stamp_ns: int, read_ns: int) -> None:
         index = event.channel.index
-        newest = self._newest_ids.get(index, -1)
-        # The first message on a connection may be anything, but it cannot be its own duplicate.
-        in_order = event.last_id > newest
-        first = self._recorder.record(event, size, stamp_ns, read_ns, in_order=in_order)
-        if in_order:
+        check = self._checks.get(index)
+        if check is not None:
+            here = check.see(event.first_id, event.last_id, stamp_ns)
+        else:
+            newer = event.last_id > self._newest_ids.get(index, -1)
+            here = Seen.NEW if newer else Seen.REPEATED
+        if here is Seen.NEW:
             self._newest_ids[index] = event.last_id
+        first = self._recorder.record(event, size, stamp_ns, read_ns, here)
         line = self._line
         if first:
             line.wins += 1

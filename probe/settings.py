@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
-from probe.clock.local import SOURCES
+from probe.clock.local import AUTO, SOURCES
 from probe.contract import experiment
 from probe.contract.experiment import Experiment, ExperimentError
 
@@ -135,7 +135,7 @@ _FLAGS: Final = (
         "--clock-source",
         "where the local clock's error is read; shared: exchange and probe use one clock",
         choices=tuple(SOURCES),
-        default="kernel",
+        default=AUTO,
     ),
     _Flag(
         "--log-level",

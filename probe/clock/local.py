@@ -1,107 +1,60 @@
-"""The local clock against UTC, from a named source.
+"""The local clock against UTC: the table of its sources.
 
-`kernel` asks adjtimex(2), which needs no privilege and knows the state whatever daemon steers the
-clock. `shared` is for a stack on one machine, where exchange and probe read the same clock.
+Reading a source may block for as long as a daemon takes to answer: call it off the event loop.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from probe.clock import chrony, clockbound, kernel, shared
+from probe.clock.reading import ClockError, ClockReading, UnknownBoundError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-_TIME_ERROR: Final = 5  # the clock is not synchronised
-_STA_UNSYNC: Final = 0x0040
-_STA_NANO: Final = 0x2000
-SHARED_ERROR_BOUND_SEC: Final = 1e-5  # reading one clock from two cores
+__all__ = ["AUTO", "SOURCES", "ClockError", "ClockReading", "read_best"]
 
-
-class ClockError(Exception):
-    """The source cannot be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClockReading:
-    """State of the local clock.
-
-    Attributes:
-        offset_sec: local clock minus UTC, as far as the source knows.
-        error_bound_sec: bound on the absolute error, |offset| included.
-        synchronized: whether the source says that the clock follows UTC.
-    """
-
-    offset_sec: float
-    error_bound_sec: float
-    synchronized: bool
+AUTO: Final = "auto"
+# Best first. ClockBound knows of disruptions and of the hardware clock's error, chrony of the
+# latter alone, the kernel only what the daemon tells it.
+_PREFERENCE: Final[tuple[Callable[[], ClockReading], ...]] = (
+    clockbound.read,
+    chrony.read,
+    kernel.read,
+)
 
 
-class _Timeval(ctypes.Structure):
-    _fields_ = (("tv_sec", ctypes.c_long), ("tv_usec", ctypes.c_long))
-
-
-class _Timex(ctypes.Structure):
-    """`struct timex` of adjtimex(2)."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("constant", ctypes.c_long),
-        ("precision", ctypes.c_long),
-        ("tolerance", ctypes.c_long),
-        ("time", _Timeval),
-        ("tick", ctypes.c_long),
-        ("ppsfreq", ctypes.c_long),
-        ("jitter", ctypes.c_long),
-        ("shift", ctypes.c_int),
-        ("stabil", ctypes.c_long),
-        ("jitcnt", ctypes.c_long),
-        ("calcnt", ctypes.c_long),
-        ("errcnt", ctypes.c_long),
-        ("stbcnt", ctypes.c_long),
-        ("tai", ctypes.c_int),
-        ("_reserved", ctypes.c_int * 11),
-    )
-
-
-def read_kernel() -> ClockReading:
-    """Ask adjtimex(2).
-
-    The bound is |offset| + maxerror: the kernel grows maxerror by its tolerance from the root
-    distance that the time daemon last set (RFC 5905, section 11.2.4, and appendix A).
+def read_best(candidates: Sequence[Callable[[], ClockReading]] = _PREFERENCE) -> ClockReading:
+    """The first candidate that is synchronised, else the first that can be read.
 
     Raises:
-        ClockError: the system call failed.
+        UnknownBoundError: what the clock follows does not say how wrong it is; those further down
+            would understate the bound.
+        ClockError: none can be read.
     """
-    state = _Timex()
-    libc = ctypes.CDLL(None, use_errno=True)
-    result = int(libc.adjtimex(ctypes.byref(state)))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise ClockError(f"adjtimex: {os.strerror(code)}")
-    unit = 1e-9 if state.status & _STA_NANO else 1e-6
-    # The kernel's offset is what remains to be added to the local clock.
-    offset = -float(state.offset) * unit
-    return ClockReading(
-        offset_sec=offset,
-        error_bound_sec=abs(offset) + float(state.maxerror) * 1e-6,
-        synchronized=result != _TIME_ERROR and not state.status & _STA_UNSYNC,
-    )
-
-
-def read_shared() -> ClockReading:
-    """The reading where exchange and probe share one clock."""
-    return ClockReading(0.0, SHARED_ERROR_BOUND_SEC, synchronized=True)
+    fallback: ClockReading | None = None
+    refusals: list[str] = []
+    for read in candidates:
+        try:
+            reading = read()
+        except UnknownBoundError:
+            raise
+        except ClockError as error:
+            refusals.append(str(error))
+            continue
+        if reading.synchronized:
+            return reading
+        fallback = fallback or reading
+    if fallback is None:
+        raise ClockError(" ".join(refusals))
+    return fallback
 
 
 SOURCES: Final[dict[str, Callable[[], ClockReading]]] = {
-    "kernel": read_kernel,
-    "shared": read_shared,
+    AUTO: read_best,
+    clockbound.NAME: clockbound.read,
+    chrony.NAME: chrony.read,
+    kernel.NAME: kernel.read,
+    shared.NAME: shared.read,
 }

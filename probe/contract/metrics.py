@@ -219,6 +219,9 @@ CLOCK_ERROR_BOUND: Final = _gauge(
 CLOCK_SYNCHRONIZED: Final = _gauge(
     "feed_clock_synchronized", "1 while the local clock is synchronised.", ("source",)
 )
+CLOCK_STEPS: Final = _counter(
+    "feed_clock_steps_total", "Times the local clock was set instead of slewed.", ()
+)
 EXCHANGE_CLOCK_OFFSET: Final = _gauge(
     "feed_exchange_clock_offset_seconds",
     "The exchange's clock minus the local clock, from the time endpoint.",

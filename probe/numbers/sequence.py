@@ -7,6 +7,7 @@ The invariant, for ids that go up one by one: ids seen + lost + pending = last -
 from __future__ import annotations
 
 from collections import deque
+from enum import Enum
 from typing import Final
 
 GRACE_NS: Final = 1_000_000_000
@@ -15,6 +16,14 @@ FORWARD_RESET: Final = 1_000_000_000
 BACKWARD_RESET: Final = 1_000_000
 # Holes remembered; beyond it the oldest pending one is given up as lost.
 MAX_HOLES: Final = 4096
+
+
+class Seen(Enum):
+    """What a message is among those before it."""
+
+    NEW = "new"
+    LATE = "late"  # it fills a hole
+    REPEATED = "repeated"
 
 
 class _Hole:
@@ -43,16 +52,15 @@ class SequenceCheck:
         duplicates: messages whose ids had all been seen.
         out_of_order: messages that filled a hole after a later one had arrived. One that comes
             after the grace period counts here too, and stays counted as lost.
-        copies: messages whose ids had all been seen, on another connection.
     """
 
     __slots__ = (
+        "_first",
         "_grace_ns",
         "_holes",
         "_last",
         "_pending",
         "_per_id",
-        "copies",
         "duplicates",
         "gaps",
         "lost",
@@ -62,6 +70,7 @@ class SequenceCheck:
     def __init__(self, *, per_id: bool, grace_ns: int = GRACE_NS) -> None:
         self._per_id = per_id
         self._grace_ns = grace_ns
+        self._first = 0  # meaningful once there is a last one
         self._last: int | None = None
         self._holes: deque[_Hole] = deque()  # ordered by deadline, hence by first id
         self._pending = 0
@@ -69,29 +78,31 @@ class SequenceCheck:
         self.lost = 0
         self.duplicates = 0
         self.out_of_order = 0
-        self.copies = 0
 
     @property
     def pending(self) -> int:
         """Messages missing that may still arrive in time."""
         return sum(self._messages(h) for h in self._holes if h.deadline_ns is not None)
 
-    def see(self, first: int, last: int, now_ns: int, *, in_order: bool = False) -> bool:
+    def see(self, first: int, last: int, now_ns: int, here: Seen | None = None) -> Seen:
         """Take note of a message that covers the ids `first..last`, received at `now_ns`.
 
         Args:
             first: first id it covers.
             last: last id it covers.
             now_ns: when it was received, nanoseconds.
-            in_order: it is newer than all before it on its own connection. Such a message is
-                not out of order itself, and no duplicate: another connection was faster.
+            here: what it is among the messages of its own connection, where several connections
+                feed one check. What is late or repeated only because another connection was
+                faster is neither out of order nor a duplicate.
 
         Returns:
-            Whether it is the first copy of anything.
+            What it is among all messages seen by this check.
         """
         previous = self._last
-        fresh = True
-        if previous is None or first == previous + 1:
+        seen = Seen.NEW
+        if previous is None:
+            self._first, self._last = first, last
+        elif first == previous + 1:
             self._last = last
         elif first > previous + 1:
             self._jump(previous, first, now_ns)
@@ -100,12 +111,12 @@ class SequenceCheck:
             self._last = last  # overlaps what was seen: nothing is missing
         elif last < previous - BACKWARD_RESET:
             self.restart()
-            self._last = last
+            self._first, self._last = first, last
         else:
-            fresh = self._see_again(first, last, in_order=in_order)
+            seen = self._see_old(first, last, here)
         if self._pending:
             self.settle(now_ns)
-        return fresh
+        return seen
 
     def settle(self, now_ns: int) -> None:
         """Count as lost what has been missing for longer than the grace period."""
@@ -126,21 +137,25 @@ class SequenceCheck:
         self._holes.clear()
         self._last = None
 
-    def _see_again(self, first: int, last: int, *, in_order: bool) -> bool:
-        """An old message: late, or one more time; returns whether it was missing."""
-        fresh = self._fill(first, last)
-        if in_order:
-            self.copies += not fresh
-        elif fresh:
-            self.out_of_order += 1
-        else:
+    def _see_old(self, first: int, last: int, here: Seen | None) -> Seen:
+        if last < self._first:  # older than the first one seen: late, and nothing was lost by it
+            if last + 1 < self._first:
+                self._holes.appendleft(_Hole(last + 1, self._first - 1, None))
+            self._first = first
+            self.out_of_order += here is not Seen.NEW
+            return Seen.LATE
+        if self._fill(first, last):
+            self.out_of_order += here is not Seen.NEW
+            return Seen.LATE
+        if here is None or here is Seen.REPEATED:
             self.duplicates += 1
-        return fresh
+        return Seen.REPEATED
 
     def _jump(self, previous: int, first: int, now_ns: int) -> None:
         self.gaps += 1
         if first - previous > FORWARD_RESET:
             self.restart()
+            self._first = first
             return
         self._holes.append(_Hole(previous + 1, first - 1, now_ns + self._grace_ns))
         self._pending += 1

@@ -369,7 +369,8 @@ def test_a_true_duplicate_is_no_copy(
         only.on_message(frames.trade(1, now), False, now, now)
     sequence = state_of(pair, "trade").sequence
     assert sequence is not None
-    assert (sequence.duplicates, sequence.copies) == (1, 0)
+    assert sequence.duplicates == 1
+    assert pair.lines[0].copies == 0
     assert state_of(pair, "trade").messages == 2
 
 
@@ -395,3 +396,18 @@ def test_a_single_connection_has_no_histogram_of_its_own(
     recorder.begin_run(run)
     assert recorder.lines[0].latency is None
     assert series_names(instruments, metrics.CONNECTION_LATENCY) == set()
+
+
+def test_a_copy_that_is_late_on_its_own_connection_is_still_a_copy(
+    pair: Recorder, feed: BinanceSpot, run: Run, frames: Any
+) -> None:
+    fast, slow = (pair.receiver(feed, line, lambda: None) for line in pair.lines)
+    now = run.measure_start_ns
+    for number in (1, 2, 3):
+        fast.on_message(frames.trade(number, now), False, now, now)
+    for number in (1, 3, 2):
+        slow.on_message(frames.trade(number, now), False, now, now)
+    sequence = state_of(pair, "trade").sequence
+    assert sequence is not None
+    assert (sequence.duplicates, sequence.out_of_order) == (0, 0)
+    assert pair.lines[1].copies == 3

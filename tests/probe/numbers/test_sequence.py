@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.numbers.sequence import BACKWARD_RESET, FORWARD_RESET, GRACE_NS, SequenceCheck
+from probe.numbers.sequence import BACKWARD_RESET, FORWARD_RESET, GRACE_NS, Seen, SequenceCheck
 
 
 def seen(ids: list[int], *, step_ns: int = 0) -> SequenceCheck:
@@ -102,12 +102,15 @@ def test_every_message_is_counted_once(ids: list[int]) -> None:
 
 
 @given(st.permutations(range(1, 20)))
-def test_reordering_alone_loses_nothing(ids: list[int]) -> None:
-    first = ids[0]
-    missing = sum(1 for i in ids if i < first)  # before the first one seen: unknowable
+def test_reordering_alone_neither_loses_nor_repeats_anything(ids: list[int]) -> None:
     check = seen(ids)
-    assert (check.lost, check.pending) == (0, 0)
-    assert check.duplicates == missing
+    assert (check.lost, check.pending, check.duplicates) == (0, 0, 0)
+
+
+@given(st.permutations(range(1, 20)))
+def test_every_repetition_is_a_duplicate(ids: list[int]) -> None:
+    check = seen([*ids, *ids])
+    assert check.duplicates == len(ids)
 
 
 @given(st.sets(st.integers(min_value=2, max_value=200)))
@@ -116,16 +119,22 @@ def test_lost_ids_are_counted_exactly(dropped: set[int]) -> None:
     assert settled(seen(ids))[1] == len(dropped)
 
 
-def test_what_a_faster_connection_brought_is_a_copy_not_a_duplicate() -> None:
+def test_what_a_faster_connection_brought_is_no_duplicate() -> None:
     check = seen([5, 6, 7])
-    assert not check.see(6, 6, 0, in_order=True)
-    assert (check.copies, check.duplicates) == (1, 0)
+    assert check.see(6, 6, 0, Seen.NEW) is Seen.REPEATED
+    assert check.duplicates == 0
 
 
 def test_what_another_connection_fills_in_is_not_out_of_order() -> None:
     check = seen([5, 7])
-    assert check.see(6, 6, 0, in_order=True)
+    assert check.see(6, 6, 0, Seen.NEW) is Seen.LATE
     assert settled(check) == (1, 0, 0, 0)
+
+
+def test_what_is_late_on_its_own_connection_is_out_of_order() -> None:
+    check = seen([5, 7])
+    assert check.see(6, 6, 0, Seen.LATE) is Seen.LATE
+    assert settled(check) == (1, 0, 0, 1)
 
 
 @given(st.lists(st.booleans(), min_size=60, max_size=60), st.lists(st.booleans(), min_size=60))
@@ -137,8 +146,8 @@ def test_two_connections_lose_only_what_both_lose(first: list[bool], second: lis
     for number, (a, b) in enumerate(zip(first, second, strict=False), start=1):
         for delivered in (a, b):
             if delivered:
-                fresh += check.see(number, number, 0, in_order=True)
-    check.see(61, 61, 0, in_order=True)
+                fresh += check.see(number, number, 0, Seen.NEW) is not Seen.REPEATED
+    check.see(61, 61, 0, Seen.NEW)
     lost = sum(1 for a, b in zip(first, second, strict=False) if not (a or b))
     assert settled(check)[1:] == (lost, 0, 0)
     assert fresh == 61 - lost

@@ -1,0 +1,269 @@
+"""The archive: all evidence of a decision in one Parquet file, to be analysed again anywhere.
+
+One row is one bucket of one histogram, with columns that pandas or DuckDB can work with as they
+are. Everything that is not a bucket stands in the file's metadata as JSON under `METADATA_KEY`:
+the format's version, the scope, each run's counters, and the experiment. Reading an archive gives
+the identical evidence, so the identical verdict.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from analysis.atomic_file import replacing
+from analysis.histogram import Histogram
+from analysis.model import Candidate, Evidence, ReplicaEvidence, RunEvidence, Scope
+from probe.contract.experiment import Experiment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FORMAT_VERSION: Final = 1
+METADATA_KEY: Final = b"binance-latency-sweep"
+
+_NAMES: Final = pa.dictionary(pa.int32(), pa.string())
+_SCHEMA: Final = pa.schema(
+    [
+        pa.field("histogram", pa.int32(), nullable=False),
+        pa.field("candidate", _NAMES, nullable=False),
+        pa.field("run", _NAMES, nullable=False),
+        pa.field("instance", _NAMES),  # null for the pool of all replicas
+        pa.field("window", pa.int32()),  # null for the whole run
+        pa.field("lower_sec", pa.float64(), nullable=False),
+        pa.field("upper_sec", pa.float64(), nullable=False),
+        pa.field("count", pa.float64(), nullable=False),
+    ]
+)
+
+
+class ArchiveError(Exception):
+    """The file cannot be written or is no archive this version can read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """What an archive holds.
+
+    Attributes:
+        evidence: as it was when exported.
+        experiment: the experiment it was collected and judged under.
+    """
+
+    evidence: Evidence
+    experiment: Experiment
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A histogram and what it is of."""
+
+    histogram: Histogram
+    candidate: str
+    run: str
+    instance: str | None
+    window: int | None
+
+
+class _Shelf:
+    """Histograms in the order in which they were put away; their number takes their place."""
+
+    def __init__(self) -> None:
+        self.entries: list[_Entry] = []
+
+    def put(
+        self,
+        histogram: Histogram,
+        run: RunEvidence,
+        *,
+        instance: str | None = None,
+        window: int | None = None,
+    ) -> int:
+        entry = _Entry(histogram, run.candidate.name, run.run, instance, window)
+        self.entries.append(entry)
+        return len(self.entries) - 1
+
+
+def write(path: Path, archive: Archive) -> None:
+    """Write an archive; the file appears complete or not at all.
+
+    Args:
+        path: the file; an existing one is replaced.
+        archive: what to write.
+
+    Raises:
+        ArchiveError: the file cannot be written.
+    """
+    shelf = _Shelf()
+    runs = [_run_document(run, shelf) for run in archive.evidence.runs]
+    document = {
+        "format_version": FORMAT_VERSION,
+        "written_by": _versions(),
+        "experiment": archive.experiment.model_dump(mode="json", by_alias=True),
+        "evidence": {**_fields(archive.evidence), "runs": runs, "scope": _scope(archive)},
+        "histograms": [[e.histogram.count, e.histogram.sum] for e in shelf.entries],
+    }
+    table = _table(shelf.entries).replace_schema_metadata({METADATA_KEY: json.dumps(document)})
+    try:
+        with replacing(path) as scratch:
+            pq.write_table(table, scratch, compression="zstd")
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be written: {error.strerror or error}.") from error
+
+
+def read(path: Path) -> Archive:
+    """Read an archive.
+
+    Raises:
+        ArchiveError: the file cannot be read, is damaged, is something else, or was written by
+            a later version.
+    """
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise ArchiveError(f"{path}: there is no such file.") from error
+    except (pa.ArrowException, OSError) as error:
+        raise ArchiveError(
+            f"{path}: is not a readable Parquet file; it is damaged, cut short or something else."
+        ) from error
+    text = (table.schema.metadata or {}).get(METADATA_KEY)
+    if text is None:
+        raise ArchiveError(f"{path}: is a Parquet file but none that `analyze export` wrote.")
+    try:
+        document = json.loads(text)
+        found = document["format_version"]
+        if found != FORMAT_VERSION:
+            raise ArchiveError(
+                f"{path}: has archive format {found}, but this program reads format "
+                f"{FORMAT_VERSION}; use the version that wrote it."
+            )
+        histograms = _histograms(table, document["histograms"])
+        return Archive(
+            evidence=_evidence(document["evidence"], histograms),
+            experiment=Experiment.model_validate_json(json.dumps(document["experiment"])),
+        )
+    except (KeyError, IndexError, TypeError, ValueError, ValidationError) as error:
+        raise ArchiveError(f"{path}: is an archive, but its content is damaged.") from error
+
+
+def _versions() -> dict[str, str]:
+    try:
+        own = version("binance-latency-sweep")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        own = "unknown"
+    return {
+        "binance-latency-sweep": own,
+        "python": platform.python_version(),
+        "pyarrow": pa.__version__,
+    }
+
+
+def _scope(archive: Archive) -> dict[str, Any]:
+    return _fields(archive.evidence.scope)
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass, not of those inside it."""
+    return {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+
+
+def _run_document(run: RunEvidence, shelf: _Shelf) -> dict[str, Any]:
+    return {
+        **_fields(run),
+        "candidate": _fields(run.candidate),
+        "latency": shelf.put(run.latency, run),
+        "windows": [shelf.put(h, run, window=n) for n, h in enumerate(run.windows)],
+        "replicas": [
+            {
+                **_fields(replica),
+                "latency": shelf.put(replica.latency, run, instance=replica.instance),
+            }
+            for replica in run.replicas
+        ],
+    }
+
+
+def _table(entries: Sequence[_Entry]) -> pa.Table:
+    sizes = [entry.histogram.counts.size for entry in entries]
+    rows = np.repeat(np.arange(len(entries), dtype=np.int32), sizes)
+
+    def repeated(values: Sequence[str | int | None], kind: pa.DataType) -> pa.Array:
+        column = pa.array(values, pa.string() if kind == _NAMES else kind)
+        if kind == _NAMES:
+            column = column.dictionary_encode()
+        return column.take(pa.array(rows))
+
+    def joined(name: str) -> pa.Array:
+        parts = [np.empty(0), *(getattr(entry.histogram, name) for entry in entries)]
+        return pa.array(np.concatenate(parts))
+
+    columns = [
+        pa.array(rows),
+        repeated([entry.candidate for entry in entries], _NAMES),
+        repeated([entry.run for entry in entries], _NAMES),
+        repeated([entry.instance for entry in entries], _NAMES),
+        repeated([entry.window for entry in entries], pa.int32()),
+        joined("lower"),
+        joined("upper"),
+        joined("counts"),
+    ]
+    return pa.Table.from_arrays(columns, schema=_SCHEMA)
+
+
+def _histograms(table: pa.Table, totals: Sequence[Sequence[float]]) -> list[Histogram]:
+    rows = table.column("histogram").to_numpy()
+    lower, upper, counts = (
+        table.column(name).to_numpy() for name in ("lower_sec", "upper_sec", "count")
+    )
+    edges = np.searchsorted(rows, np.arange(len(totals) + 1))
+    if edges[-1] != rows.size:
+        raise ValueError("there are buckets of no histogram")
+    return [
+        Histogram(float(count), float(total), lower[begin:end], upper[begin:end], counts[begin:end])
+        for (count, total), begin, end in zip(totals, edges[:-1], edges[1:], strict=True)
+    ]
+
+
+def _evidence(document: dict[str, Any], histograms: Sequence[Histogram]) -> Evidence:
+    scope = document["scope"]
+    return Evidence(
+        scope=Scope(
+            **{
+                **scope,
+                "streams": tuple(scope["streams"]),
+                "symbols": tuple(scope["symbols"]),
+                "by": tuple(scope["by"]),
+            }
+        ),
+        runs=tuple(_run(run, histograms) for run in document["runs"]),
+        source=document["source"],
+        warnings=tuple(document["warnings"]),
+        approximate=document["approximate"],
+    )
+
+
+def _run(document: dict[str, Any], histograms: Sequence[Histogram]) -> RunEvidence:
+    candidate = document["candidate"]
+    return RunEvidence(
+        **{
+            **document,
+            "candidate": Candidate(tuple(candidate["dimensions"]), tuple(candidate["values"])),
+            "latency": histograms[document["latency"]],
+            "windows": tuple(histograms[n] for n in document["windows"]),
+            "taint": tuple(document["taint"]),
+            "replicas": tuple(
+                ReplicaEvidence(**{**replica, "latency": histograms[replica["latency"]]})
+                for replica in document["replicas"]
+            ),
+        }
+    )

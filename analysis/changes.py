@@ -1,0 +1,51 @@
+"""Level shifts inside runs: a route that changed under way makes a run two runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.histogram import quantile_of_counts
+from analysis.inference import holm, pettitt
+from analysis.verdict import ChangePoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analysis.pool import Pool
+    from probe.contract.experiment import Decision
+
+# With fewer windows no shift can be told from noise.
+_FEWEST_WINDOWS = 12
+_MEDIAN = 0.5
+
+
+def change_points(pools: Iterable[Pool], rule: Decision) -> tuple[ChangePoint, ...]:
+    """Runs whose windows' medians shift level once, at the configured confidence over all runs.
+
+    Pettitt's test on the medians of the windows, Holm over all runs looked at; shifts smaller
+    than the experiment's `equivalence_ratio` of the level are left out. They are flagged for the
+    reader and change no decision.
+    """
+    found = []
+    for pool in pools:
+        if max((len(windows) for windows in pool.windows.values()), default=0) < _FEWEST_WINDOWS:
+            continue
+        grid = pool.window_grid
+        medians = quantile_of_counts(grid.counts, grid.lower, grid.upper, _MEDIAN)
+        for label, rows in pool.window_rows.items():
+            series = medians[rows]
+            if series.size < _FEWEST_WINDOWS:
+                continue
+            split, p = pettitt(series)
+            before = float(np.median(series[:split])) if split else float(np.median(series))
+            after = float(np.median(series[split:]))
+            found.append(ChangePoint(pool.name, label, split, series.size, before, after, p))
+    adjusted = holm([point.p_value for point in found])
+    return tuple(
+        ChangePoint(c.candidate, c.run, c.window, c.windows, c.before_sec, c.after_sec, p)
+        for c, p in zip(found, adjusted, strict=True)
+        if p < 1 - rule.confidence
+        and abs(c.after_sec - c.before_sec) > rule.equivalence_ratio * abs(c.before_sec)
+    )

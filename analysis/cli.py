@@ -1,0 +1,263 @@
+"""The `analyze` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.progress import Progress
+
+from analysis import archive, exit_codes, jsonl, options
+from analysis.archive import Archive, ArchiveError
+from analysis.atomic_file import replacing
+from analysis.compare import CompareError, compare_places, compare_sweeps
+from analysis.decision import decide
+from analysis.evidence import NoDataError, Request, SelectionError, collect
+from analysis.exit_codes import ExitCode
+from analysis.jsonl import JsonlError
+from analysis.options import UsageError
+from analysis.prices import PricesError, load_prices
+from analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
+from analysis.report import FORMATS, render
+from analysis.report.change import FORMATS as CHANGE_FORMATS
+from analysis.report.change import render_change
+from probe.contract.experiment import ExperimentError, load
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
+
+_ANALYZE_EXAMPLES: Final = """\
+examples:
+  analyze --from-prometheus http://prometheus:9090
+  analyze --from-prometheus http://prometheus:9090 --since 7d --by region -o report.html
+  analyze --from-archive sweep.parquet --output json
+
+other commands:
+  analyze export     keep the evidence in a file (analyze export --help)
+  analyze compare    what changed between two sweeps or places (analyze compare --help)
+"""
+_EXPORT_EXAMPLES: Final = """\
+example:
+  analyze export --from-prometheus http://prometheus:9090 sweep.parquet
+
+The file holds all evidence; `analyze --from-archive sweep.parquet` gives the identical verdict.
+"""
+_COMPARE_EXAMPLES: Final = """\
+examples:
+  two archives:
+    analyze compare before.parquet after.parquet
+  two experiments:
+    analyze compare --from-prometheus http://prometheus:9090 sweep-1 sweep-2
+  two places of one experiment:
+    analyze compare --from-archive sweep.parquet eu-west-1/euw1-az1/c6i.large \\
+      eu-west-1/euw1-az1/c6in.large
+    analyze compare --from-prometheus http://prometheus:9090 --experiment sweep-1 --by region \\
+      eu-west-1 eu-west-2
+"""
+
+_FAULTS: Final[dict[type[Exception], ExitCode]] = {
+    UsageError: ExitCode.BAD_INPUT,
+    SelectionError: ExitCode.BAD_INPUT,
+    CompareError: ExitCode.BAD_INPUT,
+    ArchiveError: ExitCode.BAD_INPUT,
+    JsonlError: ExitCode.BAD_INPUT,
+    PricesError: ExitCode.BAD_INPUT,
+    ExperimentError: ExitCode.BAD_INPUT,
+    InvalidUrlError: ExitCode.BAD_INPUT,
+    NoDataError: ExitCode.NO_DATA,
+    PrometheusError: ExitCode.PROMETHEUS_FAILED,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: arguments without the program's name; those of the process if None.
+
+    Returns:
+        An `ExitCode`.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command: Callable[[Sequence[str]], ExitCode] = analyze
+    if arguments[:1] in (["export"], ["compare"]):
+        command = export if arguments.pop(0) == "export" else compare
+    try:
+        return command(arguments)
+    except tuple(_FAULTS) as error:
+        return _complain(error, next(c for kind, c in _FAULTS.items() if isinstance(error, kind)))
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader has seen enough; keep the interpreter from complaining when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DECIDED
+    except Exception as error:  # noqa: BLE001 - the last resort, reported as this program's fault
+        traceback.print_exception(error, file=sys.stderr)
+        return _complain(
+            f"internal error: {error!r}; please report it with the lines above",
+            ExitCode.INTERNAL_ERROR,
+        )
+
+
+def analyze(arguments: Sequence[str]) -> ExitCode:
+    """`analyze`: evidence from any source, the verdict in any format."""
+    parser = options.parser(
+        "analyze", "Decide which place sees the feeds soonest and most steadily.", _ANALYZE_EXAMPLES
+    )
+    sources = options.add_evidence(parser).add_mutually_exclusive_group(required=True)
+    sources.add_argument("--from-prometheus", metavar="URL", help="a Prometheus-compatible server")
+    sources.add_argument(
+        "--from-archive", metavar="FILE", type=Path, help="a file that `analyze export` wrote"
+    )
+    sources.add_argument(
+        "--from-jsonl", metavar="FILE", type=Path, help="a result file of the first version"
+    )
+    options.add_output(parser, FORMATS)
+    given = parser.parse_args(arguments)
+    output = options.output_format(given, FORMATS)
+    if given.from_prometheus is not None:
+        found = _from_prometheus(given, given.experiment)
+    elif given.from_archive is not None:
+        found = _from_archive(given, given.from_archive)
+    else:
+        found = _from_jsonl(given)
+    verdict = decide(
+        found.evidence, found.experiment, prices=load_prices(given.prices), seed=given.seed
+    )
+    _deliver(given, render(verdict, found.evidence, output, color=_in_color(given)))
+    return exit_codes.OF_VERDICT[verdict.kind]
+
+
+def export(arguments: Sequence[str]) -> ExitCode:
+    """`analyze export`: the evidence from Prometheus into a file."""
+    parser = options.parser(
+        "analyze export", "Keep the evidence in one Parquet file.", _EXPORT_EXAMPLES
+    )
+    sources = options.add_evidence(parser)
+    sources.add_argument(
+        "--from-prometheus", metavar="URL", required=True, help="a Prometheus-compatible server"
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="the Parquet file to write")
+    given = parser.parse_args(arguments)
+    folder = given.file.absolute().parent
+    if not folder.is_dir():  # known before minutes of queries
+        raise UsageError(f"{given.file}: there is no folder {folder}.")
+    found = _from_prometheus(given, given.experiment)
+    archive.write(given.file, found)
+    runs, places = len(found.evidence.runs), len(found.evidence.candidates())
+    print(f"Wrote {runs} runs of {places} candidates to {given.file}.")
+    return ExitCode.DECIDED
+
+
+def compare(arguments: Sequence[str]) -> ExitCode:
+    """`analyze compare`: what changed between two sweeps, or differs between two places."""
+    parser = options.parser(
+        "analyze compare",
+        "What changed from A to B: two archives, two experiments or two places.",
+        _COMPARE_EXAMPLES,
+    )
+    sources = options.add_evidence(parser).add_mutually_exclusive_group()
+    sources.add_argument(
+        "--from-prometheus",
+        metavar="URL",
+        help="A and B are experiments there or, with --experiment, two places of that one",
+    )
+    sources.add_argument(
+        "--from-archive", metavar="FILE", type=Path, help="A and B are two places in it"
+    )
+    parser.add_argument("before", metavar="A", help="an archive, an experiment or a place")
+    parser.add_argument("after", metavar="B", help="another")
+    options.add_output(parser, CHANGE_FORMATS)
+    given = parser.parse_args(arguments)
+    output = options.output_format(given, CHANGE_FORMATS)
+    how: dict[str, Any] = {"prices": load_prices(given.prices), "seed": given.seed}
+    names = given.before, given.after
+    if given.from_archive is not None:
+        change = compare_places(_from_archive(given, given.from_archive), *names, **how)
+    elif given.from_prometheus is None:
+        before, after = (_from_archive(given, Path(name)) for name in names)
+        change = compare_sweeps(before, after, **how)
+    elif given.experiment is not None:
+        change = compare_places(_from_prometheus(given, given.experiment), *names, **how)
+    else:
+        before, after = (_from_prometheus(given, name) for name in names)
+        change = compare_sweeps(before, after, **how)
+    _deliver(given, render_change(change, output, color=_in_color(given)))
+    return ExitCode.DECIDED
+
+
+def _from_prometheus(given: argparse.Namespace, name: str | None) -> Archive:
+    experiment = load(given.config)
+    request = Request(
+        experiment=name,
+        market=given.market,
+        streams=given.stream,
+        symbols=given.symbol,
+        by=given.by,
+        since=given.since,
+        until=given.until,
+    )
+    access = options.access(given)
+    with (
+        PrometheusClient(given.from_prometheus, access, timeout_sec=given.timeout) as client,
+        _progress() as progress,
+    ):
+        return Archive(collect(client, experiment, request, progress=progress), experiment)
+
+
+def _from_archive(given: argparse.Namespace, path: Path) -> Archive:
+    """An archive, judged under its own experiment or the one given."""
+    options.refuse(given, options.SELECTION_OPTIONS, "--from-prometheus")
+    found = archive.read(path)
+    return found if given.config is None else Archive(found.evidence, load(given.config))
+
+
+def _from_jsonl(given: argparse.Namespace) -> Archive:
+    options.refuse(given, options.RANGE_OPTIONS, "--from-prometheus")
+    experiment = load(given.config)
+    evidence = jsonl.read(given.from_jsonl, experiment, symbols=given.symbol, by=given.by)
+    return Archive(evidence, experiment)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal's standard error, nothing elsewhere."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Reading runs", total=None)
+        yield lambda done, everything: bar.update(task, completed=done, total=everything)
+
+
+def _in_color(given: argparse.Namespace) -> bool:
+    """Only on a terminal, and not against the user's wish (https://no-color.org)."""
+    return given.output_file is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _deliver(given: argparse.Namespace, text: str) -> None:
+    """Print a report, or write it to a file that appears complete or not at all."""
+    path: Path | None = given.output_file
+    if path is None:
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.flush()
+        return
+    try:
+        with replacing(path) as scratch:
+            scratch.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}.") from error
+
+
+def _complain(what: object, code: ExitCode) -> ExitCode:
+    print(f"analyze: {what}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,287 @@
+"""Two places side by side: paired over the runs that both have.
+
+All places see the same exchange at the same time, so the runs pair up by their label and what the
+places share drops out of the difference. The run is the unit of evidence; what happens inside a
+run only feeds the bootstrap.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis import inference
+from analysis.resample import percentile_interval
+from analysis.verdict import Comparison, Interval, Margin, Relation
+from analysis.wording import count, ms, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from analysis.pool import Pool
+    from analysis.resample import Bootstrap
+    from probe.contract.experiment import Decision
+
+    Floats = NDArray[np.float64]
+
+# Chance of settling a difference as large as the one seen that the advice on more runs is for.
+POWER = 0.8
+# More runs than this are not advice that anyone can follow.
+MAX_RUNS_ADVISED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The runs that two candidates share.
+
+    Attributes:
+        labels: `run` labels, in order.
+        first: p99 of the first candidate in each, seconds.
+        second: p99 of the second.
+    """
+
+    labels: tuple[str, ...]
+    first: Floats
+    second: Floats
+
+    @classmethod
+    def of(cls, first: Pool, second: Pool, labels: Sequence[str] | None = None) -> Pairs:
+        """Pair two candidates by run label.
+
+        Args:
+            first: one candidate.
+            second: the other one.
+            labels: only these runs; all if None.
+        """
+        wanted = first.runs if labels is None else labels
+        shared = tuple(sorted(x for x in wanted if x in first.runs and x in second.runs))
+        a = np.array([first.run_p99[label] for label in shared], dtype=np.float64)
+        b = np.array([second.run_p99[label] for label in shared], dtype=np.float64)
+        return cls(shared, a, b)
+
+    @property
+    def log_scale(self) -> bool:
+        """Whether every p99 is positive, so that ratios mean something."""
+        return bool(np.all(self.first > 0) and np.all(self.second > 0))
+
+    @property
+    def seconds(self) -> Floats:
+        """Second minus first in each run."""
+        return self.second - self.first
+
+    @property
+    def tested(self) -> Floats:
+        """What the tests see: log ratios, or plain differences where a p99 is not positive."""
+        return np.log(self.second / self.first) if self.log_scale else self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How the paired p99 differences of two candidates vary from run to run.
+
+    Attributes:
+        direction: mean of what the sign-flip test sees; its sign is what p speaks of.
+        mean: mean difference, seconds; NaN without pairs.
+        sd: its standard deviation, seconds; NaN with fewer than two pairs.
+    """
+
+    direction: float
+    mean: float
+    sd: float
+
+    @classmethod
+    def of(cls, first: Pool, second: Pool) -> Spread:
+        """The spread between two candidates over all runs they share."""
+        pairs = Pairs.of(first, second)
+        seconds = pairs.seconds
+        if not seconds.size:
+            return cls(math.nan, math.nan, math.nan)
+        sd = float(seconds.std(ddof=1)) if seconds.size > 1 else math.nan
+        return cls(float(pairs.tested.mean()), float(seconds.mean()), sd)
+
+
+def margin_between(first: Pool, second: Pool, rule: Decision) -> Margin:
+    """How large a p99 difference must be to count, whatever a test says of it.
+
+    No smaller than what the two clocks and the histogram can tell, and no smaller than the
+    experiment's `equivalence_ratio` of the smaller p99. An unknown clock bound counts as the
+    largest that the experiment allows.
+    """
+    allowed = rule.constraints.clock_error_bound_sec
+    bounds = (first.clock_bound, second.clock_bound)
+    clock = sum(allowed if bound is None else bound for bound in bounds)
+    bucket = max(p.latency.bucket_width_at(p.p99) for p in (first, second))
+    relevant = rule.equivalence_ratio * max(0.0, min(first.p99, second.p99))
+    return Margin(max(relevant, clock + bucket), relevant, clock, bucket)
+
+
+def compare(nominee: Pool, rival: Pool, rule: Decision, bootstrap: Bootstrap) -> Comparison:
+    """Everything known about a rival against the nominee, before Holm's adjustment.
+
+    Differences are rival minus nominee. The relation is `UNDECIDED` until `conclude`.
+    """
+    pairs = Pairs.of(nominee, rival)
+    size = len(pairs.labels)
+    tested, seconds = pairs.tested, pairs.seconds
+    mine, theirs = list(nominee.run_p99.values()), list(rival.run_p99.values())
+    smallest_u = inference.smallest_mann_whitney_p(len(mine), len(theirs))
+    difference, interval = _pooled_difference(nominee, rival, pairs.labels, rule, bootstrap)
+    low, high = inference.hodges_lehmann_interval(seconds, rule.confidence)
+    shift = inference.hodges_lehmann(seconds)
+    ratio = math.expm1(inference.hodges_lehmann(tested)) if pairs.log_scale and size else None
+    note = ""
+    if smallest_u >= 1 - rule.confidence:
+        note = (
+            f"{len(mine)} against {len(theirs)} runs: Mann-Whitney cannot reach"
+            f" p < {1 - rule.confidence:.2g}, its smallest p is {smallest_u:.2g}."
+        )
+    return Comparison(
+        nominee=nominee.name,
+        rival=rival.name,
+        relation=Relation.UNDECIDED,
+        pairs=size,
+        p_sign_flip=inference.sign_flip_p(tested, seed=bootstrap.seed),
+        p_holm=None,
+        p_signed_rank=inference.signed_rank_p(tested, seed=bootstrap.seed),
+        p_mann_whitney=inference.mann_whitney_p(mine, theirs),
+        smallest_p=inference.smallest_sign_flip_p(size),
+        mann_whitney_smallest_p=smallest_u,
+        mann_whitney_note=note,
+        log_scale=pairs.log_scale,
+        shift_sec=shift if size else None,
+        shift_interval=Interval(low, high, rule.confidence) if size else None,
+        shift_ratio=ratio,
+        pooled_difference_sec=difference,
+        pooled_interval=interval,
+        cliffs_delta=inference.cliffs_delta(mine, theirs) if mine and theirs else None,
+        score_difference=None,
+        score_interval=None,
+        margin=margin_between(nominee, rival, rule),
+        runs_needed=None,
+        sentence="",
+    )
+
+
+def conclude(
+    drafts: Sequence[Comparison], spreads: Sequence[Spread], rule: Decision
+) -> list[Comparison]:
+    """Adjust for the number of rivals and say what the evidence amounts to for each.
+
+    BETTER (and WORSE): Holm's p below 1 - confidence, and the Hodges-Lehmann shift larger than
+    the margin. EQUIVALENT: enough pairs that the test could have found a difference, and the
+    interval of the pooled difference as well as the shift within the margin. Else UNDECIDED.
+
+    Args:
+        drafts: from `compare`, all against the same nominee.
+        spreads: of the same pairs, in the same order.
+        rule: of the experiment.
+    """
+    adjusted = inference.holm([draft.p_sign_flip or 1.0 for draft in drafts])
+    related = [
+        dataclasses.replace(draft, p_holm=p, relation=_relation(draft, spread, p, rule))
+        for draft, spread, p in zip(drafts, spreads, adjusted, strict=True)
+    ]
+    undecided = sum(c.relation is Relation.UNDECIDED for c in related)
+    alpha = 1 - rule.confidence
+    reach = _reach(len(related), rule)
+    settled = []
+    for comparison, spread in zip(related, spreads, strict=True):
+        needed = None
+        if comparison.relation is Relation.UNDECIDED:
+            needed = _runs_needed(comparison, spread, alpha / undecided, reach)
+        counted = dataclasses.replace(comparison, runs_needed=needed)
+        settled.append(
+            dataclasses.replace(counted, sentence=_sentence(counted, len(related), rule))
+        )
+    return settled
+
+
+def _relation(draft: Comparison, spread: Spread, p: float, rule: Decision) -> Relation:
+    margin, shift, alpha = draft.margin.total_sec, draft.shift_sec, 1 - rule.confidence
+    if shift is None:
+        return Relation.UNDECIDED
+    # The shift is that of the differences in seconds, p is about their logarithms.
+    agree = shift * spread.direction > 0
+    if p < alpha and draft.pairs >= rule.min_runs and abs(shift) > margin and agree:
+        return Relation.BETTER if shift > 0 else Relation.WORSE
+    enough = draft.pairs >= max(rule.min_runs, inference.fewest_pairs(alpha))
+    return Relation.EQUIVALENT if enough and _within(draft, margin) else Relation.UNDECIDED
+
+
+def _pooled_difference(
+    nominee: Pool, rival: Pool, labels: tuple[str, ...], rule: Decision, bootstrap: Bootstrap
+) -> tuple[float | None, Interval | None]:
+    if not labels:
+        return None, None
+    difference = rival.p99_over(labels) - nominee.p99_over(labels)
+    if len(labels) == 1:
+        # One run has no spread between runs to resample.
+        return difference, None
+    draws = bootstrap.p99(rival, labels) - bootstrap.p99(nominee, labels)
+    low, high = percentile_interval(draws, len(labels), rule.confidence)
+    return difference, Interval(low, high, rule.confidence)
+
+
+def _within(comparison: Comparison, margin: float) -> bool:
+    interval, shift = comparison.pooled_interval, comparison.shift_sec
+    if interval is None or interval.low is None or interval.high is None or shift is None:
+        return False
+    return -margin <= interval.low and interval.high <= margin and abs(shift) <= margin
+
+
+def _runs_needed(comparison: Comparison, spread: Spread, alpha: float, reach: int) -> int | None:
+    """Pairs that would settle it either way, if mean and spread stay as they are."""
+    if not math.isfinite(spread.sd):
+        return reach
+    margin, mean = comparison.margin.total_sec, abs(spread.mean)
+    # Outside the margin a difference must be told from zero and the estimate from the margin,
+    # inside it the interval must fit.
+    effect = margin - mean if mean <= margin else min(mean, 2 * (mean - margin))
+    needed = inference.pairs_for_difference(effect, spread.sd, alpha, POWER)
+    if needed is None or needed > MAX_RUNS_ADVISED:
+        return None
+    return max(needed, reach, comparison.pairs + 1)
+
+
+def _reach(rivals: int, rule: Decision) -> int:
+    """The fewest pairs with which the test can beat all of so many rivals."""
+    return max(rule.min_runs, inference.fewest_pairs(1 - rule.confidence, rivals))
+
+
+def _sentence(comparison: Comparison, rivals: int, rule: Decision) -> str:
+    nominee, rival = comparison.nominee, comparison.rival
+    shift, p = comparison.shift_sec, comparison.p_holm
+    if shift is None or p is None:
+        return f"{nominee} and {rival} have no usable run in common."
+    relative = "" if comparison.shift_ratio is None else f", {percent(abs(comparison.shift_ratio))}"
+    by = f"{ms(abs(shift))}{relative}"
+    facts = f"p = {p:.2g} after Holm, n = {comparison.pairs}"
+    margin = ms(comparison.margin.total_sec)
+    alpha = 1 - rule.confidence
+    if comparison.relation is Relation.BETTER:
+        sentence = f"{nominee} is faster than {rival} at p99 by {by} ({facts})."
+    elif comparison.relation is Relation.WORSE:
+        sentence = f"{rival} is faster than {nominee} at p99 by {by} ({facts})."
+    elif comparison.relation is Relation.EQUIVALENT:
+        sentence = f"{nominee} and {rival} differ by less than {margin}, which does not count."
+    elif comparison.pairs < (reach := _reach(rivals, rule)):
+        against = f"against {count(rivals, 'rival')} " if rivals > 1 else ""
+        sentence = (
+            f"{nominee} and {rival} share {count(comparison.pairs, 'usable run')}: {against}no"
+            f" difference can be proven at {percent(rule.confidence)} confidence with fewer than"
+            f" {reach}."
+        )
+    elif p < alpha:
+        sentence = (
+            f"{nominee} and {rival} differ by {by} ({facts}), which is not surely more than the"
+            f" {margin} that count."
+        )
+    else:
+        sentence = f"{nominee} and {rival} cannot be told apart: {by} of difference ({facts})."
+    return sentence

@@ -1,0 +1,174 @@
+"""The decision: from evidence to a verdict. `docs/method.md` explains every rule."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from functools import partial
+from typing import TYPE_CHECKING
+
+from analysis import constraints
+from analysis.answer import answer
+from analysis.caveats import warnings
+from analysis.changes import change_points
+from analysis.comparison import Spread, compare, conclude
+from analysis.findings import Findings
+from analysis.nomination import nominate, score_draws
+from analysis.pool import pools_of
+from analysis.preferences import preferences
+from analysis.prices import PriceTable, load_prices
+from analysis.ranking import Judged, measure, row
+from analysis.resample import Bootstrap
+from analysis.score import scores, sensitivity
+from analysis.strata import Contest, strata
+from analysis.verdict import Rule, Status, Verdict
+
+if TYPE_CHECKING:
+    from analysis.model import Evidence
+    from analysis.pool import Pool
+    from analysis.verdict import Comparison, Relation
+    from probe.contract.experiment import Decision, Experiment
+
+
+def decide(
+    evidence: Evidence, experiment: Experiment, *, prices: PriceTable | None = None, seed: int = 0
+) -> Verdict:
+    """Decide which candidate sees the feeds soonest and most steadily, if the evidence allows.
+
+    The same evidence, experiment, prices and seed give the same verdict.
+
+    Args:
+        evidence: what was observed.
+        experiment: thresholds, weights, confidence and strata.
+        prices: USD per hour; the shipped table if None.
+        seed: of the bootstrap.
+
+    Raises:
+        PricesError: the shipped price table cannot be read.
+    """
+    rule = experiment.decision
+    prices = prices or load_prices()
+    bootstrap = Bootstrap(rule.bootstrap_resamples, seed, rule.outlier_cap_percentile)
+    judged = tuple(_judge(pool, rule, bootstrap) for pool in pools_of(evidence).values())
+    measures = {j.pool.candidate: j.measure for j in judged if j.pool.runs}
+    passing = tuple(j.pool for j in judged if j.status is Status.PASS)
+    eligible = frozenset(pool.candidate for pool in passing)
+    ranked = passing or tuple(j.pool for j in judged if j.pool.runs)
+    found = scores({p.candidate: measures[p.candidate] for p in ranked}, rule.weights)
+    parts = preferences(ranked, experiment, prices, partial(_relate, rule, bootstrap))
+    draws = score_draws(passing, rule, bootstrap)
+    nominee = nominate(passing, found, draws)
+    rivals = tuple(
+        j.pool
+        for j in judged
+        if j.status is not Status.FAIL and j.pool.runs and j.pool is not nominee
+    )
+    comparisons: list[Comparison] = []
+    if nominee is not None:
+        drafts = [compare(nominee, rival, rule, bootstrap) for rival in rivals]
+        spreads = [Spread.of(nominee, rival) for rival in rivals]
+        for rival, finding in zip(rivals, conclude(drafts, spreads, rule), strict=True):
+            difference = None
+            if rival.candidate in found and nominee.candidate in found:
+                difference = found[rival.candidate].total - found[nominee.candidate].total
+            interval = draws.interval(rival.candidate, nominee.candidate)
+            comparisons.append(
+                dataclasses.replace(finding, score_difference=difference, score_interval=interval)
+            )
+    required = tuple(experiment.time_strata)
+    pools = tuple(j.pool for j in judged)
+    findings = Findings(
+        judged=judged,
+        passing=passing,
+        nominee=nominee,
+        rivals=rivals,
+        comparisons=tuple(sorted(comparisons, key=_closeness)),
+        strata=strata(Contest(nominee, rivals, pools, required, rule)),
+        scores=found,
+        preferences=parts,
+        experiment=experiment,
+    )
+    words = answer(findings)
+    table = sensitivity(measures, eligible, rule.weights)
+    ordered = sorted(judged, key=lambda j: _order(j, findings))
+    return Verdict(
+        kind=words.kind,
+        winner=words.winner,
+        tied=words.tied,
+        nominee=nominee.name if nominee else None,
+        sentence=words.sentence,
+        reasons=words.reasons,
+        next_steps=words.next_steps,
+        ranking=tuple(
+            row(
+                j,
+                rank,
+                found.get(j.pool.candidate),
+                parts.get(j.pool.candidate),
+                prices=prices,
+                rule=rule,
+            )
+            for rank, j in enumerate(ordered, start=1)
+        ),
+        comparisons=findings.comparisons,
+        strata=findings.strata,
+        sensitivity=table,
+        change_points=change_points(pools, rule),
+        scope=evidence.scope,
+        rule=_rule(experiment, prices, seed),
+        source=evidence.source,
+        warnings=warnings(evidence, findings, table, prices),
+    )
+
+
+def _judge(pool: Pool, rule: Decision, bootstrap: Bootstrap) -> Judged:
+    quantiles = constraints.quantile_intervals(pool, bootstrap, rule.confidence)
+    results = constraints.check(pool, rule, quantiles)
+    return Judged(pool, constraints.overall(results), results, quantiles, measure(pool, rule))
+
+
+def _relate(rule: Decision, bootstrap: Bootstrap, first: Pool, second: Pool) -> Relation:
+    """What the evidence says of one candidate against another, by themselves."""
+    draft = compare(first, second, rule, bootstrap)
+    return conclude([draft], [Spread.of(first, second)], rule)[0].relation
+
+
+def _rule(experiment: Experiment, prices: PriceTable, seed: int) -> Rule:
+    rule = experiment.decision
+    return Rule(
+        confidence=rule.confidence,
+        min_runs=rule.min_runs,
+        weight_p99=rule.weights.p99,
+        weight_stability=rule.weights.stability,
+        preference_cost=rule.preferences.cost,
+        preference_redundancy=rule.preferences.redundancy,
+        preference_graviton=rule.preferences.graviton,
+        outlier_cap_percentile=rule.outlier_cap_percentile,
+        relevant_difference_ratio=rule.equivalence_ratio,
+        redundancy_within_sec=rule.redundancy_within_sec,
+        bootstrap_resamples=rule.bootstrap_resamples,
+        required_strata=tuple(experiment.time_strata),
+        seed=seed,
+        prices_date=prices.date.isoformat(),
+        prices_source=prices.source,
+    )
+
+
+def _order(judged: Judged, findings: Findings) -> tuple[bool, int, float, float, str]:
+    """The nominee, then those that pass by score, those that might, those that fail, the rest."""
+    position = (Status.PASS, Status.INSUFFICIENT, Status.FAIL).index(judged.status)
+    if not judged.pool.runs:
+        position = 3
+    score = findings.scores.get(judged.pool.candidate)
+    return (
+        judged.pool is not findings.nominee,
+        position,
+        math.inf if score is None else score.total,
+        judged.pool.p99,
+        judged.pool.name,
+    )
+
+
+def _closeness(comparison: Comparison) -> tuple[float, str]:
+    shift = comparison.shift_sec
+    return (math.inf if shift is None else shift, comparison.rival)

@@ -1,0 +1,410 @@
+"""Evidence from Prometheus: which runs there are, what each observed, and which cannot be used."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from analysis.histogram import Histogram
+from analysis.model import Candidate, Evidence, ReplicaEvidence, RunEvidence, Scope
+from analysis.run_queries import Place, RunReader, Selection
+from analysis.taint import MIN_COVERAGE, sample_reasons
+from probe.contract import metrics
+from probe.contract.timeline import NS_PER_SEC, Timeline, parse_run_label
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from analysis.prometheus_api import PrometheusClient
+    from analysis.run_queries import InstanceRun
+    from probe.contract.experiment import Experiment
+    from probe.contract.timeline import Run
+
+N = TypeVar("N", int, float)
+
+DEFAULT_BY: Final = ("region", "az_id", "instance_type")
+
+# A single missing scrape is forgiven, because in a short run it is more than the share allowed.
+_FORGIVEN_SCRAPES: Final = 1
+# Runs read at the same time: enough to hide the network's latency, polite to the server.
+_PARALLEL_RUNS: Final = 4
+_LISTED: Final = 5
+
+
+class SelectionError(Exception):
+    """What was asked for does not exist; the message lists what does."""
+
+
+class NoDataError(Exception):
+    """There is nothing to decide on yet; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to collect; None or empty means the usual, as the experiment has it.
+
+    Attributes:
+        experiment: value of the `experiment` target label.
+        market: value of the `market` label.
+        streams: stream names; without an interval they cover all intervals.
+        symbols: symbols; empty for all.
+        by: dimensions that define a candidate, of `DEFAULT_BY`.
+        since: only runs that start at or after this, Unix seconds.
+        until: only runs that end at or before this, Unix seconds.
+    """
+
+    experiment: str | None = None
+    market: str | None = None
+    streams: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+    by: tuple[str, ...] = ()
+    since: float | None = None
+    until: float | None = None
+
+
+def collect(
+    client: PrometheusClient,
+    experiment: Experiment,
+    request: Request | None = None,
+    *,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Evidence:
+    """Collect the evidence of all finished runs.
+
+    Args:
+        client: the server.
+        experiment: gives timing, strata, limits and the default selection.
+        request: what to collect.
+        progress: called with the number of runs read and of all runs.
+
+    Raises:
+        PrometheusError: the server could not answer.
+        SelectionError: what was asked for is not there, but something else is.
+        NoDataError: nothing is there, or no run has ended.
+    """
+    request = request or Request()
+    by = request.by or DEFAULT_BY
+    now = client.now()
+    selection = Selection(
+        experiment=_choose_experiment(client, request.experiment, experiment.name),
+        market=request.market or experiment.market_data.market,
+        streams=request.streams or tuple(experiment.decision.evidence_streams),
+        symbols=request.symbols,
+    )
+    warnings: list[str] = []
+    runs = _finished_runs(client, selection, experiment, request, now=now, warnings=warnings)
+    interval = float(experiment.timing.scrape_interval_sec)
+    readers = [
+        RunReader(client, selection, run, scrape_interval_sec=interval, now=now) for run in runs
+    ]
+    progress(0, len(readers))
+    observed: list[dict[Place, InstanceRun]] = []
+    with ThreadPoolExecutor(_PARALLEL_RUNS) as pool:
+        try:
+            for places in pool.map(RunReader.read, readers):
+                observed.append(places)
+                progress(len(observed), len(readers))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    evidence = [
+        _pool(candidate, run, replicas, experiment)
+        for run, places in zip(runs, observed, strict=True)
+        for candidate, replicas in _candidates(places, by).items()
+    ]
+    notes = dict.fromkeys(note for reader in readers for note in reader.notes)
+    warnings += [f"Prometheus says: {note}" for note in notes]
+    warnings += _odd_scrape_intervals(observed, interval)
+    warnings += _changing_replicas(evidence)
+    return Evidence(
+        scope=Scope(
+            experiment=selection.experiment,
+            market=selection.market,
+            streams=selection.streams,
+            symbols=selection.symbols,
+            by=by,
+            since=runs[0].start_ns / NS_PER_SEC,
+            until=runs[-1].end_ns / NS_PER_SEC,
+        ),
+        runs=tuple(sorted(evidence, key=lambda e: (e.candidate, e.run))),
+        source=client.url,
+        warnings=tuple(warnings),
+    )
+
+
+def _choose_experiment(client: PrometheusClient, asked: str | None, configured: str) -> str:
+    """The experiment asked for, else the configured one, else the only one there is."""
+    names = client.label_values(
+        "experiment", [metrics.LATENCY.name, metrics.RUN_INFO.name, metrics.MESSAGES.name]
+    )
+    if not names:
+        raise NoDataError(
+            f"{client.url} holds no probe's metrics with an `experiment` label; are the probes "
+            "running, and does Prometheus scrape them?"
+        )
+    wanted = asked or configured
+    if wanted in names:
+        return wanted
+    if asked is None and len(names) == 1:
+        return names[0]
+    raise SelectionError(
+        f"{client.url} holds no experiment {wanted!r}; choose one with --experiment: "
+        f"{_listing(names)}."
+    )
+
+
+def _finished_runs(
+    client: PrometheusClient,
+    selection: Selection,
+    experiment: Experiment,
+    request: Request,
+    *,
+    now: float,
+    warnings: list[str],
+) -> list[Run]:
+    """The runs to read, in order of time; what is left out is added to the warnings."""
+    latency = f"{metrics.LATENCY.name}{selection.feeds()}"
+    labels = client.label_values("run", [latency], start=request.since, end=request.until)
+    if not labels:
+        raise _nothing_selected(client, selection, request)
+    timeline = Timeline.of(experiment.timing)
+    named = {label: _run_of(label, timeline) for label in labels}
+    runs = sorted((run for run in named.values() if run), key=lambda run: run.start_ns)
+    misfits = [label for label, run in named.items() if run is None]
+    if not runs:
+        raise SelectionError(
+            f"The runs of {selection.experiment!r}, such as {labels[0]}, do not fit the timing of "
+            "this experiment file; give the one the sweep used with --config."
+        )
+    if misfits:
+        warnings.append(
+            f"These runs do not fit the experiment's timing and are left out: {_listing(misfits)}."
+        )
+    since = -math.inf if request.since is None else request.since * NS_PER_SEC
+    until = math.inf if request.until is None else request.until * NS_PER_SEC
+    inside = [run for run in runs if since <= run.start_ns and run.end_ns <= until]
+    finished = [r for r in inside if r.end_ns <= now * NS_PER_SEC]
+    warnings.extend(
+        f"Run {run.label} lasts until {_utc(run.end_ns)} and is left out."
+        for run in inside[len(finished) :]
+    )
+    if not finished:
+        when = f"; the first ends at {_utc(inside[0].end_ns)}" if inside else " in that range"
+        raise NoDataError(f"No run of {selection.experiment!r} has ended yet{when}.")
+    return finished
+
+
+def _run_of(label: str, timeline: Timeline) -> Run | None:
+    try:
+        start = parse_run_label(label)
+    except ValueError:
+        return None
+    run = timeline.run_at(int(start.timestamp()) * NS_PER_SEC)
+    return run if run.label == label else None
+
+
+def _nothing_selected(
+    client: PrometheusClient, selection: Selection, request: Request
+) -> Exception:
+    """Why a selection is empty: what else there would be, or that there is nothing at all."""
+    anything = f"{metrics.LATENCY.name}{selection.instances()}"
+    there = {
+        label: client.label_values(label, [anything], start=request.since, end=request.until)
+        for label in metrics.FEED
+    }
+    if not any(there.values()):
+        return NoDataError(
+            f"Experiment {selection.experiment!r} has no latency in that range; a probe measures "
+            "none before the warm-up of its first run is over."
+        )
+    choices = "; ".join(f"{label} {_listing(values)}" for label, values in there.items())
+    symbols = f" and symbol {_listing(selection.symbols)}" if selection.symbols else ""
+    return SelectionError(
+        f"There is no latency of market {selection.market!r}, stream "
+        f"{_listing(selection.streams)}{symbols}; what there is: {choices}."
+    )
+
+
+def _candidates(
+    places: dict[Place, InstanceRun], by: tuple[str, ...]
+) -> dict[Candidate, list[tuple[Place, InstanceRun]]]:
+    groups: defaultdict[Candidate, list[tuple[Place, InstanceRun]]] = defaultdict(list)
+    for place, observed in places.items():
+        labels = place._asdict()
+        groups[Candidate(by, tuple(labels[name] for name in by))].append((place, observed))
+    return groups
+
+
+def _pool(
+    candidate: Candidate,
+    run: Run,
+    replicas: Sequence[tuple[Place, InstanceRun]],
+    experiment: Experiment,
+) -> RunEvidence:
+    observed = [replica for _, replica in replicas]
+    middle = (run.measure_start_ns + run.measure_end_ns) / 2 / NS_PER_SEC
+    limit = experiment.decision.constraints.clock_error_bound_sec
+    latency = Histogram.merge(*(replica.latency for replica in observed))
+    reasons = [
+        reason
+        for place, replica in replicas
+        for reason in taint_reasons(place.instance, replica, limit)
+    ]
+    return RunEvidence(
+        candidate=candidate,
+        run=run.label,
+        stratum=experiment.stratum_of(datetime.fromtimestamp(middle, UTC)),
+        latency=latency,
+        windows=_pool_windows([replica.windows for replica in observed]),
+        messages=_total(replica.messages for replica in observed),
+        lost=_total(replica.lost for replica in observed),
+        reconnects=_total(replica.reconnects for replica in observed),
+        hours=_total(replica.hours for replica in observed),
+        coverage=min(_coverage(replica) for replica in observed),
+        negative=_total(replica.negative for replica in observed),
+        clock_error_bound_sec=_largest(replica.clock_error_bound_sec for replica in observed),
+        clock_synchronized=_all_true(replica.clock_synchronized for replica in observed),
+        taint=(*reasons, *sample_reasons(latency.count, experiment.decision.confidence)),
+        replicas=tuple(_replica(place, replica) for place, replica in replicas),
+    )
+
+
+def _replica(place: Place, observed: InstanceRun) -> ReplicaEvidence:
+    return ReplicaEvidence(
+        instance=place.instance,
+        az_id=place.az_id,
+        latency=observed.latency,
+        messages=observed.messages,
+        lost=observed.lost,
+        reconnects=observed.reconnects,
+        hours=observed.hours,
+        coverage=_coverage(observed),
+        clock_error_bound_sec=observed.clock_error_bound_sec,
+        clock_synchronized=observed.clock_synchronized,
+    )
+
+
+def _pool_windows(replicas: Sequence[tuple[Histogram, ...]]) -> tuple[Histogram, ...]:
+    if not all(replicas):
+        return ()
+    return tuple(Histogram.merge(*windows) for windows in zip(*replicas, strict=True))
+
+
+def _total(values: Iterable[N | None]) -> N | None:
+    """A sum that is unknown as soon as one of its parts is."""
+    total: N | None = None
+    for value in values:
+        if value is None:
+            return None
+        total = value if total is None else total + value
+    return total
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    """A maximum that is unknown as soon as one of its parts is."""
+    known = list(values)
+    return None if None in known else max(value for value in known if value is not None)
+
+
+def _all_true(values: Iterable[bool | None]) -> bool | None:
+    """False if any is; else unknown if any is; else True."""
+    known = set(values)
+    if False in known:
+        return False
+    return None if None in known else True
+
+
+def _coverage(observed: InstanceRun) -> float:
+    return min(1.0, observed.scrapes / observed.scrapes_expected)
+
+
+def taint_reasons(instance: str, observed: InstanceRun, clock_limit_sec: float) -> list[str]:
+    """Why what an instance observed in a run must not be used; empty if it may.
+
+    Args:
+        instance: its name.
+        observed: what it observed.
+        clock_limit_sec: largest clock error bound that is acceptable.
+    """
+    reasons = []
+    if observed.restarts:
+        times = "once" if observed.restarts == 1 else f"{observed.restarts} times"
+        reasons.append(f"the probe on {instance} restarted {times} during the run")
+    if not observed.latency.count:
+        reasons.append(f"{instance} has no latency samples in this run")
+    elif not observed.complete and not observed.restarts:
+        reasons.append(
+            f"no scrape of {instance} succeeded after the measurement, so its total is incomplete"
+        )
+    if observed.torn:
+        reasons.append(f"the latency histogram of {instance} was reset during the run")
+    wanted = MIN_COVERAGE * observed.scrapes_expected
+    if observed.scrapes < min(wanted, observed.scrapes_expected - _FORGIVEN_SCRAPES):
+        reasons.append(
+            f"only {observed.scrapes} of {observed.scrapes_expected} scrapes of {instance} "
+            f"succeeded during the measurement ({_coverage(observed):.0%}, at least "
+            f"{MIN_COVERAGE:.0%} needed)"
+        )
+    return reasons + _clock_reasons(instance, observed, clock_limit_sec)
+
+
+def _clock_reasons(instance: str, observed: InstanceRun, limit_sec: float) -> list[str]:
+    reasons = []
+    bound = observed.clock_error_bound_sec
+    if bound is None:
+        reasons.append(f"{instance} reported no clock error bound")
+    elif not bound <= limit_sec:
+        reasons.append(
+            f"the clock of {instance} was only known to ±{bound * 1e3:.3g} ms "
+            f"(at most {limit_sec * 1e3:g} ms allowed)"
+        )
+    elif observed.clock_scrapes < MIN_COVERAGE * observed.scrapes - _FORGIVEN_SCRAPES:
+        reasons.append(
+            f"{instance} reported its clock error bound in only {observed.clock_scrapes} of "
+            f"{observed.scrapes} scrapes"
+        )
+    if observed.clock_synchronized is None:
+        reasons.append(f"{instance} did not report whether its clock was synchronised")
+    elif not observed.clock_synchronized:
+        reasons.append(f"the clock of {instance} was not synchronised throughout the run")
+    return reasons
+
+
+def _odd_scrape_intervals(
+    observed: Sequence[dict[Place, InstanceRun]], interval: float
+) -> list[str]:
+    most = max(
+        (o.scrapes / o.scrapes_expected for places in observed for o in places.values()), default=0
+    )
+    if most <= 1.2:  # noqa: PLR2004 - more than rounding and jitter can do
+        return []
+    warning = (
+        f"Prometheus scrapes {most:.1f} times as often as scrape_interval_sec ({interval:g} s) of "
+        "the experiment says; coverage and hours are overstated until that is corrected."
+    )
+    return [warning]
+
+
+def _changing_replicas(runs: Sequence[RunEvidence]) -> list[str]:
+    sizes: defaultdict[Candidate, set[int]] = defaultdict(set)
+    for run in runs:
+        sizes[run.candidate].add(len(run.replicas))
+    return [
+        f"{candidate.name} had between {min(counts)} and {max(counts)} instances in its runs."
+        for candidate, counts in sorted(sizes.items())
+        if len(counts) > 1
+    ]
+
+
+def _listing(names: Iterable[str]) -> str:
+    all_names = list(names)
+    more = f" and {len(all_names) - _LISTED} more" if len(all_names) > _LISTED else ""
+    return ", ".join(json.dumps(name, ensure_ascii=False) for name in all_names[:_LISTED]) + more
+
+
+def _utc(unix_ns: int) -> str:
+    return datetime.fromtimestamp(unix_ns // NS_PER_SEC, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,52 @@
+"""All that the verdict is drawn from, before it is put into words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from analysis.model import Candidate
+    from analysis.pool import Pool
+    from analysis.ranking import Judged
+    from analysis.score import Score
+    from analysis.verdict import Comparison, PreferenceParts, Relation, Status, StratumRow
+    from probe.contract.experiment import Experiment
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the verdict is drawn from.
+
+    Attributes:
+        judged: every candidate.
+        passing: those that pass every hard constraint.
+        nominee: the place under test, if there is one.
+        rivals: those that may still be best: all but the nominee that have evidence and are not
+            proven to break a constraint.
+        comparisons: the nominee against each rival.
+        strata: time strata.
+        scores: by candidate, of those ranked.
+        preferences: by candidate, of those ranked.
+        experiment: the rules.
+    """
+
+    judged: tuple[Judged, ...]
+    passing: tuple[Pool, ...]
+    nominee: Pool | None
+    rivals: tuple[Pool, ...]
+    comparisons: tuple[Comparison, ...]
+    strata: tuple[StratumRow, ...]
+    scores: Mapping[Candidate, Score]
+    preferences: Mapping[Candidate, PreferenceParts]
+    experiment: Experiment
+
+    def related(self, relation: Relation) -> tuple[Comparison, ...]:
+        """The comparisons that came out in one way."""
+        return tuple(c for c in self.comparisons if c.relation is relation)
+
+    def status_of(self, name: str) -> Status:
+        """Whether a candidate passes the hard constraints."""
+        return next(j.status for j in self.judged if j.pool.name == name)

@@ -1,0 +1,256 @@
+"""The options of the `analyze` commands: how they are written and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from analysis import exit_codes
+from analysis.evidence import DEFAULT_BY
+from analysis.prometheus_api import Access
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TOKEN_VARIABLE: Final = "PROMETHEUS_TOKEN"  # noqa: S105 - the name, not the token
+PASSWORD_VARIABLE: Final = "PROMETHEUS_PASSWORD"  # noqa: S105 - the name, not the password
+
+# What can be chosen in Prometheus and is settled in a file.
+RANGE_OPTIONS: Final = ("--experiment", "--since", "--until", "--market", "--stream")
+SELECTION_OPTIONS: Final = (*RANGE_OPTIONS, "--by", "--symbol")
+
+_SUFFIXES: Final = {
+    ".html": "html",
+    ".htm": "html",
+    ".json": "json",
+    ".md": "markdown",
+    ".csv": "csv",
+    ".txt": "text",
+}
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+")
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_MOMENT_HELP: Final = "as 2026-01-31T06:00:00Z, Unix seconds, or how long ago, as 6h"
+
+
+class UsageError(Exception):
+    """Something on the command line cannot be used; the message says what."""
+
+
+def parser(name: str, text: str, examples: str) -> argparse.ArgumentParser:
+    """A parser whose help ends with examples and the exit codes."""
+    return argparse.ArgumentParser(
+        name,
+        description=text,
+        epilog=f"{examples}\nexit codes:\n{exit_codes.table()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_evidence(to: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options that select evidence; returns the group for its sources."""
+    sources = to.add_argument_group("evidence")
+    scope = to.add_argument_group("selection")
+    scope.add_argument(
+        "--config", metavar="FILE", type=Path, help="the experiment; the shipped one if absent"
+    )
+    scope.add_argument("--experiment", metavar="NAME", help="value of the `experiment` label")
+    scope.add_argument("--since", metavar="TIME", type=moment, help=_MOMENT_HELP)
+    scope.add_argument("--until", metavar="TIME", type=moment, help=_MOMENT_HELP)
+    scope.add_argument(
+        "--by",
+        metavar="LABELS",
+        type=dimensions,
+        default=(),
+        help=f"what makes a candidate, of {','.join(DEFAULT_BY)} (all of them)",
+    )
+    scope.add_argument("--market", metavar="NAME", help="market; the experiment's if absent")
+    scope.add_argument(
+        "--stream",
+        metavar="NAMES",
+        type=names,
+        default=(),
+        help="streams, with commas; the experiment's evidence streams if absent",
+    )
+    scope.add_argument(
+        "--symbol", metavar="NAMES", type=names, default=(), help="symbols, with commas; all"
+    )
+    _add_access(to)
+    return sources
+
+
+def _add_access(to: argparse.ArgumentParser) -> None:
+    group = to.add_argument_group("access to Prometheus")
+    group.add_argument(
+        "--bearer-token-file", metavar="FILE", type=Path, help=f"else ${TOKEN_VARIABLE}"
+    )
+    group.add_argument("--username", metavar="NAME", help="for basic authentication")
+    group.add_argument(
+        "--password-file", metavar="FILE", type=Path, help=f"else ${PASSWORD_VARIABLE}"
+    )
+    group.add_argument(
+        "--header",
+        metavar="NAME:VALUE",
+        type=_header,
+        action="append",
+        default=[],
+        help="a further request header, such as X-Scope-OrgID:tenant; repeatable",
+    )
+    group.add_argument("--ca-file", metavar="FILE", type=Path, help="certificates to trust")
+    group.add_argument("--client-cert", metavar="FILE", type=Path)
+    group.add_argument("--client-key", metavar="FILE", type=Path)
+    group.add_argument(
+        "--timeout", metavar="SECONDS", type=_positive, default=60.0, help="per answer (60)"
+    )
+
+
+def add_output(to: argparse.ArgumentParser, formats: Sequence[str]) -> None:
+    """Add the options of a report and of what it is computed with."""
+    group = to.add_argument_group("output")
+    group.add_argument("--output", choices=formats, help="format; from the suffix of -o, else text")
+    group.add_argument("-o", "--output-file", metavar="FILE", type=Path, help="write to a file")
+    group.add_argument(
+        "--prices", metavar="FILE", type=Path, help="price table instead of the shipped one"
+    )
+    group.add_argument(
+        "--seed", type=int, default=0, help="of the bootstrap; the same seed repeats the answer"
+    )
+
+
+def refuse(given: argparse.Namespace, options: Sequence[str], needed: str) -> None:
+    """Refuse options that would have no effect.
+
+    Args:
+        given: the parsed command line.
+        options: the options, as written.
+        needed: what they would need.
+
+    Raises:
+        UsageError: one of them is given.
+    """
+    for option in options:
+        if getattr(given, option.removeprefix("--")):
+            raise UsageError(f"{option} only works with {needed}.")
+
+
+def output_format(given: argparse.Namespace, formats: Sequence[str]) -> str:
+    """The format asked for, by `--output` or by the suffix of the file.
+
+    Raises:
+        UsageError: the suffix is that of a format that this command does not have.
+    """
+    file: Path | None = given.output_file
+    chosen = given.output or (_SUFFIXES.get(file.suffix.lower()) if file else None) or "text"
+    if chosen not in formats:
+        raise UsageError(
+            f"{file}: there is no {chosen} for this; choose --output {' or '.join(formats)}."
+        )
+    return str(chosen)
+
+
+def access(given: argparse.Namespace) -> Access:
+    """How to get into Prometheus, from options, files and environment variables.
+
+    Raises:
+        UsageError: a file cannot be read, or one option lacks another.
+    """
+    if given.bearer_token_file is not None:
+        token: str | None = _secret(given.bearer_token_file)
+    else:
+        token = os.environ.get(TOKEN_VARIABLE)
+    basic = None
+    if given.username is not None:
+        if given.password_file is not None:
+            password = _secret(given.password_file)
+        elif PASSWORD_VARIABLE in os.environ:
+            password = os.environ[PASSWORD_VARIABLE]
+        else:
+            raise UsageError(f"--username needs --password-file or ${PASSWORD_VARIABLE}.")
+        basic = (given.username, password)
+    if (given.client_cert is None) != (given.client_key is None):
+        raise UsageError("--client-cert and --client-key need one another.")
+    for path in (given.ca_file, given.client_cert, given.client_key):
+        if path is not None and not path.is_file():
+            raise UsageError(f"{path}: there is no such file.")
+    certificate = None if given.client_cert is None else (given.client_cert, given.client_key)
+    return Access(token, basic, dict(given.header), given.ca_file, certificate)
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"{path}: cannot be read: {reason}.") from error
+
+
+def moment(text: str) -> float:
+    """Unix seconds of a time, or of a duration before now.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is neither.
+    """
+    if _DURATION.fullmatch(text):
+        parts = {_UNITS[unit]: float(number) for number, unit in _DURATION_PART.findall(text)}
+        return (datetime.now(UTC) - timedelta(**parts)).timestamp()
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        _bad(f"{text!r} is no time; write it {_MOMENT_HELP}")
+    # Like everything in a sweep, a time without a zone is UTC.
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names separated by commas.
+
+    Raises:
+        argparse.ArgumentTypeError: one of them is empty.
+    """
+    found = tuple(name.strip() for name in text.split(","))
+    if not all(found):
+        _bad(f"{text!r} has an empty name")
+    return found
+
+
+def dimensions(text: str) -> tuple[str, ...]:
+    """Labels that define a candidate, in the usual order, so that it has one name only.
+
+    Raises:
+        argparse.ArgumentTypeError: one of them is no such label.
+    """
+    found = names(text)
+    for name in found:
+        if name not in DEFAULT_BY:
+            _bad(f"{name!r} is none of {', '.join(DEFAULT_BY)}")
+    return tuple(name for name in DEFAULT_BY if name in found)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        _bad("a header is written NAME:VALUE")
+    return name.strip(), value.strip()
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        _bad(f"{text!r} is not a number of seconds greater than zero")
+    return value
+
+
+def _bad(text: str) -> NoReturn:
+    raise argparse.ArgumentTypeError(text)

@@ -1,0 +1,105 @@
+"""One candidate's usable evidence, pooled and laid out for fast resampling."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from analysis.histogram import Grid, Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analysis.model import Candidate, Evidence, RunEvidence
+
+P99 = 0.99
+P999 = 0.999
+
+
+class Pool:
+    """The runs of one candidate that the decision may use, and what follows from them.
+
+    Attributes:
+        candidate: which place.
+        seen: all its runs, usable or not.
+        runs: the usable ones that hold observations, by run label.
+    """
+
+    def __init__(self, candidate: Candidate, seen: Iterable[RunEvidence]) -> None:
+        """Keep the runs without taint."""
+        self.candidate = candidate
+        self.seen = tuple(sorted(seen, key=lambda run: run.run))
+        self.runs = {run.run: run for run in self.seen if not run.taint and run.latency.counts.size}
+
+    @property
+    def name(self) -> str:
+        """Readable name of the candidate."""
+        return self.candidate.name
+
+    @cached_property
+    def latency(self) -> Histogram:
+        """All usable observations: buckets added, never percentiles averaged."""
+        return Histogram.merge(*(run.latency for run in self.runs.values()))
+
+    @cached_property
+    def p99(self) -> float:
+        """Pooled 99th percentile, seconds; NaN without data."""
+        return self.latency.quantile(P99)
+
+    def p99_over(self, labels: tuple[str, ...]) -> float:
+        """Pooled 99th percentile of some usable runs, seconds; NaN without data."""
+        if labels == tuple(self.runs):
+            return self.p99
+        return Histogram.merge(*(self.runs[label].latency for label in labels)).quantile(P99)
+
+    @cached_property
+    def run_p99(self) -> dict[str, float]:
+        """99th percentile of each usable run, seconds."""
+        return {label: run.latency.quantile(P99) for label, run in self.runs.items()}
+
+    @cached_property
+    def windows(self) -> dict[str, tuple[Histogram, ...]]:
+        """Windows of each usable run; the run itself where its windows are not known."""
+        return {
+            label: tuple(w for w in run.windows if w.counts.size) or (run.latency,)
+            for label, run in self.runs.items()
+        }
+
+    @cached_property
+    def window_rows(self) -> dict[str, slice]:
+        """Where each run's windows are in `window_grid`."""
+        rows, start = {}, 0
+        for label, windows in self.windows.items():
+            rows[label] = slice(start, start + len(windows))
+            start += len(windows)
+        return rows
+
+    @cached_property
+    def window_grid(self) -> Grid:
+        """All windows of all usable runs on one set of buckets, a row each."""
+        return Grid.of([window for windows in self.windows.values() for window in windows])
+
+    @cached_property
+    def clock_bound(self) -> float | None:
+        """Largest clock error bound over the usable runs, seconds; None if any is unknown."""
+        bounds = [run.clock_error_bound_sec for run in self.runs.values()]
+        known = [bound for bound in bounds if bound is not None]
+        return max(known) if known and len(known) == len(bounds) else None
+
+
+def pools_of(evidence: Evidence) -> dict[Candidate, Pool]:
+    """A pool for every candidate seen, in the order of the candidates."""
+    runs: dict[Candidate, list[RunEvidence]] = {c: [] for c in evidence.candidates()}
+    for run in evidence.runs:
+        runs[run.candidate].append(run)
+    return {candidate: Pool(candidate, seen) for candidate, seen in runs.items()}
+
+
+def total(values: Iterable[float | None]) -> float | None:
+    """Sum of values that are all known; None if there are none or one is unknown."""
+    summed, any_seen = 0.0, False
+    for value in values:
+        if value is None:
+            return None
+        summed, any_seen = summed + value, True
+    return summed if any_seen else None

@@ -1,0 +1,551 @@
+"""Client of the Prometheus HTTP API, for any server that speaks it.
+
+All that can go wrong is one exception with one sentence, never with a secret in it:
+
+    PrometheusError
+    ├── InvalidUrlError        the address cannot be one of a server
+    ├── UnreachableError       refused, unknown host, timeout, TLS failure
+    ├── AccessDeniedError      HTTP 401 or 403: the credentials are missing or wrong
+    ├── NotPrometheusError     something answers, but not the Prometheus API
+    ├── TruncatedAnswerError   the answer ends before it is complete
+    └── QueryError             the server's own error message for a query
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+import numpy as np
+import requests
+from requests.auth import AuthBase, HTTPBasicAuth
+
+from analysis.histogram import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+# The server refuses range queries with more points per series.
+MAX_POINTS: Final = 11_000
+
+_CONNECT_TIMEOUT_SEC: Final = 10.0
+_FIRST_BACKOFF_SEC: Final = 0.25
+_RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
+
+T = TypeVar("T")
+
+
+class PrometheusError(Exception):
+    """The server could not answer; the message is one sentence fit to be shown."""
+
+
+class InvalidUrlError(PrometheusError):
+    """The address cannot be one of a server."""
+
+
+class UnreachableError(PrometheusError):
+    """No connection, or no answer in time."""
+
+
+class AccessDeniedError(PrometheusError):
+    """The server wants other credentials."""
+
+
+class NotPrometheusError(PrometheusError):
+    """What answers does not speak the Prometheus API."""
+
+
+class TruncatedAnswerError(PrometheusError):
+    """The answer ended early."""
+
+
+class QueryError(PrometheusError):
+    """The server evaluated the query and refused it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to get in. Secrets are kept out of `repr` and of every message.
+
+    Attributes:
+        bearer_token: sent as `Authorization: Bearer …`.
+        basic: user name and password.
+        headers: further headers, such as `X-Scope-OrgID`.
+        ca_file: certificates to trust instead of the system's.
+        client_cert: certificate file and key file of a client certificate.
+    """
+
+    bearer_token: str | None = field(default=None, repr=False)
+    basic: tuple[str, str] | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca_file: Path | None = None
+    client_cert: tuple[Path, Path] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FloatSample:
+    """A number of one series at the time of an instant query."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramSample:
+    """A native histogram of one series at the time of an instant query."""
+
+    labels: Mapping[str, str]
+    value: Histogram
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """The answer to an instant query: floats and histograms apart."""
+
+    floats: tuple[FloatSample, ...]
+    histograms: tuple[HistogramSample, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series over time; a series may hold floats and histograms.
+
+    Attributes:
+        labels: its labels.
+        times: Unix seconds of the floats, shape (n,).
+        values: the floats, shape (n,).
+        histograms: Unix seconds and histogram, in order of time.
+    """
+
+    labels: Mapping[str, str]
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+    histograms: tuple[tuple[float, Histogram], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The answer to a range query, or the raw samples of a range selector."""
+
+    series: tuple[Series, ...]
+    notes: tuple[str, ...] = ()
+
+
+class _BearerAuth(AuthBase):
+    """Also keeps requests from reading ~/.netrc when there is no token."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class _Envelope(msgspec.Struct):
+    status: str
+    data: msgspec.Raw = msgspec.Raw()
+    errorType: str = ""  # noqa: N815 - the API's spelling
+    error: str = ""
+    warnings: list[str] = []
+    infos: list[str] = []
+
+
+class _Data(msgspec.Struct):
+    resultType: str  # noqa: N815 - the API's spelling
+    result: msgspec.Raw
+
+
+class _Result(msgspec.Struct):
+    metric: dict[str, str] = {}
+    value: tuple[float, str] | None = None
+    values: list[tuple[float, str]] = []
+    histogram: tuple[float, msgspec.Raw] | None = None
+    histograms: list[tuple[float, msgspec.Raw]] = []
+
+
+class _HistogramText(msgspec.Struct):
+    # Numbers arrive as strings; the lax decoder turns them into floats on its way.
+    count: float
+    sum: float
+    buckets: list[tuple[int, float, float, float]] = []
+
+
+_decode_histogram: Final = msgspec.json.Decoder(_HistogramText, strict=False)
+_decode_envelope: Final = msgspec.json.Decoder(_Envelope)
+_decode_data: Final = msgspec.json.Decoder(_Data)
+_decode_results: Final = msgspec.json.Decoder(list[_Result])
+
+
+class PrometheusClient:
+    """A session with one server. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        url: str,
+        access: Access | None = None,
+        *,
+        timeout_sec: float = 60.0,
+        attempts: int = 3,
+        first_backoff_sec: float = _FIRST_BACKOFF_SEC,
+        connections: int = 4,
+    ) -> None:
+        """Prepare a session; nothing is sent yet.
+
+        Args:
+            url: base URL, `http://prometheus:9090` or with the path prefix of a gateway.
+                A user name and password in it are used for basic authentication.
+            access: credentials and certificates.
+            timeout_sec: how long to wait for one answer.
+            attempts: how often to try when the server refuses a connection or is overloaded.
+            first_backoff_sec: pause before the second attempt; doubles from then on.
+            connections: how many requests may run at once.
+
+        Raises:
+            InvalidUrlError: the URL is not an http or https URL.
+        """
+        access = access or Access()
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if not host or parts.scheme not in {"http", "https"}:
+            raise InvalidUrlError(
+                "The Prometheus URL must look like http://HOST:PORT or https://HOST/prefix."
+            )
+        name = f"[{host}]" if ":" in host else host
+        location = name if port is None else f"{name}:{port}"
+        # Without the user name and password that it may have carried.
+        self.url: Final = urlunsplit((parts.scheme, location, parts.path.rstrip("/"), "", ""))
+        self._timeout_sec = timeout_sec
+        self._attempts = attempts
+        self._first_backoff_sec = first_backoff_sec
+        self._session = requests.Session()
+        basic = access.basic
+        if basic is None and parts.username is not None:
+            basic = (parts.username, parts.password or "")
+        self._session.auth = HTTPBasicAuth(*basic) if basic else _BearerAuth(access.bearer_token)
+        self._session.headers.update(access.headers)
+        # Handed to each request, because a session's own is overruled by the environment.
+        self._verify = None if access.ca_file is None else str(access.ca_file)
+        if access.client_cert is not None:
+            certificate, key = access.client_cert
+            self._session.cert = (str(certificate), str(key))
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+
+    def __enter__(self) -> Self:
+        """The client itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the session."""
+        self._session.close()
+
+    def query(self, expression: str, *, at: float | None = None) -> Vector:
+        """Evaluate an expression at one moment.
+
+        Args:
+            expression: PromQL that yields an instant vector or a scalar.
+            at: Unix seconds; the server's present if None.
+
+        Raises:
+            PrometheusError: see the tree above.
+        """
+        data, notes = self._evaluate("query", {"query": expression, **_moment("time", at)})
+        if data.resultType == "scalar":
+            _, text = self._typed(data.result, tuple[float, str])
+            return Vector((FloatSample({}, float(text)),), (), notes)
+        self._expect(data, "vector", expression)
+        floats, histograms = [], []
+        for result in self._results(data):
+            if result.value is not None:
+                floats.append(FloatSample(result.metric, float(result.value[1])))
+            if result.histogram is not None:
+                value = self._histogram(result.histogram[1])
+                histograms.append(HistogramSample(result.metric, value))
+        return Vector(tuple(floats), tuple(histograms), notes)
+
+    def query_raw(self, selector: str, *, at: float) -> Matrix:
+        """The raw samples of a range selector such as `feed_messages_total[5m]`.
+
+        Args:
+            selector: PromQL with a range.
+            at: Unix seconds, the end of the range (included; its start is not).
+
+        Raises:
+            PrometheusError: see the tree above.
+        """
+        data, notes = self._evaluate("query", {"query": selector, **_moment("time", at)})
+        self._expect(data, "matrix", selector)
+        return Matrix(tuple(self._series(self._results(data))), notes)
+
+    def query_range(self, expression: str, *, start: float, end: float, step: float) -> Matrix:
+        """Evaluate an expression at `start`, `start + step`, … up to `end`.
+
+        Ranges of more than 11,000 points are asked for in pieces.
+
+        Args:
+            expression: PromQL that yields an instant vector or a scalar.
+            start: Unix seconds.
+            end: Unix seconds, included.
+            step: seconds, greater than zero.
+
+        Raises:
+            PrometheusError: see the tree above.
+        """
+        points = int((end - start) / step + 1e-9) + 1
+        pieces: list[_Result] = []
+        notes: dict[str, None] = {}
+        for first in range(0, points, MAX_POINTS):
+            last = min(first + MAX_POINTS, points) - 1
+            data, piece_notes = self._evaluate(
+                "query_range",
+                {
+                    "query": expression,
+                    **_moment("start", start + first * step),
+                    **_moment("end", start + last * step),
+                    "step": f"{step:.3f}",
+                },
+            )
+            self._expect(data, "matrix", expression)
+            pieces.extend(self._results(data))
+            notes |= dict.fromkeys(piece_notes)
+        return Matrix(tuple(self._series(pieces)), tuple(notes))
+
+    def series(
+        self, match: Sequence[str], *, start: float | None = None, end: float | None = None
+    ) -> tuple[dict[str, str], ...]:
+        """Label sets of the series that match any of the selectors.
+
+        Raises:
+            PrometheusError: see the tree above.
+        """
+        form = _selection(match, start, end)
+        envelope = self._call("POST", "series", form)
+        return tuple(self._typed(envelope.data, list[dict[str, str]]))
+
+    def label_names(
+        self, match: Sequence[str] = (), *, start: float | None = None, end: float | None = None
+    ) -> tuple[str, ...]:
+        """Names of the labels of the series that match, sorted.
+
+        Raises:
+            PrometheusError: see the tree above.
+        """
+        form = _selection(match, start, end)
+        return tuple(self._typed(self._call("POST", "labels", form).data, list[str]))
+
+    def label_values(
+        self,
+        name: str,
+        match: Sequence[str] = (),
+        *,
+        start: float | None = None,
+        end: float | None = None,
+    ) -> tuple[str, ...]:
+        """Values of a label among the series that match, sorted.
+
+        The server may answer for whole blocks of time, so a little outside the range as well.
+
+        Raises:
+            PrometheusError: see the tree above.
+        """
+        form = _selection(match, start, end)
+        envelope = self._call("GET", f"label/{name}/values", form)
+        return tuple(self._typed(envelope.data, list[str]))
+
+    def build_info(self) -> dict[str, str]:
+        """The server's version and the like; some compatible servers do not tell.
+
+        Raises:
+            PrometheusError: see the tree above.
+        """
+        return self._typed(self._call("GET", "status/buildinfo", {}).data, dict[str, str])
+
+    def now(self) -> float:
+        """The server's clock, Unix seconds.
+
+        Raises:
+            PrometheusError: see the tree above.
+        """
+        return self.query("time()").floats[0].value
+
+    def _evaluate(self, endpoint: str, form: dict[str, str]) -> tuple[_Data, tuple[str, ...]]:
+        envelope = self._call("POST", endpoint, {**form, "timeout": f"{self._timeout_sec:g}s"})
+        try:
+            data = _decode_data.decode(envelope.data)
+        except msgspec.MsgspecError as error:
+            raise self._not_prometheus("its answer has an unknown form") from error
+        return data, (*envelope.warnings, *envelope.infos)
+
+    def _expect(self, data: _Data, kind: str, expression: str) -> None:
+        if data.resultType != kind:
+            raise QueryError(f"`{expression}` yields a {data.resultType}, not a {kind}.")
+
+    def _results(self, data: _Data) -> list[_Result]:
+        try:
+            return _decode_results.decode(data.result)
+        except msgspec.MsgspecError as error:
+            raise self._not_prometheus("its result has an unknown form") from error
+
+    def _typed(self, raw: msgspec.Raw, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except msgspec.MsgspecError as error:
+            raise self._not_prometheus("its answer has an unknown form") from error
+
+    def _histogram(self, raw: msgspec.Raw) -> Histogram:
+        try:
+            try:
+                text = _decode_histogram.decode(raw)
+            except msgspec.ValidationError:
+                # Go writes "+Inf", which the fast decoder does not take for a number.
+                return Histogram.from_api(msgspec.json.decode(raw))
+            table = np.array(text.buckets, dtype=np.float64).reshape(-1, 4)
+            table = table[table[:, 3] != 0]
+            return Histogram(text.count, text.sum, table[:, 1], table[:, 2], table[:, 3])
+        except ValueError as error:
+            raise self._not_prometheus("one of its histograms cannot be read") from error
+
+    def _series(self, results: Sequence[_Result]) -> Iterator[Series]:
+        """Join the pieces of each series, keeping the order of first appearance."""
+        pieces: dict[tuple[tuple[str, str], ...], list[_Result]] = {}
+        for result in results:
+            pieces.setdefault(tuple(sorted(result.metric.items())), []).append(result)
+        for labels, parts in pieces.items():
+            points = [point for part in parts for point in part.values]
+            yield Series(
+                dict(labels),
+                np.array([moment for moment, _ in points], dtype=np.float64),
+                np.array([float(text) for _, text in points], dtype=np.float64),
+                tuple(
+                    (moment, self._histogram(raw))
+                    for part in parts
+                    for moment, raw in part.histograms
+                ),
+            )
+
+    def _call(
+        self, method: str, endpoint: str, form: Mapping[str, str | Sequence[str]]
+    ) -> _Envelope:
+        """Send one request, with further attempts, and open the envelope of the answer."""
+        pause = self._first_backoff_sec
+        for attempt in range(1, self._attempts + 1):
+            last = attempt == self._attempts
+            try:
+                answer = self._send(method, endpoint, form)
+            except requests.ConnectionError as error:
+                if last or isinstance(error, requests.exceptions.SSLError):
+                    raise self._unreachable(error) from None
+            else:
+                if last or answer.status_code not in _RETRIED_STATUS or _is_api_error(answer):
+                    return self._open(answer)
+            time.sleep(pause)
+            pause *= 2
+        raise AssertionError("the last attempt returns or raises")
+
+    def _send(
+        self, method: str, endpoint: str, form: Mapping[str, str | Sequence[str]]
+    ) -> requests.Response:
+        try:
+            return self._session.request(
+                method,
+                f"{self.url}/api/v1/{endpoint}",
+                params=form if method == "GET" else None,
+                data=form if method == "POST" else None,
+                timeout=(min(_CONNECT_TIMEOUT_SEC, self._timeout_sec), self._timeout_sec),
+                verify=self._verify,
+                # A login page hides behind a redirect, and a redirected POST loses its query.
+                allow_redirects=False,
+            )
+        except requests.Timeout:
+            raise UnreachableError(
+                f"{self.url} did not answer within {self._timeout_sec:g} s; is it overloaded? "
+                "Raise --timeout or narrow the range."
+            ) from None
+        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
+            raise TruncatedAnswerError(
+                f"The answer of {self.url} ended before it was complete."
+            ) from None
+        except requests.ConnectionError:
+            raise
+        except OSError as error:  # requests reports missing certificate files so
+            raise UnreachableError(f"{self.url} cannot be asked: {error}.") from None
+
+    def _unreachable(self, error: requests.ConnectionError) -> UnreachableError:
+        text = str(error)
+        if isinstance(error, requests.exceptions.SSLError):
+            why = "its TLS certificate is not trusted or TLS failed; see --ca-file"
+        elif "NameResolutionError" in text or "getaddrinfo" in text:
+            why = "the host name cannot be resolved"
+        elif "refused" in text:
+            why = "the connection was refused; is Prometheus running there?"
+        else:
+            why = "no connection, or it was closed before an answer came"
+        return UnreachableError(f"{self.url} is unreachable: {why}")
+
+    def _open(self, answer: requests.Response) -> _Envelope:
+        status = answer.status_code
+        if status in {401, 403}:
+            raise AccessDeniedError(
+                f"{self.url} denies access (HTTP {status}); check the token, user name or "
+                "certificate given."
+            )
+        if 300 <= status < 400:  # noqa: PLR2004 - the class of redirects
+            raise self._not_prometheus(f"it redirects (HTTP {status}), perhaps to a login page")
+        try:
+            envelope = _decode_envelope.decode(answer.content)
+        except msgspec.DecodeError as error:
+            if answer.content.lstrip()[:1] == b"{" and "truncated" in str(error):
+                raise TruncatedAnswerError(
+                    f"The answer of {self.url} ended before it was complete."
+                ) from None
+            kind = answer.headers.get("Content-Type", "no content type").partition(";")[0]
+            raise self._not_prometheus(
+                f"it answers HTTP {status} with {kind} where JSON was expected"
+            ) from None
+        except UnicodeDecodeError:
+            raise self._not_prometheus("its answer is not text") from None
+        if envelope.status == "error":
+            raise QueryError(f"{self.url} answers: {envelope.error.rstrip('.')}.")
+        if envelope.status != "success":
+            raise self._not_prometheus("its answer has an unknown form")
+        return envelope
+
+    def _not_prometheus(self, why: str) -> NotPrometheusError:
+        return NotPrometheusError(f"{self.url} does not seem to be a Prometheus API: {why}.")
+
+
+def _is_api_error(answer: requests.Response) -> bool:
+    """Whether Prometheus itself says why it failed; asking again would not help."""
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        return bool(_decode_envelope.decode(answer.content).error)
+    return False
+
+
+def _selection(
+    match: Sequence[str], start: float | None, end: float | None
+) -> dict[str, str | Sequence[str]]:
+    return {"match[]": list(match), **_moment("start", start), **_moment("end", end)}
+
+
+def _moment(name: str, unix_sec: float | None) -> dict[str, str]:
+    return {} if unix_sec is None else {name: f"{unix_sec:.3f}"}

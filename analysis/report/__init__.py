@@ -1,0 +1,52 @@
+"""Reports of a verdict: for a terminal, a browser, a wiki, a spreadsheet and a program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from analysis.report.csv import render_csv
+from analysis.report.html import render_html
+from analysis.report.json import render_json
+from analysis.report.markdown import render_markdown
+from analysis.report.printable import legible
+from analysis.report.text import render_text
+
+if TYPE_CHECKING:
+    from analysis.model import Evidence
+    from analysis.verdict import Verdict
+
+FORMATS: Final = ("text", "json", "markdown", "html", "csv")
+
+
+def render(
+    verdict: Verdict,
+    evidence: Evidence,
+    output: str,
+    *,
+    color: bool = False,
+    width: int | None = None,
+) -> str:
+    """The report in one of the `FORMATS`; the same input gives the same text.
+
+    Args:
+        verdict: what was decided.
+        evidence: what it was decided on; only `html` draws from it.
+        output: the format.
+        color: ANSI colours; only `text` has them.
+        width: columns of `text`; those of the terminal if None.
+
+    Raises:
+        ValueError: there is no such format.
+    """
+    if output == "json":
+        return render_json(verdict)
+    if output == "csv":
+        return render_csv(verdict)
+    plain = legible(verdict)
+    if output == "text":
+        return render_text(plain, color=color, width=width)
+    if output == "markdown":
+        return render_markdown(plain)
+    if output == "html":
+        return render_html(plain, evidence)
+    raise ValueError(f"There is no report format {output!r}; choose one of {', '.join(FORMATS)}.")

@@ -1,0 +1,93 @@
+"""The ranking as CSV (RFC 4180): one row per candidate, empty where a number is not known."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any, Final
+
+from analysis.verdict import as_json
+
+if TYPE_CHECKING:
+    from analysis.verdict import CandidateRow, Interval, Verdict
+
+DIMENSIONS: Final = ("region", "az_id", "instance_type")
+CONSTRAINTS: Final = ("p99", "tail_ratio", "reconnects", "loss", "samples", "runs", "clock")
+_PLAIN: Final = (
+    "samples",
+    "p50_sec",
+    "p90_sec",
+    "p95_sec",
+    "p99_sec",
+    "p999_sec",
+    "mean_sec",
+    "sd_sec",
+    "cv",
+    "clock_error_bound_sec",
+    "negative",
+    "messages",
+    "lost",
+    "reconnects",
+    "hours",
+    "runs_used",
+    "runs_tainted",
+    "score",
+    "score_p99_part",
+    "score_stability_part",
+    "adjusted_score",
+    "usd_per_hour",
+)
+
+
+def render_csv(verdict: Verdict) -> str:
+    """One row per candidate, best first, under a heading that is always the same."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS)
+    writer.writeheader()
+    for row in verdict.ranking:
+        writer.writerow(as_json(_row(row, verdict)))
+    return file.getvalue()
+
+
+def _row(row: CandidateRow, verdict: Verdict) -> dict[str, Any]:
+    against = {c.rival: c for c in verdict.comparisons}.get(row.name)
+    statuses = {c.name: c.status for c in row.constraints}
+    return {
+        "rank": row.rank,
+        "candidate": row.name,
+        **{name: row.candidate.get(name) for name in DIMENSIONS},
+        "verdict": verdict.kind,
+        "status": row.status,
+        **{f"constraint_{name}": statuses.get(name) for name in CONSTRAINTS},
+        **{name: getattr(row, name) for name in _PLAIN},
+        **_ends("p99", row.p99_interval),
+        **_ends("p999", row.p999_interval),
+        "shift_to_nominee_sec": against and against.shift_sec,
+        "p_holm": against and against.p_holm,
+        "pairs": against and against.pairs,
+        "relation": against and against.relation,
+    }
+
+
+def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+    return {
+        f"{name}_low_sec": interval.low if interval else None,
+        f"{name}_high_sec": interval.high if interval else None,
+    }
+
+
+COLUMNS: Final = (
+    "rank",
+    "candidate",
+    *DIMENSIONS,
+    "verdict",
+    "status",
+    *(f"constraint_{name}" for name in CONSTRAINTS),
+    *_PLAIN,
+    *_ends("p99", None),
+    *_ends("p999", None),
+    "shift_to_nominee_sec",
+    "p_holm",
+    "pairs",
+    "relation",
+)

@@ -1,0 +1,70 @@
+"""The report as one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from analysis.report import facts, tables
+from analysis.report.charts import charts
+from analysis.report.printable import glued
+
+if TYPE_CHECKING:
+    from analysis.model import Evidence
+    from analysis.verdict import Verdict
+
+# A part of a name up to this length is never broken.
+_WHOLE: Final = 24
+
+
+def render_html(verdict: Verdict, evidence: Evidence) -> str:
+    """The report as HTML.
+
+    Args:
+        verdict: with printable texts only.
+        evidence: what it was decided on, for the charts.
+    """
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        verdict=verdict,
+        headline=facts.HEADLINES[verdict.kind],
+        charts=charts(verdict, evidence),
+        tables=tables,
+        method=facts.method(verdict.rule),
+        provenance=facts.provenance(verdict),
+        command=facts.command(verdict),
+        version=facts.program_version(),
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("analysis.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["breakable"] = breakable
+    environment.filters["prose"] = prose
+    return environment
+
+
+def prose(sentence: str) -> Markup:
+    """A sentence, escaped, that breaks neither inside a quantity nor after a hyphen in a name."""
+    words = (
+        breakable(word) if "/" in word else escape(word) for word in glued(sentence).split(" ")
+    )
+    return Markup(" ").join(words)
+
+
+def breakable(name: str) -> Markup:
+    """A name, escaped, in which a line breaks after slashes and not after hyphens."""
+    parts = (
+        Markup("<span class=whole>{}</span>").format(part) if len(part) <= _WHOLE else escape(part)
+        for part in name.replace("/", "/\n").split("\n")
+    )
+    return Markup("<wbr>").join(parts)

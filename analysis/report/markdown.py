@@ -1,0 +1,91 @@
+"""The report in GitHub's Markdown, for a pull request or a wiki."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from analysis.report import facts, tables
+from analysis.report.tables import Kind
+from analysis.verdict import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from analysis.report.tables import Table
+    from analysis.verdict import Verdict
+
+# Everything that Markdown or HTML would read as markup; `-` and `.` only matter at line starts.
+_MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>#|~&$@])")
+
+
+def render_markdown(verdict: Verdict) -> str:
+    """The report as Markdown, the verdict first.
+
+    Args:
+        verdict: with printable texts only.
+    """
+    parts = [
+        f"# {facts.HEADLINES[verdict.kind]}: {escape(verdict.scope.experiment)}",
+        f"**{escape(verdict.sentence)}**",
+        *listed("Why", verdict.reasons),
+        *listed("What to do next", verdict.next_steps),
+        *listed("Warnings", verdict.warnings),
+        *section("Ranking", tables.ranking(verdict)),
+        *section("Comparisons at p99, in ms", tables.comparisons(verdict)),
+        *section(f"Hard constraints ({tables.STATUS_LEGEND})", tables.constraints(verdict)),
+        *_evidence(verdict),
+        *section("Time strata", tables.strata(verdict)),
+        *section("Score and preferences", tables.preferences(verdict)),
+        *section("Sensitivity", tables.sensitivity(verdict)),
+        *section("Instances by themselves", tables.replicas(verdict)),
+        *section("Level shifts inside runs", tables.change_points(verdict)),
+        *section("Runs kept out", tables.kept_out(verdict)),
+        *listed("Method", facts.method(verdict.rule)),
+        *listed("To repeat this", (f"{a}: {b}" for a, b in facts.provenance(verdict))),
+    ]
+    command = facts.command(verdict)
+    if command is not None:
+        parts.append(f"```sh\n{command}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def listed(title: str, lines: Iterable[str]) -> Iterable[str]:
+    """A section with a list; nothing if the list is empty."""
+    points = [f"- {escape(line)}" for line in lines]
+    return [f"## {title}", "\n".join(points)] if points else []
+
+
+def section(title: str, table: Table) -> Iterable[str]:
+    """A section with a table; nothing if the table has no row."""
+    if not table.rows:
+        return []
+    notes = [escape(note) for note in table.notes]
+    return [f"## {title}", drawn(table), *notes]
+
+
+def drawn(table: Table) -> str:
+    """A table whose rows all have as many cells as its heading."""
+    rules = ["---:" if column.kind is Kind.NUMBER else ":---" for column in table.columns]
+    rows = [
+        [escape(column.title) for column in table.columns],
+        rules,
+        *([escape(cell) for cell in row] for row in table.rows),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _evidence(verdict: Verdict) -> Iterable[str]:
+    """What is not a clear pass, with the evidence and what is missing."""
+    lines = (
+        f"{row.name}: {result.evidence} {result.missing and f'Missing: {result.missing}'}".rstrip()
+        for row in verdict.ranking
+        for result in row.constraints
+        if result.status is not Status.PASS
+    )
+    return listed("Constraints not passed", lines)
+
+
+def escape(text: str) -> str:
+    """Text in which nothing is read as markup."""
+    return _MARKUP.sub(r"\\\1", text)

@@ -1,0 +1,427 @@
+"""What Prometheus holds of one run, instance by instance, in exact numbers.
+
+`increase()` extrapolates, so nothing here uses it: totals are last values of cumulative series,
+and what happened in a span is the difference of two raw samples. The server adds up symbols and
+streams, so that an answer has one histogram for each instance and moment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from analysis.histogram import Histogram
+from probe.contract import metrics
+from probe.contract.timeline import NS_PER_SEC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from analysis.prometheus_api import PrometheusClient, Series
+    from probe.contract.metrics import Metric
+    from probe.contract.timeline import Run
+
+# Windows describe the course of a run and feed the bootstrap; more of them cost transfer only.
+MAX_WINDOWS: Final = 20
+
+# One histogram is some 60 kB of JSON: this keeps an answer with all windows below 20 MB.
+_INSTANCES_PER_ANSWER: Final = 12
+# A scrape may come a little late; after this many intervals it is missing.
+_SCRAPES_LOOKED_BACK: Final = 3
+_RANGE_SLACK_SEC: Final = 0.001
+
+
+class Place(NamedTuple):
+    """The target labels that identify an instance and where it stands."""
+
+    instance: str
+    region: str
+    az_id: str
+    instance_type: str
+
+
+_BY: Final = f"by ({', '.join(Place._fields)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which series count as evidence; see `analysis.model.Scope` for the attributes."""
+
+    experiment: str
+    market: str
+    streams: tuple[str, ...]
+    symbols: tuple[str, ...]
+
+    def instances(self, *matchers: str) -> str:
+        """Selector of series that belong to an instance, `{…}`."""
+        return _braces(f"experiment={json.dumps(self.experiment)}", *matchers)
+
+    def market_wide(self, *matchers: str) -> str:
+        """Selector of series that belong to a market."""
+        return self.instances(f"market={json.dumps(self.market)}", *matchers)
+
+    def feeds(self, *matchers: str) -> str:
+        """Selector of series that belong to one of the streams and symbols."""
+        streams = f"stream=~{_alternatives(self.streams, suffix='(@.*)?')}"
+        symbols = [f"symbol=~{_alternatives(self.symbols)}"] if self.symbols else []
+        return self.market_wide(streams, *symbols, *matchers)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRun:
+    """What one instance observed in one run; None is "not known".
+
+    Attributes:
+        latency: pooled over the selected streams and symbols.
+        windows: `latency` cut in time; empty where that cannot be known.
+        complete: whether a scrape after the end of the measurement has the final total.
+        torn: whether the cumulative histogram went backwards without a restart being seen.
+        restarts: how often its counters started again from zero.
+        messages: received in the whole cycle.
+        lost: known to be missing.
+        reconnects: for any reason but the schedule.
+        negative: events stamped later than they were received.
+        hours: connected hours.
+        scrapes: successful scrapes during the measurement.
+        scrapes_expected: how many there should be.
+        clock_error_bound_sec: largest during the measurement.
+        clock_scrapes: scrapes that carried a clock error bound.
+        clock_synchronized: whether it was throughout.
+    """
+
+    latency: Histogram
+    windows: tuple[Histogram, ...]
+    complete: bool
+    torn: bool
+    restarts: int
+    messages: int | None
+    lost: int | None
+    reconnects: int | None
+    negative: int | None
+    hours: float | None
+    scrapes: int
+    scrapes_expected: int
+    clock_error_bound_sec: float | None
+    clock_scrapes: int
+    clock_synchronized: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    """A counter to be differenced over the run's cycle.
+
+    Attributes:
+        metric: which.
+        selector: its series.
+        from_zero: count a series that first appears inside the cycle from zero. Right for what
+            speaks against a candidate; what speaks for it counts from its first sample on.
+    """
+
+    metric: Metric
+    selector: str
+    from_zero: bool
+
+
+class RunReader:
+    """Reads one finished run.
+
+    Args:
+        client: the server.
+        selection: which series.
+        run: the run.
+        scrape_interval_sec: of the probes.
+        now: the server's clock, Unix seconds.
+    """
+
+    def __init__(
+        self,
+        client: PrometheusClient,
+        selection: Selection,
+        run: Run,
+        *,
+        scrape_interval_sec: float,
+        now: float,
+    ) -> None:
+        self._client = client
+        self._selection = selection
+        self._interval = scrape_interval_sec
+        self._start = run.start_ns / NS_PER_SEC
+        self._measure_start = run.measure_start_ns / NS_PER_SEC
+        self._measure_end = run.measure_end_ns / NS_PER_SEC
+        self._end = run.end_ns / NS_PER_SEC
+        self._cycle = self._end - self._start
+        self._measurement = self._measure_end - self._measure_start
+        # Probes expose a run until the measurement of the next one starts.
+        warmup = self._measure_start - self._start
+        self._last_exposed = min(now, self._end + warmup)
+        self._run = f"run={json.dumps(run.label)}"
+        self._notes: dict[str, None] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Warnings of the server so far, without repetition."""
+        return tuple(self._notes)
+
+    def read(self) -> dict[Place, InstanceRun]:
+        """Everything about the run, for every instance that shows any trace of it.
+
+        Raises:
+            PrometheusError: the server could not answer.
+        """
+        connected = f"{metrics.CONNECTED.name}{self._selection.market_wide()}"
+        seen = self._sum(f"count_over_time({connected}{_range(self._cycle)})", self._end)
+        totals = self._histograms(
+            self._latency(), self._last_exposed - self._measure_end, self._last_exposed
+        )
+        incomplete = [place for place in seen if place not in totals]
+        if incomplete:
+            totals |= self._histograms(
+                self._latency(_instances(incomplete)), self._measurement, self._measure_end
+            )
+        places = sorted(seen.keys() | totals.keys())
+        scrapes = self._sum(
+            f"count_over_time({connected}{_range(self._measurement)})", self._measure_end
+        )
+        restarts = self._restarts()
+        boundaries = self._boundaries(
+            [place for place in places if place in totals and place not in restarts]
+        )
+        counters = self._counters()
+        differences = {name: self._difference(c) for name, c in counters.items()}
+        clock = self._clock()
+        without_loss = self._streams_without_loss()
+        result = {}
+        for place in places:
+            restarted = restarts.get(place, 0) > 0
+            deltas = {name: values.get(place) for name, values in differences.items()}
+            latency, windows = totals.get(place, Histogram.empty()), None
+            if restarted:
+                deltas = {name: self._pieces(place, c) for name, c in counters.items()}
+                latency = self._latency_in_pieces(place)
+            elif place in totals:
+                windows = _cut(latency, boundaries.get(place, {}), self._window_ends())
+            bound, clock_scrapes, synchronized = (values.get(place) for values in clock)
+            observed = min(seen.get(place, 0.0) * self._interval, self._cycle)
+            disconnected = deltas["disconnected"]
+            result[place] = InstanceRun(
+                latency=latency,
+                windows=windows or (),
+                complete=place in totals and place not in incomplete,
+                torn=place in totals and not restarted and windows is None,
+                restarts=int(restarts.get(place, 0)),
+                messages=_whole(deltas["messages"]),
+                lost=None if place in without_loss else _whole(deltas["lost"]),
+                reconnects=_whole(deltas["reconnects"]),
+                negative=_whole(deltas["negative"]),
+                hours=None if disconnected is None else max(0.0, observed - disconnected) / 3600,
+                scrapes=int(scrapes.get(place, 0)),
+                scrapes_expected=max(1, int(self._measurement / self._interval)),
+                clock_error_bound_sec=bound,
+                clock_scrapes=int(clock_scrapes or 0),
+                clock_synchronized=None if synchronized is None else synchronized >= 1,
+            )
+        return result
+
+    def _latency(self, *matchers: str) -> str:
+        return f"{metrics.LATENCY.name}{self._selection.feeds(self._run, *matchers)}"
+
+    def _counters(self) -> dict[str, _Counter]:
+        feeds = self._selection.feeds()
+        market = self._selection.market_wide()
+        unplanned = self._selection.market_wide(f'reason!~"{"|".join(metrics.PLANNED)}"')
+        return {
+            "messages": _Counter(metrics.MESSAGES, feeds, from_zero=False),
+            "lost": _Counter(metrics.LOST, feeds, from_zero=True),
+            "negative": _Counter(metrics.NEGATIVE_LATENCY, feeds, from_zero=True),
+            "reconnects": _Counter(metrics.RECONNECTS, unplanned, from_zero=True),
+            "disconnected": _Counter(metrics.DISCONNECTED, market, from_zero=True),
+        }
+
+    def _difference(self, counter: _Counter) -> dict[Place, float]:
+        """Last sample of the cycle minus last sample before it, added up for each instance."""
+        series = f"{counter.metric.name}{counter.selector}"
+        cycle = _range(self._cycle)
+        last = f"last_over_time({series}{cycle})"
+        first = f"0 * {last}" if counter.from_zero else f"min_over_time({series}{cycle})"
+        return self._sum(f"({last} - ({self._before(series)} or {first}))", self._end)
+
+    def _before(self, series: str) -> str:
+        """The last sample before the cycle, as old as another cycle at most."""
+        return f"last_over_time({series}{_range(self._cycle)} offset {_duration(self._cycle)})"
+
+    def _restarts(self) -> dict[Place, float]:
+        """How often the message counters fell, for the instances where they did."""
+        series = f"{metrics.MESSAGES.name}{self._selection.feeds()}"
+        cycle = _range(self._cycle)
+        inside = f"resets({series}{cycle}) > 0"
+        # Without a fall inside, the smallest sample is the first.
+        at_start = f"min_over_time({series}{cycle}) < bool {self._before(series)}"
+        return self._floats(f"max {_BY} ({inside} or {at_start}) > 0", self._end)
+
+    def _streams_without_loss(self) -> set[Place]:
+        """Instances where some stream of the evidence does not say what was lost."""
+        cycle, feeds = _range(self._cycle), self._selection.feeds()
+        keys = ", ".join((*Place._fields, *metrics.FEED))
+        expression = (
+            f"count {_BY} (last_over_time({metrics.MESSAGES.name}{feeds}{cycle}) "
+            f"unless on ({keys}) last_over_time({metrics.LOST.name}{feeds}{cycle}))"
+        )
+        return set(self._floats(expression, self._end))
+
+    def _clock(self) -> tuple[dict[Place, float], dict[Place, float], dict[Place, float]]:
+        """Largest error bound, scrapes that carried one, and 1 where always synchronised."""
+        measurement, instances = _range(self._measurement), self._selection.instances()
+        bound = f"{metrics.CLOCK_ERROR_BOUND.name}{instances}{measurement}"
+        synchronized = f"{metrics.CLOCK_SYNCHRONIZED.name}{instances}{measurement}"
+        return (
+            self._floats(f"max {_BY} (max_over_time({bound}))", self._measure_end),
+            self._sum(f"count_over_time({bound})", self._measure_end),
+            self._floats(f"min {_BY} (min_over_time({synchronized}))", self._measure_end),
+        )
+
+    def _window_ends(self) -> NDArray[np.float64]:
+        """Ends of all windows but the last, which ends with the run's total."""
+        count = max(1, min(MAX_WINDOWS, int(self._measurement / self._interval)))
+        width = int(self._measurement * 1000 / count) / 1000
+        return self._measure_start + width * np.arange(1, count, dtype=np.float64)
+
+    def _boundaries(self, places: Sequence[Place]) -> dict[Place, dict[float, Histogram]]:
+        """The cumulative histogram of each instance at the end of each window."""
+        ends = self._window_ends()
+        if not ends.size:
+            return {}
+        width = ends[0] - self._measure_start
+        lookback = _range(min(width, self._interval * _SCRAPES_LOOKED_BACK))
+        result = {}
+        for first in range(0, len(places), _INSTANCES_PER_ANSWER):
+            chosen = places[first : first + _INSTANCES_PER_ANSWER]
+            latency = self._latency(_instances(chosen))
+            matrix = self._client.query_range(
+                f"sum {_BY} (last_over_time({latency}{lookback}))",
+                start=float(ends[0]),
+                end=float(ends[-1]),
+                step=float(width),
+            )
+            self._notes |= dict.fromkeys(matrix.notes)
+            for series in matrix.series:
+                result[_place(series.labels)] = dict(series.histograms)
+        return result
+
+    def _pieces(self, place: Place, counter: _Counter) -> float | None:
+        """A counter's difference over the cycle with the restarts of its probe taken out."""
+        series = self._raw(place, counter)
+        if not series:
+            return None
+        total = 0.0
+        for one in series:
+            before = one.values[one.times <= self._start]
+            inside = one.values[one.times > self._start]
+            if not inside.size:
+                continue
+            first = 0.0 if counter.from_zero else inside[0]
+            base = before[-1] if before.size else first
+            values = np.concatenate([[base], inside])
+            steps = np.diff(values)
+            # After a fall the counter has counted from zero again.
+            total += float(np.where(steps < 0, values[1:], steps).sum())
+        return total
+
+    def _raw(self, place: Place, counter: _Counter) -> tuple[Series, ...]:
+        selector = counter.selector.replace("{", "{" + _instances([place]) + ", ", 1)
+        matrix = self._client.query_raw(
+            f"{counter.metric.name}{selector}{_range(2 * self._cycle)}", at=self._end
+        )
+        self._notes |= dict.fromkeys(matrix.notes)
+        return matrix.series
+
+    def _latency_in_pieces(self, place: Place) -> Histogram:
+        """The sum of the last values that the histograms had before each restart and at the end."""
+        raw = self._raw(place, self._counters()["messages"])
+        falls = {
+            float(moment)
+            for series in raw
+            for moment in series.times[1:][np.diff(series.values) < 0]
+            if moment > self._start
+        }
+        ends = [self._start, *sorted(falls), self._last_exposed + _RANGE_SLACK_SEC]
+        parts: list[Histogram] = []
+        for begin, end in pairwise(ends):
+            values = self._histograms(
+                self._latency(_instances([place])), end - begin, end - _RANGE_SLACK_SEC
+            )
+            parts.extend(values.values())
+        return Histogram.merge(*parts)
+
+    def _histograms(self, series: str, span: float, at: float) -> dict[Place, Histogram]:
+        """Last values within a span, added up for each instance."""
+        if span <= 0:
+            return {}
+        expression = f"sum {_BY} (last_over_time({series}{_range(span)}))"
+        vector = self._client.query(expression, at=at)
+        self._notes |= dict.fromkeys(vector.notes)
+        return {_place(sample.labels): sample.value for sample in vector.histograms}
+
+    def _sum(self, expression: str, at: float) -> dict[Place, float]:
+        return self._floats(f"sum {_BY} ({expression})", at)
+
+    def _floats(self, expression: str, at: float) -> dict[Place, float]:
+        vector = self._client.query(expression, at=at)
+        self._notes |= dict.fromkeys(vector.notes)
+        return {_place(sample.labels): sample.value for sample in vector.floats}
+
+
+def _cut(
+    total: Histogram, cumulative: Mapping[float, Histogram], ends: NDArray[np.float64]
+) -> tuple[Histogram, ...] | None:
+    """Cut a total at window ends; None if the snapshots are not snapshots of that total.
+
+    Where a scrape is missing the last known snapshot stands in: its window is short and the next
+    one long, but together they are right.
+    """
+    known: Callable[[float], Histogram | None] = {round(t, 3): h for t, h in cumulative.items()}.get
+    windows, previous = [], Histogram.empty()
+    try:
+        for end in ends:
+            snapshot = known(round(float(end), 3)) or previous
+            windows.append(snapshot - previous)
+            previous = snapshot
+        windows.append(total - previous)
+    except ValueError:
+        return None
+    return tuple(windows)
+
+
+def _place(labels: Mapping[str, str]) -> Place:
+    return Place(*(labels.get(name, "unknown") for name in Place._fields))
+
+
+def _instances(places: Sequence[Place]) -> str:
+    return f"instance=~{_alternatives([place.instance for place in places])}"
+
+
+def _alternatives(names: Sequence[str], suffix: str = "") -> str:
+    choices = "|".join(re.escape(name) for name in names)
+    return json.dumps(f"({choices}){suffix}")
+
+
+def _braces(*matchers: str) -> str:
+    return "{" + ", ".join(matchers) + "}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"
+
+
+def _range(seconds: float) -> str:
+    return f"[{_duration(seconds)}]"
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)

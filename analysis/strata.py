@@ -1,0 +1,78 @@
+"""Time strata: does the nominee hold up in each part of the day by itself?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis import inference
+from analysis.comparison import Pairs, margin_between
+from analysis.verdict import StratumRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analysis.pool import Pool
+    from probe.contract.experiment import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """Who is tested against whom.
+
+    Attributes:
+        nominee: the place under test, if there is one.
+        rivals: the places that it is tested against.
+        pools: all candidates.
+        required: time strata that the experiment demands.
+        rule: of the experiment.
+    """
+
+    nominee: Pool | None
+    rivals: Sequence[Pool]
+    pools: Sequence[Pool]
+    required: Sequence[str]
+    rule: Decision
+
+
+def strata(contest: Contest) -> tuple[StratumRow, ...]:
+    """One row per time stratum, the required ones first, runs outside all strata last.
+
+    The nominee is consistent in a stratum if none of its rivals is ahead there by more than the
+    margin: a lead too small to count is not another winner.
+    """
+    seen = {run.stratum for pool in contest.pools for run in pool.runs.values()}
+    extra = sorted(s for s in seen if s is not None and s not in contest.required)
+    names: list[str | None] = [*contest.required, *extra]
+    if None in seen:
+        names.append(None)
+    return tuple(_row(name, contest) for name in names)
+
+
+def labels_in(pool: Pool, stratum: str | None) -> tuple[str, ...]:
+    """The usable runs of a candidate in a stratum."""
+    return tuple(label for label, run in pool.runs.items() if run.stratum == stratum)
+
+
+def _row(name: str | None, contest: Contest) -> StratumRow:
+    nominee, rivals = contest.nominee, contest.rivals
+    p99 = {p.name: p.p99_over(labels) for p in contest.pools if (labels := labels_in(p, name))}
+    runs, shift, closest, consistent = 0, None, None, None
+    if nominee is not None:
+        mine = labels_in(nominee, name)
+        paired = [(rival, Pairs.of(nominee, rival, mine)) for rival in rivals]
+        runs = min((len(pairs.labels) for _, pairs in paired), default=len(mine))
+        leads = [(inference.hodges_lehmann(x.seconds), rival) for rival, x in paired if x.labels]
+        if leads:
+            shift, rival = min(leads, key=lambda item: (item[0], item[1].name))
+            closest = rival.name
+        if leads and runs:
+            consistent = all(
+                lead >= -margin_between(nominee, other, contest.rule).total_sec
+                for lead, other in leads
+            )
+    tested = {pool.name for pool in (*rivals, nominee) if pool is not None} & p99.keys()
+    leader = min(tested, key=lambda n: (p99[n], n), default=None)
+    return StratumRow(
+        name or "", name in contest.required, runs, leader, shift, closest, consistent, p99
+    )

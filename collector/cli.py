@@ -1,0 +1,136 @@
+"""The `sweep` command: one subcommand for each step in the life of a sweep."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DISTRIBUTION: Final = "binance-latency-sweep"
+BAD_INPUT: Final = 2
+
+_DEMO_EPILOG: Final = """\
+examples:
+  sweep demo                                  six simulated places, about four minutes
+  sweep demo --runs 3                         sooner, with less evidence
+  sweep demo --replay frames.dat.gz --speed 20
+                                              real recorded frames through the same stack
+
+exit codes:
+  0    there is a winner; after --replay, there is a report (one run cannot decide)
+  3    several places are equally good
+  4    there is not enough evidence; more runs would help
+  5    every place breaks a hard limit
+  2    a flag or a file is not valid, or there is no Prometheus to be had
+  69   a process of the stack did not start or ended early
+  130  stopped by Ctrl-C; 143 by SIGTERM
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    code: int = arguments.run(arguments)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sweep",
+        description="Runs a latency sweep.",
+        epilog="example: sweep demo",
+    )
+    parser.add_argument("--version", action="version", version=version(DISTRIBUTION))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in _SUBCOMMANDS:
+        add(commands)
+    return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="the whole sweep on this machine, against a simulated exchange",
+        description="Start a simulated exchange, probes for six places, a simulated EC2 and a "
+        "real Prometheus on this machine, measure, analyse and stop everything again. Nothing "
+        "leaves this machine, except to fetch Prometheus once if it is not on PATH.",
+        epilog=_DEMO_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    demo.add_argument("--config", type=Path, metavar="FILE", help="another experiment file")
+    demo.add_argument("--places", type=Path, metavar="FILE", help="another file of places")
+    demo.add_argument(
+        "--runs", type=_positive_int, metavar="N", help="runs to wait for (default: what it needs)"
+    )
+    demo.add_argument(
+        "--results",
+        type=Path,
+        metavar="DIR",
+        default=Path("results"),
+        help="where the report's folder is made (default: results)",
+    )
+    demo.add_argument(
+        "--replay",
+        type=Path,
+        metavar="FILE",
+        help="send recorded frames: lines of a receive stamp in microseconds and a frame",
+    )
+    demo.add_argument(
+        "--speed",
+        type=_positive_float,
+        metavar="X",
+        default=1.0,
+        help="with --replay: send X times faster; latencies stay (default: 1)",
+    )
+    demo.add_argument(
+        "--truth",
+        action="store_true",
+        help="also write down what the exchange really sent, and when",
+    )
+    demo.add_argument(
+        "--keep", action="store_true", help="leave the stack running after the report"
+    )
+    demo.set_defaults(run=_demo)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    try:
+        from deploy.local import demo, plan  # noqa: PLC0415 - needs the `local` extra
+    except ModuleNotFoundError as error:
+        print(
+            f"sweep demo: {error.name} is missing; run pip install '{DISTRIBUTION}[local]'.",
+            file=sys.stderr,
+        )
+        return BAD_INPUT
+    given = {
+        name: getattr(arguments, name)
+        for name in ("config", "places", "runs", "results", "replay", "speed", "keep", "truth")
+        if getattr(arguments, name) is not None
+    }
+    return demo.run(plan.Options(**given))
+
+
+def _positive_int(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return number
+
+
+def _positive_float(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+# Each adds one subcommand; the parser calls what it sets as `run`.
+_SUBCOMMANDS: Final = (_add_demo,)

@@ -1,0 +1,205 @@
+"""`sweep demo`: a whole sweep on this machine, from the simulated exchange to the verdict."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+
+from analysis import exit_codes
+from deploy.local import recording
+from deploy.local.child import Child, ChildError
+from deploy.local.exchange.replay import ReplayError
+from deploy.local.interruption import Interrupted, interruptible
+from deploy.local.places import PlacesError
+from deploy.local.plan import Options, Plan, demo_plan, replay_plan
+from deploy.local.progress import display_for
+from deploy.local.prometheus_binary import PrometheusUnavailableError, find_or_fetch
+from deploy.local.recording import RecordingError, first_run
+from deploy.local.stack import Stack, console_command, running_stack
+from deploy.local.watch import schedule, settled_at_ns, watch
+from probe.contract.experiment import ExperimentError
+from probe.contract.timeline import NS_PER_SEC, Timeline
+
+if TYPE_CHECKING:
+    from deploy.local.prometheus_binary import Binaries
+    from probe.contract.timeline import Run
+
+# A replay is told when to begin before anything is started, so it must be guessed how long that
+# takes: first as on an idle machine, then with plenty of time.
+_REPLAY_LEADS_SEC: Final = (20, 90)
+# Formats of `analyze` and the suffixes of their files.
+_REPORTS: Final = {"text": ".txt", "html": ".html", "json": ".json"}
+_ANALYSIS_WITHIN_SEC: Final = 300.0
+_IDLE_SEC: Final = 0.5
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the demo, beside those of `analyze` and 130 and 143 for a signal."""
+
+    DONE = 0
+    BAD_INPUT = 2
+    STACK_FAILED = 69
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message is one sentence."""
+
+
+class _TooLateError(Exception):
+    """The run that a recording was to be measured in had begun before the stack was up."""
+
+
+class AnalysisError(Exception):
+    """`analyze` came to no verdict; the message quotes it.
+
+    Attributes:
+        code: its exit code.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def run(options: Options, console: Console | None = None, errors: Console | None = None) -> int:
+    """Run the demo and return its exit code. Call it from the main thread.
+
+    Args:
+        options: what the user asked for.
+        console: where progress and report go; standard output if None.
+        errors: where the one sentence of an error goes; standard error if None.
+    """
+    console = console or Console()
+    errors = errors or Console(stderr=True)
+    with interruptible():
+        try:
+            return _run(options, console)
+        except (
+            ExperimentError,
+            PlacesError,
+            PrometheusUnavailableError,
+            RecordingError,
+            ReplayError,
+        ) as error:
+            code, complaint = int(ExitCode.BAD_INPUT), str(error)
+        except AnalysisError as error:
+            code, complaint = error.code, str(error)
+        except (ChildError, DemoError) as error:
+            code, complaint = int(ExitCode.STACK_FAILED), str(error)
+        except OSError as error:
+            code, complaint = int(ExitCode.STACK_FAILED), f"{error.filename}: {error.strerror}."
+        except Interrupted as interrupted:
+            code, complaint = interrupted.exit_code, "stopped; nothing is left running."
+        _print(errors, f"sweep demo: {complaint}")
+    return code
+
+
+def _run(options: Options, console: Console) -> int:
+    binaries = find_or_fetch(announce=lambda line: _print(console, line))
+    if options.replay is None:
+        return _measure(demo_plan(options), options, binaries, console)
+    recorded = recording.inspect(options.replay, speed=options.speed)
+    for lead_sec in _REPLAY_LEADS_SEC:
+        try:
+            plan = replay_plan(options, recorded, lead_sec=lead_sec)
+            _measure(plan, options, binaries, console)
+        except _TooLateError:
+            _print(console, "Starting took longer than expected; once more, with more time ...")
+        else:
+            # A recording is one run of one place: it can be measured, but it cannot decide.
+            return ExitCode.DONE
+    raise DemoError("this machine is too busy to start everything in time; try again later.")
+
+
+def _measure(plan: Plan, options: Options, binaries: Binaries, console: Console) -> int:
+    """Start the stack, wait for the runs, analyse, stop; the exit code of `analyze`."""
+    with running_stack(plan.setup, binaries, announce=lambda line: _print(console, line)) as stack:
+        runs = _runs(plan)
+        _print(console, _introduction(stack, runs))
+        watch(stack, runs, display_for(console))
+        code = _analyze(stack, runs, console)
+        if options.keep:
+            _keep(stack, console)
+    return code
+
+
+def _runs(plan: Plan) -> list[Run]:
+    timeline = Timeline.of(plan.setup.experiment.timing)
+    now_ns = time.time_ns()
+    first = plan.first or first_run(timeline, now_ns)
+    if now_ns >= first.measure_start_ns:
+        raise _TooLateError
+    return schedule(timeline, first, plan.runs)
+
+
+def _introduction(stack: Stack, runs: list[Run]) -> str:
+    minutes = (settled_at_ns(stack, runs[-1]) - time.time_ns()) / NS_PER_SEC / 60
+    count, timing = len(runs), stack.setup.experiment.timing
+    return (
+        f"{len(stack.probes)} place{'s' if len(stack.probes) > 1 else ''}, "
+        f"{count} run{'s' if count > 1 else ''} of {timing.measurement_sec} s; "
+        f"the report will be there in about {math.ceil(minutes)} min. "
+        f"Prometheus: {stack.prometheus.url}"
+    )
+
+
+def _analyze(stack: Stack, runs: list[Run], console: Console) -> int:
+    """Run `analyze` for each kind of report, print the one for people, return the exit code.
+
+    Raises:
+        AnalysisError: it did not come to a verdict.
+    """
+    code = 0
+    _print(console, "Analysing ...")
+    for output, suffix in _REPORTS.items():
+        command = [
+            console_command("analyze"),
+            *("--from-prometheus", stack.prometheus.url),
+            *("--config", str(stack.setup.experiment_file)),
+            *("--since", str(runs[0].start_ns // NS_PER_SEC)),
+            *("--until", str(runs[-1].end_ns // NS_PER_SEC)),
+            *("--output", output),
+        ]
+        with Child(f"analyze-{output}", command, folder=stack.setup.logs) as child:
+            code = child.wait(within_sec=_ANALYSIS_WITHIN_SEC)
+        if code not in exit_codes.OF_VERDICT.values():
+            raise AnalysisError(f"analyze ended with exit code {code}; {child.evidence()}", code)
+        child.output.replace(stack.setup.folder / f"report{suffix}")
+    report = stack.setup.folder / "report.txt"
+    _print(console, "\n" + report.read_text(encoding="utf-8"))
+    # The verdict stands at the top of the report, which may have scrolled away.
+    verdict = json.loads(report.with_suffix(".json").read_text(encoding="utf-8"))
+    _print(console, f"{verdict['kind'].replace('_', ' ').capitalize()}: {verdict['sentence']}")
+    others = " and ".join(f"report{s}" for s in _REPORTS.values() if s != report.suffix)
+    _print(console, f"Report: {_shortest(report)} (beside it {others})")
+    return code
+
+
+def _keep(stack: Stack, console: Console) -> None:
+    """Leave the stack running until interrupted."""
+    _print(console, f"Prometheus: {stack.prometheus.url}")
+    for probe in stack.probes:
+        _print(console, f"Probe {probe.place.name}: {probe.url}")
+    _print(console, "The stack is left running; Ctrl-C stops it.")
+    try:
+        while True:
+            stack.check()
+            time.sleep(_IDLE_SEC)
+    except Interrupted:
+        pass  # that is how it is meant to end
+
+
+def _shortest(path: Path) -> Path:
+    """A path as the user would type it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _print(console: Console, line: str) -> None:
+    """Print text as it is, without rich's markup, colours and wrapping."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

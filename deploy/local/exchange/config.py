@@ -1,0 +1,293 @@
+"""Configuration of the simulated exchange: one validated description, from YAML or JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PlaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+SymbolName = Annotated[str, Field(pattern=r"^[A-Z0-9]{3,30}$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+AnyPath = Annotated[Path, Field(strict=False)]
+# The part of a stream's name after `@`, up to the next one: `depth` of `btcusdt@depth@100ms`.
+StreamKind = str
+# `*` stands for every kind that is not named.
+PerKind = dict[StreamKind, Probability]
+NS_PER_MS = 1_000_000
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the file, the key and the mend."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Constant(_Section):
+    """Always the same."""
+
+    distribution: Literal["constant"] = "constant"
+    ms: NotNegative = 0.0
+
+
+class Uniform(_Section):
+    """Equally likely between two bounds."""
+
+    distribution: Literal["uniform"]
+    low_ms: NotNegative
+    high_ms: NotNegative
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low_ms > self.high_ms:
+            raise ValueError(f"low_ms {self.low_ms:g} must not exceed high_ms {self.high_ms:g}")
+        return self
+
+
+class Lognormal(_Section):
+    """`floor_ms` plus a log-normal variable with this median and sigma of the logarithm."""
+
+    distribution: Literal["lognormal"]
+    median_ms: Positive
+    sigma: NotNegative
+    floor_ms: NotNegative = 0.0
+
+
+class Gamma(_Section):
+    """`floor_ms` plus a gamma variable; its mean is `shape * scale_ms`."""
+
+    distribution: Literal["gamma"]
+    shape: Positive
+    scale_ms: Positive
+    floor_ms: NotNegative = 0.0
+
+
+class Component(_Section):
+    """One part of a mixture; weights need not add up to one."""
+
+    weight: Positive
+    of: Delay
+
+
+class Mixture(_Section):
+    """Each delay comes from one component, chosen by weight; a rare slow one makes spikes."""
+
+    distribution: Literal["mixture"]
+    components: Annotated[list[Component], Field(min_length=1)]
+
+
+Delay = Annotated[
+    Constant | Uniform | Lognormal | Gamma | Mixture, Field(discriminator="distribution")
+]
+Component.model_rebuild()
+
+
+class Level(_Section):
+    """A slow AR(1) factor exp(x) on every latency: x' = phi * x + noise, once per `step_sec`.
+
+    `sigma` is the standard deviation of x in the long run.
+    """
+
+    sigma: NotNegative
+    phi: Annotated[float, Field(ge=0, lt=1)] = 0.98
+    step_sec: Positive = 1.0
+
+
+class Place(_Section):
+    """One place where the feed is received: its latency and its faults.
+
+    Attributes:
+        latency: one-way latency from the exchange to the place.
+        level: slow change of that latency, or None.
+        loss: share of messages never sent although their ids are consumed, by stream kind.
+        duplicates: share of messages sent twice, by stream kind.
+        reordering: share of messages sent right after their successor, by stream kind.
+        port: port of the place's endpoint; 0 takes a free one.
+    """
+
+    latency: Delay = Constant()
+    level: Level | None = None
+    loss: PerKind = {}
+    duplicates: PerKind = {}
+    reordering: PerKind = {}
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
+class Bursts(_Section):
+    """Orders that follow another one closely; counted in the symbol's `trades_per_sec`.
+
+    Attributes:
+        probability: share of ordinary orders that start a burst.
+        orders: mean number of orders that follow.
+        gap_ms: mean time between them.
+    """
+
+    probability: Probability = 0.01
+    orders: Annotated[float, Field(ge=1)] = 10.0
+    gap_ms: Positive = 0.5
+
+
+class Symbol(_Section):
+    """How busily a symbol trades.
+
+    Attributes:
+        trades_per_sec: mean rate of `trade` messages.
+        mean_fills: mean number of trades that one order makes; they share T and E.
+        bursts: orders that come together.
+        book_updates_per_sec: mean rate of changes of the book that no trade makes.
+        depth_levels: most levels per side in one `depth` message.
+        price: first price; a random walk follows.
+        tick: smallest step of the price.
+    """
+
+    trades_per_sec: Positive = 20.0
+    mean_fills: Annotated[float, Field(ge=1)] = 1.6
+    bursts: Bursts = Bursts()
+    book_updates_per_sec: NotNegative = 20.0
+    depth_levels: Annotated[int, Field(ge=1, le=1000)] = 12
+    price: Positive = 100.0
+    tick: Annotated[float, Field(ge=1e-8, allow_inf_nan=False)] = 0.01
+
+    @property
+    def mean_gap_sec(self) -> float:
+        """Mean time from an ordinary order, or from the burst it started, to the next one."""
+        followers = self.bursts.probability * self.bursts.orders
+        cycle_sec = self.mean_fills * (1 + followers) / self.trades_per_sec
+        return cycle_sec - followers * self.bursts.gap_ms / 1e3
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.mean_gap_sec <= 0:
+            raise ValueError(
+                f"{self.trades_per_sec:g} trades_per_sec cannot be reached with bursts this slow; "
+                "lower bursts.gap_ms"
+            )
+        if self.price <= self.tick:
+            raise ValueError("price must exceed tick")
+        return self
+
+
+class Tls(_Section):
+    """The server's certificate and key, PEM files."""
+
+    cert: AnyPath
+    key: AnyPath
+
+
+class Limits(_Section):
+    """What Binance allows a connection, and what it does by the clock."""
+
+    messages_per_sec: Annotated[int, Field(ge=1)] = 5
+    streams: Annotated[int, Field(ge=1)] = 1024
+    ping_interval_sec: Positive = 20.0
+    pong_timeout_sec: Positive = 60.0
+    lifetime_sec: Positive = 86_400.0
+
+
+class Replay(_Section):
+    """Recorded frames to send in place of the generated market.
+
+    Attributes:
+        file: lines of `<receive stamp, Unix µs> <raw combined frame>`, plain or gzip.
+        time_unit: unit of the times inside the recorded frames.
+        speed: 2 sends in half the time; each frame's own latency is kept.
+        limit: most frames to send.
+        start_at: Unix seconds; None starts once every place has a subscriber.
+    """
+
+    file: AnyPath
+    time_unit: Literal["MILLISECOND", "MICROSECOND"] = "MILLISECOND"
+    speed: Positive = 1.0
+    limit: Annotated[int, Field(ge=1)] | None = None
+    start_at: Positive | None = None
+
+
+class ExchangeConfig(_Section):
+    """The whole simulated exchange.
+
+    Attributes:
+        seed: the same seed and configuration give the same market and the same random draws.
+        places: the places that receive the feed, by name.
+        symbols: what is traded; unused while a recording is replayed.
+        exchange_delay: trade time T to event time E.
+        clock_offset_ms: added to every time that leaves the exchange: E, T and serverTime.
+        tls: None serves ws:// and http://.
+        host: address of every listener; a loopback address.
+        rest_port: port of the REST listener; 0 takes a free one.
+        control_port: port of the control listener; 0 takes a free one.
+        ready_file: where the addresses are announced, beside the line on stdout.
+        truth_dir: folder of the ground truth; None writes none.
+    """
+
+    seed: Annotated[int, Field(ge=0)] = 1
+    places: Annotated[dict[PlaceName, Place], Field(min_length=1)]
+    symbols: dict[SymbolName, Symbol] = {}
+    exchange_delay: Delay = Lognormal(distribution="lognormal", median_ms=1.2, sigma=0.8)
+    clock_offset_ms: Finite = 0.0
+    limits: Limits = Limits()
+    tls: Tls | None = None
+    host: Literal["127.0.0.1", "::1"] = "127.0.0.1"
+    rest_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    control_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    ready_file: AnyPath | None = None
+    truth_dir: AnyPath | None = None
+    replay: Replay | None = None
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Self:
+        if not self.symbols and self.replay is None:
+            raise ValueError("name at least one of `symbols` or give `replay`")
+        return self
+
+    @property
+    def clock_offset_ns(self) -> int:
+        """`clock_offset_ms` in nanoseconds."""
+        return round(self.clock_offset_ms * NS_PER_MS)
+
+
+def load(path: Path) -> ExchangeConfig:
+    """Read and validate a configuration file, YAML or JSON.
+
+    Raises:
+        ConfigError: unreadable, malformed, or a key missing, unknown or of a wrong value.
+    """
+    try:
+        # JSON is a subset of YAML.
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not valid YAML or JSON: {problem}.") from error
+    return parse(document, source=str(path))
+
+
+def parse(document: object, *, source: str) -> ExchangeConfig:
+    """Validate a configuration that has been read already; see `load`."""
+    if not isinstance(document, dict):
+        raise ConfigError(f"{source}: expected a mapping with keys such as `places` and `symbols`.")
+    try:
+        return ExchangeConfig.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(_sentence(source, error.errors(include_url=False))) from error
+
+
+def _sentence(source: str, faults: Sequence[Any]) -> str:
+    """The first fault; the others often follow from it."""
+    fault = faults[0]
+    key = ".".join(str(part) for part in fault["loc"]) or "file"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = "unknown key; remove it or correct its spelling"
+    more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{source}: {key}: {message[:1].lower()}{message[1:]}{more}."

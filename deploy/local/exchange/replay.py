@@ -1,0 +1,238 @@
+"""Replay of recorded frames: the same bytes and the same latencies, moved to now.
+
+A frame recorded at R with event time E is sent at R + shift with E + shift, so that an ideal
+receiver measures R - E again, negative ones included. At speed 1 the shift is one constant; at
+another speed each frame has its own. It is a whole number of milliseconds, so that it is exact in
+the digits of either unit. Only the digits of `"E"` and `"T"` are edited; all other bytes stay.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from deploy.local.exchange.events import Event, TimeUnit
+from deploy.local.exchange.truth_file import NAME_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from deploy.local.exchange.config import Replay
+
+NS_PER_US: Final = 1_000
+NS_PER_MS: Final = 1_000_000
+NS_PER_SEC: Final = 1_000_000_000
+# From the wish to start until the first frame, so that it is not late.
+LEAD_NS: Final = 200_000_000
+GZIP_MAGIC: Final = b"\x1f\x8b"
+LINE: Final = re.compile(rb"([0-9]{16}) (\{.*\})\s*")
+COMBINED: Final = re.compile(rb'\{"stream":"([^"\\]+)","data":(\{.*\})\}')
+# A quote inside a JSON string is escaped, so `"E":` can only be a key.
+TIME_FIELD: Final = re.compile(rb'("[ET]":)([0-9]{13,19})(?=[,}])')
+
+
+class ReplayError(Exception):
+    """The recording cannot be used; the message names the file, the line and the mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFrame:
+    """One recorded message. Times are Unix nanoseconds of the recording.
+
+    Attributes:
+        received_ns: local receive stamp R.
+        stream: full stream name.
+        ids: first and last sequence id, 0 if none.
+        event_ns: event time E, or the receive stamp if there is none.
+        trade_ns: trade time T, or 0.
+        text: the payload around its times.
+        times_ns: the times inside the payload.
+    """
+
+    received_ns: int
+    stream: str
+    ids: tuple[int, int]
+    event_ns: int
+    trade_ns: int
+    text: tuple[bytes, ...]
+    times_ns: tuple[int, ...]
+
+
+def read_recording(path: Path, unit: TimeUnit, limit: int | None = None) -> list[RecordedFrame]:
+    """Read lines of `<receive stamp, 16 digits of Unix µs> <raw combined frame>`.
+
+    Lines whose document has no `stream` (REST snapshots) are skipped.
+
+    Args:
+        path: plain text or gzip.
+        unit: unit of the times inside the frames.
+        limit: most frames to return.
+
+    Raises:
+        ReplayError: unreadable, a malformed line, or no frame at all.
+    """
+    try:
+        frames = list(islice(_frames(path, unit), limit))
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ReplayError(f"{path}: cannot be read: {reason}.") from error
+    if not frames:
+        raise ReplayError(f"{path}: holds no recorded frame.")
+    return frames
+
+
+def _frames(path: Path, unit: TimeUnit) -> Iterator[RecordedFrame]:
+    with path.open("rb") as probe:
+        compressed = probe.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    previous_ns = 0
+    with gzip.open(path) if compressed else path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                frame = _parse(line, unit)
+            except ValueError as error:
+                raise ReplayError(f"{path}, line {number}: {error}.") from error
+            if frame is None:
+                continue
+            if frame.received_ns < previous_ns:
+                raise ReplayError(f"{path}, line {number}: the receive stamp steps back; sort it.")
+            previous_ns = frame.received_ns
+            yield frame
+
+
+def _parse(line: bytes, unit: TimeUnit) -> RecordedFrame | None:
+    match = LINE.fullmatch(line)
+    if match is None:
+        raise ValueError("expected 16 digits of microseconds, a space and a JSON document")
+    try:
+        document = json.loads(match[2])
+    except ValueError as error:
+        raise ValueError(f"not valid JSON: {error}") from error
+    if "stream" not in document:
+        return None
+    combined = COMBINED.fullmatch(match[2])
+    if combined is None:
+        raise ValueError('expected {"stream":"...","data":{...}} without spaces between')
+    if len(combined[1]) > NAME_BYTES:
+        raise ValueError(f"the stream's name is longer than {NAME_BYTES} bytes")
+    data: dict[str, Any] = document["data"]
+    received_ns = int(match[1]) * NS_PER_US
+    pieces = TIME_FIELD.split(combined[2])
+    # split() yields text, key, digits, text, key, digits, ..., text
+    return RecordedFrame(
+        received_ns=received_ns,
+        stream=combined[1].decode(),
+        ids=_ids(data),
+        event_ns=_time_ns(data, "E", unit) or received_ns,
+        trade_ns=_time_ns(data, "T", unit),
+        text=(
+            *(text + key for text, key in zip(pieces[0::3], pieces[1::3], strict=False)),
+            pieces[-1],
+        ),
+        times_ns=tuple(int(digits) * unit.value for digits in pieces[2::3]),
+    )
+
+
+def _time_ns(data: dict[str, Any], key: str, unit: TimeUnit) -> int:
+    value = data.get(key)
+    return value * unit.value if isinstance(value, int) else 0
+
+
+def _ids(data: dict[str, Any]) -> tuple[int, int]:
+    first_key, last_key = {
+        "trade": ("t", "t"),
+        "aggTrade": ("a", "a"),
+        "depthUpdate": ("U", "u"),
+        # Spot's best quote names no event.
+        "bookTicker": ("u", "u"),
+        None: ("u", "u"),
+    }.get(data.get("e"), ("", ""))
+    first, last = data.get(first_key), data.get(last_key)
+    if isinstance(first, int) and isinstance(last, int):
+        return first, last
+    return 0, 0
+
+
+class Recording:
+    """Recorded frames as an `events.Source`; silent before its start and after its end."""
+
+    def __init__(
+        self, config: Replay, *, offset_ns: int, may_start: Callable[[], bool], now_ns: int
+    ) -> None:
+        """Read the recording.
+
+        Args:
+            config: what to replay, and how fast.
+            offset_ns: error of the exchange's clock, added to every time that is sent.
+            may_start: whether everybody who should receive it is there; asked until it is so,
+                unless the configuration names a start.
+            now_ns: Unix time.
+
+        Raises:
+            ReplayError: the file cannot be used, or the start has passed.
+        """
+        unit = TimeUnit[config.time_unit]
+        self._frames = read_recording(config.file, unit, config.limit)
+        self._speed = config.speed
+        self._offset_ns = offset_ns
+        self._may_start = may_start
+        self._start_ns: int | None = None
+        self._position = 0
+        if config.start_at is not None:
+            self._start_ns = round(config.start_at * NS_PER_SEC)
+            if self._start_ns < now_ns:
+                raise ReplayError(f"replay.start_at {config.start_at:.3f} has already passed.")
+
+    @property
+    def total(self) -> int:
+        """Number of frames to send."""
+        return len(self._frames)
+
+    @property
+    def sent(self) -> int:
+        """Number of frames sent so far."""
+        return self._position
+
+    def next_ns(self) -> int | None:
+        """Unix nanoseconds of the next frame; None before the start is known and after the end."""
+        if self._start_ns is None or self._position == len(self._frames):
+            return None
+        frame = self._frames[self._position]
+        return frame.received_ns + self._shift_ns(frame, self._start_ns)
+
+    def audience_changed(self, now_ns: int) -> None:
+        """Start if nothing but the audience was missing."""
+        if self._start_ns is None and self._may_start():
+            self._start_ns = now_ns + LEAD_NS
+
+    def take_due(self, now_ns: int) -> list[Event]:
+        """The frames due at `now_ns`, in order."""
+        events: list[Event] = []
+        while (due_ns := self.next_ns()) is not None and due_ns <= now_ns:
+            frame = self._frames[self._position]
+            events.append(self._event(frame, due_ns))
+            self._position += 1
+        return events
+
+    def _shift_ns(self, frame: RecordedFrame, start_ns: int) -> int:
+        first_ns = self._frames[0].received_ns
+        elapsed_ns = round((frame.received_ns - first_ns) / self._speed)
+        shift_ns = start_ns + elapsed_ns - frame.received_ns
+        return shift_ns - shift_ns % NS_PER_MS
+
+    def _event(self, frame: RecordedFrame, due_ns: int) -> Event:
+        shift_ns = due_ns - frame.received_ns
+        return Event(
+            frame.stream,
+            ids=frame.ids,
+            event_ns=frame.event_ns + shift_ns,
+            trade_ns=frame.trade_ns + shift_ns if frame.trade_ns else 0,
+            depart_ns=due_ns,
+            text=frame.text,
+            times_ns=tuple(time_ns + shift_ns for time_ns in frame.times_ns),
+            offset_ns=self._offset_ns,
+        )

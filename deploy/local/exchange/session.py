@@ -1,0 +1,319 @@
+"""One WebSocket connection: handshake, requests, limits, pings and the ways it ends.
+
+`websockets`' Sans-I/O core speaks the protocol; the bytes go through the place's `Outbox`, which
+adds the latency. What the client sends is handled one inbound latency after its arrival, so that a
+reply comes back after a whole round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, cast
+
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from deploy.local.exchange.commands import (
+    BadParameterError,
+    Subscriptions,
+    UnknownPathError,
+    parse_target,
+)
+from deploy.local.exchange.delivery import END, Outbox
+from deploy.local.exchange.events import TimeUnit, text_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deploy.local.exchange.config import Limits
+    from deploy.local.exchange.delivery import Dispatcher, Place, Stall
+    from deploy.local.exchange.events import Event
+
+NS_PER_SEC: Final = 1e9
+NS_PER_MS: Final = 1_000_000
+# How long a closing connection may take before it is cut.
+CLOSE_TIMEOUT_SEC: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every connection of the exchange shares.
+
+    Attributes:
+        dispatcher: carries the events.
+        limits: what a connection is allowed.
+        clock_offset_ns: error of the exchange's clock.
+        next_number: gives each connection its number.
+        joined: called with a connection when it is made.
+        left: called with a connection when it has ended.
+        audience_changed: called when subscriptions changed.
+    """
+
+    dispatcher: Dispatcher
+    limits: Limits
+    clock_offset_ns: int
+    next_number: Callable[[], int]
+    joined: Callable[[Session], None]
+    left: Callable[[Session], None]
+    audience_changed: Callable[[], None]
+
+
+class Session(asyncio.Protocol):
+    """The server's side of one connection."""
+
+    def __init__(self, place: Place, surroundings: Surroundings) -> None:
+        """A connection of `place` that is not made yet."""
+        self.place = place
+        self._around = surroundings
+        self._loop = asyncio.get_running_loop()
+        self._websocket = ServerProtocol(logger=logging.getLogger(__name__))
+        self._arrived: deque[bytes] = deque()
+        self._last_arrival_ns = 0
+        self._unit = TimeUnit.MILLISECOND
+        self._subscriptions: Subscriptions | None = None
+        self._inbound_times: deque[float] = deque(maxlen=surroundings.limits.messages_per_sec)
+        self._pings: dict[bytes, asyncio.TimerHandle] = {}
+        self._ping_timer: asyncio.TimerHandle | None = None
+        self._life_timer: asyncio.TimerHandle | None = None
+        self._end_timer: asyncio.TimerHandle | None = None
+        self._direct = False
+        self._end_reason = "client"
+        self._lost = False
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the clock of the connection's life."""
+        # asyncio's own TLS transport is no subclass of asyncio.Transport.
+        self._transport = cast("asyncio.Transport", transport)
+        number = self._around.next_number()
+        self._outbox = Outbox(self.place, number, self._transport, self._around.dispatcher)
+        self._around.joined(self)
+        self.place.connections += 1
+
+    def data_received(self, data: bytes) -> None:
+        """Handle the bytes after the inbound latency, in order."""
+        now_ns = time.time_ns()
+        due_ns = max(self._last_arrival_ns, now_ns + self.place.latency.next_ns(now_ns))
+        self._last_arrival_ns = due_ns
+        self._arrived.append(data)
+        self._loop.call_later((due_ns - now_ns) / NS_PER_SEC, self._handle_arrived)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Clear up."""
+        self._lost = True
+        self._leave()
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+        self._outbox.discard()
+        self.place.connections -= 1
+        self.place.disconnects[self._end_reason] += 1
+        self._around.left(self)
+
+    def pause_writing(self) -> None:
+        """Hold further messages while the client does not read."""
+        self._outbox.set_congested(congested=True)
+
+    def resume_writing(self) -> None:
+        """Send on."""
+        self._outbox.set_congested(congested=False)
+
+    # The dispatcher's side.
+
+    def receive(self, event: Event) -> None:
+        """Queue a message of a subscribed stream."""
+        assert self._subscriptions is not None
+        frame = event.frame(self._unit, combined=self._subscriptions.combined)
+        self._outbox.deliver(event, frame)
+
+    # The exchange's side.
+
+    @property
+    def streams(self) -> list[str]:
+        """Subscribed streams; empty before the handshake and while closing."""
+        return self._subscriptions.names if self._subscriptions else []
+
+    def send_text(self, text: bytes) -> None:
+        """Send a text message that belongs to no stream."""
+        if self._websocket.state is OPEN:
+            self._outbox.control(text_frame(text))
+
+    def announce_shutdown(self) -> None:
+        """Send the `serverShutdown` event."""
+        if self._subscriptions is None:
+            return
+        moment = (time.time_ns() + self._around.clock_offset_ns) // self._unit.value
+        payload = b'{"e":"serverShutdown","E":%d}' % moment
+        if self._subscriptions.combined:
+            payload = b'{"stream":"!serverShutdown","data":%b}' % payload
+        self.send_text(payload)
+
+    def stall(self, mode: Stall | None) -> None:
+        """Fall silent, or resume with None."""
+        self._outbox.set_stall(mode)
+
+    def close(self, code: int, text: str, reason: str, *, at_once: bool = False) -> None:
+        """Close with a close frame behind what is queued, or in place of it if `at_once`.
+
+        Args:
+            code: WebSocket close code.
+            text: reason inside the close frame.
+            reason: name under which the end is counted.
+            at_once: give up what is queued.
+        """
+        if self._websocket.state is not OPEN:
+            self.cut(reason)
+            return
+        self._end_reason = reason
+        self._begin_end()
+        self._websocket.send_close(code, text)
+        if at_once:
+            self._outbox.discard()
+            self._direct = True
+        self._send_pending()
+
+    def cut(self, reason: str) -> None:
+        """End the connection without a close frame, as a lost network would."""
+        if not self._lost:
+            self._end_reason = reason
+            self._transport.abort()
+
+    # The protocol.
+
+    def _handle_arrived(self) -> None:
+        data = self._arrived.popleft()
+        if self._lost:
+            return
+        self._websocket.receive_data(data)
+        for event in self._websocket.events_received():
+            if isinstance(event, Request):
+                self._open(event)
+            elif isinstance(event, Frame):
+                self._take(event)
+        self._send_pending()
+
+    def _open(self, request: Request) -> None:
+        if self.place.refusing:
+            self._reject(HTTPStatus.SERVICE_UNAVAILABLE, "out of service")
+            return
+        try:
+            opening = parse_target(request.path)
+        except UnknownPathError as error:
+            self._reject(HTTPStatus.NOT_FOUND, str(error))
+            return
+        except BadParameterError as error:
+            self._reject(HTTPStatus.BAD_REQUEST, str(error))
+            return
+        limits = self._around.limits
+        if len(opening.streams) > limits.streams:
+            self._reject(HTTPStatus.BAD_REQUEST, f"more than {limits.streams} streams")
+            return
+        response = self._websocket.accept(request)
+        self._websocket.send_response(response)
+        if self._websocket.state is not OPEN:
+            self._end_reason = "rejected"
+            return
+        self._send_pending()
+        self._unit = opening.unit
+        self._subscriptions = Subscriptions(opening, limits.streams)
+        self._around.dispatcher.subscribe(self, set(opening.streams))
+        self._around.audience_changed()
+        self._ping_timer = self._loop.call_later(limits.ping_interval_sec, self._ping)
+        self._life_timer = self._loop.call_later(limits.lifetime_sec, self._end_of_life)
+
+    def _reject(self, status: HTTPStatus, text: str) -> None:
+        self._end_reason = "rejected"
+        self._websocket.send_response(self._websocket.reject(status, f"{text}\n"))
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            self._begin_end()
+            return
+        if self._websocket.state is not OPEN:
+            return
+        if self._is_too_fast():
+            self.close(CloseCode.POLICY_VIOLATION, "Too many requests", "rate_limit")
+        elif frame.opcode is Opcode.PONG:
+            self._match_pong(bytes(frame.data))
+        elif frame.opcode is Opcode.TEXT and frame.fin:
+            self._answer(bytes(frame.data))
+        elif frame.opcode is not Opcode.PING:
+            text = "expected text in one frame"
+            self.close(CloseCode.UNSUPPORTED_DATA, text, "unsupported_data")
+
+    def _is_too_fast(self) -> bool:
+        times, now = self._inbound_times, self._loop.time()
+        too_fast = len(times) == times.maxlen and now - times[0] < 1.0
+        times.append(now)
+        return too_fast
+
+    def _answer(self, text: bytes) -> None:
+        assert self._subscriptions is not None
+        before = set(self._subscriptions.names)
+        reply = self._subscriptions.answer(text)
+        self.send_text(reply)
+        after = set(self._subscriptions.names)
+        self._around.dispatcher.unsubscribe(self, before - after)
+        self._around.dispatcher.subscribe(self, after - before)
+        self._around.audience_changed()
+
+    def _ping(self) -> None:
+        limits = self._around.limits
+        payload = b"%d" % (time.time_ns() // NS_PER_MS)
+        self._websocket.send_ping(payload)
+        self._send_pending()
+        if payload not in self._pings:
+            self._pings[payload] = self._loop.call_later(
+                limits.pong_timeout_sec, self._no_pong, payload
+            )
+        self._ping_timer = self._loop.call_later(limits.ping_interval_sec, self._ping)
+
+    def _match_pong(self, payload: bytes) -> None:
+        """A pong answers its ping and every earlier one; any other pong means nothing."""
+        if payload not in self._pings:
+            return
+        for earlier in list(self._pings):
+            self._pings.pop(earlier).cancel()
+            if earlier == payload:
+                return
+
+    def _no_pong(self, payload: bytes) -> None:
+        self._pings.pop(payload, None)
+        self.close(CloseCode.POLICY_VIOLATION, "Pong timeout", "pong_timeout")
+
+    def _end_of_life(self) -> None:
+        self.close(CloseCode.GOING_AWAY, "", "lifetime")
+
+    def _send_pending(self) -> None:
+        """Hand what the protocol wants to write to the outbox."""
+        for data in self._websocket.data_to_send():
+            if not self._direct:
+                self._outbox.control(data)
+            elif data == END:
+                self._transport.close()
+            else:
+                self._transport.write(data)
+
+    def _begin_end(self) -> None:
+        """Take no more part in the market, and end within a bounded time."""
+        self._leave()
+        if self._end_timer is None:
+            self._end_timer = self._loop.call_later(CLOSE_TIMEOUT_SEC, self.cut, self._end_reason)
+
+    def _leave(self) -> None:
+        if self._subscriptions is not None:
+            streams = set(self._subscriptions.names)
+            self._around.dispatcher.unsubscribe(self, streams)
+            self._subscriptions = None
+            self._around.audience_changed()
+        for timer in (self._ping_timer, self._life_timer, *self._pings.values()):
+            if timer is not None:
+                timer.cancel()
+        self._pings.clear()

@@ -1,0 +1,120 @@
+"""The HTTP side: the REST time endpoint, and the control interface for faults on demand."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deploy.local.exchange.delivery import Stall
+from deploy.local.exchange.events import TimeUnit
+from deploy.local.exchange.exchange import UnknownPlaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deploy.local.exchange.exchange import Exchange
+
+TIME_UNIT_HEADER: Final = "X-MBX-TIME-UNIT"
+
+
+class Command(BaseModel):
+    """What every control request may say."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    place: str | None = None
+
+
+class Disconnect(Command):
+    """End connections: with a close frame of this code, or without any if it is None."""
+
+    code: Annotated[int, Field(ge=1000, le=4999)] | None = None
+    reason: Annotated[str, Field(max_length=100)] = ""
+
+
+class ShutdownEvent(Command):
+    """Send `serverShutdown`; then close after this time, unless it is None."""
+
+    disconnect_after_sec: Annotated[float, Field(ge=0)] | None = None
+
+
+class StallCommand(Command):
+    """Fall silent: keep everything for later, or lose the market's messages."""
+
+    mode: Literal["hold", "drop"] = "hold"
+
+
+class Send(Command):
+    """Send one text message to every connection, whatever it says."""
+
+    text: str
+
+
+def rest_app(clock_offset_ns: int) -> web.Application:
+    """`GET /api/v3/time` and `GET /api/v3/ping`."""
+
+    async def server_time(request: web.Request) -> web.Response:
+        unit = TimeUnit.__members__.get(request.headers.get(TIME_UNIT_HEADER, "").upper())
+        divisor = (unit or TimeUnit.MILLISECOND).value
+        return web.json_response({"serverTime": (time.time_ns() + clock_offset_ns) // divisor})
+
+    async def ping(_request: web.Request) -> web.Response:
+        return web.json_response({})
+
+    app = web.Application()
+    app.add_routes([web.get("/api/v3/time", server_time), web.get("/api/v3/ping", ping)])
+    return app
+
+
+def control_app(exchange: Exchange) -> web.Application:
+    """`GET /control/stats`, and `POST /control/<action>` for each action of the exchange.
+
+    An action takes a JSON body; `{"place": NAME}` limits it to one place. It answers
+    `{"connections": N}`, the number concerned, or 400 and `{"error": SENTENCE}`.
+    """
+
+    async def stats(_request: web.Request) -> web.Response:
+        return web.json_response(exchange.stats())
+
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/control/stats", stats),
+            _action("flush", Command, lambda c: exchange.flush(c.place)),
+            _action(
+                "disconnect", Disconnect, lambda c: exchange.disconnect(c.place, c.code, c.reason)
+            ),
+            _action(
+                "shutdown_event",
+                ShutdownEvent,
+                lambda c: exchange.announce_shutdown(c.place, c.disconnect_after_sec),
+            ),
+            _action("stall", StallCommand, lambda c: exchange.stall(c.place, Stall(c.mode))),
+            _action("refuse", Command, lambda c: exchange.refuse(c.place)),
+            _action("resume", Command, lambda c: exchange.resume(c.place)),
+            _action("send", Send, lambda c: exchange.send_text(c.place, c.text)),
+        ]
+    )
+    return app
+
+
+C = TypeVar("C", bound=Command)
+
+
+def _action(name: str, model: type[C], act: Callable[[C], int]) -> web.RouteDef:
+    async def handle(request: web.Request) -> web.Response:
+        body = await request.read()
+        try:
+            connections = act(model.model_validate_json(body or b"{}"))
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in fault["loc"]) or "body"
+            return web.json_response({"error": f"{key}: {fault['msg']}"}, status=400)
+        except UnknownPlaceError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response({"connections": connections})
+
+    return web.post(f"/control/{name}", handle)

@@ -1,0 +1,114 @@
+"""From the options of `sweep demo` to what is started and measured."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from deploy.local import places
+from deploy.local.exchange.config import Place, Replay
+from deploy.local.recording import Recording, first_run
+from deploy.local.stack import Setup
+from probe.contract import experiment
+from probe.contract.timeline import NS_PER_SEC, Timeline
+
+if TYPE_CHECKING:
+    from probe.contract.timeline import Run
+
+EXPERIMENT: Final = Path(__file__).with_name("experiment.yaml")
+_PAUSE_SEC: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked for.
+
+    Attributes:
+        config: experiment file.
+        places: file with the places and the simulated market.
+        runs: how many runs to wait for; None for as many as the experiment needs.
+        results: folder in which a folder for this demo is made.
+        replay: recorded frames to send in place of the simulated market, or None.
+        speed: how many times faster than recorded they are sent.
+        keep: leave the stack running after the report until interrupted.
+        truth: write down what the exchange really sent.
+    """
+
+    config: Path = EXPERIMENT
+    places: Path = places.SHIPPED
+    runs: int | None = None
+    results: Path = Path("results")
+    replay: Path | None = None
+    speed: float = 1.0
+    keep: bool = False
+    truth: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        setup: the stack.
+        runs: number of runs.
+        first: the first of them, or None for the first one after the stack is up.
+    """
+
+    setup: Setup
+    runs: int
+    first: Run | None
+
+
+def demo_plan(options: Options) -> Plan:
+    """The simulated market at every place.
+
+    Raises:
+        ExperimentError: the experiment file cannot be used.
+        PlacesError: the places cannot be used, or do not suit the experiment.
+    """
+    description = experiment.load(options.config)
+    scenery = places.load(options.places)
+    places.check(scenery, description)
+    setup = Setup(description, scenery, _folder(options.results), truth=options.truth)
+    return Plan(setup, options.runs or description.decision.min_runs, first=None)
+
+
+def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan:
+    """A recording at one place: the frames carry their own latency, so one tells everything.
+
+    Args:
+        options: what the user asked for.
+        recorded: the recording.
+        lead_sec: how long to leave for starting everything, seconds.
+
+    Raises:
+        ExperimentError: the experiment file cannot be used.
+        PlacesError: the places cannot be used, or do not suit the experiment.
+        RecordingError: nothing of the recording can be measured.
+    """
+    ready_by_ns = time.time_ns() + lead_sec * NS_PER_SEC
+    description = recorded.adapted(experiment.load(options.config), ready_by_ns)
+    run = first_run(Timeline.of(description.timing), ready_by_ns)
+    scenery = places.load(options.places)
+    place = scenery.places[0].model_copy(update={"feed": Place()})
+    scenery = scenery.model_copy(update={"places": [place]})
+    places.check(scenery, description)
+    replay = Replay(
+        file=recorded.file.absolute(),
+        time_unit=recorded.unit,
+        speed=options.speed,
+        start_at=recorded.start_ns(run) / NS_PER_SEC,
+    )
+    folder = _folder(options.results)
+    setup = Setup(description, scenery, folder, replay=replay, truth=options.truth)
+    return Plan(setup, runs=1, first=run)
+
+
+def _folder(results: Path) -> Path:
+    """A folder that is not there yet, named by the present second."""
+    while (folder := results / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")).exists():
+        time.sleep(_PAUSE_SEC)
+    return folder.absolute()

@@ -1,0 +1,139 @@
+"""A Prometheus to run: the one on PATH, the one fetched before, or a fresh copy.
+
+Nothing is installed: a fetched copy lives in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from deploy.local import debian_package, release_archive
+from deploy.local.fetching import FetchError
+from prometheus.version import MINIMUM, Version, VersionError, honours_ec2_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+MEND: Final = f"install Prometheus >= {MINIMUM.major}.{MINIMUM.minor} and put it on PATH"
+ENVIRONMENT_VARIABLE: Final = "PROMETHEUS_BIN"
+
+# In the order they are tried. Each puts `prometheus` and `promtool` into the folder it is given.
+SOURCES: Final[tuple[Callable[[Path], None], ...]] = (debian_package.fetch, release_archive.fetch)
+
+
+class PrometheusUnavailableError(Exception):
+    """No usable Prometheus; the message is one sentence that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    """A usable Prometheus.
+
+    Attributes:
+        prometheus: the server.
+        promtool: its companion, or None where only the server is there.
+        version: of the server, at least `prometheus.version.MINIMUM` and fit for the local stack.
+    """
+
+    prometheus: Path
+    promtool: Path | None
+    version: Version
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where fetched copies are kept: `$XDG_CACHE_HOME` or `~/.cache`, in a folder of our own."""
+    base = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "binance-latency-sweep" / "prometheus"
+
+
+def find_or_fetch(
+    environ: Mapping[str, str] = os.environ,
+    *,
+    sources: tuple[Callable[[Path], None], ...] = SOURCES,
+    announce: Callable[[str], None] = lambda _: None,
+) -> Binaries:
+    """Find a Prometheus of a supported version, or fetch one. Safe to call concurrently.
+
+    Args:
+        environ: `PROMETHEUS_BIN` names a binary outright; `PATH` is searched next.
+        sources: where to fetch from, in order.
+        announce: told in one line when something has to be fetched.
+
+    Raises:
+        PrometheusUnavailableError: there is none and none can be fetched, or `PROMETHEUS_BIN`
+            names something else.
+    """
+    if named := environ.get(ENVIRONMENT_VARIABLE):
+        try:
+            return _checked(Path(named).absolute())
+        except VersionError as error:
+            raise PrometheusUnavailableError(
+                f"{ENVIRONMENT_VARIABLE}: {error} Name another, or {MEND}."
+            ) from error
+    if (on_path := shutil.which("prometheus", path=environ.get("PATH"))) is not None:
+        try:
+            return _checked(Path(on_path).absolute())
+        except VersionError:
+            pass  # too old or something else: a copy of our own does not disturb it
+    folder = cache_folder(environ)
+    with _locked(folder):
+        try:
+            return _checked(folder / "prometheus")
+        except VersionError:
+            _fetch(folder, sources, announce)
+        return _checked(folder / "prometheus")
+
+
+def _checked(binary: Path) -> Binaries:
+    version = Version.of_binary(binary)
+    if version < MINIMUM:
+        raise VersionError(f"{binary} is version {version}, too old.")
+    if not honours_ec2_endpoint(version):
+        raise VersionError(f"{binary} is version {version}, which cannot use a simulated EC2.")
+    promtool = binary.with_name("promtool")
+    return Binaries(binary, promtool if promtool.is_file() else None, version)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise PrometheusUnavailableError(
+            f"{folder} cannot be written ({error.strerror}); set XDG_CACHE_HOME, or {MEND}."
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(
+    folder: Path, sources: tuple[Callable[[Path], None], ...], announce: Callable[[str], None]
+) -> None:
+    """Fetch into `folder` from the first source that can."""
+    announce(f"Fetching Prometheus into {folder} (once) ...")
+    reasons = []
+    for source in sources:
+        # Beside its final place, so that the moves below are atomic.
+        with TemporaryDirectory(dir=folder) as scratch:
+            try:
+                source(Path(scratch))
+                binaries = _checked(Path(scratch) / "prometheus")
+            except (FetchError, VersionError) as error:
+                reasons.append(str(error).rstrip("."))
+                continue
+            if binaries.promtool is not None:
+                binaries.promtool.replace(folder / "promtool")
+            binaries.prometheus.replace(folder / "prometheus")
+            return
+    raise PrometheusUnavailableError(
+        f"No Prometheus >= {MINIMUM} was found or could be fetched ({'; '.join(reasons)}); {MEND}."
+    )

@@ -1,0 +1,292 @@
+"""The whole stack on one machine: simulated exchange, probes, simulated EC2, a real Prometheus.
+
+Everything is a process of its own, started in the order of need and stopped in the reverse one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import sysconfig
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from deploy.local import tls
+from deploy.local.child import Child, Priority
+from deploy.local.ec2 import Machine, running_ec2
+from deploy.local.exchange.config import ExchangeConfig, Symbol, Tls
+from deploy.local.loopback import get_json
+from deploy.local.prometheus_process import Prometheus, running_prometheus
+from probe.contract.metrics import JOB
+from prometheus.configuration import PrometheusSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from deploy.local.exchange.config import Replay
+    from deploy.local.places import Place, Scenery
+    from deploy.local.prometheus_binary import Binaries
+    from probe.contract.experiment import Experiment
+
+_READY_WITHIN_SEC: Final = 60.0
+# Discovery tells the scraper of new targets every 5 s; asking EC2 more often gains nothing.
+_EC2_REFRESH_SEC: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What to start.
+
+    Attributes:
+        experiment: what is measured; its endpoints are replaced by the simulated ones.
+        scenery: the places and the market.
+        folder: receives configuration, logs and data; made if needed.
+        replay: recorded frames in place of the generated market, or None.
+        truth: whether the exchange writes down what it really sent, in `folder`/truth.
+    """
+
+    experiment: Experiment
+    scenery: Scenery
+    folder: Path
+    replay: Replay | None = None
+    truth: bool = False
+
+    @property
+    def experiment_file(self) -> Path:
+        """The experiment as it is run, for `--config` of the probes and of `analyze`."""
+        return self.folder / "experiment.yaml"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of what the processes print."""
+        return self.folder / "logs"
+
+    @property
+    def truth_folder(self) -> Path:
+        """Folder of the ground truth, if it is written."""
+        return self.folder / "truth"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalProbe:
+    """A probe that stands for a place.
+
+    Attributes:
+        place: the place.
+        instance: id of its simulated instance, the `instance` label.
+        url: base URL of its HTTP side.
+        child: its process.
+    """
+
+    place: Place
+    instance: str
+    url: str
+    child: Child
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The simulated exchange.
+
+    Attributes:
+        endpoints: WebSocket base URL of each place, by its name.
+        time_endpoint: URL of its time.
+        control_url: base URL of its control interface.
+        authority: certificate authority to trust.
+        child: its process.
+    """
+
+    endpoints: dict[str, str]
+    time_endpoint: str
+    control_url: str
+    authority: Path
+    child: Child
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of what it has done so far.
+
+        Raises:
+            requests.RequestException: no answer.
+        """
+        document: dict[str, Any] = get_json(f"{self.control_url}/control/stats")
+        return document
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running stack, every probe of it discovered and scraped.
+
+    Attributes:
+        setup: what was asked for.
+        exchange: the simulated exchange.
+        probes: one for each place, in order.
+        prometheus: the Prometheus that scrapes them.
+        children: all processes.
+    """
+
+    setup: Setup
+    exchange: Exchange
+    probes: tuple[LocalProbe, ...]
+    prometheus: Prometheus
+    children: tuple[Child, ...]
+
+    def check(self) -> None:
+        """Raise if a process has ended.
+
+        Raises:
+            ChildError: with its exit code, its log's path and last lines.
+        """
+        for child in self.children:
+            child.check()
+
+
+def console_command(name: str) -> str:
+    """Path of a console command of this installation."""
+    return str(Path(sysconfig.get_path("scripts")) / name)
+
+
+@contextmanager
+def running_stack(
+    setup: Setup, binaries: Binaries, *, announce: Callable[[str], None] = lambda _: None
+) -> Iterator[Stack]:
+    """Run the stack until the context ends, however it ends.
+
+    Args:
+        setup: what to start.
+        binaries: which Prometheus.
+        announce: told each step in one line.
+
+    Raises:
+        ChildError: a process does not start; the message quotes its log.
+    """
+    setup.logs.mkdir(parents=True, exist_ok=True)
+    document = setup.experiment.model_dump(by_alias=True)
+    setup.experiment_file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    with ExitStack() as cleanup:
+        announce("Starting the simulated exchange ...")
+        exchange = _start_exchange(cleanup, setup)
+
+        announce(f"Starting {len(setup.scenery.places)} probes ...")
+        children = [
+            cleanup.enter_context(_probe(place, setup, exchange)) for place in setup.scenery.places
+        ]
+        urls = [_probe_url(child) for child in children]
+
+        announce("Starting the simulated EC2, one instance for each probe ...")
+        ec2 = cleanup.enter_context(running_ec2(setup.logs))
+        types = setup.experiment.instance_types
+        machines = [
+            Machine(
+                region=place.region,
+                zone=place.zone,
+                instance_type=place.instance_type,
+                architecture=types[place.instance_type].architecture,
+                probe_port=int(url.rpartition(":")[2]),
+            )
+            for place, url in zip(setup.scenery.places, urls, strict=True)
+        ]
+        instances = ec2.create(machines, experiment=setup.experiment.name)
+
+        announce(f"Starting Prometheus {binaries.version} ...")
+        settings = PrometheusSettings(
+            version=binaries.version,
+            experiment=setup.experiment.name,
+            regions=tuple(dict.fromkeys(place.region for place in setup.scenery.places)),
+            scrape_interval_sec=setup.experiment.timing.scrape_interval_sec,
+            refresh_interval_sec=_EC2_REFRESH_SEC,
+            simulated_ec2=ec2.access,
+        )
+        data = setup.folder / "prometheus"
+        data.mkdir(exist_ok=True)
+        prometheus = cleanup.enter_context(running_prometheus(binaries, settings, data))
+
+        announce("Waiting until Prometheus has discovered every probe ...")
+        stack = Stack(
+            setup=setup,
+            exchange=exchange,
+            probes=tuple(
+                LocalProbe(*probe)
+                for probe in zip(setup.scenery.places, instances, urls, children, strict=True)
+            ),
+            prometheus=prometheus,
+            children=(exchange.child, *children, ec2.child, prometheus.child),
+        )
+        prometheus.child.wait_until(
+            lambda: _all_are_up(stack), within_sec=_READY_WITHIN_SEC, what="discover all probes"
+        )
+        try:
+            yield stack
+        finally:
+            # All at once is quicker; leaving the contexts then waits for each.
+            for probe in children:
+                probe.ask_to_stop()
+
+
+def _start_exchange(cleanup: ExitStack, setup: Setup) -> Exchange:
+    certificates = tls.make_certificates(setup.folder / "tls")
+    symbols = setup.experiment.market_data.symbols
+    config = ExchangeConfig(
+        seed=setup.scenery.seed,
+        places={place.name: place.feed for place in setup.scenery.places},
+        symbols={symbol: setup.scenery.symbols.get(symbol, Symbol()) for symbol in symbols},
+        tls=Tls(cert=certificates.cert, key=certificates.key),
+        truth_dir=setup.truth_folder if setup.truth else None,
+        replay=setup.replay,
+    )
+    file = setup.folder / "exchange.json"
+    file.write_text(config.model_dump_json(indent=2), encoding="utf-8")
+    command = [sys.executable, "-m", "deploy.local.exchange", "--config", str(file)]
+    child = cleanup.enter_context(
+        Child("exchange", command, folder=setup.logs, priority=Priority.PROMPT)
+    )
+    addresses = _announcement(child)
+    return Exchange(
+        endpoints={name: place["url"] for name, place in addresses["places"].items()},
+        time_endpoint=f"{addresses['rest']}/api/v3/time",
+        control_url=addresses["control"],
+        authority=certificates.authority,
+        child=child,
+    )
+
+
+def _probe(place: Place, setup: Setup, exchange: Exchange) -> Child:
+    options = {
+        "--config": str(setup.experiment_file),
+        "--region": place.region,
+        "--instance-family": setup.experiment.instance_types[place.instance_type].family,
+        "--experiment-id": setup.experiment.name,
+        "--endpoint": exchange.endpoints[place.name],
+        "--time-endpoint": exchange.time_endpoint,
+        "--metrics-host": "127.0.0.1",
+        "--metrics-port": "0",
+        "--ca-file": str(exchange.authority),
+        # Exchange and probes run on one machine, whether its clock is synchronised or not.
+        "--clock-source": "shared",
+    }
+    arguments = [part for option in options.items() for part in option]
+    command = [console_command("probe"), "run", *arguments]
+    return Child(f"probe-{place.name}", command, folder=setup.logs, priority=Priority.PROMPT)
+
+
+def _probe_url(child: Child) -> str:
+    url: str = _announcement(child)["metrics_url"]
+    return url
+
+
+def _announcement(child: Child) -> dict[str, Any]:
+    """The line of JSON that a child prints when it is ready."""
+    child.wait_until(
+        lambda: b"\n" in child.output.read_bytes(), within_sec=_READY_WITHIN_SEC, what="get ready"
+    )
+    document: dict[str, Any] = json.loads(child.output.read_bytes().splitlines()[0])
+    return document
+
+
+def _all_are_up(stack: Stack) -> bool:
+    stack.check()
+    up = stack.prometheus.query(f'up{{job="{JOB}"}} == 1')
+    return {labels["instance"] for labels, _ in up} == {probe.instance for probe in stack.probes}

@@ -1,0 +1,104 @@
+"""All checks, in the order in which their results are read."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+
+from probe.clock import local
+from probe.clock.steps import StepDetector
+from probe.contract import experiment
+from probe.doctor import cpu, ethtool, network_card
+from probe.doctor.clock import check_leap_smear, check_local_clock, check_steps
+from probe.doctor.configuration import Configuration, check_configuration
+from probe.doctor.event_loop import check_lateness, measure_lateness
+from probe.doctor.exchange_clock import check_exchange_clock
+from probe.doctor.limits import check_file_descriptors
+from probe.doctor.result import Result, Status
+from probe.doctor.route import check_endpoint
+from probe.doctor.stamps import check_receive_stamps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from probe.settings import Settings
+
+WATCH_SEC: Final = 1.0
+_NEED_CONFIGURATION: Final = ("DNS", "route to exchange", "TLS", "exchange clock")
+
+
+def run_checks(load: Callable[[], Settings], *, watch_sec: float = WATCH_SEC) -> list[Result]:
+    """Run every check; takes a little more than `watch_sec`.
+
+    Args:
+        load: gives the settings, or raises SettingsError or ExperimentError, which is a finding.
+        watch_sec: for how long things that move are watched.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(load, watch_sec))
+
+
+async def _run(load: Callable[[], Settings], watch_sec: float) -> list[Result]:
+    configured, configuration = check_configuration(load)
+    clock, reading = check_local_clock(*_clock_source(configuration))
+    stamps = check_receive_stamps()
+    usable = cpu.usable_cpus()
+
+    interface = network_card.default_interface()
+    steps = StepDetector()
+    time_before, counters_before = cpu.read_cpu_time(), _counters(interface)
+    late_ns = await measure_lateness(watch_sec)
+    time_after, counters_after = cpu.read_cpu_time(), _counters(interface)
+    step_sec = steps.check()
+
+    if configuration is None:
+        network = [
+            Result(name, Status.SKIP, "the configuration is not valid", "")
+            for name in _NEED_CONFIGURATION
+        ]
+    else:
+        data = configuration.settings.experiment.market_data
+        network = await check_endpoint(
+            configuration.url, configuration.tls, pinned=configuration.settings.pin_address
+        )
+        network.append(await check_exchange_clock(data.time_endpoint, configuration.tls, reading))
+    return [
+        configured,
+        clock,
+        check_steps(step_sec, watch_sec),
+        check_leap_smear(reading),
+        stamps,
+        check_lateness(late_ns),
+        cpu.check_cores(usable),
+        cpu.check_isolation(usable),
+        cpu.check_governor(),
+        cpu.check_clock_source(),
+        cpu.check_load(len(usable)),
+        cpu.check_steal(time_before, time_after),
+        network_card.check_allowances(interface, counters_before, counters_after),
+        check_file_descriptors(),
+        *network,
+    ]
+
+
+def _clock_source(
+    configuration: Configuration | None,
+) -> tuple[Callable[[], local.ClockReading], float]:
+    """The reader to ask and the bound to hold it against, the experiment's defaults if need be."""
+    if configuration is None:
+        limit_sec = experiment.load(None).decision.constraints.clock_error_bound_sec
+        return local.SOURCES[local.AUTO], limit_sec
+    settings = configuration.settings
+    limit_sec = settings.experiment.decision.constraints.clock_error_bound_sec
+    return local.SOURCES[settings.clock_source], limit_sec
+
+
+def _counters(interface: str | None) -> dict[str, int]:
+    if interface is None:
+        return {}
+    try:
+        return ethtool.read_statistics(interface)
+    except OSError:
+        return {}

@@ -1,0 +1,67 @@
+"""Checks of the local clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from probe.clock import chrony, shared
+from probe.clock.reading import ClockError, ClockReading
+from probe.doctor.result import Result, Status, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LOCAL: Final = "clock"
+_LEAP: Final = "leap seconds"
+_STEPS: Final = "clock steps"
+_STEER: Final = (
+    "Run chrony with 'server 169.254.169.123 prefer iburst minpoll 4 maxpoll 4', or with "
+    "'refclock PHC /dev/ptp_ena poll 0 delay 0.000010 prefer' where the card has a PTP clock."
+)
+
+
+def check_local_clock(
+    read: Callable[[], ClockReading], limit_sec: float
+) -> tuple[Result, ClockReading | None]:
+    """Whether the clock follows UTC, and within which bound; with the reading itself."""
+    expected = f"synchronised, bound ≤ {duration(limit_sec)}"
+    try:
+        reading = read()
+    except ClockError as error:
+        return Result(_LOCAL, Status.FAIL, str(error), expected, _STEER), None
+    found = f"{reading.source}: bound {duration(reading.error_bound_sec)}"
+    if not reading.synchronized:
+        return Result(_LOCAL, Status.FAIL, f"{found}, not synchronised", expected, _STEER), reading
+    if reading.error_bound_sec > limit_sec:
+        return Result(_LOCAL, Status.FAIL, found, expected, _STEER), reading
+    return Result(_LOCAL, Status.PASS, found, expected), reading
+
+
+def check_leap_smear(reading: ClockReading | None) -> Result:
+    """How this clock passes a leap second; places that pass it differently cannot be compared."""
+    expected = "the same at all places"
+    if reading is None or not reading.synchronized:
+        return Result(_LEAP, Status.SKIP, "the clock follows nothing", expected)
+    if reading.source == shared.NAME:
+        return Result(_LEAP, Status.SKIP, "one clock for exchange and probe", expected)
+    if reading.source == chrony.WITH_PHC_NAME:
+        return Result(_LEAP, Status.PASS, "not smeared (PTP clock)", expected)
+    if reading.source == chrony.NAME:
+        return Result(_LEAP, Status.PASS, "smeared, if the NTP server is Amazon's", expected)
+    return Result(_LEAP, Status.PASS, "smeared, unless it follows the PTP clock", expected)
+
+
+def check_steps(step_sec: float | None, watched_sec: float) -> Result:
+    """Whether the clock was set while it was watched."""
+    expected = "slewed, never set"
+    if step_sec is None:
+        found = f"none in {duration(watched_sec)}"
+        return Result(_STEPS, Status.PASS, found, expected)
+    direction = "forward" if step_sec > 0 else "back"
+    return Result(
+        _STEPS,
+        Status.FAIL,
+        f"set {direction} by {duration(abs(step_sec))}",
+        expected,
+        "Find out who sets the clock, let only one daemon steer it, and wait until it is calm.",
+    )

@@ -1,0 +1,77 @@
+"""The `doctor` subcommand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from probe import settings
+from probe.doctor.checks import run_checks
+from probe.doctor.report import WIDTH, render_json, render_text
+from probe.doctor.result import Result, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMAND: Final = "doctor"
+_WIDEST: Final = 120
+_EPILOG: Final = """\
+exit codes:
+  0  no check failed (PASS, WARN or SKIP)
+  1  a check failed: what is measured here cannot be trusted
+  2  a flag is not known
+"""
+
+
+class ExitCode(IntEnum):
+    """What the command's exit code means."""
+
+    HEALTHY = 0
+    FAILED = 1
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `doctor` to a command's subparsers."""
+    parser = subparsers.add_parser(
+        COMMAND,
+        help="say whether this host can measure, and what to do",
+        description="Check clock, kernel stamps, processors, network card and the way to the "
+        "exchange, for the settings given. Takes a few seconds. Colours follow the terminal and "
+        "NO_COLOR.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a screen")
+    settings.add_flags(parser)
+
+
+def run(arguments: argparse.Namespace) -> ExitCode:
+    """Run all checks and print them; returns the exit code."""
+    results = run_checks(lambda: settings.from_process(arguments))
+    if arguments.json:
+        sys.stdout.write(render_json(results))
+    else:
+        terminal = sys.stdout.isatty()
+        sys.stdout.write(
+            render_text(
+                results,
+                color=terminal and not os.environ.get("NO_COLOR"),
+                width=_width(terminal=terminal),
+            )
+        )
+    return exit_code(results)
+
+
+def _width(*, terminal: bool) -> int:
+    """Columns to use: lines that run across a wide screen are hard to read."""
+    return min(shutil.get_terminal_size((WIDTH, 0)).columns, _WIDEST) if terminal else WIDTH
+
+
+def exit_code(results: Sequence[Result]) -> ExitCode:
+    """FAILED if any check failed."""
+    failed = any(result.status is Status.FAIL for result in results)
+    return ExitCode.FAILED if failed else ExitCode.HEALTHY

@@ -1,0 +1,52 @@
+"""Check of the settings."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from probe.app import make_feeds
+from probe.contract.experiment import ExperimentError
+from probe.doctor.result import Result, Status, plural
+from probe.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from probe.settings import Settings
+
+_NAME: Final = "configuration"
+_EXPECTED: Final = "valid"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Settings that work, and what the checks need of them.
+
+    Attributes:
+        settings: all of them.
+        url: of the first feed's WebSocket; a market's feeds share the host.
+        tls: certificate authorities to trust.
+    """
+
+    settings: Settings
+    url: str
+    tls: ssl.SSLContext
+
+
+def check_configuration(load: Callable[[], Settings]) -> tuple[Result, Configuration | None]:
+    """Whether flags, environment and experiment file make a probe."""
+    try:
+        settings = load()
+        feeds = make_feeds(settings.experiment.market_data, settings.api_key)
+        tls = ssl.create_default_context(cafile=settings.ca_file)
+    except (ExperimentError, SettingsError) as error:
+        return Result(_NAME, Status.FAIL, str(error), _EXPECTED, "Mend what is named."), None
+    except (OSError, ssl.SSLError) as error:
+        found = f"--ca-file cannot be used: {error.strerror or error}"
+        return Result(_NAME, Status.FAIL, found, _EXPECTED, "Give a readable PEM file."), None
+    market = settings.experiment.market_data.market
+    channels = sum(len(feed.channels) for feed in feeds)
+    found = f"{settings.experiment_id}: {market}, {plural(channels, 'channel')}"
+    return Result(_NAME, Status.PASS, found, _EXPECTED), Configuration(settings, feeds[0].url, tls)

@@ -1,0 +1,85 @@
+"""The results as a screen or as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from probe.doctor.result import Result, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+JSON_VERSION: Final = 1
+WIDTH: Final = 100
+_STYLES: Final = {
+    Status.PASS: "green",
+    Status.WARN: "yellow",
+    Status.FAIL: "bold red",
+    Status.SKIP: "dim",
+}
+
+
+def render_text(results: Sequence[Result], *, color: bool = False, width: int = WIDTH) -> str:
+    """One screen: a table of results, then what to do, worst first."""
+    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("CHECK", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("FOUND", ratio=1, overflow="fold")
+    table.add_column("EXPECTED", overflow="fold", style="dim")
+    for result in results:
+        verdict = Text(result.status, style=_STYLES[result.status])
+        table.add_row(Text(result.name), verdict, Text(result.found), Text(result.expected))
+    parts: list[RenderableType] = [table, Text()]
+    actions = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    actions.add_column(no_wrap=True)
+    actions.add_column(ratio=1, overflow="fold")
+    for status in (Status.FAIL, Status.WARN):
+        for result in results:
+            if result.status is status and result.action:
+                actions.add_row(Text(result.name, style=_STYLES[status]), Text(result.action))
+    if actions.row_count:
+        parts += [Text("What to do", style="bold"), Padding(actions, (0, 0, 1, 2))]
+    parts.append(_summary(results))
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=width,
+        force_terminal=color,
+        no_color=not color,
+        color_system="standard" if color else None,
+        highlight=False,
+    )
+    console.print(Group(*parts))
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def _summary(results: Sequence[Result]) -> Text:
+    counts = Counter(result.status for result in results)
+    shown = [(f"{counts[status]} {status}", _STYLES[status]) for status in Status if counts[status]]
+    text = Text()
+    for index, (part, style) in enumerate(shown):
+        text.append(", " if index else "").append(part, style=style)
+    return text
+
+
+def render_json(results: Sequence[Result]) -> str:
+    """One document: `version` (of this form), `worst` status and `results` in order."""
+    order = [Status.FAIL, Status.WARN, Status.PASS, Status.SKIP]
+    worst = min((result.status for result in results), key=order.index, default=Status.SKIP)
+    document = {
+        "version": JSON_VERSION,
+        "worst": worst,
+        "results": [asdict(result) for result in results],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,175 @@
+"""Writes history into a real Prometheus: remote write 1.0, native histograms included.
+
+An encoder of its own for `prompb.WriteRequest`, so that what the tests plant owes nothing to the
+code under test.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import requests
+import snappy
+
+from analysis.histogram import bucket_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+_SERIES_PER_REQUEST = 500
+_BYTES_PER_REQUEST = 8_000_000
+
+
+@dataclass(frozen=True)
+class Native:
+    """A native histogram of positive observations.
+
+    Attributes:
+        sum: of the observations.
+        keys: sorted bucket indices.
+        counts: observations per bucket.
+        schema: resolution.
+    """
+
+    sum: float
+    keys: NDArray[np.intp]
+    counts: NDArray[np.intp]
+    schema: int = 8
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], schema: int = 8) -> Native:
+        keys, counts = np.unique(bucket_keys(values, schema), return_counts=True)
+        return cls(float(values.sum()), keys, counts, schema)
+
+
+@dataclass
+class History:
+    """Samples to be written, by series; times are Unix seconds."""
+
+    series: dict[tuple[tuple[str, str], ...], list[bytes]] = field(default_factory=dict)
+
+    def add(
+        self, name: str, labels: Mapping[str, str], moment: float, value: float | Native
+    ) -> None:
+        key = tuple(sorted({"__name__": name, **labels}.items()))
+        encoded = (
+            _field(4, _histogram(value, moment))
+            if isinstance(value, Native)
+            else _field(2, _double(1, value) + _integer(2, round(moment * 1000)))
+        )
+        self.series.setdefault(key, []).append(encoded)
+
+    def send(self, url: str) -> None:
+        """Write everything, in requests of a size that the server takes."""
+        batch: list[bytes] = []
+        size = 0
+        for labels, samples in self.series.items():
+            names = b"".join(
+                _field(1, _field(1, name.encode()) + _field(2, value.encode()))
+                for name, value in labels
+            )
+            for group in _groups(samples):
+                batch.append(_field(1, names + group))
+                size += len(group)
+                if len(batch) >= _SERIES_PER_REQUEST or size >= _BYTES_PER_REQUEST:
+                    _post(url, b"".join(batch))
+                    batch, size = [], 0
+        if batch:
+            _post(url, b"".join(batch))
+        self.series.clear()
+
+
+def _groups(samples: Iterable[bytes]) -> Iterable[bytes]:
+    group: list[bytes] = []
+    size = 0
+    for sample in samples:
+        group.append(sample)
+        size += len(sample)
+        if size >= _BYTES_PER_REQUEST:
+            yield b"".join(group)
+            group, size = [], 0
+    if group:
+        yield b"".join(group)
+
+
+def _post(url: str, message: bytes) -> None:
+    answer = requests.post(
+        f"{url}/api/v1/write",
+        data=snappy.compress(message),
+        headers={
+            "Content-Encoding": "snappy",
+            "Content-Type": "application/x-protobuf",
+            "X-Prometheus-Remote-Write-Version": "0.1.0",
+        },
+        timeout=60,
+    )
+    assert answer.status_code in {200, 204}, answer.text
+
+
+def _histogram(native: Native, moment: float) -> bytes:
+    """`prompb.Histogram` with integer counts and delta-encoded buckets."""
+    parts = [
+        _integer(1, int(native.counts.sum())),
+        _double(3, native.sum),
+        _integer(4, _zigzag(native.schema)),
+        _double(5, 2.0**-128),
+        _integer(6, 0),
+    ]
+    if native.keys.size:
+        starts = np.flatnonzero(np.diff(native.keys, prepend=native.keys[0] - 2) != 1)
+        ends = np.append(starts[1:], native.keys.size)
+        previous_end = 0
+        for first, last in zip(starts.tolist(), ends.tolist(), strict=True):
+            # The index of a span's first bucket is one more than its offset from zero.
+            offset = int(native.keys[first]) - previous_end
+            parts.append(_field(11, _integer(1, _zigzag(offset)) + _integer(2, last - first)))
+            previous_end = int(native.keys[last - 1]) + 1
+        deltas = np.diff(native.counts, prepend=0).astype(np.int64)
+        parts.append(_field(12, _varints((deltas << 1) ^ (deltas >> 63))))
+    parts.append(_integer(15, round(moment * 1000)))
+    return b"".join(parts)
+
+
+def _varints(values: NDArray[np.int64]) -> bytes:
+    """Base-128 varints of many values at once."""
+    rest = values.astype(np.uint64)
+    alive = np.ones(rest.size, dtype=bool)
+    columns, used = [], []
+    while alive.any():
+        more = rest >= 128
+        used.append(alive)
+        columns.append((rest & np.uint64(0x7F)) | np.where(more, np.uint64(0x80), np.uint64(0)))
+        alive = alive & more
+        rest = rest >> np.uint64(7)
+    table, mask = np.stack(columns, axis=1), np.stack(used, axis=1)
+    return bytes(table[mask].astype(np.uint8))
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value >= 128:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _zigzag(value: int) -> int:
+    return (value << 1) ^ (value >> 63)
+
+
+def _integer(number: int, value: int) -> bytes:
+    return _varint(number << 3) + _varint(value)
+
+
+def _double(number: int, value: float) -> bytes:
+    return _varint(number << 3 | 1) + struct.pack("<d", value)
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(payload)) + payload

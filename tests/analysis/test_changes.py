@@ -1,0 +1,48 @@
+"""Level shifts inside runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.changes import change_points
+from analysis.histogram import Histogram
+from analysis.pool import Pool
+from tests.analysis.places import latencies, place, rules, run_of
+
+RULE = rules().decision
+
+
+def pool_with(levels: list[list[float]]) -> Pool:
+    runs = []
+    for index, series in enumerate(levels):
+        windows = tuple(latencies(level, samples=200) for level in series)
+        runs.append(run_of(place(), index, Histogram.merge(*windows), windows=windows))
+    return Pool(place(), runs)
+
+
+def noise(seed: int, size: int = 60) -> list[float]:
+    return list(0.010 * (1 + 0.01 * np.random.default_rng(seed).normal(size=size)))
+
+
+def test_a_route_change_is_flagged_where_it_happens() -> None:
+    shifted = [x * (1.2 if i >= 40 else 1.0) for i, x in enumerate(noise(1))]
+    (found,) = change_points([pool_with([noise(2), shifted, noise(3)])], RULE)
+    assert found.run == "2026-01-01T14:05:00Z"
+    assert (found.window, found.windows) == (40, 60)
+    assert found.after_sec / found.before_sec > 1.15
+    assert found.p_value < 0.05
+
+
+def test_steady_runs_are_not_flagged() -> None:
+    assert change_points([pool_with([noise(seed) for seed in range(9)])], RULE) == ()
+
+
+def test_a_shift_too_small_to_matter_is_not_flagged() -> None:
+    shifted = [0.010 * (1 + 0.0005 * (i % 2)) * (1.01 if i >= 30 else 1.0) for i in range(60)]
+    assert change_points([pool_with([shifted])], RULE) == ()
+
+
+def test_runs_with_few_or_no_windows_are_left_alone() -> None:
+    assert change_points([pool_with([[0.01] * 5 + [0.02] * 5])], RULE) == ()
+    plain = Pool(place(), [run_of(place(), 0, latencies(0.01))])
+    assert change_points([plain], RULE) == ()

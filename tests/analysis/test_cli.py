@@ -1,0 +1,356 @@
+"""The `analyze` command: sources, formats, exit codes, and one sentence for what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from analysis import archive, cli, options
+from analysis.archive import Archive
+from analysis.exit_codes import ExitCode, table
+from analysis.histogram import Histogram
+from analysis.model import Candidate, Evidence, RunEvidence, Scope
+from analysis.run_queries import Place
+from probe.contract.experiment import default_path, load
+from tests.analysis.planted import (
+    CHANNELS,
+    PlantedProbe,
+    finished_runs,
+    poisson_events,
+    short_experiment,
+    short_experiment_text,
+)
+from tests.analysis.remote_write import History
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BY = ("region", "instance_type")
+
+
+def runs_of(region: str, p50: float, **changes: Any) -> list[RunEvidence]:
+    """Nine hours of one place, three in each stratum, all in order."""
+    rng = np.random.default_rng(sum(map(ord, region)))
+    runs = []
+    for number in range(9):
+        windows = tuple(
+            Histogram.from_samples(p50 * rng.lognormal(0.0, 0.2, 1500)) for _ in range(4)
+        )
+        run = RunEvidence(
+            candidate=Candidate(BY, (region, "c6i.large")),
+            run=f"2026-01-{number + 1:02}T06:05:00Z",
+            stratum=("low", "high", "peak")[number % 3],
+            latency=Histogram.merge(*windows),
+            windows=windows,
+            messages=20_000,
+            lost=0,
+            reconnects=0,
+            hours=1.1,
+            coverage=1.0,
+            negative=0,
+            clock_error_bound_sec=1e-5,
+            clock_synchronized=True,
+        )
+        runs.append(replace(run, **changes))
+    return runs
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Any:
+    """Writes an archive of given runs and returns its path."""
+
+    def write(*runs: RunEvidence) -> Path:
+        scope = Scope("sweep", "spot", ("trade", "depth"), (), BY, 1.77e9, 1.78e9)
+        path = tmp_path / "sweep.parquet"
+        archive.write(path, Archive(Evidence(scope, runs, "http://prometheus:9090"), load()))
+        return path
+
+    return write
+
+
+@cache
+def fast_and_slow() -> list[RunEvidence]:
+    return [*runs_of("ap-northeast-1", 0.010), *runs_of("eu-west-1", 0.020)]
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on standard error, with nothing on standard output."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1, err
+    return err.strip()
+
+
+def test_a_winner_ends_with_zero_and_the_report(
+    kept: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.DECIDED
+    out, err = capsys.readouterr()
+    assert "ap-northeast-1/c6i.large" in out
+    assert out.endswith("\n")
+    assert "\x1b" not in out
+    assert err == ""
+
+
+def test_equal_places_end_as_a_tie(kept: Any) -> None:
+    first = runs_of("eu-west-1", 0.01)
+    same = [replace(r, candidate=Candidate(BY, ("eu-west-2", "c6i.large"))) for r in first]
+    assert cli.main(["--from-archive", str(kept(*first, *same))]) == ExitCode.TIE
+
+
+def test_too_little_evidence_ends_as_inconclusive(kept: Any) -> None:
+    path = kept(*fast_and_slow()[:2])
+    assert cli.main(["--from-archive", str(path)]) == ExitCode.INCONCLUSIVE
+
+
+def test_no_place_within_the_limits_ends_as_such(kept: Any) -> None:
+    slow = [*runs_of("ap-northeast-1", 0.5), *runs_of("eu-west-1", 0.7)]
+    assert cli.main(["--from-archive", str(kept(*slow))]) == ExitCode.NONE_PASSES
+
+
+@pytest.mark.parametrize(
+    ("output", "start"),
+    [("json", "{"), ("markdown", "#"), ("html", "<!"), ("csv", "")],
+)
+def test_every_format_can_be_asked_for(
+    kept: Any, capsys: pytest.CaptureFixture[str], output: str, start: str
+) -> None:
+    path = kept(*fast_and_slow())
+    assert cli.main(["--from-archive", str(path), "--output", output]) == ExitCode.DECIDED
+    out = capsys.readouterr().out
+    assert out.lstrip().startswith(start)
+    assert "ap-northeast-1" in out
+
+
+def test_the_format_follows_from_the_files_suffix(
+    kept: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "verdict.json"
+    assert cli.main(["--from-archive", str(kept(*fast_and_slow())), "-o", str(target)]) == 0
+    assert json.loads(target.read_text(encoding="utf-8"))
+    assert capsys.readouterr().out == ""
+
+
+def test_output_names_the_format_where_the_suffix_does_not(kept: Any, tmp_path: Path) -> None:
+    target = tmp_path / "verdict.out"
+    path = str(kept(*fast_and_slow()))
+    assert cli.main(["--from-archive", path, "-o", str(target), "--output", "json"]) == 0
+    assert json.loads(target.read_text(encoding="utf-8"))
+
+
+def test_an_output_file_that_cannot_be_written_is_named(
+    kept: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(kept(*fast_and_slow()))
+    code = cli.main(["--from-archive", path, "-o", str(tmp_path / "no" / "r.html")])
+    assert code == ExitCode.BAD_INPUT
+    assert "r.html: cannot be written: No such file or directory." in complaint(capsys)
+
+
+def test_the_same_seed_gives_the_same_bytes(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--from-archive", str(kept(*fast_and_slow())), "--output", "json", "--seed", "5"]
+    cli.main(arguments)
+    first = capsys.readouterr().out
+    cli.main(arguments)
+    assert capsys.readouterr().out == first
+
+
+def test_two_archives_can_be_compared(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(kept(*fast_and_slow()))
+    assert cli.main(["compare", path, path]) == ExitCode.DECIDED
+    assert "eu-west-1/c6i.large" in capsys.readouterr().out
+
+
+def test_two_places_of_an_archive_can_be_compared(
+    kept: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(kept(*fast_and_slow()))
+    places = ["eu-west-1/c6i.large", "ap-northeast-1/c6i.large"]
+    assert cli.main(["compare", "--from-archive", path, *places, "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+
+
+def test_a_place_that_is_not_there_is_answered_with_those_that_are(
+    kept: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(kept(*fast_and_slow()))
+    code = cli.main(["compare", "--from-archive", path, "mars", "eu-west-1/c6i.large"])
+    assert code == ExitCode.BAD_INPUT
+    assert "no place 'mars' in the evidence; it has ap-northeast-1/c6i.large" in complaint(capsys)
+
+
+def test_two_places_and_two_experiments_in_prometheus_can_be_compared(
+    history_server: str, planted_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ["compare", "--from-prometheus", history_server, "--config", str(planted_config)]
+    name = "command-line"
+    places = ["--experiment", name, "--by", "region", "ap-northeast-1", "eu-west-1"]
+    for what in (places, [name, name]):
+        assert cli.main([*source, *what]) == ExitCode.DECIDED
+        assert "eu-west-1" in capsys.readouterr().out
+
+
+def test_a_config_replaces_the_rule_of_an_archive(kept: Any, tmp_path: Path) -> None:
+    strict = tmp_path / "strict.yaml"
+    text = default_path().read_text(encoding="utf-8")
+    strict.write_text(text.replace("p99_sec: 0.050", "p99_sec: 0.0001"), encoding="utf-8")
+    path = str(kept(*fast_and_slow()))
+    assert cli.main(["--from-archive", path, "--config", str(strict)]) == ExitCode.NONE_PASSES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--from-archive", "none.parquet"], "none.parquet: there is no such file."),
+        (["--from-jsonl", "none.jsonl"], "none.jsonl: cannot be read: No such file"),
+        (["--from-jsonl", "x", "--config", "none.yaml"], "none.yaml: cannot be read"),
+        (["--from-prometheus", "ftp://host"], "The Prometheus URL must look like"),
+        (["--from-prometheus", "x", "--username", "me"], "--username needs --password-file"),
+        (["--from-prometheus", "x", "--client-key", "k"], "need one another"),
+        (["--from-prometheus", "x", "--ca-file", "none.pem"], "none.pem: there is no such file."),
+        (["--from-prometheus", "x", "--bearer-token-file", "none"], "none: cannot be read"),
+        (["--from-archive", "a", "--since", "1h"], "--since only works with --from-prometheus."),
+        (["--from-archive", "a", "--by", "region"], "--by only works with --from-prometheus."),
+        (["--from-jsonl", "a", "--market", "usdm"], "--market only works with --from-prometheus."),
+        (["compare", "a", "b", "--stream", "x"], "--stream only works with --from-prometheus."),
+        (["compare", "a", "b", "-o", "c.html"], "c.html: there is no html for this; choose --out"),
+        (["compare", "none.parquet", "b"], "none.parquet: there is no such file."),
+        (["export", "--from-prometheus", "x", "no/where.parquet"], "there is no folder"),
+    ],
+)
+def test_what_cannot_be_used_is_named_in_one_sentence(
+    arguments: list[str],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(options.PASSWORD_VARIABLE, raising=False)
+    assert cli.main(arguments) == ExitCode.BAD_INPUT
+    line = complaint(capsys)
+    assert line.startswith("analyze: ")
+    assert sentence in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "one of the arguments --from-prometheus --from-archive --from-jsonl is required"),
+        (["--from-archive", "a", "--from-jsonl", "b"], "not allowed with argument"),
+        (["--from-prometheus", "x", "--by", "planet"], "'planet' is none of region, az_id, inst"),
+        (["--from-prometheus", "x", "--since", "teatime"], "'teatime' is no time; write it as"),
+        (["--from-prometheus", "x", "--symbol", "A,,B"], "'A,,B' has an empty name"),
+        (["--from-prometheus", "x", "--header", "nothing"], "a header is written NAME:VALUE"),
+        (["--from-prometheus", "x", "--timeout", "-1"], "not a number of seconds greater"),
+        (["--from-archive", "a", "--output", "pdf"], "invalid choice: 'pdf'"),
+    ],
+)
+def test_a_wrong_option_ends_with_usage_and_code_two(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == ExitCode.BAD_INPUT
+    assert sentence in capsys.readouterr().err
+
+
+def test_an_unreachable_prometheus_has_a_code_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        assert cli.main(["--from-prometheus", url]) == ExitCode.PROMETHEUS_FAILED
+    assert f"{url} is unreachable: the connection was refused" in complaint(capsys)
+
+
+def test_a_fault_of_the_program_is_reported_as_such(
+    kept: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "decide", lambda *_, **__: 1 / 0)
+    assert cli.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.INTERNAL_ERROR
+    assert "analyze: internal error: ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_an_interruption_has_the_shells_code(kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "decide", interrupted)
+    assert cli.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.INTERRUPTED
+
+
+def test_a_reader_that_stops_early_is_no_error(kept: Any) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        command = [sys.executable, "-m", "analysis.cli", "--from-archive"]
+        ended = subprocess.run(
+            [*command, str(kept(*fast_and_slow()))],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert ended.returncode == ExitCode.DECIDED
+    assert ended.stderr == b""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["compare", "--help"]])
+def test_help_has_an_example_and_every_exit_code(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert "analyze" in text.partition("example")[2]
+    assert table() in text
+
+
+@pytest.fixture
+def planted_config(history_server: str, tmp_path: Path) -> Path:
+    """An experiment file whose sweep of two places is in Prometheus."""
+    experiment = short_experiment("command-line")
+    runs = finished_runs(experiment, 2, time.time())
+    rng = np.random.default_rng(1)
+    history = History()
+    for region in ("ap-northeast-1", "eu-west-1"):
+        channels = {c: poisson_events(rng, runs) for c in CHANNELS}
+        place = Place(f"i-{region}", region, f"{region}-az1", "c6i.large")
+        PlantedProbe(experiment.name, place, runs, channels).plant(history)
+    history.send(history_server)
+    path = tmp_path / "experiment.yaml"
+    path.write_text(short_experiment_text(experiment.name), encoding="utf-8")
+    return path
+
+
+def test_an_exported_archive_repeats_the_verdict_to_the_byte(
+    history_server: str, planted_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ["--from-prometheus", history_server, "--config", str(planted_config)]
+    live = cli.main([*source, "--output", "json"])
+    verdict = capsys.readouterr().out
+    kept = tmp_path / "sweep.parquet"
+    assert cli.main(["export", *source, str(kept)]) == ExitCode.DECIDED
+    assert capsys.readouterr().out == f"Wrote 4 runs of 2 candidates to {kept}.\n"
+    assert cli.main(["--from-archive", str(kept), "--output", "json"]) == live
+    assert capsys.readouterr().out == verdict
+
+
+def test_an_empty_prometheus_range_has_a_code_of_its_own(
+    history_server: str, planted_config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ["--from-prometheus", history_server, "--config", str(planted_config)]
+    assert cli.main([*source, "--until", "1000000000"]) == ExitCode.NO_DATA
+    assert "has no latency in that range" in complaint(capsys)

@@ -1,0 +1,219 @@
+"""Two places side by side."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from analysis.comparison import Pairs, Spread, compare, conclude, margin_between
+from analysis.pool import Pool
+from analysis.resample import Bootstrap
+from analysis.verdict import Relation
+from tests.analysis.places import latencies, place, restless, rules, run_of, runs_of, steady
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analysis.verdict import Comparison
+    from probe.contract.experiment import Decision
+
+RULE = rules().decision
+A, B, C = place("c6i.large"), place("c6in.large"), place("r6i.large")
+
+
+def pool(candidate: Any, p99s: Sequence[float], **fields: Any) -> Pool:
+    return Pool(candidate, runs_of(candidate, p99s, **fields))
+
+
+def against(nominee: Pool, *rivals: Pool, rule: Decision = RULE) -> list[Comparison]:
+    bootstrap = Bootstrap(400, 0, 99.99)
+    drafts = [compare(nominee, rival, rule, bootstrap) for rival in rivals]
+    return conclude(drafts, [Spread.of(nominee, rival) for rival in rivals], rule)
+
+
+def test_a_rival_that_is_slower_in_every_run_is_beaten() -> None:
+    (found,) = against(pool(A, steady(0.010)), pool(B, restless(0.0105)))
+    assert found.relation is Relation.BETTER
+    assert found.p_holm == found.p_sign_flip == found.smallest_p == 2**-8
+    assert found.shift_sec == pytest.approx(0.0005, rel=0.1)
+    assert found.shift_ratio == pytest.approx(0.05, rel=0.1)
+    assert found.pooled_difference_sec == pytest.approx(0.0005, rel=0.2)
+    assert found.cliffs_delta == 1
+    assert found.runs_needed is None
+    assert found.sentence.startswith("ap-northeast-1/c6i.large is faster than ap-northeast-1/c6in")
+
+
+def test_the_other_way_round_the_rival_is_faster() -> None:
+    (found,) = against(pool(B, restless(0.0105)), pool(A, steady(0.010)))
+    assert found.relation is Relation.WORSE
+    assert found.shift_sec is not None
+    assert found.shift_sec < 0
+
+
+def test_intervals_enclose_their_estimates() -> None:
+    (found,) = against(pool(A, steady(0.010)), pool(B, restless(0.0105)))
+    for value, interval in (
+        (found.shift_sec, found.shift_interval),
+        (found.pooled_difference_sec, found.pooled_interval),
+    ):
+        assert value is not None
+        assert interval is not None
+        assert interval.low is not None
+        assert interval.high is not None
+        assert interval.low <= value <= interval.high
+
+
+def test_equal_places_are_equivalent() -> None:
+    (found,) = against(pool(A, steady(0.010)), pool(B, restless(0.010)))
+    assert found.relation is Relation.EQUIVALENT
+    assert "does not count" in found.sentence
+
+
+def test_a_significant_difference_below_the_margin_is_no_difference() -> None:
+    (found,) = against(pool(A, steady(0.010)), pool(B, [p * 1.008 for p in steady(0.010)]))
+    assert found.p_holm is not None
+    assert found.p_holm < 0.05
+    assert found.relation is Relation.EQUIVALENT
+
+
+def test_a_significant_difference_across_the_margin_is_undecided() -> None:
+    slower = [p * f for p, f in zip(steady(0.010), [1.002, 1.036, 1.004] * 3, strict=True)]
+    (found,) = against(pool(A, steady(0.010)), pool(B, slower))
+    assert found.p_holm is not None
+    assert found.p_holm < 0.05
+    assert found.relation is Relation.UNDECIDED
+    assert "not surely more than" in found.sentence
+
+
+def test_noise_around_the_margin_is_undecided_and_says_how_many_runs() -> None:
+    noisy = [p * f for p, f in zip(steady(0.010), [0.9, 1.1, 1.02] * 3, strict=True)]
+    (found,) = against(pool(A, steady(0.010)), pool(B, noisy))
+    assert found.relation is Relation.UNDECIDED
+    assert "cannot be told apart" in found.sentence
+    assert found.runs_needed is not None
+    assert found.runs_needed > 9
+
+
+def test_four_pairs_can_decide_nothing() -> None:
+    (found,) = against(pool(A, steady(0.010, 4)), pool(B, steady(0.050, 4)))
+    assert found.relation is Relation.UNDECIDED
+    assert found.runs_needed == 6
+    assert "share 4 usable runs: no difference can be proven" in found.sentence
+    assert found.shift_interval is not None
+    assert found.shift_interval.low is None
+
+
+def test_three_runs_each_get_the_note_on_mann_whitney() -> None:
+    (found,) = against(pool(A, steady(0.010, 3)), pool(B, steady(0.050, 3)))
+    assert found.p_mann_whitney == pytest.approx(0.1)
+    assert found.mann_whitney_note == (
+        "3 against 3 runs: Mann-Whitney cannot reach p < 0.05, its smallest p is 0.1."
+    )
+
+
+def test_nine_runs_each_need_no_note() -> None:
+    (found,) = against(pool(A, steady(0.010)), pool(B, steady(0.011)))
+    assert found.mann_whitney_note == ""
+
+
+def test_many_rivals_raise_the_bar() -> None:
+    rivals = [pool(place(f"t{i}.large"), restless(0.0105)) for i in range(13)]
+    found = against(pool(A, steady(0.010)), *rivals)
+    assert {c.relation for c in found} == {Relation.UNDECIDED}
+    assert {c.p_holm for c in found} == {13 * 2**-8}
+    assert {c.runs_needed for c in found} == {10}
+    assert "against 13 rivals no difference can be proven" in found[0].sentence
+    assert "with fewer than 10." in found[0].sentence
+
+
+def test_only_runs_that_both_have_are_paired() -> None:
+    first = pool(A, steady(0.010))
+    second = Pool(B, [r for r in runs_of(B, steady(0.011)) if not r.run.startswith("2026-01-02")])
+    (found,) = against(first, second)
+    assert found.pairs == 6
+
+
+def test_a_tainted_run_is_not_paired() -> None:
+    runs = runs_of(B, steady(0.011))
+    tainted = run_of(B, 0, latencies(0.5), taint=("clock",))
+    assert len(Pairs.of(pool(A, steady(0.010)), Pool(B, [tainted, *runs[1:]])).labels) == 8
+
+
+def test_places_without_a_common_run_cannot_be_compared() -> None:
+    early, late = runs_of(A, steady(0.010, 3)), runs_of(B, steady(0.011, 9))[3:]
+    (found,) = against(Pool(A, early), Pool(B, late))
+    assert found.pairs == 0
+    assert found.shift_sec is None
+    assert found.pooled_interval is None
+    assert found.relation is Relation.UNDECIDED
+    assert found.sentence.endswith("have no usable run in common.")
+    assert math.isnan(Spread.of(Pool(A, early), Pool(B, late)).mean)
+
+
+def test_one_common_run_has_a_difference_but_no_interval() -> None:
+    (found,) = against(pool(A, [0.010]), pool(B, [0.020]))
+    assert found.pooled_difference_sec == pytest.approx(0.010, rel=0.01)
+    assert found.pooled_interval is None
+
+
+def test_negative_p99s_are_compared_in_seconds() -> None:
+    def shifted(candidate: Any, p99s: Sequence[float]) -> Pool:
+        from analysis.histogram import Histogram  # noqa: PLC0415 - only here
+
+        return Pool(
+            candidate,
+            [
+                run_of(candidate, i, Histogram.from_samples([p - 0.001, p, p]))
+                for i, p in enumerate(p99s)
+            ],
+        )
+
+    found = compare(
+        shifted(A, [-0.002 * f for f in steady(1)]),
+        shifted(B, [-0.001 * f for f in steady(1)]),
+        RULE,
+        Bootstrap(200, 0, 99.99),
+    )
+    assert not found.log_scale
+    assert found.shift_ratio is None
+    assert found.shift_sec == pytest.approx(0.001, rel=0.05)
+    assert found.p_sign_flip == 2**-8
+
+
+@pytest.mark.parametrize(
+    ("bound", "clock"), [(10e-6, 20e-6), (0.0, 0.0), (300e-6, 600e-6), (None, 0.002)]
+)
+def test_the_margin_is_no_smaller_than_clocks_and_bucket(bound: float | None, clock: float) -> None:
+    first = pool(A, steady(0.010), clock_error_bound_sec=bound)
+    second = pool(B, steady(0.020), clock_error_bound_sec=bound)
+    margin = margin_between(first, second, RULE)
+    assert margin.clock_sec == pytest.approx(clock)
+    assert margin.bucket_sec == pytest.approx(0.02 * 0.0027, rel=0.02)
+    assert margin.relevant_sec == pytest.approx(0.0002, rel=0.02)
+    assert margin.total_sec == max(margin.relevant_sec, margin.clock_sec + margin.bucket_sec)
+
+
+def test_a_difference_that_the_clocks_could_have_made_does_not_count() -> None:
+    bound = 400e-6
+    first = pool(A, steady(0.010), clock_error_bound_sec=bound)
+    second = pool(B, restless(0.0105), clock_error_bound_sec=bound)
+    (found,) = against(first, second)
+    assert found.p_holm == 2**-8
+    assert found.relation is Relation.EQUIVALENT
+
+
+def test_more_runs_are_asked_for_than_there_are() -> None:
+    runs = [1.0, 1.3, 0.8, 1.1, 0.95, 1.2, 0.7, 1.05, 1.0]
+    (found,) = against(pool(A, steady(0.010)), pool(B, [0.0101 * f for f in runs]))
+    assert found.relation is Relation.UNDECIDED
+    assert found.runs_needed is None or found.runs_needed > found.pairs
+
+
+def test_a_difference_right_at_the_margin_has_no_number_of_runs() -> None:
+    rule = rules(decision__equivalence_ratio=0.05).decision
+    noisy = [p * f for p, f in zip(steady(0.010), [1.15, 0.95, 1.05] * 3, strict=True)]
+    (found,) = against(pool(A, steady(0.010)), pool(B, noisy), rule=rule)
+    assert found.relation is Relation.UNDECIDED
+    assert found.runs_needed is None

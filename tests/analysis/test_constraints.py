@@ -1,0 +1,212 @@
+"""Hard constraints: proven, broken, or short of evidence, and what they say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis import constraints
+from analysis.histogram import Histogram
+from analysis.intervals import quantile_interval
+from analysis.pool import Pool
+from analysis.resample import Bootstrap
+from analysis.verdict import ConstraintResult, Status
+from tests.analysis.places import latencies, place, rules, run_of, runs_of, steady
+
+if TYPE_CHECKING:
+    from analysis.model import RunEvidence
+
+RULE = rules().decision
+
+
+def check(runs: list[RunEvidence]) -> dict[str, ConstraintResult]:
+    pool = Pool(place(), runs)
+    quantiles = constraints.quantile_intervals(pool, Bootstrap(400, 0, 99.99), RULE.confidence)
+    return {result.name: result for result in constraints.check(pool, RULE, quantiles)}
+
+
+def nine(p99: float = 0.010, **fields: Any) -> list[RunEvidence]:
+    return runs_of(place(), steady(p99), **fields)
+
+
+def test_a_steady_place_passes_everything() -> None:
+    results = check(nine())
+    assert {r.status for r in results.values()} == {Status.PASS}
+    assert {r.missing for r in results.values()} == {""}
+    assert constraints.overall(tuple(results.values())) is Status.PASS
+
+
+def test_a_place_that_is_surely_too_slow_fails() -> None:
+    result = check(nine(0.080))["p99"]
+    assert result.status is Status.FAIL
+    assert "the limit 50 ms" in result.evidence
+
+
+def test_a_p99_whose_interval_holds_the_limit_is_insufficient() -> None:
+    result = check(nine(0.050))["p99"]
+    assert result.status is Status.INSUFFICIENT
+    assert result.missing == "More runs: the limit lies inside the interval of p99."
+
+
+def test_a_p99_with_too_few_samples_says_how_many_more() -> None:
+    runs = [run_of(place(), 0, latencies(0.010, samples=300))]
+    result = check(runs)["p99"]
+    assert result.status is Status.INSUFFICIENT
+    assert result.missing == "68 more samples: p99 has no upper bound with fewer."
+
+
+def test_the_clock_bound_counts_against_p99() -> None:
+    assert check(nine(0.0485))["p99"].status is Status.PASS
+    assert check(nine(0.0485, clock_error_bound_sec=0.002))["p99"].status is Status.INSUFFICIENT
+
+
+def test_runs_that_disagree_make_the_interval_wider_than_their_samples_do() -> None:
+    torn = runs_of(place(), [0.010, 0.030, 0.011, 0.012, 0.035, 0.010, 0.010, 0.040, 0.010])
+    result = check(torn)["p99"]
+    samples = quantile_interval(Histogram.merge(*(run.latency for run in torn)), 0.99, 0.95)
+    assert result.interval is not None
+    assert None not in (result.interval.low, result.interval.high, *samples)
+    assert (result.interval.low or 0) < 0.8 * (samples[0] or 0)
+    assert (result.interval.high or 0) > (samples[1] or 0)
+
+
+def test_intervals_cover_where_samples_come_in_runs() -> None:
+    rng = np.random.default_rng(3)
+    between, within = 0.03, 0.15
+    true = float(np.exp(stats.norm.ppf(0.99) * np.hypot(between, within)))
+    samples_only = covered = 0
+    for trial in range(60):
+        runs = np.exp(rng.normal(0, between, (9, 1)) + rng.normal(0, within, (9, 2000)))
+        pool = Pool(
+            place(), [run_of(place(), i, Histogram.from_samples(run)) for i, run in enumerate(runs)]
+        )
+        found = constraints.quantile_intervals(pool, Bootstrap(400, trial, 99.99), 0.95)
+        covered += (found.p99.low or 0.0) <= true <= (found.p99.high or np.inf)
+        low, high = quantile_interval(pool.latency, 0.99, 0.95)
+        samples_only += (low or 0.0) <= true <= (high or np.inf)
+    assert samples_only < 0.8 * 60
+    assert covered >= 0.9 * 60
+
+
+@pytest.mark.parametrize(
+    ("spread", "status"), [(0.15, Status.PASS), (2.2, Status.FAIL), (1.43, Status.INSUFFICIENT)]
+)
+def test_the_tail_ratio_is_judged_by_its_interval(spread: float, status: Status) -> None:
+    assert check(nine(spread=spread))["tail_ratio"].status is status
+
+
+def test_a_tail_ratio_with_too_few_samples_is_not_a_pass() -> None:
+    runs = [run_of(place(), 0, latencies(0.010, samples=2000))]
+    result = check(runs)["tail_ratio"]
+    assert result.status is Status.INSUFFICIENT
+    assert result.missing == "1,688 more samples: p99.9 has no upper bound with fewer."
+
+
+def test_a_p99_of_zero_or_less_has_no_tail_ratio() -> None:
+    early = Histogram.from_samples(np.linspace(-0.002, -0.001, 5000))
+    result = check([run_of(place(), 0, early)])["tail_ratio"]
+    assert result.status is Status.INSUFFICIENT
+    assert "not positive" in result.evidence
+
+
+@pytest.mark.parametrize(
+    ("hours", "reconnects", "status"),
+    [
+        (0.34, 0, Status.PASS),
+        (0.33, 0, Status.INSUFFICIENT),
+        (1.0, 0, Status.PASS),
+        (0.5, 1, Status.FAIL),
+    ],
+)
+def test_reconnects_are_judged_by_exact_poisson_bounds(
+    hours: float, reconnects: int, status: Status
+) -> None:
+    result = check(nine(hours=hours, reconnects=reconnects))["reconnects"]
+    assert result.status is status
+
+
+def test_too_few_hours_say_how_many_more() -> None:
+    result = check([run_of(place(), 0, latencies(0.01), hours=1.0)])["reconnects"]
+    assert result.missing == "2.0 h more without another reconnect (3.0 h in all)."
+
+
+def test_reconnects_that_were_not_counted_are_no_reason_to_pass() -> None:
+    runs = [*nine(), run_of(place(), 9, latencies(0.010), reconnects=None)]
+    result = check(runs)["reconnects"]
+    assert result.status is Status.INSUFFICIENT
+    assert result.evidence == "It is not known how many reconnects there were in 1 of 10 runs."
+
+
+@pytest.mark.parametrize(
+    ("lost", "status"),
+    [(0, Status.PASS), (1, Status.PASS), (2, Status.INSUFFICIENT), (9, Status.FAIL)],
+)
+def test_loss_is_judged_by_exact_binomial_bounds(lost: int, status: Status) -> None:
+    assert check(nine(lost=lost, messages=20_000))["loss"].status is status
+
+
+def test_too_few_messages_say_how_many_more() -> None:
+    runs = [run_of(place(), 0, latencies(0.010), messages=29_955)]
+    result = check(runs)["loss"]
+    assert result.status is Status.INSUFFICIENT
+    assert result.missing == "1 more message without another loss."
+
+
+def test_a_single_burst_of_losses_is_not_yet_proof_of_a_lossy_place() -> None:
+    runs = [*nine()[:8], run_of(place(), 8, latencies(0.010), lost=400)]
+    assert check(runs)["loss"].status is Status.INSUFFICIENT
+
+
+def test_losses_that_were_not_counted_are_no_reason_to_pass() -> None:
+    result = check(nine(lost=None))["loss"]
+    assert result.status is Status.INSUFFICIENT
+    assert result.evidence == "It is not known how many lost messages there were in 9 of 9 runs."
+    assert result.missing == "Runs in which lost messages are counted."
+
+
+def test_loss_near_the_limit_needs_many_more_messages() -> None:
+    result = check(nine(lost=19, messages=200_000))["loss"]
+    assert result.status is Status.INSUFFICIENT
+    assert result.missing.endswith("more messages without another loss.")
+
+
+def test_too_few_samples_and_runs_are_insufficient_not_failed() -> None:
+    results = check(runs_of(place(), steady(0.010, 2)))
+    assert results["samples"].status is Status.INSUFFICIENT
+    assert results["samples"].missing == "6,000 more samples."
+    assert results["runs"].status is Status.INSUFFICIENT
+    assert results["runs"].missing == "1 more usable run."
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"clock_error_bound_sec": None}, "not known"),
+        ({"clock_error_bound_sec": 0.004}, "right within 4 ms, the limit 1 ms"),
+        ({"clock_synchronized": False}, "not synchronised in 9 runs"),
+    ],
+)
+def test_a_doubtful_clock_is_never_a_pass(fields: dict[str, Any], says: str) -> None:
+    result = check(nine(**fields))["clock"]
+    assert result.status is Status.INSUFFICIENT
+    assert says in result.evidence
+    assert result.missing
+
+
+def test_a_clock_whose_state_is_unknown_but_bounded_passes() -> None:
+    assert check(nine(clock_synchronized=None))["clock"].status is Status.PASS
+
+
+def test_a_place_without_a_usable_run_passes_nothing() -> None:
+    results = check(nine(taint=("the probe restarted",)))
+    assert {r.status for r in results.values()} == {Status.INSUFFICIENT}
+    assert results["runs"].evidence == "0 usable runs (9 more runs kept out), at least 3 needed."
+    assert all(r.missing for r in results.values())
+
+
+def test_one_broken_limit_outweighs_missing_evidence() -> None:
+    results = check(nine(0.080, lost=None))
+    assert constraints.overall(tuple(results.values())) is Status.FAIL

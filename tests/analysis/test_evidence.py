@@ -1,0 +1,484 @@
+"""Evidence against planted history in a real Prometheus: every number is exact."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from analysis.evidence import NoDataError, Request, SelectionError, collect
+from analysis.histogram import Histogram
+from analysis.run_queries import MAX_WINDOWS, Place
+from probe.contract import metrics
+from probe.contract.timeline import NS_PER_SEC
+from tests.analysis.planted import (
+    CHANNELS,
+    INTERVAL_SEC,
+    MEASUREMENT_SEC,
+    Events,
+    PlantedProbe,
+    finished_runs,
+    in_measurement,
+    poisson_events,
+    short_experiment,
+)
+from tests.analysis.remote_write import History
+
+if TYPE_CHECKING:
+    from analysis.model import Evidence
+    from analysis.prometheus_api import PrometheusClient
+    from probe.contract.experiment import Experiment
+    from probe.contract.timeline import Run
+
+TOKYO = Place("i-tokyo", "ap-northeast-1", "apne1-az4", "c6in.large")
+DUBLIN = Place("i-dublin", "eu-west-1", "euw1-az1", "c6i.large")
+
+
+class Planter:
+    """Plants probes of one test's own experiment and collects its evidence."""
+
+    def __init__(self, client: PrometheusClient, name: str) -> None:
+        self.client = client
+        self.experiment: Experiment = short_experiment(name)
+        self.runs: list[Run] = finished_runs(self.experiment, 3, time.time())
+        self.rng = np.random.default_rng(7)
+
+    def probe(self, place: Place = TOKYO, **options: Any) -> PlantedProbe:
+        channels = {c: poisson_events(self.rng, self.runs) for c in CHANNELS}
+        return PlantedProbe(
+            self.experiment.name, place, self.runs, **{"channels": channels, **options}
+        )
+
+    def collect(self, *probes: PlantedProbe, **request: Any) -> Evidence:
+        history = History()
+        for probe in probes:
+            probe.plant(history)
+        history.send(self.client.url)
+        return collect(self.client, self.experiment, Request(**request))
+
+    def second(self, run: int, offset: float) -> float:
+        """A moment, in seconds after the start of a run's measurement."""
+        return self.runs[run].measure_start_ns / NS_PER_SEC + offset
+
+
+@pytest.fixture
+def planter(history_client: PrometheusClient, request: pytest.FixtureRequest) -> Planter:
+    digest = hashlib.sha256(request.node.name.encode()).hexdigest()[:8]
+    return Planter(history_client, f"{request.node.name[5:45].split('[')[0]}-{digest}")
+
+
+def expected_latency(probe: PlantedProbe, run: Run, *channels: tuple[str, str]) -> Histogram:
+    chosen = [probe.channels[c] for c in channels or CHANNELS]
+    values = [e.latencies[in_measurement(e.times, run)] for e in chosen]
+    return Histogram.from_samples(np.concatenate(values))
+
+
+def same_buckets(one: Histogram, other: Histogram) -> bool:
+    rounded = dataclasses.replace(one, sum=other.sum)
+    return one.sum == pytest.approx(other.sum) and rounded == other
+
+
+def received_between_scrapes(probe: PlantedProbe, run: Run) -> int:
+    """Messages between the last scrape before a run and the last one in it."""
+    start, end = run.start_ns / NS_PER_SEC, run.end_ns / NS_PER_SEC
+    before = [s for s in probe.scrapes if s <= start]
+    inside = [s for s in probe.scrapes if start < s <= end]
+    first = before[-1] if before else inside[0]
+    return sum(
+        int(np.count_nonzero((e.received > first) & (e.received <= inside[-1])))
+        for e in probe.channels.values()
+    )
+
+
+def test_totals_of_a_run_are_exact(planter: Planter) -> None:
+    probe = planter.probe()
+    evidence = planter.collect(probe)
+    assert [run.run for run in evidence.runs] == [run.label for run in planter.runs]
+    for observed, run in zip(evidence.runs, planter.runs, strict=True):
+        assert same_buckets(observed.latency, expected_latency(probe, run))
+        assert observed.messages == received_between_scrapes(probe, run)
+        assert (observed.lost, observed.reconnects, observed.negative) == (0, 0, 0)
+        assert observed.hours == pytest.approx(420 / 3600)
+        assert observed.coverage == 1
+        assert observed.clock_error_bound_sec == 1e-4
+        assert observed.clock_synchronized is True
+        assert observed.taint == ()
+    assert evidence.warnings == ()
+
+
+def test_windows_hold_what_was_scraped_in_them(planter: Planter) -> None:
+    probe = planter.probe()
+    run, observed = planter.runs[1], planter.collect(probe).runs[1]
+    assert len(observed.windows) == MAX_WINDOWS
+    assert same_buckets(Histogram.merge(*observed.windows), expected_latency(probe, run))
+    width = MEASUREMENT_SEC / MAX_WINDOWS
+    for n in (0, 7, MAX_WINDOWS - 1):
+        begin, end = planter.second(1, n * width), planter.second(1, (n + 1) * width)
+        first = max(s for s in probe.scrapes if s <= begin)
+        last = max(s for s in probe.scrapes if s <= end)
+        last = np.inf if n == MAX_WINDOWS - 1 else last
+        values = [
+            e.latencies[in_measurement(e.times, run) & (e.received > first) & (e.received <= last)]
+            for e in probe.channels.values()
+        ]
+        expected = Histogram.from_samples(np.concatenate(values))
+        assert same_buckets(observed.windows[n], expected)
+
+
+def test_replicas_are_pooled_and_also_shown_apart(planter: Planter) -> None:
+    twin = TOKYO._replace(instance="i-twin")
+    probes = planter.probe(lost_at=[planter.second(0, 5)]), planter.probe(twin, offset=2.0)
+    run, observed = planter.runs[0], planter.collect(*probes).runs[0]
+    pooled = Histogram.merge(*(expected_latency(probe, run) for probe in probes))
+    assert same_buckets(observed.latency, pooled)
+    assert same_buckets(Histogram.merge(*observed.windows), pooled)
+    assert [r.instance for r in observed.replicas] == ["i-tokyo", "i-twin"]
+    for replica, probe in zip(observed.replicas, probes, strict=True):
+        assert same_buckets(replica.latency, expected_latency(probe, run))
+    assert [r.lost for r in observed.replicas] == [1, 0]
+    assert observed.lost == 1
+    assert observed.hours == pytest.approx(2 * 420 / 3600)
+
+
+def test_coarser_candidates_pool_their_places(planter: Planter) -> None:
+    kyoto = Place("i-kyoto", "ap-northeast-1", "apne1-az1", "c6i.large")
+    probes = [planter.probe(place) for place in (TOKYO, kyoto, DUBLIN)]
+    evidence = planter.collect(*probes, by=("region",))
+    assert [c.name for c in evidence.candidates()] == ["ap-northeast-1", "eu-west-1"]
+    assert [len(run.replicas) for run in evidence.runs] == [2, 2, 2, 1, 1, 1]
+
+
+def test_lost_messages_and_unplanned_reconnects_are_counted_once(planter: Planter) -> None:
+    moments = [planter.second(1, offset) for offset in (-30.0, 10.0, 290.0)]
+    probe = planter.probe(lost_at=moments, reconnects_at=moments[:2])
+    observed = planter.collect(probe).runs
+    assert [run.lost for run in observed] == [0, 3, 0]
+    assert [run.reconnects for run in observed] == [0, 2, 0]
+    assert observed[1].hours == pytest.approx((420 - 2 * 0.5) / 3600)
+    assert observed[1].taint == ()
+
+
+def test_a_counter_that_appears_with_its_first_event_counts_from_zero(planter: Planter) -> None:
+    moment = planter.second(1, 100.0)
+    probe = planter.probe(reconnects_at=[moment], counters_appear_late=True)
+    assert [run.reconnects for run in planter.collect(probe).runs] == [None, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "field"),
+    [
+        (metrics.LOST, "lost"),
+        (metrics.RECONNECTS, "reconnects"),
+        (metrics.NEGATIVE_LATENCY, "negative"),
+        (metrics.MESSAGES, "messages"),
+        (metrics.DISCONNECTED, "hours"),
+    ],
+)
+def test_a_missing_counter_is_unknown_not_zero(
+    planter: Planter, metric: metrics.Metric, field: str
+) -> None:
+    observed = planter.collect(planter.probe(omitted=frozenset({metric.name}))).runs[0]
+    assert getattr(observed, field) is None
+    assert observed.latency.count > 0
+
+
+def test_loss_is_unknown_where_one_stream_cannot_show_it(planter: Planter) -> None:
+    probe = planter.probe(silent_on_loss=frozenset({CHANNELS[1]}))
+    assert planter.collect(probe).runs[0].lost is None
+    alone = collect(planter.client, planter.experiment, Request(streams=("trade",)))
+    assert alone.runs[0].lost == 0
+
+
+def test_a_loss_counter_missing_on_one_replica_makes_the_pool_unknown(planter: Planter) -> None:
+    twin = planter.probe(TOKYO._replace(instance="i-twin"), omitted=frozenset({metrics.LOST.name}))
+    observed = planter.collect(planter.probe(), twin).runs[0]
+    assert observed.lost is None
+    assert [replica.lost for replica in observed.replicas] == [0, None]
+
+
+def test_a_restart_is_bridged_exactly_and_taints_its_run(planter: Planter) -> None:
+    restart = planter.second(1, 150.0)
+    probe = planter.probe(restarts=[restart], lost_at=[restart - 50, restart + 50])
+    before, observed, after = planter.collect(probe).runs
+    last_seen = max(s for s in probe.scrapes if s < restart)
+    end = planter.runs[1].end_ns / NS_PER_SEC
+    start = max(s for s in probe.scrapes if s <= planter.runs[1].start_ns / NS_PER_SEC)
+    final = max(s for s in probe.scrapes if s <= end)
+    values, messages = [], 0
+    for events in probe.channels.values():
+        kept = (events.received <= last_seen) | (events.received > restart)
+        values.append(events.latencies[kept & in_measurement(events.times, planter.runs[1])])
+        span = (events.received > start) & (events.received <= final)
+        messages += int(np.count_nonzero(kept & span))
+    assert same_buckets(observed.latency, Histogram.from_samples(np.concatenate(values)))
+    assert observed.messages == messages
+    assert observed.lost == 2
+    assert observed.windows == ()
+    assert observed.taint == ("the probe on i-tokyo restarted once during the run",)
+    assert before.taint == after.taint == ()
+
+
+def test_a_restart_between_two_runs_taints_the_later_one(planter: Planter) -> None:
+    probe = planter.probe(restarts=[planter.runs[1].start_ns / NS_PER_SEC + 1.0])
+    tainted = [bool(run.taint) for run in planter.collect(probe).runs]
+    assert tainted == [False, True, False]
+
+
+def test_a_probe_that_sits_out_the_rest_of_a_run_keeps_what_it_had(planter: Planter) -> None:
+    restart = planter.second(1, 150.0)
+    probe = planter.probe(restarts=[restart], rejoins=False)
+    observed = planter.collect(probe).runs[1]
+    last_seen = max(s for s in probe.scrapes if s < restart)
+    values = [
+        e.latencies[(e.received <= last_seen) & in_measurement(e.times, planter.runs[1])]
+        for e in probe.channels.values()
+    ]
+    assert same_buckets(observed.latency, Histogram.from_samples(np.concatenate(values)))
+    assert "restarted" in observed.taint[0]
+
+
+def test_gaps_in_scraping_cost_no_sample_but_taint_the_run(planter: Planter) -> None:
+    gap = planter.second(1, 60.0), planter.second(1, 150.0)
+    probe = planter.probe(scraped=lambda moment: not gap[0] < moment <= gap[1])
+    observed = planter.collect(probe).runs[1]
+    assert same_buckets(observed.latency, expected_latency(probe, planter.runs[1]))
+    assert same_buckets(Histogram.merge(*observed.windows), observed.latency)
+    assert observed.coverage == pytest.approx(14 / 20)
+    assert observed.taint == (
+        (
+            "only 14 of 20 scrapes of i-tokyo succeeded during the measurement"
+            " (70%, at least 95% needed)"
+        ),
+    )
+
+
+def test_one_missing_scrape_is_forgiven(planter: Planter) -> None:
+    gap = planter.second(1, 60.0)
+    probe = planter.probe(scraped=lambda moment: not gap < moment <= gap + INTERVAL_SEC)
+    observed = planter.collect(probe).runs[1]
+    assert observed.coverage == pytest.approx(19 / 20)
+    assert observed.taint == ()
+
+
+def test_a_probe_gone_before_the_end_leaves_an_incomplete_total(planter: Planter) -> None:
+    gone = planter.second(1, 295.0)
+    probe = planter.probe(scraped=lambda moment: moment < gone)
+    first, second = planter.collect(probe).runs
+    assert first.taint == ()
+    assert second.taint == (
+        "no scrape of i-tokyo succeeded after the measurement, so its total is incomplete",
+    )
+
+
+def test_a_probe_without_samples_is_shown_with_the_reason(planter: Planter) -> None:
+    nothing = {c: Events(np.empty(0), np.empty(0)) for c in CHANNELS}
+    observed = planter.collect(planter.probe(channels=nothing)).runs[0]
+    assert observed.taint == ("i-tokyo has no latency samples in this run",)
+    assert observed.latency.count == 0
+
+
+def test_a_run_with_too_few_samples_for_its_p99_is_tainted(planter: Planter) -> None:
+    few = {c: poisson_events(planter.rng, planter.runs, per_sec=0.2) for c in CHANNELS}
+    observed = planter.collect(planter.probe(channels=few)).runs[0]
+    assert 0 < observed.latency.count < 368
+    assert observed.taint == (
+        (
+            f"only {observed.latency.count:.0f} latency samples, and an interval for p99 at 95%"
+            " confidence needs 368"
+        ),
+    )
+
+
+def test_a_histogram_that_goes_backwards_without_a_restart_taints_the_run(
+    planter: Planter,
+) -> None:
+    probe = planter.probe(histogram_resets=[planter.second(1, 150.0)])
+    before, observed, _ = planter.collect(probe).runs
+    assert observed.taint == ("the latency histogram of i-tokyo was reset during the run",)
+    assert observed.windows == ()
+    assert before.taint == ()
+
+
+def test_a_change_of_resolution_inside_a_run_is_no_reset(planter: Planter) -> None:
+    change = planter.second(1, 150.0)
+    probe = planter.probe(schema=lambda moment: 8 if moment < change else 6)
+    observed = planter.collect(probe).runs[1]
+    assert observed.taint == ()
+    assert observed.latency.count == expected_latency(probe, planter.runs[1]).count
+    assert len(observed.windows) == MAX_WINDOWS
+    assert (observed.latency - Histogram.merge(*observed.windows)).count == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "reason", "bound", "synchronized"),
+    [
+        (
+            {"clock_bound": lambda _: 0.004},
+            "the clock of i-tokyo was only known to ±4 ms (at most 1 ms allowed)",
+            0.004,
+            True,
+        ),
+        (
+            {"omitted": frozenset({metrics.CLOCK_ERROR_BOUND.name})},
+            "i-tokyo reported no clock error bound",
+            None,
+            True,
+        ),
+        (
+            {"synchronized": lambda moment: moment % 100 < 50},
+            "the clock of i-tokyo was not synchronised throughout the run",
+            1e-4,
+            False,
+        ),
+        (
+            {"omitted": frozenset({metrics.CLOCK_SYNCHRONIZED.name})},
+            "i-tokyo did not report whether its clock was synchronised",
+            1e-4,
+            None,
+        ),
+    ],
+)
+def test_a_clock_that_cannot_be_trusted_taints_the_run(
+    planter: Planter,
+    options: dict[str, Any],
+    reason: str,
+    bound: float | None,
+    synchronized: bool | None,  # noqa: FBT001 - parametrized
+) -> None:
+    observed = planter.collect(planter.probe(**options)).runs[0]
+    assert observed.taint == (reason,)
+    assert observed.clock_error_bound_sec == bound
+    assert observed.clock_synchronized is synchronized
+
+
+def test_a_clock_bound_known_for_part_of_a_run_taints_it(planter: Planter) -> None:
+    middle = planter.second(1, 150.0)
+    probe = planter.probe(clock_bound=lambda moment: 1e-4 if moment < middle else None)
+    observed = planter.collect(probe).runs[1]
+    assert observed.taint == ("i-tokyo reported its clock error bound in only 10 of 20 scrapes",)
+
+
+def test_the_worst_replica_speaks_for_the_clock(planter: Planter) -> None:
+    twin = planter.probe(TOKYO._replace(instance="i-twin"), clock_bound=lambda _: 5e-4)
+    assert planter.collect(planter.probe(), twin).runs[0].clock_error_bound_sec == 5e-4
+
+
+def test_a_changing_number_of_replicas_is_pointed_out(planter: Planter) -> None:
+    late = planter.probe(
+        TOKYO._replace(instance="i-twin"),
+        started=planter.second(0, 361.0),
+        scraped=lambda moment: moment > planter.second(0, 361.0),
+    )
+    evidence = planter.collect(planter.probe(), late)
+    assert evidence.warnings == (
+        "ap-northeast-1/apne1-az4/c6in.large had between 1 and 2 instances in its runs.",
+    )
+
+
+def test_a_scrape_interval_other_than_the_experiments_is_pointed_out(planter: Planter) -> None:
+    planter.collect(planter.probe())
+    slower = planter.experiment.timing.model_copy(update={"scrape_interval_sec": 30})
+    experiment = planter.experiment.model_copy(update={"timing": slower})
+    (warning,) = collect(planter.client, experiment).warnings
+    assert warning.startswith("Prometheus scrapes 2.0 times as often as scrape_interval_sec (30 s)")
+
+
+def test_stream_and_symbol_narrow_the_evidence(planter: Planter) -> None:
+    probe = planter.probe()
+    run = planter.runs[0]
+    evidence = planter.collect(probe, streams=("trade",), symbols=("BTCUSDT",))
+    assert same_buckets(evidence.runs[0].latency, expected_latency(probe, run, CHANNELS[0]))
+    depth = collect(planter.client, planter.experiment, Request(streams=("depth",)))
+    assert same_buckets(depth.runs[0].latency, expected_latency(probe, run, CHANNELS[1]))
+    assert evidence.scope.streams == ("trade",)
+    assert evidence.scope.symbols == ("BTCUSDT",)
+
+
+def test_a_selection_that_matches_nothing_says_what_there_is(planter: Planter) -> None:
+    with pytest.raises(SelectionError) as caught:
+        planter.collect(planter.probe(), symbols=("DOGEUSDT",))
+    assert str(caught.value) == (
+        'There is no latency of market \'spot\', stream "trade", "depth" and symbol "DOGEUSDT"; '
+        'what there is: market "spot"; stream "depth@100ms", "trade"; symbol "BTCUSDT", "ETHUSDT".'
+    )
+
+
+def test_since_and_until_choose_whole_runs(planter: Planter) -> None:
+    second = planter.runs[1]
+    span = {"since": second.start_ns / NS_PER_SEC, "until": second.end_ns / NS_PER_SEC}
+    evidence = planter.collect(planter.probe(), **span)
+    assert [run.run for run in evidence.runs] == [second.label]
+    assert (evidence.scope.since, evidence.scope.until) == (span["since"], span["until"])
+
+
+def test_a_range_without_runs_is_no_data(planter: Planter) -> None:
+    planter.collect(planter.probe())
+    with pytest.raises(NoDataError, match="has no latency in that range"):
+        planter.collect(until=planter.second(0, -1e6))
+
+
+def test_a_run_in_progress_is_left_out(planter: Planter) -> None:
+    planter.runs = finished_runs(planter.experiment, 2, time.time() + 3 * 420)
+    done, running = planter.runs
+    evidence = planter.collect(planter.probe())
+    assert [run.run for run in evidence.runs] == [done.label]
+    (warning,) = evidence.warnings
+    assert warning.startswith(f"Run {running.label} lasts until ")
+    assert warning.endswith(" UTC and is left out.")
+
+
+def test_only_runs_in_progress_are_no_data_yet(planter: Planter) -> None:
+    planter.runs = finished_runs(planter.experiment, 1, time.time() + 3 * 420)
+    with pytest.raises(NoDataError, match="has ended yet; the first ends at"):
+        planter.collect(planter.probe())
+
+
+def test_runs_of_another_timing_are_refused(planter: Planter) -> None:
+    planter.collect(planter.probe())
+    timing = planter.experiment.timing.model_copy(update={"warmup_sec": 61})
+    experiment = planter.experiment.model_copy(update={"timing": timing})
+    with pytest.raises(SelectionError, match=r"do not fit the timing .* with --config"):
+        collect(planter.client, experiment)
+
+
+def test_a_stray_run_label_is_pointed_out(planter: Planter) -> None:
+    history = History()
+    labels = {"experiment": planter.experiment.name, "market": "spot", "stream": "trade"}
+    history.add(metrics.LATENCY.name, {**labels, "run": "yesterday"}, planter.second(0, 1.0), 1.0)
+    history.send(planter.client.url)
+    (warning,) = planter.collect(planter.probe()).warnings
+    assert warning.endswith('do not fit the experiment\'s timing and are left out: "yesterday".')
+
+
+def test_the_stratum_is_that_of_the_middle_of_the_measurement(planter: Planter) -> None:
+    for observed, run in zip(planter.collect(planter.probe()).runs, planter.runs, strict=True):
+        middle = datetime.fromtimestamp(run.measure_start_ns / NS_PER_SEC + 150, UTC)
+        assert observed.stratum == planter.experiment.stratum_of(middle)
+
+
+def test_progress_counts_the_runs(planter: Planter) -> None:
+    planter.collect(planter.probe())
+    steps: list[tuple[int, int]] = []
+    collect(planter.client, planter.experiment, progress=lambda *step: steps.append(step))
+    assert steps == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+def test_the_experiment_asked_for_goes_before_the_configured_one(planter: Planter) -> None:
+    other = planter.probe()
+    other.experiment = f"{planter.experiment.name[:50]}-other"
+    planter.collect(planter.probe())
+    evidence = planter.collect(other, experiment=other.experiment)
+    assert evidence.scope.experiment == other.experiment
+
+
+def test_an_experiment_that_is_not_there_is_answered_with_those_that_are(
+    planter: Planter,
+) -> None:
+    planter.collect(planter.probe())
+    with pytest.raises(SelectionError, match=r"no experiment 'nowhere'; .*--experiment: \""):
+        collect(planter.client, planter.experiment, Request(experiment="nowhere"))

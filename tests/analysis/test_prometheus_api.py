@@ -1,0 +1,445 @@
+"""The API client against a real Prometheus, and against servers that misbehave."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import numpy as np
+import pytest
+
+from analysis.histogram import Histogram
+from analysis.prometheus_api import (
+    MAX_POINTS,
+    Access,
+    AccessDeniedError,
+    InvalidUrlError,
+    NotPrometheusError,
+    PrometheusClient,
+    QueryError,
+    TruncatedAnswerError,
+    UnreachableError,
+)
+from tests.analysis.remote_write import History, Native
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+EMPTY = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
+
+
+class Answer:
+    """What a scripted server sends, and what it was asked."""
+
+    def __init__(
+        self,
+        body: bytes = EMPTY,
+        *,
+        status: int = 200,
+        content_type: str = "application/json",
+        length: int | None = None,
+        before: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.content_type = content_type
+        self.length = len(body) if length is None else length
+        self.before = before
+
+
+class Server(ThreadingHTTPServer):
+    """Gives the scripted answers in turn, the last one again and again."""
+
+    daemon_threads = False
+    block_on_close = True
+
+    def __init__(self, *answers: Answer) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers = list(answers)
+        self.headers_seen: list[dict[str, str]] = []
+        self.forms: list[dict[str, list[str]]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def _answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.headers_seen.append(dict(self.headers))
+        self.server.forms.append(parse_qs(body.decode()))
+        answers = self.server.answers
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        answer.before()
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(answer.length))
+        if answer.status == 302:
+            self.send_header("Location", "/login")
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    do_POST = do_GET = _answer  # noqa: N815 - names the base class looks for
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Keep quiet."""
+
+
+@contextmanager
+def serving(*answers: Answer) -> Iterator[Server]:
+    with Server(*answers) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def client_of(server: Server | str, **options: Any) -> PrometheusClient:
+    url = server if isinstance(server, str) else server.url
+    return PrometheusClient(url, first_backoff_sec=0.0, **options)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def stored(history_server: str) -> tuple[float, np.ndarray]:
+    """Three scrapes of a counter and of a histogram; the time of the last one, and its values."""
+    end = float(int(time.time()) - 86_400)
+    values = np.random.default_rng(3).lognormal(-4, 0.4, 300)
+    history = History()
+    for index in range(3):
+        moment = end - 15 * (2 - index)
+        history.add("api_requests_total", {"code": "200"}, moment, float(index))
+        history.add("api_duration_seconds", {}, moment, Native.of(values[: 100 * (index + 1)]))
+    history.send(history_server)
+    return end, values
+
+
+def test_an_instant_query_tells_floats_from_histograms(
+    history_client: PrometheusClient, stored: tuple[float, np.ndarray]
+) -> None:
+    end, values = stored
+    vector = history_client.query('{__name__=~"api_.*"}', at=end)
+    (number,), (histogram,) = vector.floats, vector.histograms
+    assert number.labels == {"__name__": "api_requests_total", "code": "200"}
+    assert number.value == 2
+    assert histogram.value.count == 300
+    expected = Histogram.from_samples(values)
+    assert np.array_equal(histogram.value.counts, expected.counts)
+    assert np.array_equal(histogram.value.upper, expected.upper)
+
+
+def test_quantiles_are_those_that_the_server_computes(
+    history_client: PrometheusClient, stored: tuple[float, np.ndarray]
+) -> None:
+    end, values = stored
+    histogram = Histogram.from_samples(values)
+    for q in (0.0, 0.01, 0.37, 0.5, 0.9, 0.99, 0.999, 1.0):
+        (answer,) = history_client.query(
+            f"histogram_quantile({q}, api_duration_seconds)", at=end
+        ).floats
+        assert histogram.quantile(q) == pytest.approx(answer.value, rel=1e-12)
+
+
+def test_fractions_and_deviation_are_those_that_the_server_computes(
+    history_client: PrometheusClient, stored: tuple[float, np.ndarray]
+) -> None:
+    end, values = stored
+    histogram = Histogram.from_samples(values)
+    (below,) = history_client.query(
+        "histogram_fraction(-Inf, 0.02, api_duration_seconds)", at=end
+    ).floats
+    assert histogram.fraction_above(0.02) == pytest.approx(1 - below.value)
+    (deviation,) = history_client.query("histogram_stddev(api_duration_seconds)", at=end).floats
+    assert histogram.sd() == pytest.approx(deviation.value * (300 / 299) ** 0.5, rel=1e-6)
+
+
+def test_a_scalar_is_a_float_without_labels(history_client: PrometheusClient) -> None:
+    (sample,) = history_client.query("42").floats
+    assert (sample.labels, sample.value) == ({}, 42)
+
+
+def test_the_servers_clock_is_read(history_client: PrometheusClient) -> None:
+    assert abs(history_client.now() - time.time()) < 60
+
+
+def test_a_range_query_gives_series_over_time(
+    history_client: PrometheusClient, stored: tuple[float, np.ndarray]
+) -> None:
+    end, _ = stored
+    (series,) = history_client.query_range(
+        "api_requests_total", start=end - 30, end=end, step=15
+    ).series
+    assert series.times.tolist() == [end - 30, end - 15, end]
+    assert series.values.tolist() == [0, 1, 2]
+    assert series.histograms == ()
+
+
+def test_raw_samples_keep_their_own_times(
+    history_client: PrometheusClient, stored: tuple[float, np.ndarray]
+) -> None:
+    end, _ = stored
+    (series,) = history_client.query_raw("api_duration_seconds[1m]", at=end).series
+    assert [moment for moment, _ in series.histograms] == [end - 30, end - 15, end]
+    assert [histogram.count for _, histogram in series.histograms] == [100, 200, 300]
+    assert series.times.size == 0
+
+
+def test_a_range_beyond_the_servers_limit_is_asked_for_in_pieces(
+    history_client: PrometheusClient,
+) -> None:
+    points = 2 * MAX_POINTS + 5
+    (series,) = history_client.query_range("time()", start=0, end=points - 1, step=1).series
+    assert np.array_equal(series.values, np.arange(points))
+
+
+def test_labels_and_series_are_listed(
+    history_client: PrometheusClient, stored: tuple[float, np.ndarray]
+) -> None:
+    end, _ = stored
+    match = ["api_requests_total"]
+    assert history_client.label_values("code", match, start=end - 60, end=end) == ("200",)
+    assert history_client.label_names(match) == ("__name__", "code")
+    assert history_client.series(match) == ({"__name__": "api_requests_total", "code": "200"},)
+
+
+def test_the_servers_version_is_told(history_client: PrometheusClient) -> None:
+    assert history_client.build_info()["version"].startswith("3.")
+
+
+def test_the_servers_notes_are_passed_on(
+    history_client: PrometheusClient, stored: tuple[float, np.ndarray]
+) -> None:
+    end, _ = stored
+    (note,) = history_client.query("rate(api_duration_seconds[1m]) > bool 1", at=end).notes
+    assert "histogram" in note
+
+
+def test_a_malformed_query_is_answered_with_the_servers_message(
+    history_client: PrometheusClient,
+) -> None:
+    with pytest.raises(QueryError, match=r"answers: .*parse error: unclosed left parenthesis\.$"):
+        history_client.query("sum(")
+
+
+def test_a_result_of_another_kind_is_refused(history_client: PrometheusClient) -> None:
+    with pytest.raises(QueryError, match=r"`up` yields a vector, not a matrix\."):
+        history_client.query_raw("up", at=0.0)
+
+
+def test_overflow_buckets_are_read() -> None:
+    body = (
+        b'{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":'
+        b'[1,{"count":"2","sum":"+Inf","buckets":[[0,"1","2","1"],[0,"1.7e308","+Inf","1"]]}]}]}}'
+    )
+    with serving(Answer(body)) as server, client_of(server) as client:
+        (sample,) = client.query("x").histograms
+    assert sample.value.upper.tolist() == [2, np.inf]
+
+
+def test_a_refused_connection_is_named() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with (
+        client_of(url) as client,
+        pytest.raises(UnreachableError, match=f"^{url} is unreachable: the connection was refused"),
+    ):
+        client.query("up")
+
+
+def test_an_unknown_host_is_named() -> None:
+    with (
+        client_of("http://prometheus.invalid", attempts=1) as client,
+        pytest.raises(UnreachableError, match="the host name cannot be resolved"),
+    ):
+        client.query("up")
+
+
+def test_a_slow_server_runs_into_the_timeout() -> None:
+    released = threading.Event()
+    with (
+        serving(Answer(before=released.wait)) as server,
+        client_of(server, timeout_sec=0.05) as client,
+    ):
+        with pytest.raises(UnreachableError, match=r"did not answer within 0\.05 s"):
+            client.query("up")
+        released.set()
+
+
+def test_a_web_page_is_not_prometheus() -> None:
+    page = Answer(b"<html>Welcome</html>", content_type="text/html; charset=utf-8")
+    with (
+        serving(page) as server,
+        client_of(server) as client,
+        pytest.raises(NotPrometheusError, match="answers HTTP 200 with text/html where JSON"),
+    ):
+        client.query("up")
+
+
+def test_a_login_redirect_is_not_followed() -> None:
+    with (
+        serving(Answer(b"", status=302)) as server,
+        client_of(server) as client,
+        pytest.raises(NotPrometheusError, match=r"it redirects \(HTTP 302\)"),
+    ):
+        client.query("up")
+    assert len(server.forms) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"hello": "world"}',
+        b"[]",
+        b'{"status":"success","data":{"result":[]}}',
+        b'{"status":"success","data":{"resultType":"vector","result":{}}}',
+        b'{"status":"success","data":{"resultType":"scalar","result":[]}}',
+        b'{"status":"odd","data":{}}',
+        b'{"status":"success","data":{"resultType":"vector","result":[{"histogram":[1,{}]}]}}',
+        b"\xff\xfe",
+    ],
+)
+def test_json_of_another_kind_is_not_prometheus(body: bytes) -> None:
+    with (
+        serving(Answer(body)) as server,
+        client_of(server) as client,
+        pytest.raises(NotPrometheusError, match="does not seem to be a Prometheus API"),
+    ):
+        client.query("up")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_denied_access_says_to_check_the_credentials(status: int) -> None:
+    with (
+        serving(Answer(b"no", status=status)) as server,
+        client_of(server, access=Access(bearer_token="hunter2")) as client,
+        pytest.raises(AccessDeniedError, match=rf"denies access \(HTTP {status}\)") as caught,
+    ):
+        client.query("up")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_answer_cut_off_by_the_connection_is_truncated() -> None:
+    with (
+        serving(Answer(EMPTY, length=len(EMPTY) + 10)) as server,
+        client_of(server, attempts=1) as client,
+        pytest.raises(TruncatedAnswerError, match="ended before it was complete"),
+    ):
+        client.query("up")
+
+
+def test_json_that_stops_in_the_middle_is_truncated() -> None:
+    with (
+        serving(Answer(EMPTY[:-5])) as server,
+        client_of(server) as client,
+        pytest.raises(TruncatedAnswerError, match="ended before it was complete"),
+    ):
+        client.query("up")
+
+
+def test_an_overloaded_server_is_asked_again() -> None:
+    busy = Answer(b"Service Unavailable", status=503, content_type="text/plain")
+    with serving(busy, busy, Answer()) as server, client_of(server) as client:
+        assert client.query("up").floats == ()
+    assert len(server.forms) == 3
+
+
+def test_a_server_that_stays_overloaded_is_given_up() -> None:
+    busy = Answer(b"Bad Gateway", status=502, content_type="text/plain")
+    with (
+        serving(busy) as server,
+        client_of(server, attempts=2) as client,
+        pytest.raises(NotPrometheusError, match="answers HTTP 502 with text/plain"),
+    ):
+        client.query("up")
+    assert len(server.forms) == 2
+
+
+def test_a_query_that_the_server_gave_up_is_not_asked_again() -> None:
+    body = b'{"status":"error","errorType":"timeout","error":"query timed out"}'
+    with (
+        serving(Answer(body, status=503)) as server,
+        client_of(server) as client,
+        pytest.raises(QueryError, match=r"answers: query timed out\.$"),
+    ):
+        client.query("up")
+    assert len(server.forms) == 1
+
+
+def test_queries_are_sent_as_forms_with_time_and_timeout() -> None:
+    with serving(Answer()) as server, client_of(server, timeout_sec=5.0) as client:
+        client.query("up", at=1.5)
+    assert server.forms == [{"query": ["up"], "time": ["1.500"], "timeout": ["5s"]}]
+
+
+@pytest.mark.parametrize(
+    ("access", "header", "value"),
+    [
+        (Access(bearer_token="abc"), "Authorization", "Bearer abc"),
+        (Access(basic=("me", "secret")), "Authorization", "Basic bWU6c2VjcmV0"),
+        (Access(headers={"X-Scope-OrgID": "desk"}), "X-Scope-OrgID", "desk"),
+    ],
+)
+def test_credentials_are_sent(access: Access, header: str, value: str) -> None:
+    with serving(Answer()) as server, client_of(server, access=access) as client:
+        client.query("up")
+    assert server.headers_seen[0][header] == value
+
+
+def test_credentials_in_the_url_are_used_and_forgotten() -> None:
+    with serving(Answer(b"no", status=401)) as server:
+        url = server.url.replace("http://", "http://me:secret@")
+        with client_of(url) as client, pytest.raises(AccessDeniedError) as caught:
+            client.query("up")
+    assert server.headers_seen[0]["Authorization"] == "Basic bWU6c2VjcmV0"
+    assert "secret" not in str(caught.value)
+    assert client.url == server.url
+
+
+def test_secrets_are_not_shown() -> None:
+    access = Access("token-1", ("me", "word-2"), {"X-Key": "key-3"})
+    assert not any(secret in repr(access) for secret in ("token-1", "word-2", "key-3"))
+
+
+def test_a_path_prefix_is_kept() -> None:
+    assert PrometheusClient("https://gateway.example/prometheus/").url.endswith("e/prometheus")
+    assert PrometheusClient("[::1]:9090").url == "http://[::1]:9090"
+
+
+@pytest.mark.parametrize("url", ["ftp://host", "http://", "http://host:port", "http://[::1"])
+def test_another_kind_of_url_is_refused(url: str) -> None:
+    with pytest.raises(InvalidUrlError, match="must look like http://HOST:PORT"):
+        PrometheusClient(url)
+
+
+def test_a_plain_port_behind_https_fails_as_tls() -> None:
+    with (
+        serving(Answer()) as server,
+        client_of(server.url.replace("http", "https")) as client,
+        pytest.raises(UnreachableError, match=r"TLS .*--ca-file"),
+    ):
+        client.query("up")
+
+
+def test_a_missing_certificate_file_is_named(tmp_path: Path) -> None:
+    access = Access(ca_file=tmp_path / "ca.pem")
+    with (
+        client_of("https://127.0.0.1:1", access=access) as client,
+        pytest.raises(UnreachableError, match=r"ca\.pem"),
+    ):
+        client.query("up")

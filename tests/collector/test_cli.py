@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from collector import cli
+from deploy.local import demo
+from deploy.local.plan import Options
+
+
+def test_help_names_the_demo_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.main(["--help"])
+    assert exited.value.code == 0
+    assert "example: sweep demo" in capsys.readouterr().out
+
+
+def test_help_of_the_demo_gives_examples_and_exit_codes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.main(["demo", "--help"])
+    assert exited.value.code == 0
+    output = capsys.readouterr().out
+    assert "sweep demo --replay" in output
+    assert "exit codes:" in output
+
+
+def test_without_a_command_the_usage_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.main([])
+    assert exited.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+def test_options_reach_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Options] = []
+
+    def run(options: Options) -> int:
+        seen.append(options)
+        return 4
+
+    monkeypatch.setattr(demo, "run", run)
+    code = cli.main(
+        ["demo", "--runs", "3", "--replay", "f.gz", "--speed", "2.5", "--results", "r", "--keep"]
+    )
+    assert code == 4
+    assert seen == [Options(runs=3, replay=Path("f.gz"), speed=2.5, results=Path("r"), keep=True)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--runs", "0"], "'0' is not a whole number of at least 1"),
+        (["--runs", "many"], "'many' is not a whole number of at least 1"),
+        (["--speed", "0"], "'0' is not a number above 0"),
+        (["--speed", "nan"], "'nan' is not a number above 0"),
+        (["--speed", "fast"], "'fast' is not a number above 0"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.main(["demo", *arguments])
+    assert exited.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_without_the_extra_packages_the_command_says_how_to_get_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr("deploy.local.demo")
+    monkeypatch.setitem(sys.modules, "deploy.local.demo", None)
+    assert cli.main(["demo"]) == 2
+    assert "pip install 'binance-latency-sweep[local]'" in capsys.readouterr().err

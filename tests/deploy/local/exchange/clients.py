@@ -1,0 +1,76 @@
+"""Clients of a running exchange, shared by its tests."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from websockets.asyncio.client import connect
+
+from deploy.local.exchange.truth import read_truth
+
+if TYPE_CHECKING:
+    import ssl
+
+    import aiohttp
+    import pandas as pd
+    from websockets.asyncio.client import ClientConnection
+
+    from deploy.local.exchange.config import ExchangeConfig
+
+
+class Running:
+    """An exchange in this event loop."""
+
+    def __init__(
+        self,
+        addresses: dict[str, Any],
+        config: ExchangeConfig,
+        tls: ssl.SSLContext,
+        http: aiohttp.ClientSession,
+    ) -> None:
+        self.addresses = addresses
+        self.config = config
+        self.tls = tls
+        self.http = http
+
+    def connect(self, target: str, place: str = "tokyo", **options: Any) -> connect:
+        # An unbounded queue: a client that has paused reading cannot see the closing handshake.
+        defaults = {"ping_interval": None, "compression": None, "proxy": None, "max_queue": None}
+        options = defaults | options
+        return connect(self.addresses["places"][place]["url"] + target, ssl=self.tls, **options)
+
+    async def control(self, action: str, **parameters: Any) -> Any:
+        url = f"{self.addresses['control']}/control/{action}"
+        async with self.http.post(url, json=parameters) as response:
+            return await response.json()
+
+    async def everything(self) -> Any:
+        async with self.http.get(f"{self.addresses['control']}/control/stats") as response:
+            return await response.json()
+
+    async def stats(self, place: str = "tokyo") -> Any:
+        return (await self.everything())["places"][place]
+
+    def truth(self, place: str = "tokyo") -> pd.DataFrame:
+        assert self.config.truth_dir is not None
+        return read_truth(self.config.truth_dir / f"{place}.truth")
+
+
+async def documents(connection: ClientConnection, count: int) -> list[Any]:
+    """The next messages, decoded."""
+    return [json.loads(await connection.recv()) for _ in range(count)]
+
+
+async def ask(connection: ClientConnection, request: object) -> Any:
+    """Send a request, a text as it is, and return the first message that is no market data."""
+    await connection.send(request if isinstance(request, str) else json.dumps(request))
+    while True:
+        answer = json.loads(await connection.recv())
+        if not {"e", "stream", "u"} & answer.keys():
+            return answer
+
+
+async def drain(connection: ClientConnection) -> list[Any]:
+    """Every message until the connection is closed."""
+    return [json.loads(text) async for text in connection]

@@ -1,0 +1,88 @@
+"""The configuration: defaults, round trip, and one sentence for every mistake."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from deploy.local.exchange.config import ConfigError, ExchangeConfig, load, parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MINIMAL: dict[str, Any] = {"places": {"tokyo": {}}, "symbols": {"BTCUSDT": {}}}
+
+
+def test_a_yaml_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "exchange.yaml"
+    path.write_text(
+        "places:\n"
+        "  tokyo:\n"
+        "    latency: {distribution: gamma, shape: 2, scale_ms: 1.5, floor_ms: 1}\n"
+        "    level: {sigma: 0.1}\n"
+        "symbols: {BTCUSDT: {trades_per_sec: 5}}\n"
+    )
+    config = load(path)
+    assert config.places["tokyo"].latency.distribution == "gamma"
+    assert config.symbols["BTCUSDT"].trades_per_sec == 5
+
+
+def test_a_configuration_survives_json(tmp_path: Path) -> None:
+    document = MINIMAL | {"truth_dir": "truth", "replay": {"file": "frames.gz", "limit": 3}}
+    config = parse(document, source="test")
+    path = tmp_path / "exchange.json"
+    path.write_text(config.model_dump_json())
+    assert load(path) == config
+
+
+def test_defaults_are_binance_s_limits() -> None:
+    limits = parse(MINIMAL, source="test").limits
+    assert (limits.messages_per_sec, limits.streams) == (5, 1024)
+    assert (limits.ping_interval_sec, limits.pong_timeout_sec) == (20, 60)
+    assert limits.lifetime_sec == 24 * 3600
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"places": {}}, "test: places: dictionary should have at least 1 item"),
+        ({"places": {"a/b": {}}}, "test: places.a/b"),
+        ({"place": {}}, "test: place: unknown key; remove it or correct its spelling."),
+        ({"symbols": {}}, "test: file: name at least one of `symbols` or give `replay`."),
+        ({"seed": "1"}, "test: seed: input should be a valid integer."),
+        (
+            {"places": {"a": {"latency": {"distribution": "uniform", "low_ms": 2, "high_ms": 1}}}},
+            "test: places.a.latency.uniform: low_ms 2 must not exceed high_ms 1.",
+        ),
+        (
+            {"symbols": {"BTCUSDT": {"trades_per_sec": 1e6}}},
+            "test: symbols.BTCUSDT: 1e+06 trades_per_sec cannot be reached",
+        ),
+        ({"symbols": {"BTCUSDT": {"price": 0.001}}}, "symbols.BTCUSDT: price must exceed tick."),
+        ({"places": {"a": {"loss": {"trade": 2}}}}, "test: places.a.loss.trade"),
+    ],
+)
+def test_a_mistake_is_named_in_one_sentence(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(MINIMAL | change, source="test")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
+        load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("text", ["{", "\x00", "[1, 2]"])
+def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "exchange.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"exchange\.yaml: "):
+        load(path)
+
+
+def test_the_clock_s_error_is_given_in_nanoseconds() -> None:
+    config = ExchangeConfig.model_validate(MINIMAL | {"clock_offset_ms": -1.5})
+    assert config.clock_offset_ns == -1_500_000

@@ -1,0 +1,279 @@
+"""Replay: the recorded bytes and latencies, moved to now."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deploy.local.exchange.config import Replay
+from deploy.local.exchange.events import Event, TimeUnit
+from deploy.local.exchange.replay import Recording, ReplayError, read_recording
+from tests.deploy.local.exchange.clients import Running, drain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    Run = Callable[..., AbstractAsyncContextManager[Running]]
+
+R0 = 1_680_652_800_004_107
+MS = 1_000_000
+NOW = 1_795_000_000_123_456_789
+
+
+def trade(number: int, event_ms: int, trade_ms: int) -> str:
+    return (
+        f'{{"stream":"btcusdt@trade","data":{{"e":"trade","E":{event_ms},"s":"BTCUSDT",'
+        f'"t":{number},"p":"28165.47000000","q":"0.00056000","T":{trade_ms},"m":true,"M":true}}}}'
+    )
+
+
+# The second event is later than its receive stamp: the recording host's clock was behind.
+FRAMES = [
+    (R0, trade(1, 1_680_652_800_000, 1_680_652_799_999)),
+    (R0 + 1_000, trade(2, 1_680_652_800_017, 1_680_652_800_016)),
+    (
+        R0 + 1_124,
+        (
+            '{"stream":"btcusdt@bookTicker","data":{"u":36090299876,"s":"BTCUSDT",'
+            '"b":"28165.47000000","B":"7.98680000","a":"28165.48000000","A":"3.26888000"}}'
+        ),
+    ),
+    (
+        R0 + 40_333,
+        (
+            '{"stream":"btcusdt@depth@0ms","data":{"e":"depthUpdate","E":1680652800016,'
+            '"T":1680652800009,"s":"BTCUSDT","U":5,"u":9,"pu":4,"b":[["22300.00","2.788"]],"a":[]}}'
+        ),
+    ),
+    (
+        R0 + 50_333,
+        (
+            '{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":2710249422918,'
+            '"s":"BTCUSDT","b":"28155.10","T":1680652800089,"E":1680652800093}}'
+        ),
+    ),
+]
+SNAPSHOT = (R0 + 2_000, '{"lastUpdateId":1,"bids":[],"asks":[]}')
+
+
+def lines(frames: list[tuple[int, str]]) -> bytes:
+    return "".join(f"{stamp} {text}\n" for stamp, text in frames).encode()
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "frames.gz"
+    path.write_bytes(gzip.compress(lines([*FRAMES[:3], SNAPSHOT, *FRAMES[3:]])))
+    return path
+
+
+def source(path: Path, **keys: Any) -> Recording:
+    config = Replay(file=path, **keys)
+    return Recording(config, offset_ns=0, may_start=lambda: True, now_ns=NOW)
+
+
+def play(path: Path, **keys: Any) -> list[Event]:
+    recording = source(path, **keys)
+    recording.audience_changed(NOW)
+    return recording.take_due(NOW + 3600 * 1_000 * MS)
+
+
+def without_times(text: str) -> str:
+    return re.sub(r'("[ET]":)\d+', r"\1", text)
+
+
+def combined(event: Event, unit: TimeUnit = TimeUnit.MILLISECOND) -> str:
+    frame = event.frame(unit, combined=True)
+    return frame[frame.index(b"{") :].decode()
+
+
+def test_all_bytes_but_the_times_stay(recording: Path) -> None:
+    replayed = [combined(event) for event in play(recording)]
+    assert [without_times(text) for text in replayed] == [without_times(t) for _, t in FRAMES]
+
+
+def test_the_raw_form_is_the_recorded_data_alone(recording: Path) -> None:
+    event = play(recording)[2]
+    wrapped = FRAMES[2][1]
+    assert event.payload(TimeUnit.MILLISECOND).decode() == wrapped[wrapped.index("{", 1) : -1]
+
+
+def test_every_time_moves_by_the_same_whole_milliseconds(recording: Path) -> None:
+    digits = re.compile(r'"[ET]":(\d+)')
+    shifts = {
+        int(new) - int(old)
+        for event, (_, text) in zip(play(recording), FRAMES, strict=True)
+        for new, old in zip(digits.findall(combined(event)), digits.findall(text), strict=True)
+    }
+    assert len(shifts) == 1
+
+
+def test_times_are_given_in_the_unit_asked_for(recording: Path) -> None:
+    event = play(recording)[0]
+    milliseconds, microseconds = (
+        json.loads(event.payload(unit)) for unit in (TimeUnit.MILLISECOND, TimeUnit.MICROSECOND)
+    )
+    assert microseconds["E"] == milliseconds["E"] * 1_000
+    assert microseconds["T"] == milliseconds["T"] * 1_000
+    assert microseconds["t"] == milliseconds["t"]
+
+
+@given(speed=st.floats(0.01, 100), now_ns=st.integers(NOW, NOW * 2))
+@settings(deadline=None)
+def test_the_recorded_latency_is_kept_exactly_at_any_speed(
+    tmp_path_factory: pytest.TempPathFactory, speed: float, now_ns: int
+) -> None:
+    path = tmp_path_factory.mktemp("replay") / "frames"
+    path.write_bytes(lines(FRAMES))
+    recording = Recording(
+        Replay(file=path, speed=speed), offset_ns=0, may_start=lambda: True, now_ns=now_ns
+    )
+    recording.audience_changed(now_ns)
+    for event, (stamp, text) in zip(recording.take_due(now_ns * 2), FRAMES, strict=True):
+        data = json.loads(text)["data"]
+        if "E" in data:
+            assert event.depart_ns - event.event_ns == stamp * 1_000 - data["E"] * MS
+            sent = json.loads(event.payload(TimeUnit.MILLISECOND))
+            assert sent["E"] * MS == event.event_ns
+
+
+def test_a_negative_latency_stays_negative(recording: Path) -> None:
+    event = play(recording)[1]
+    assert event.depart_ns - event.event_ns == -11_893_000
+
+
+def test_the_original_spacing_is_kept(recording: Path) -> None:
+    events = play(recording)
+    spacing = [event.depart_ns - events[0].depart_ns for event in events]
+    assert spacing == [(stamp - R0) * 1_000 for stamp, _ in FRAMES]
+
+
+def test_twice_the_speed_halves_the_spacing(recording: Path) -> None:
+    events = play(recording, speed=2)
+    spacing = events[-1].depart_ns - events[0].depart_ns
+    assert spacing == pytest.approx((FRAMES[-1][0] - R0) * 500, abs=MS)
+
+
+def test_ids_of_every_known_message_are_found(recording: Path) -> None:
+    assert [(event.first_id, event.last_id) for event in play(recording)] == [
+        (1, 1),
+        (2, 2),
+        (36090299876, 36090299876),
+        (5, 9),
+        (2710249422918, 2710249422918),
+    ]
+
+
+def test_no_more_than_the_limit_is_sent(recording: Path) -> None:
+    assert len(play(recording, limit=2)) == 2
+
+
+def test_plain_text_is_read_too(tmp_path: Path) -> None:
+    path = tmp_path / "frames.txt"
+    path.write_bytes(lines(FRAMES))
+    assert len(read_recording(path, TimeUnit.MILLISECOND)) == len(FRAMES)
+
+
+def test_nothing_is_due_before_the_audience_is_there(recording: Path) -> None:
+    ready = False
+    replay = Recording(Replay(file=recording), offset_ns=0, may_start=lambda: ready, now_ns=NOW)
+    replay.audience_changed(NOW)
+    assert replay.next_ns() is None
+    ready = True
+    replay.audience_changed(NOW)
+    assert replay.next_ns() is not None
+
+
+def test_a_named_start_needs_no_audience(recording: Path) -> None:
+    replay = Recording(
+        Replay(file=recording, start_at=1_800_000_000.0),
+        offset_ns=0,
+        may_start=lambda: False,
+        now_ns=NOW,
+    )
+    next_ns = replay.next_ns()
+    assert next_ns is not None
+    assert 0 <= 1_800_000_000 * 1_000 * MS - next_ns < MS
+
+
+def test_a_start_in_the_past_is_refused(recording: Path) -> None:
+    with pytest.raises(ReplayError, match=r"replay\.start_at 1\.000 has already passed"):
+        source(recording, start_at=1.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (b"not a line\n", "expected 16 digits"),
+        (b"1680652800004107 {nonsense}\n", "not valid JSON"),
+        (b'1680652800004107 {"stream": "a@trade","data":{}}\n', "without spaces"),
+        (b'1680652800004107 {"stream":"%b","data":{}}\n' % (b"a" * 41), "longer than 40"),
+        (b'1680652800004106 {"stream":"a@trade","data":{}}\n', "steps back"),
+    ],
+)
+def test_a_malformed_line_is_named_by_file_and_number(
+    tmp_path: Path, line: bytes, fault: str
+) -> None:
+    path = tmp_path / "frames.txt"
+    path.write_bytes(lines(FRAMES[:1]) + line)
+    with pytest.raises(ReplayError, match=rf"frames\.txt, line 2: .*{fault}"):
+        read_recording(path, TimeUnit.MILLISECOND)
+
+
+def test_a_recording_without_frames_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "frames.txt"
+    path.write_bytes(lines([SNAPSHOT]))
+    with pytest.raises(ReplayError, match="holds no recorded frame"):
+        read_recording(path, TimeUnit.MILLISECOND)
+
+
+def test_a_damaged_archive_is_refused(tmp_path: Path, recording: Path) -> None:
+    path = tmp_path / "cut.gz"
+    path.write_bytes(recording.read_bytes()[:-20])
+    with pytest.raises(ReplayError, match=r"cut\.gz: cannot be read"):
+        read_recording(path, TimeUnit.MILLISECOND)
+
+
+async def test_clients_receive_the_recording_with_its_latencies(run: Run, recording: Path) -> None:
+    streams = "btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@0ms"
+    async with (
+        run(replay={"file": str(recording)}) as exchange,
+        exchange.connect(f"/stream?streams={streams}") as client,
+    ):
+        received = [await client.recv(decode=True) for _ in FRAMES]
+        draining = asyncio.create_task(drain(client))
+        await exchange.control("disconnect", code=1001)
+        assert await draining == []
+        await exchange.control("flush")
+        truth = exchange.truth()
+    assert [without_times(text) for text in received] == [without_times(t) for _, t in FRAMES]
+    recorded = [
+        stamp * 1_000 - json.loads(text)["data"].get("E", stamp / 1_000) * MS
+        for stamp, text in FRAMES
+    ]
+    added = truth["send_ns"] - truth["event_ns"] - recorded
+    assert added.min() >= 0
+    assert truth["outcome"].tolist() == ["sent"] * len(FRAMES)
+
+
+async def test_the_replay_waits_for_every_place(run: Run, recording: Path) -> None:
+    places: dict[str, Any] = {"tokyo": {}, "london": {}}
+    async with (
+        run(places=places, replay={"file": str(recording), "limit": 1}) as exchange,
+        exchange.connect("/ws/btcusdt@trade", "tokyo") as tokyo,
+        exchange.connect("/ws", "london") as london,
+    ):
+        assert (await exchange.everything())["replay"]["sent"] == 0
+        request = {"method": "SUBSCRIBE", "params": ["btcusdt@trade"], "id": 1}
+        await london.send(json.dumps(request))
+        assert json.loads(await tokyo.recv())["t"] == 1
+        assert (await exchange.everything())["replay"] == {"sent": 1, "total": 1, "finished": True}

@@ -1,0 +1,84 @@
+"""The ground truth's file: written, read back, and refused if it is something else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.exchange.events import Event
+from deploy.local.exchange.truth import TruthError, read_truth
+from deploy.local.exchange.truth_file import Outcome, TruthWriter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def event(stream: str, number: int) -> Event:
+    return Event(stream, ids=(number, number + 1), event_ns=1_000 * number, trade_ns=7, text=(b"",))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tokyo.truth"
+
+
+def test_what_is_recorded_is_read_back(path: Path) -> None:
+    writer = TruthWriter(path, clock_offset_ns=-5)
+    writer.record(1, event("btcusdt@trade", 10), 999, Outcome.SENT)
+    writer.record(2, event("btcusdt@depth@100ms", 20), 0, Outcome.DROPPED)
+    writer.record(2, event("btcusdt@trade", 11), 1_000, Outcome.DUPLICATE)
+    writer.record(2, event("!miniTicker@arr", 0), 0, Outcome.UNSENT)
+    writer.close()
+    table = read_truth(path)
+    assert table.to_dict("list") == {
+        "connection": [1, 2, 2, 2],
+        "stream": ["btcusdt@trade", "btcusdt@depth@100ms", "btcusdt@trade", "!miniTicker@arr"],
+        "symbol": ["BTCUSDT", "BTCUSDT", "BTCUSDT", ""],
+        "first_id": [10, 20, 11, 0],
+        "last_id": [11, 21, 12, 1],
+        "event_ns": [10_000, 20_000, 11_000, 0],
+        "trade_ns": [7, 7, 7, 7],
+        "send_ns": [999, 0, 1_000, 0],
+        "outcome": ["sent", "dropped", "duplicate", "unsent"],
+    }
+    assert table.attrs["clock_offset_ns"] == -5
+
+
+def test_a_file_without_messages_is_an_empty_table(path: Path) -> None:
+    TruthWriter(path, 0).close()
+    assert read_truth(path).empty
+
+
+def test_a_record_that_is_not_whole_yet_is_left_out(path: Path) -> None:
+    writer = TruthWriter(path, 0)
+    for number in range(3):
+        writer.record(1, event("btcusdt@trade", number), 1, Outcome.SENT)
+    writer.close()
+    path.write_bytes(path.read_bytes()[:-1])
+    assert read_truth(path)["first_id"].tolist() == [0, 1]
+
+
+def test_only_flushed_records_are_in_the_file(path: Path) -> None:
+    writer = TruthWriter(path, 0)
+    writer.record(1, event("btcusdt@trade", 1), 1, Outcome.SENT)
+    writer.flush()
+    writer.record(1, event("btcusdt@trade", 2), 1, Outcome.SENT)
+    assert len(read_truth(path)) == 1
+    writer.close()
+    assert len(read_truth(path)) == 2
+
+
+def test_a_long_run_is_written_as_it_goes(path: Path) -> None:
+    writer = TruthWriter(path, 0)
+    for number in range(25_000):
+        writer.record(1, event("btcusdt@trade", number), 1, Outcome.SENT)
+    assert len(read_truth(path)) > 20_000
+    writer.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"something else" * 10])
+def test_another_file_is_refused_by_name(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(TruthError, match=r"tokyo\.truth: not a ground truth file"):
+        read_truth(path)

@@ -1,0 +1,131 @@
+"""A real Prometheus finds instances in a simulated EC2 and labels them."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from deploy.local.ec2 import Ec2, Machine, running_ec2
+from deploy.local.loopback import get_json
+from deploy.local.prometheus_process import running_prometheus
+from probe.contract.metrics import TARGET_LABELS
+from prometheus.configuration import PrometheusSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from deploy.local.prometheus_binary import Binaries
+
+EXPERIMENT = "discovery-test"
+PLACES = (
+    ("ap-northeast-1", "ap-northeast-1a", "c6in.large", "x86_64"),
+    ("ap-northeast-1", "ap-northeast-1c", "c7gn.medium", "arm64"),
+    ("ap-southeast-1", "ap-southeast-1a", "c6i.large", "x86_64"),
+    ("eu-central-1", "eu-central-1b", "c7gn.medium", "arm64"),
+)
+REGIONS = tuple(dict.fromkeys(place[0] for place in PLACES))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("discovery")
+
+
+@pytest.fixture(scope="module")
+def ec2(folder: Path) -> Iterator[Ec2]:
+    with running_ec2(folder) as ec2:
+        yield ec2
+
+
+@pytest.fixture(scope="module")
+def closed_port() -> Iterator[int]:
+    """A port of 127.0.0.1 that is taken but answers nobody."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def instances(ec2: Ec2, closed_port: int) -> list[str]:
+    """The instances of PLACES, among others that must not be found."""
+    found = ec2.create([Machine(*place, closed_port) for place in PLACES], experiment=EXPERIMENT)
+    other = [Machine(*PLACES[0], closed_port)]
+    ec2.create(other, experiment="another-experiment")
+    ec2.create(other, experiment=EXPERIMENT, project="another-project")
+    client = ec2.client(PLACES[0][0])
+    client.terminate_instances(InstanceIds=ec2.create(other, experiment=EXPERIMENT))
+    client.delete_tags(
+        Resources=ec2.create(other, experiment=EXPERIMENT), Tags=[{"Key": "ProbePort"}]
+    )
+    return found
+
+
+@pytest.fixture(scope="module")
+def targets(
+    ec2: Ec2, instances: list[str], prometheus_binaries: Binaries, folder: Path
+) -> dict[str, dict[str, Any]]:
+    """The active targets of a real Prometheus by instance id."""
+    settings = PrometheusSettings(
+        version=prometheus_binaries.version,
+        experiment=EXPERIMENT,
+        regions=REGIONS,
+        scrape_interval_sec=1,
+        refresh_interval_sec=1,
+        simulated_ec2=ec2.access,
+    )
+    with running_prometheus(prometheus_binaries, settings, folder) as prometheus:
+        deadline = time.monotonic() + 45
+        while True:
+            answer = get_json(f"{prometheus.url}/api/v1/targets")["data"]
+            # The dropped one shows that discovery has seen more than it kept.
+            if len(answer["activeTargets"]) >= len(instances) and answer["droppedTargets"]:
+                break
+            assert time.monotonic() < deadline, answer
+            time.sleep(0.1)
+    return {target["labels"]["instance"]: target for target in answer["activeTargets"]}
+
+
+def test_exactly_the_running_tagged_instances_of_all_regions_are_found(
+    targets: dict[str, dict[str, Any]], instances: list[str]
+) -> None:
+    assert sorted(targets) == sorted(instances)
+
+
+def test_every_target_is_on_this_machine_at_the_tagged_port(
+    targets: dict[str, dict[str, Any]], closed_port: int
+) -> None:
+    urls = {target["scrapeUrl"] for target in targets.values()}
+    assert urls == {f"http://127.0.0.1:{closed_port}/metrics"}
+
+
+def test_a_target_bears_the_labels_of_the_contract_and_no_others(
+    targets: dict[str, dict[str, Any]],
+) -> None:
+    for target in targets.values():
+        assert target["labels"].keys() == {"job", *TARGET_LABELS}
+
+
+def test_the_labels_tell_place_and_experiment(
+    targets: dict[str, dict[str, Any]], instances: list[str]
+) -> None:
+    seen = [
+        tuple(
+            targets[instance]["labels"][name]
+            for name in ("region", "instance_type", "architecture")
+        )
+        for instance in instances
+    ]
+    assert seen == [(region, kind, architecture) for region, _, kind, architecture in PLACES]
+    assert {target["labels"]["experiment"] for target in targets.values()} == {EXPERIMENT}
+
+
+def test_the_zone_label_is_the_zone_id_that_means_the_same_in_every_account(
+    targets: dict[str, dict[str, Any]], instances: list[str], ec2: Ec2
+) -> None:
+    for instance, (region, zone, *_) in zip(instances, PLACES, strict=True):
+        answer = ec2.client(region).describe_availability_zones(ZoneNames=[zone])
+        assert targets[instance]["labels"]["az_id"] == answer["AvailabilityZones"][0]["ZoneId"]

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.local.exchange.replay import ReplayError
+from deploy.local.plan import EXPERIMENT
+from deploy.local.recording import Recording, RecordingError, first_run, inspect
+from probe.contract import experiment
+from probe.contract.timeline import NS_PER_SEC, Timeline
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START_US = 1_700_000_000_000_000
+NOW_NS = 1_795_000_000 * NS_PER_SEC
+
+
+def frame(stream: str, received_us: int, event: int | None) -> str:
+    time = "" if event is None else f'"E":{event},'
+    return f'{received_us} {{"stream":"{stream}","data":{{{time}"s":"BTCUSDT","u":1}}}}\n'
+
+
+def write(file: Path, *frames: tuple[str, int, int | None]) -> Path:
+    """Frames as (stream, microseconds after the start, latency in milliseconds or None)."""
+    lines = [
+        frame(
+            stream,
+            START_US + after_us,
+            None if latency_ms is None else (START_US + after_us) // 1000 - latency_ms,
+        )
+        for stream, after_us, latency_ms in frames
+    ]
+    with gzip.open(file, "wt") as output:
+        output.writelines(lines)
+    return file
+
+
+def recording(**changes: object) -> Recording:
+    fields: dict[str, object] = {
+        "file": "capture",
+        "unit": "MILLISECOND",
+        "speed": 1.0,
+        "frames": 2,
+        "streams": ("trade",),
+        "symbols": ("BTCUSDT",),
+        "earliest_ns": 0,
+        "latest_ns": NS_PER_SEC,
+        "duration_ns": NS_PER_SEC,
+    }
+    return Recording(**(fields | changes))  # type: ignore[arg-type] # fields of mixed types
+
+
+def test_streams_and_symbols_are_those_of_the_frames(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "c.gz",
+        ("btcusdt@trade", 0, 3),
+        ("ethusdt@depth@100ms", 10, 3),
+        ("btcusdt@trade", 20, 3),
+    )
+    found = inspect(file, speed=1.0)
+    assert (found.frames, found.streams, found.symbols) == (
+        3,
+        ("trade", "depth@100ms"),
+        ("BTCUSDT", "ETHUSDT"),
+    )
+
+
+def test_event_times_reach_from_the_latest_frame_to_the_most_premature_one(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "c.gz",
+        ("btcusdt@trade", 0, 40),
+        ("btcusdt@trade", 1_000_000, -25),
+        ("btcusdt@trade", 1_010_000, 5),
+    )
+    found = inspect(file, speed=1.0)
+    assert (found.earliest_ns, found.latest_ns) == (-40_000_000, 1_025_000_000)
+
+
+def test_speed_shortens_the_replay_and_not_the_latency(tmp_path: Path) -> None:
+    file = write(tmp_path / "c.gz", ("btcusdt@trade", 0, 40), ("btcusdt@trade", 10_000_000, 40))
+    found = inspect(file, speed=10.0)
+    assert found.duration_ns == NS_PER_SEC
+    assert (found.earliest_ns, found.latest_ns) == (-40_000_000, NS_PER_SEC - 40_000_000)
+
+
+@pytest.mark.parametrize(
+    ("event", "unit"), [(START_US, "MICROSECOND"), (START_US // 1000, "MILLISECOND")]
+)
+def test_the_unit_of_event_times_is_seen_from_their_digits(
+    tmp_path: Path, event: int, unit: str
+) -> None:
+    file = tmp_path / "capture"
+    file.write_text(frame("btcusdt@trade", START_US, event))
+    assert inspect(file, speed=1.0).unit == unit
+
+
+def test_a_file_that_is_no_recording_is_told_with_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "capture"
+    file.write_text("hello\n")
+    with pytest.raises(ReplayError, match="capture, line 1: expected 16 digits"):
+        inspect(file, speed=1.0)
+
+
+def test_only_what_was_recorded_is_asked_for() -> None:
+    adapted = recording(streams=("depth@100ms", "kline_1m"), symbols=("ETHUSDT",)).adapted(
+        experiment.load(EXPERIMENT), NOW_NS
+    )
+    assert adapted.market_data.streams == ["depth@100ms"]
+    assert adapted.market_data.symbols == ["ETHUSDT"]
+
+
+def test_a_recording_of_other_streams_is_refused() -> None:
+    with pytest.raises(RecordingError, match=r"none of the streams .* was recorded, but kline_1m"):
+        recording(streams=("kline_1m",)).adapted(experiment.load(EXPERIMENT), NOW_NS)
+
+
+@given(
+    earliest_ms=st.integers(-5_000, 5_000),
+    length_ms=st.integers(0, 600_000),
+    late_ms=st.integers(-5_000, 5_000),
+    now_sec=st.integers(1_700_000_000, 1_900_000_000),
+)
+def test_one_run_measures_all_event_times_and_lasts_until_the_last_frame(
+    earliest_ms: int, length_ms: int, late_ms: int, now_sec: int
+) -> None:
+    earliest, latest = earliest_ms * 1_000_000, (earliest_ms + length_ms) * 1_000_000
+    made = recording(
+        earliest_ns=earliest, latest_ns=latest, duration_ns=max(0, latest + late_ms * 1_000_000)
+    )
+    now_ns = now_sec * NS_PER_SEC
+    timeline = Timeline.of(made.adapted(experiment.load(EXPERIMENT), now_ns).timing)
+    run = first_run(timeline, now_ns)
+    start_ns = made.start_ns(run)
+    assert now_ns <= run.start_ns <= now_ns + 60 * NS_PER_SEC
+    assert run.measure_start_ns <= start_ns + earliest
+    assert start_ns + latest < run.measure_end_ns
+    assert start_ns + made.duration_ns < run.end_ns
+
+
+def test_a_run_that_has_begun_is_not_the_first_one() -> None:
+    timeline = Timeline(NS_PER_SEC, NS_PER_SEC, NS_PER_SEC)
+    assert first_run(timeline, 3 * NS_PER_SEC).start_ns == 3 * NS_PER_SEC
+    assert first_run(timeline, 3 * NS_PER_SEC + 1).start_ns == 6 * NS_PER_SEC

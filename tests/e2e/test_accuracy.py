@@ -1,0 +1,295 @@
+"""What Prometheus knows in the end, against what the simulated exchange really sent.
+
+All numbers come from PromQL on the real server; the truth is what the exchange wrote down when it
+sent each message.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+from rich.console import Console
+
+from deploy.local.exchange.truth import read_truth
+from deploy.local.loopback import get_json
+from deploy.local.places import Scenery
+from deploy.local.progress import LineDisplay
+from deploy.local.recording import first_run
+from deploy.local.stack import Setup, running_stack
+from deploy.local.watch import schedule, watch
+from probe.contract import experiment
+from probe.contract.timeline import Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deploy.local.prometheus_binary import Binaries
+    from deploy.local.stack import Stack
+    from probe.contract.timeline import Run
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+RUNS = 3
+# Latencies so large that what a busy machine adds on loopback stays below 1 %.
+SCENERY = {
+    "seed": 11,
+    "symbols": {
+        "BTCUSDT": {"trades_per_sec": 60.0, "book_updates_per_sec": 20.0},
+        "ETHUSDT": {"trades_per_sec": 40.0, "book_updates_per_sec": 20.0},
+    },
+    "places": [
+        {
+            "region": "ap-northeast-1",
+            "zone": "ap-northeast-1a",
+            "instance_type": "c6in.large",
+            "feed": {
+                "latency": {
+                    "distribution": "lognormal",
+                    "floor_ms": 150.0,
+                    "median_ms": 15.0,
+                    "sigma": 0.5,
+                }
+            },
+        },
+        {
+            "region": "ap-southeast-1",
+            "zone": "ap-southeast-1a",
+            "instance_type": "c6in.large",
+            "feed": {
+                "latency": {
+                    "distribution": "gamma",
+                    "floor_ms": 200.0,
+                    "shape": 2.0,
+                    "scale_ms": 10.0,
+                },
+                "loss": {"trade": 0.03, "aggTrade": 0.03},
+            },
+        },
+        {
+            "region": "eu-central-1",
+            "zone": "eu-central-1a",
+            "instance_type": "c6i.large",
+            "feed": {
+                "latency": {"distribution": "uniform", "low_ms": 180.0, "high_ms": 240.0},
+                "duplicates": {"trade": 0.03},
+                "reordering": {"aggTrade": 0.03},
+            },
+        },
+    ],
+}
+CHANNEL = ["instance", "stream", "symbol"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A stack that has measured some runs and has fallen silent.
+
+    Attributes:
+        stack: still running.
+        runs: the runs.
+        truth: what the exchange wrote down, with a column `instance`.
+    """
+
+    stack: Stack
+    runs: list[Run]
+    truth: pd.DataFrame
+
+    def by_channel(self, expression: str) -> dict[tuple[str, ...], float]:
+        """Evaluate PromQL; values by instance, stream and symbol."""
+        found = self.stack.prometheus.query(expression)
+        return {tuple(labels[name] for name in CHANNEL): value for labels, value in found}
+
+    @property
+    def received(self) -> pd.DataFrame:
+        """The rows of the truth that reached the socket."""
+        return self.truth[self.truth["outcome"].isin(["sent", "duplicate"])]
+
+    def measured(self, *runs: Run) -> pd.DataFrame:
+        """Received messages with an event time inside the measurement of some runs."""
+        rows = self.received[self.received["stream"] != "bookTicker"]
+        inside = np.zeros(len(rows), dtype=bool)
+        for run in runs:
+            inside |= rows["event_ns"].between(
+                run.measure_start_ns, run.measure_end_ns, inclusive="left"
+            )
+        return rows[inside]
+
+
+@pytest.fixture(scope="module")
+def measured(
+    prometheus_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Measured]:
+    """Three short runs of three places, from the exchange to Prometheus."""
+    document = experiment.load().model_dump(by_alias=True)
+    document |= {"name": "accuracy-test", "time_strata": {}}
+    document["regions"] |= {"eu-central-1": {"name": "Frankfurt", "phase": 1}}
+    document["timing"] = {
+        "warmup_sec": 2,
+        "measurement_sec": 6,
+        "cooldown_sec": 2,
+        "scrape_interval_sec": 1,
+    }
+    document["market_data"]["symbols"] = ["BTCUSDT", "ETHUSDT"]
+    setup = Setup(
+        experiment.Experiment.model_validate(document),
+        Scenery.model_validate(SCENERY),
+        tmp_path_factory.mktemp("accuracy"),
+        truth=True,
+    )
+    with running_stack(setup, prometheus_binaries) as stack:
+        timeline = Timeline.of(setup.experiment.timing)
+        runs = schedule(timeline, first_run(timeline, time.time_ns()), RUNS)
+        watch(stack, runs, LineDisplay(Console(file=io.StringIO())))
+        _fall_silent(stack)
+        yield Measured(stack, runs, _truth(stack))
+
+
+def _fall_silent(stack: Stack) -> None:
+    """Stop the feed and wait until every counter has been scraped in its final state."""
+    control = stack.exchange.control_url
+    for action in ("stall", "flush"):
+        answer = requests.post(f"{control}/control/{action}", json={}, timeout=10)
+        assert answer.ok, answer.text
+    silent_at = time.time()
+    grace_sec = 3  # a missing message counts as lost after a second; then a tick and a scrape
+    oldest = "min(timestamp(feed_messages_total))"
+    deadline = time.monotonic() + 30
+    while stack.prometheus.query(oldest)[0][1] < silent_at + grace_sec:
+        assert time.monotonic() < deadline, "Prometheus does not scrape"
+        time.sleep(0.1)
+
+
+def _truth(stack: Stack) -> pd.DataFrame:
+    tables = []
+    for probe in stack.probes:
+        table = read_truth(stack.setup.truth_folder / f"{probe.place.name}.truth")
+        tables.append(table.assign(instance=probe.instance))
+    truth = pd.concat(tables, ignore_index=True)
+    truth["stream"] = truth["stream"].str.partition("@")[2]
+    return truth
+
+
+def by_channel(rows: pd.DataFrame) -> dict[tuple[str, ...], float]:
+    """Number of rows by instance, stream and symbol."""
+    sizes = rows.groupby(CHANNEL, as_index=False).size()
+    return {tuple(key): float(n) for *key, n in sizes.itertuples(index=False)}
+
+
+def expected_from_ids(truth: pd.DataFrame) -> dict[str, dict[Any, int]]:
+    """What each channel's counters must say, counted id by id in order of sending.
+
+    Connections overlap when one replaces the other: what comes on both counts once, and what one
+    drops while the other brings it is not lost.
+    """
+    counts: dict[str, dict[Any, int]] = {
+        name: {} for name in ("messages", "lost", "duplicates", "out_of_order")
+    }
+    for channel, group in truth.sort_values("send_ns", kind="stable").groupby(CHANNEL):
+        arrived = group[group["outcome"].isin(["sent", "duplicate"])]
+        seen: set[int] = set()
+        seen_here: dict[int, set[int]] = {}
+        messages = repeated = late = 0
+        for connection, identity in arrived[["connection", "last_id"]].itertuples(index=False):
+            here = seen_here.setdefault(connection, set())
+            repeated += identity in here
+            late += identity not in seen and identity < max(here, default=identity)
+            messages += identity not in seen or identity in here
+            here.add(identity)
+            seen.add(identity)
+        dropped = set(group[group["outcome"] == "dropped"]["last_id"])
+        first = min(seen, default=0)
+        lost = sum(first < identity < max(seen) for identity in dropped - seen)
+        for name, number in (
+            ("messages", messages),
+            ("lost", lost),
+            ("duplicates", repeated),
+            ("out_of_order", late),
+        ):
+            counts[name][tuple(channel)] = number
+    return counts
+
+
+def test_every_message_that_was_sent_is_counted_once(measured: Measured) -> None:
+    expected = expected_from_ids(measured.truth)["messages"]
+    assert measured.by_channel("feed_messages_total") == expected
+
+
+def test_messages_and_copies_are_all_that_was_sent(measured: Measured) -> None:
+    received = "sum by (instance) (feed_messages_total) + sum by (instance) (feed_copies_total)"
+    counted = {
+        labels["instance"]: value for labels, value in measured.stack.prometheus.query(received)
+    }
+    assert counted == measured.received.groupby("instance").size().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind"),
+    [
+        ("feed_messages_lost_total", "lost"),
+        ("feed_duplicates_total", "duplicates"),
+        ("feed_out_of_order_total", "out_of_order"),
+    ],
+)
+def test_loss_repetition_and_disorder_are_exactly_the_scripted_ones(
+    measured: Measured, metric: str, kind: str
+) -> None:
+    ids = measured.truth[measured.truth["stream"].isin(["trade", "aggTrade"])]
+    counted = measured.by_channel(f'{metric}{{stream=~"trade|aggTrade"}}')
+    assert counted == expected_from_ids(ids)[kind]
+    assert sum(counted.values()) > 0
+
+
+def test_each_run_holds_exactly_the_messages_of_its_event_times(measured: Measured) -> None:
+    for run in measured.runs:
+        whole = f'last_over_time(feed_latency_seconds{{run="{run.label}"}}[10m])'
+        counted = measured.by_channel(f"histogram_count({whole})")
+        assert counted == by_channel(measured.measured(run)), run.label
+
+
+@pytest.mark.parametrize("quantile", [0.5, 0.99, 0.999])
+def test_quantiles_are_those_of_the_sent_messages_within_one_per_cent(
+    measured: Measured, quantile: float
+) -> None:
+    labels = "|".join(run.label for run in measured.runs)
+    pooled = f'sum by (instance) (last_over_time(feed_latency_seconds{{run=~"{labels}"}}[10m]))'
+    found = measured.stack.prometheus.query(f"histogram_quantile({quantile}, {pooled})")
+    rows = measured.measured(*measured.runs)
+    latency_sec = (rows["send_ns"] - rows["event_ns"]) / 1e9
+    expected = {
+        instance: float(np.quantile(group, quantile, method="inverted_cdf"))
+        for instance, group in latency_sec.groupby(rows["instance"])
+    }
+    assert {labels["instance"]: value for labels, value in found} == pytest.approx(
+        expected, rel=0.01
+    )
+
+
+def test_no_message_is_measured_before_it_was_sent(measured: Measured) -> None:
+    negative = measured.by_channel("feed_negative_latency_total")
+    assert set(negative.values()) == {0.0}
+
+
+def test_a_fresh_connection_for_each_run_is_no_fault(measured: Measured) -> None:
+    unplanned = measured.stack.prometheus.query(
+        'sum(feed_reconnects_total{reason!="schedule"}) + sum(feed_errors_total)'
+    )
+    assert [value for _, value in unplanned] == [0.0]
+
+
+def test_every_native_histogram_has_the_resolution_of_the_experiment(measured: Measured) -> None:
+    (run, *_) = measured.runs
+    selector = f'feed_latency_seconds{{run="{run.label}",stream="trade"}}'
+    answer = get_json(
+        f"{measured.stack.prometheus.url}/api/v1/query", query=f"last_over_time({selector}[10m])"
+    )
+    for series in answer["data"]["result"]:
+        buckets = series["histogram"][1]["buckets"]
+        widths = [float(upper) / float(lower) for _, lower, upper, _ in buckets]
+        assert widths == pytest.approx([2 ** (2**-8)] * len(widths))

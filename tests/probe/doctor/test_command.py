@@ -1,0 +1,138 @@
+"""`probe doctor` as a whole, against an exchange on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from probe.doctor import checks, command
+from probe.doctor.result import Result, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deploy.local.tls import Certificates
+
+NAMES = [
+    "configuration",
+    "clock",
+    "clock steps",
+    "leap seconds",
+    "kernel stamps",
+    "event loop delay",
+    "CPU cores",
+    "CPU isolation",
+    "CPU governor",
+    "clock source",
+    "CPU load",
+    "CPU steal",
+    "ENI allowances",
+    "file descriptors",
+    "DNS",
+    "route to exchange",
+    "TLS",
+    "exchange clock",
+]
+
+
+class Exchange(Protocol):
+    ahead_sec: float
+
+    @property
+    def feed(self) -> str: ...
+
+    @property
+    def time(self) -> str: ...
+
+
+@pytest.fixture
+def doctor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Run the command; returns exit code and standard output."""
+    monkeypatch.setattr(checks.run_checks, "__kwdefaults__", {"watch_sec": 0.05})
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+
+    def run(*flags: str) -> tuple[int, str]:
+        code = command.run(parser.parse_args(["doctor", *flags]))
+        return code, capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def flags(exchange: Exchange, certificates: Certificates) -> list[str]:
+    authority = str(certificates.authority)
+    where = ["--endpoint", exchange.feed, "--time-endpoint", exchange.time]
+    return [*where, "--ca-file", authority, "--clock-source", "shared", "--json"]
+
+
+def statuses(output: str) -> dict[str, str]:
+    return {result["name"]: result["status"] for result in json.loads(output)["results"]}
+
+
+def test_a_host_that_reaches_its_exchange_passes_where_it_should(
+    doctor: Callable[..., tuple[int, str]], flags: list[str]
+) -> None:
+    _, output = doctor(*flags)
+    found = statuses(output)
+    assert list(found) == NAMES
+    for name in ("configuration", "clock", "clock steps", "kernel stamps", "TLS", "exchange clock"):
+        assert found[name] == "PASS", output
+
+
+def test_a_clock_wrong_by_a_second_fails_the_command(
+    doctor: Callable[..., tuple[int, str]], flags: list[str], exchange: Exchange
+) -> None:
+    exchange.ahead_sec = 1.0
+    code, output = doctor(*flags)
+    assert (code, statuses(output)["exchange clock"]) == (1, "FAIL")
+
+
+def test_bad_settings_are_a_finding_and_the_host_is_checked_all_the_same(
+    doctor: Callable[..., tuple[int, str]],
+) -> None:
+    code, output = doctor("--warmup-sec", "0", "--json")
+    found = statuses(output)
+    assert list(found) == NAMES
+    assert (code, found["configuration"], found["kernel stamps"]) == (1, "FAIL", "PASS")
+    assert {found[name] for name in NAMES[-4:]} == {"SKIP"}
+
+
+def test_the_screen_has_a_line_for_every_check(
+    doctor: Callable[..., tuple[int, str]], flags: list[str]
+) -> None:
+    _, output = doctor(*[flag for flag in flags if flag != "--json"])
+    for name in NAMES:
+        assert f"\n{name}" in output
+    assert "\x1b" not in output
+
+
+@pytest.mark.parametrize(("no_color", "colored"), [("", True), ("1", False)])
+def test_a_terminal_is_colored_unless_no_color_is_set(
+    doctor: Callable[..., tuple[int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    no_color: str,
+    colored: bool,
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    _, output = doctor("--warmup-sec", "0")
+    assert ("\x1b[" in output) == colored
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        ([Status.PASS, Status.WARN, Status.SKIP], 0),
+        ([Status.PASS, Status.FAIL], 1),
+        ([], 0),
+    ],
+)
+def test_only_a_failure_fails(found: list[Status], code: int) -> None:
+    assert command.exit_code([Result("x", status, "", "") for status in found]) == code

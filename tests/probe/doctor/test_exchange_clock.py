@@ -1,0 +1,68 @@
+"""The local clock against that of a real time endpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from probe.clock.reading import ClockReading
+from probe.doctor.exchange_clock import check_exchange_clock
+from probe.doctor.result import Status
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Exchange(Protocol):
+    ahead_sec: float
+    status: int
+
+    @property
+    def time(self) -> str: ...
+
+
+def reading(bound_sec: float, *, synchronized: bool = True) -> ClockReading:
+    return ClockReading(0.0, bound_sec, synchronized=synchronized, source="kernel")
+
+
+async def test_clocks_that_agree_pass(exchange: Exchange, trust: ssl.SSLContext) -> None:
+    result = await check_exchange_clock(exchange.time, trust, reading(1e-5))
+    assert result.status is Status.PASS, result.found
+
+
+@pytest.mark.parametrize(("ahead_sec", "side"), [(1.0, "behind"), (-1.0, "ahead")])
+async def test_a_host_clock_wrong_by_a_second_fails(
+    exchange: Exchange, trust: ssl.SSLContext, ahead_sec: float, side: str
+) -> None:
+    exchange.ahead_sec = ahead_sec
+    result = await check_exchange_clock(exchange.time, trust, reading(1e-5))
+    assert result.status is Status.FAIL
+    assert side in result.found
+
+
+async def test_the_wide_bound_of_a_clock_that_follows_nothing_is_no_excuse(
+    exchange: Exchange, trust: ssl.SSLContext
+) -> None:
+    exchange.ahead_sec = 1.0
+    result = await check_exchange_clock(exchange.time, trust, reading(16.0, synchronized=False))
+    assert result.status is Status.FAIL
+
+
+async def test_no_time_endpoint_is_skipped(trust: ssl.SSLContext) -> None:
+    assert (await check_exchange_clock(None, trust, None)).status is Status.SKIP
+
+
+async def test_a_rate_limit_says_how_long_to_wait(
+    exchange: Exchange, trust: ssl.SSLContext
+) -> None:
+    exchange.status = 429
+    result = await check_exchange_clock(exchange.time, trust, None)
+    assert result.status is Status.WARN
+    assert result.action.startswith("Wait 7 s")
+
+
+async def test_an_endpoint_that_cannot_be_reached_is_a_warning(trust: ssl.SSLContext) -> None:
+    result = await check_exchange_clock("https://127.0.0.1:1/time", trust, None)
+    assert result.status is Status.WARN
+    assert "--time-endpoint" in result.action

@@ -1,0 +1,30 @@
+"""Limits of the process."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+
+from probe.doctor.limits import check_file_descriptors
+from probe.doctor.result import Status
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "found"),
+    [
+        (1024, Status.PASS, "1024"),
+        (1023, Status.WARN, "1023"),
+        (resource.RLIM_INFINITY, Status.PASS, "unlimited"),
+    ],
+)
+def test_file_descriptors_must_suffice(limit: int, status: Status, found: str) -> None:
+    result = check_file_descriptors(limit)
+    assert (result.status, result.found) == (status, found)
+
+
+def test_this_process_limit_is_read() -> None:
+    assert check_file_descriptors().found in {
+        str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+        "unlimited",
+    }

@@ -1,0 +1,52 @@
+"""Kernel stamps are looked for on a real loopback connection."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from probe.doctor import stamps
+from probe.doctor.result import Status
+
+if TYPE_CHECKING:
+    import socket
+
+
+def test_this_kernel_stamps_between_sending_and_reading() -> None:
+    result = stamps.check_receive_stamps()
+    assert result.status is Status.PASS, result.found
+    assert result.found.startswith("50 of 50, read ")
+
+
+def test_a_kernel_without_stamps_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stamps, "enable_receive_stamps", lambda _sock: None)
+    monkeypatch.setattr(stamps, "_PATIENCE_SEC", 0.0)
+    result = stamps.check_receive_stamps()
+    assert (result.status, result.found) == (Status.FAIL, "the kernel gives none")
+
+
+@pytest.mark.parametrize("error_sec", [-1, 1])
+def test_a_stamp_that_cannot_be_right_fails(
+    monkeypatch: pytest.MonkeyPatch, error_sec: int
+) -> None:
+    def receive(sock: socket.socket, buffer: bytearray) -> tuple[int, int | None, int]:
+        size = sock.recv_into(buffer)
+        now_ns = time.time_ns()
+        return size, now_ns + error_sec * 10**9, now_ns
+
+    monkeypatch.setattr(stamps, "receive", receive)
+    result = stamps.check_receive_stamps()
+    assert result.status is Status.FAIL
+    assert "not before reading" in result.found
+
+
+def test_no_loopback_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_sock: socket.socket) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(stamps, "enable_receive_stamps", refuse)
+    result = stamps.check_receive_stamps()
+    assert result.status is Status.FAIL
+    assert "Operation not permitted" in result.found
