@@ -92,9 +92,15 @@ def scenarios() -> tuple[Scenario, ...]:
         ),
         Scenario("2 identical, level 0.90", replace(base, correlation=0.9), (0, 1)),
         Scenario("2 identical, level 0.98", replace(base, correlation=0.98), (0, 1)),
+        Scenario("2 identical, back to back", replace(base, back_to_back=True), (0, 1)),
         Scenario(
-            "2 identical, 0.98, back to back",
+            "2 identical, level 0.98, back to back",
             replace(base, correlation=0.98, back_to_back=True),
+            (0, 1),
+        ),
+        Scenario(
+            "2 identical, 0.98, back to back, 48 runs",
+            replace(base, correlation=0.98, back_to_back=True, runs=48, rate=100),
             (0, 1),
         ),
     ]
