@@ -21,25 +21,23 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# Up to here all sign patterns are enumerated, beyond it they are drawn.
-MAX_ENUMERATED: Final = 16
-_DRAWN_PATTERNS: Final = 99_999
-_CHUNK: Final = 4096
+# So many signs are enumerated: 2^15 patterns, up to a common sign.
+MAX_BATCHES: Final = 16
 # Statistics that differ by rounding only count as equal.
 _ROUNDING: Final = 1e-12
 _MAX_EXACT_U: Final = 200
 
 
-def sign_flip_p(differences: ArrayLike, *, seed: int = 0) -> float:
+def sign_flip_p(differences: ArrayLike) -> float:
     """Two-sided p of the exact sign-flip test: could the mean difference be a matter of signs?
 
     Counts the sign patterns whose mean is at least as far from zero as the observed one
-    (Fisher 1935). Above `MAX_ENUMERATED` differences, patterns are drawn and the observed one is
-    added to both counts, so that p is never zero (Phipson & Smyth 2010).
+    (Fisher 1935). More than `MAX_BATCHES` differences are put together in as many batches of
+    neighbours, whose signs are flipped as one. That keeps the enumeration complete, and is valid
+    even if neighbouring runs are alike (Schmeiser 1982 on batch means).
 
     Args:
-        differences: one finite number per pair.
-        seed: of the drawn patterns; without effect while all are enumerated.
+        differences: one finite number per pair, in the order of time.
 
     Returns:
         p in (0, 1]; 1 without differences.
@@ -51,44 +49,35 @@ def sign_flip_p(differences: ArrayLike, *, seed: int = 0) -> float:
     if largest == 0:
         return 1.0
     values = values / largest  # so that the sums can neither overflow nor vanish
+    if values.size > MAX_BATCHES:
+        values = np.array([batch.sum() for batch in np.array_split(values, MAX_BATCHES)])
     least = abs(float(values.sum())) - _ROUNDING * float(np.abs(values).sum())
-    if values.size <= MAX_ENUMERATED:
-        sums = _sign_patterns(values.size) @ values
-        return float(np.count_nonzero(np.abs(sums) >= least) / sums.size)
-    rng = np.random.default_rng(seed)
-    extreme = 0
-    for start in range(0, _DRAWN_PATTERNS, _CHUNK):
-        rows = min(_CHUNK, _DRAWN_PATTERNS - start)
-        signs = rng.integers(0, 2, (rows, values.size), dtype=np.int8) * 2 - 1
-        extreme += int(np.count_nonzero(np.abs(signs @ values) >= least))
-    return (extreme + 1) / (_DRAWN_PATTERNS + 1)
+    sums = _sign_patterns(values.size) @ values
+    return float(np.count_nonzero(np.abs(sums) >= least) / sums.size)
 
 
-def signed_rank_p(differences: ArrayLike, *, seed: int = 0) -> float:
+def signed_rank_p(differences: ArrayLike) -> float:
     """Two-sided p of the exact signed-rank test (Wilcoxon 1945); zero differences are dropped.
 
     Ties share their average rank, and the distribution is that of the ranks as they are, so p is
-    exact with ties too. See `sign_flip_p` for the arguments.
+    exact with ties too. See `sign_flip_p` for what happens to many differences.
     """
     values = np.asarray(differences, dtype=np.float64)
     values = values[values != 0]
     if not values.size:
         return 1.0
-    return sign_flip_p(np.sign(values) * stats.rankdata(np.abs(values)), seed=seed)
+    return sign_flip_p(np.sign(values) * stats.rankdata(np.abs(values)))
 
 
 def smallest_sign_flip_p(pairs: int) -> float:
     """The smallest two-sided p that a sign-flip or signed-rank test of so many pairs can give."""
-    if pairs < 1:
-        return 1.0
-    enumerated: float = 2.0 ** (1 - pairs)
-    return enumerated if pairs <= MAX_ENUMERATED else 1 / (_DRAWN_PATTERNS + 1)
+    return float(2.0 ** (1 - min(pairs, MAX_BATCHES))) if pairs >= 1 else 1.0
 
 
 def fewest_pairs(alpha: float, rivals: int = 1) -> int:
     """Pairs from which on all of so many rivals can be significant at `alpha` after Holm."""
     pairs = 1
-    while rivals * smallest_sign_flip_p(pairs) >= alpha and pairs < MAX_ENUMERATED:
+    while rivals * smallest_sign_flip_p(pairs) >= alpha and pairs < MAX_BATCHES:
         pairs += 1
     return pairs
 

@@ -80,11 +80,11 @@ def add_evidence(to: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     scope.add_argument(
         "--symbol", metavar="NAMES", type=names, default=(), help="symbols, with commas; all"
     )
-    _add_access(to)
+    add_access(to)
     return sources
 
 
-def _add_access(to: argparse.ArgumentParser) -> None:
+def add_access(to: argparse.ArgumentParser) -> None:
     group = to.add_argument_group("access to Prometheus")
     group.add_argument(
         "--bearer-token-file", metavar="FILE", type=Path, help=f"else ${TOKEN_VARIABLE}"

@@ -42,15 +42,30 @@ def test_sign_flip_p_agrees_with_scipys_permutation_test() -> None:
     assert inference.sign_flip_p(values) == pytest.approx(reference.pvalue)
 
 
-def test_many_pairs_are_tested_by_drawn_patterns_and_never_give_zero() -> None:
-    p = inference.sign_flip_p(np.full(40, 1.0))
-    assert 0 < p <= inference.smallest_sign_flip_p(40) * (1 + 1e-12)
+@pytest.mark.parametrize("pairs", [17, 40, 500])
+def test_many_pairs_are_tested_in_sixteen_batches(pairs: int) -> None:
+    assert inference.sign_flip_p(np.full(pairs, 1.0)) == 2**-15
+    assert inference.smallest_sign_flip_p(pairs) == 2**-15
 
 
-def test_drawn_patterns_approximate_the_exact_p() -> None:
-    values = np.random.default_rng(4).normal(0.4, 1, 25)
+def test_batches_of_independent_pairs_agree_with_the_t_test() -> None:
+    values = np.random.default_rng(4).normal(0.15, 1, 160)
     approximation = stats.ttest_1samp(values, 0).pvalue
-    assert inference.sign_flip_p(values, seed=1) == pytest.approx(approximation, rel=0.1)
+    assert inference.sign_flip_p(values) == pytest.approx(approximation, abs=0.03)
+
+
+def test_batches_keep_the_error_rate_where_neighbours_are_alike() -> None:
+    rng = np.random.default_rng(8)
+    rejected = naive = 0
+    for _ in range(300):
+        level, series = rng.normal(), []
+        for _ in range(160):
+            level = 0.6 * level + 0.8 * rng.normal()
+            series.append(level)
+        rejected += int(inference.sign_flip_p(series) < 0.05)
+        naive += int(stats.ttest_1samp(series, 0).pvalue < 0.05)
+    assert naive > 60
+    assert rejected <= 0.1 * 300
 
 
 @pytest.mark.parametrize("values", [[], [0.0], [0.0, 0.0, 0.0]])
