@@ -4,10 +4,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench bench-decision clean
 
 help: ## Show the targets.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.installed-local ## Run a whole sweep on this machine against a simulated exchange.
 	@$(BIN)/sweep demo
@@ -29,7 +29,9 @@ format: $(VENV)/.installed-dev ## Rewrite the sources in the project's style.
 bench: $(VENV)/.installed-dev ## Measure what the documentation claims.
 	$(BIN)/python benchmarks/histogram.py
 	$(BIN)/python benchmarks/receive.py
-	$(BIN)/python benchmarks/calibration.py
+
+bench-decision: $(VENV)/.installed-dev ## Calibrate the decision: false winners, power, coverage (20 minutes).
+	$(BIN)/python benchmarks/calibration.py --trials 400
 
 clean: ## Remove the virtual environment and every cache.
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

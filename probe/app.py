@@ -29,6 +29,7 @@ from probe.feeds.base import FeedConfigError
 from probe.feeds.binance_sbe import BinanceSbe
 from probe.feeds.binance_spot import BinanceSpot
 from probe.instruments import Instruments
+from probe.net.stamped_socket import keep_stamping_on
 from probe.net.transport import resolve
 from probe.recorder import Recorder
 from probe.server import ProbeServer
@@ -65,7 +66,7 @@ def run(settings: Settings) -> None:
         ListenError: the metrics port cannot be listened on.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_SEC)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with keep_stamping_on(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Probe(settings).serve())
 
 

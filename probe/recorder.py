@@ -100,15 +100,19 @@ class Line:
         name: value of the `connection` label.
         wins: messages it delivered first.
         copies: messages that another had delivered before.
+        shared_stamps: messages that share the stamp of their read with one before them.
+        unstamped: messages for which the kernel gave no stamp.
         latency: histogram of the run being measured, of every copy; None if there is one line.
     """
 
-    __slots__ = ("copies", "latency", "name", "wins")
+    __slots__ = ("copies", "latency", "name", "shared_stamps", "unstamped", "wins")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.wins = 0
         self.copies = 0
+        self.shared_stamps = 0
+        self.unstamped = 0
         self.latency: NativeHistogram | None = None
 
 
@@ -337,6 +341,7 @@ class ConnectionReceiver:
             if channel.ids is not Ids.NONE
         }
         self._newest_ids: dict[int, int] = {}
+        self._previous_stamp_ns = 0
 
     def silent_channels(self) -> list[Channel]:
         """Channels without any message on this connection."""
@@ -375,6 +380,11 @@ class ConnectionReceiver:
             self._newest_ids[index] = event.last_id
         first = self._recorder.record(event, size, stamp_ns, read_ns, here)
         line = self._line
+        if stamp_ns == self._previous_stamp_ns:
+            line.shared_stamps += 1
+        self._previous_stamp_ns = stamp_ns
+        if stamp_ns == read_ns:  # the transport's stand-in
+            line.unstamped += 1
         if first:
             line.wins += 1
         else:

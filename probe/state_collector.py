@@ -81,15 +81,16 @@ class StateCollector(Collector):
         yield disconnected
 
     def _lines(self) -> Iterable[Metric]:
-        wins = CounterMetricFamily(metrics.WINS.name, metrics.WINS.help, labels=metrics.WINS.labels)
-        copies = CounterMetricFamily(
-            metrics.COPIES.name, metrics.COPIES.help, labels=metrics.COPIES.labels
-        )
-        for line in self._recorder.lines:
-            wins.add_metric([self._market, line.name], line.wins)
-            copies.add_metric([self._market, line.name], line.copies)
-        yield wins
-        yield copies
+        for metric, attribute in (
+            (metrics.WINS, "wins"),
+            (metrics.COPIES, "copies"),
+            (metrics.SHARED_STAMPS, "shared_stamps"),
+            (metrics.UNSTAMPED, "unstamped"),
+        ):
+            family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for line in self._recorder.lines:
+                family.add_metric([self._market, line.name], getattr(line, attribute))
+            yield family
         info = GaugeMetricFamily(
             metrics.CONNECTION_INFO.name,
             metrics.CONNECTION_INFO.help,

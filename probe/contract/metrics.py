@@ -175,6 +175,16 @@ WINS: Final = _counter(
     "Messages that this connection delivered first.",
     ("market", "connection"),
 )
+SHARED_STAMPS: Final = _counter(
+    "feed_shared_stamps_total",
+    "Messages that came in one read with another before them, and share its stamp.",
+    ("market", "connection"),
+)
+UNSTAMPED: Final = _counter(
+    "feed_unstamped_messages_total",
+    "Messages without a kernel stamp, for which the program's clock stood in.",
+    ("market", "connection"),
+)
 NEGATIVE_LATENCY: Final = _counter(
     "feed_negative_latency_total", "Messages with an event time later than their receive time."
 )

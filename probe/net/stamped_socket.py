@@ -16,6 +16,7 @@ SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h; Python's socket module does 
 READ_SIZE: Final = 65536
 _TIMESPEC: Final = struct.Struct("@qq")
 _ANCILLARY_SIZE: Final = 64
+_STAMPING_TIMEOUT_SEC: Final = 1.0
 _NS: Final = 1_000_000_000
 
 
@@ -26,6 +27,35 @@ def enable_receive_stamps(sock: socket.socket) -> None:
         OSError: the platform has no such stamps (they are Linux').
     """
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+
+def keep_stamping_on() -> socket.socket:
+    """Switch receive stamps on for this host, and wait until they are.
+
+    The kernel starts stamping in the background when the first socket asks for it, and stops with
+    the last one; packets that come before are without. A socket that asks from the beginning and
+    is held makes every later one stamped from its first packet on.
+
+    Returns:
+        The socket to hold, and to close in the end.
+
+    Raises:
+        OSError: the platform has no such stamps.
+    """
+    holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        holder.bind(("127.0.0.1", 0))
+        holder.settimeout(_STAMPING_TIMEOUT_SEC)
+        enable_receive_stamps(holder)
+        deadline = time.monotonic() + _STAMPING_TIMEOUT_SEC
+        while time.monotonic() < deadline:
+            holder.sendto(b"?", holder.getsockname())
+            if receive(holder, bytearray(1))[1] is not None:
+                break
+    except BaseException:
+        holder.close()
+        raise
+    return holder
 
 
 def receive(sock: socket.socket, buffer: bytearray) -> tuple[int, int | None, int]:

@@ -411,3 +411,21 @@ def test_a_copy_that_is_late_on_its_own_connection_is_still_a_copy(
     assert sequence is not None
     assert (sequence.duplicates, sequence.out_of_order) == (0, 0)
     assert pair.lines[1].copies == 3
+
+
+def test_messages_of_one_read_share_their_stamp(
+    recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver
+) -> None:
+    now = run.measure_start_ns
+    for number, stamp_ns in enumerate((now, now, now, now + MS)):
+        connection.on_message(frames.trade(number, now), False, stamp_ns, stamp_ns + MS)
+    assert recorder.lines[0].shared_stamps == 2
+    assert recorder.lines[0].unstamped == 0
+
+
+def test_messages_that_the_kernel_did_not_stamp_are_counted(
+    recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver
+) -> None:
+    now = run.measure_start_ns
+    connection.on_message(frames.trade(1, now), False, now, now)
+    assert recorder.lines[0].unstamped == 1

@@ -18,10 +18,18 @@ from websockets.server import ServerProtocol
 
 from probe.contract.metrics import ConnectPhase, ErrorKind, ReconnectReason
 from probe.net.errors import ConnectFailed
+from probe.net.stamped_socket import keep_stamping_on
 from probe.net.websocket import WebSocketConnection, connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stamping() -> Iterator[None]:
+    """Kernel stamps from the first packet on."""
+    with keep_stamping_on():
+        yield
 
 
 @dataclass
