@@ -19,6 +19,7 @@ import aiohttp
 import uvloop
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
+from probe import tuning
 from probe.clock import exchange, local, time_endpoint
 from probe.clock.reading import ClockError
 from probe.clock.steps import StepDetector
@@ -66,8 +67,15 @@ def run(settings: Settings) -> None:
         ListenError: the metrics port cannot be listened on.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_SEC)
-    with keep_stamping_on(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Probe(settings).serve())
+    try:
+        with (
+            tuning.applied(settings.tuning),
+            keep_stamping_on(),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            runner.run(Probe(settings).serve())
+    except tuning.TuningError as error:
+        raise SettingsError(str(error)) from error
 
 
 class Probe:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from probe.clock.local import AUTO, SOURCES
 from probe.contract import experiment
 from probe.contract.experiment import Experiment, ExperimentError
+from probe.tuning import Tuning
 
 if TYPE_CHECKING:
     import argparse
@@ -42,6 +43,7 @@ class Settings:
         all_addresses: one connection to each address that the endpoint's name has.
         ca_file: certificate authorities to trust instead of the system's, or None.
         clock_source: name of the local clock's source.
+        tuning: options that make the reader prompter.
         log_level: name of the logging level.
     """
 
@@ -57,6 +59,7 @@ class Settings:
     all_addresses: bool
     ca_file: Path | None
     clock_source: str
+    tuning: Tuning
     log_level: str
 
 
@@ -137,6 +140,16 @@ _FLAGS: Final = (
         choices=tuple(SOURCES),
         default=AUTO,
     ),
+    _Flag("--cpu", "run on this core only", int, metavar="N"),
+    _Flag("--niceness", "-20 to 19; lower runs sooner", int, metavar="N"),
+    _Flag("--realtime-priority", "1 to 99: run before all that is not real-time", int, metavar="N"),
+    _Flag(
+        "--low-latency-idle",
+        "keep the cores out of deep sleep: wakes up sooner, costs power",
+        _switch,
+        switch=True,
+        default=False,
+    ),
     _Flag(
         "--log-level",
         "how much is logged",
@@ -205,8 +218,19 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
         all_addresses=all_addresses,
         ca_file=ca_file,
         clock_source=str(given["--clock-source"]),
+        tuning=Tuning(
+            cpu=_optional_int(given["--cpu"]),
+            niceness=_optional_int(given["--niceness"]),
+            realtime_priority=_optional_int(given["--realtime-priority"]),
+            low_latency_idle=bool(given["--low-latency-idle"]),
+        ),
         log_level=str(given["--log-level"]),
     )
+
+
+def _optional_int(value: object | None) -> int | None:
+    assert value is None or isinstance(value, int)
+    return value
 
 
 def _api_key(path: object | None, environment: Mapping[str, str]) -> str | None:

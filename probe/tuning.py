@@ -1,0 +1,106 @@
+"""Options that make the reader prompter, each at a cost; none is needed for right stamps.
+
+They lower the probe's own delay (`feed_receive_delay_seconds`), and with it how often messages
+share a stamp. What an option cannot do here is said once and measured without it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CPU_DMA_LATENCY: Final = Path("/dev/cpu_dma_latency")
+_MAX_NICENESS: Final = 19
+_MIN_NICENESS: Final = -20
+
+
+class TuningError(Exception):
+    """An option that was asked for cannot be had; the message names it and what it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What is asked for; None or False leaves a thing as it is.
+
+    Attributes:
+        cpu: the core to run on, alone if others are kept off it.
+        niceness: -20 to 19; lower runs sooner.
+        realtime_priority: 1 to 99, SCHED_FIFO: runs before everything that is not real-time.
+        low_latency_idle: keeps the cores out of deep sleep, through /dev/cpu_dma_latency; halves
+            the wake-up delay at low rates and costs power.
+    """
+
+    cpu: int | None = None
+    niceness: int | None = None
+    realtime_priority: int | None = None
+    low_latency_idle: bool = False
+
+
+@contextmanager
+def applied(tuning: Tuning, *, cpu_dma_latency: Path = CPU_DMA_LATENCY) -> Iterator[None]:
+    """Apply the options to this process, and hold what has to be held.
+
+    Args:
+        tuning: what is asked for.
+        cpu_dma_latency: the kernel's device; another one in tests.
+
+    Raises:
+        TuningError: an option cannot be had.
+    """
+    with ExitStack() as held:
+        if tuning.cpu is not None:
+            _pin(tuning.cpu)
+        if tuning.niceness is not None:
+            _renice(tuning.niceness)
+        if tuning.realtime_priority is not None:
+            _run_in_real_time(tuning.realtime_priority)
+        if tuning.low_latency_idle:
+            _stay_awake(held, cpu_dma_latency)
+        yield
+
+
+def _pin(cpu: int) -> None:
+    allowed = os.sched_getaffinity(0)
+    if cpu not in allowed:
+        names = ", ".join(map(str, sorted(allowed)))
+        raise TuningError(f"--cpu {cpu}: this process may run on {names}.")
+    os.sched_setaffinity(0, {cpu})
+
+
+def _renice(niceness: int) -> None:
+    if not _MIN_NICENESS <= niceness <= _MAX_NICENESS:
+        raise TuningError(f"--niceness {niceness}: use {_MIN_NICENESS} to {_MAX_NICENESS}.")
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+    except PermissionError:
+        raise TuningError(
+            f"--niceness {niceness}: needs CAP_SYS_NICE or a higher RLIMIT_NICE."
+        ) from None
+
+
+def _run_in_real_time(priority: int) -> None:
+    lowest = os.sched_get_priority_min(os.SCHED_FIFO)
+    highest = os.sched_get_priority_max(os.SCHED_FIFO)
+    if not lowest <= priority <= highest:
+        raise TuningError(f"--realtime-priority {priority}: use {lowest} to {highest}.")
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except PermissionError:
+        raise TuningError(
+            f"--realtime-priority {priority}: needs CAP_SYS_NICE or a higher RLIMIT_RTPRIO."
+        ) from None
+
+
+def _stay_awake(held: ExitStack, device: Path) -> None:
+    try:
+        file = held.enter_context(device.open("wb", buffering=0))
+        file.write(struct.pack("i", 0))  # microseconds of wake-up latency that are tolerated
+    except OSError as error:
+        raise TuningError(f"--low-latency-idle: {device}: {error.strerror}.") from error
