@@ -33,9 +33,11 @@ class Priority(StrEnum):
 
     Whenever the exchange or a probe has to wait for one, latencies grow: the kernel gives bytes
     that are read together the stamp of the last ones. Everything else can wait, so it is given a
-    lower priority, and where it is allowed, those two get a real-time one.
+    lower priority, and where it is allowed, those two get a real-time one. The exchange comes
+    first: while a probe encodes a scrape, messages must still leave on time.
     """
 
+    FIRST = "first"
     PROMPT = "prompt"
     NORMAL = "normal"
     PATIENT = "patient"

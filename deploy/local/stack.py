@@ -241,7 +241,7 @@ def _start_exchange(cleanup: ExitStack, setup: Setup) -> Exchange:
     file.write_text(config.model_dump_json(indent=2), encoding="utf-8")
     command = [sys.executable, "-m", "deploy.local.exchange", "--config", str(file)]
     child = cleanup.enter_context(
-        Child("exchange", command, folder=setup.logs, priority=Priority.PROMPT)
+        Child("exchange", command, folder=setup.logs, priority=Priority.FIRST)
     )
     addresses = _announcement(child)
     return Exchange(

@@ -1,8 +1,8 @@
 """Run a program that ends when its parent does: `python tether.py PARENT_PID PRIORITY PROGRAM ...`.
 
 A file to be executed, not imported: it replaces itself by the program. (Doing the same between
-fork and exec is not safe in a parent with threads.) The priority is `prompt`, `normal` or
-`patient`, see `deploy.local.child.Priority`.
+fork and exec is not safe in a parent with threads.) The priority is `first`, `prompt`,
+`normal` or `patient`, see `deploy.local.child.Priority`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 
 _PR_SET_PDEATHSIG = 1
 _PATIENT_NICENESS = 10
+_REAL_TIME = {"first": 2, "prompt": 1}
 
 
 def main() -> None:
@@ -22,9 +23,9 @@ def main() -> None:
     parent, priority, program = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if priority == "prompt":
+        if priority in _REAL_TIME:
             with contextlib.suppress(PermissionError):  # only root may ask for that
-                os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+                os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_REAL_TIME[priority]))
     if priority == "patient":
         os.nice(_PATIENT_NICENESS)
     if os.getppid() != parent:  # it ended before the kernel was asked

@@ -66,9 +66,12 @@ def test_a_patient_child_has_a_lower_priority(tmp_path: Path) -> None:
     assert int(child.output.read_text()) > os.getpriority(os.PRIO_PROCESS, 0)
 
 
-def test_a_prompt_child_runs_whether_or_not_its_priority_is_allowed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("priority", [Priority.FIRST, Priority.PROMPT])
+def test_an_urgent_child_runs_whether_or_not_its_priority_is_allowed(
+    priority: Priority, tmp_path: Path
+) -> None:
     code = "import os; print(os.getpriority(os.PRIO_PROCESS, 0))"
-    with Child("prompt", python(code), folder=tmp_path, priority=Priority.PROMPT) as child:
+    with Child("urgent", python(code), folder=tmp_path, priority=priority) as child:
         child.wait(within_sec=30)
     assert int(child.output.read_text()) == os.getpriority(os.PRIO_PROCESS, 0)
 
