@@ -80,6 +80,13 @@ class Event:
         self._offset_ns = offset_ns
         self._frames: dict[tuple[TimeUnit, bool], bytes] = {}
 
+    def postpone(self, delay_ns: int) -> None:
+        """Let it happen later; only before its first frame is made."""
+        self.event_ns += delay_ns
+        self.depart_ns += delay_ns
+        self.trade_ns += delay_ns if self.trade_ns else 0
+        self._times_ns = tuple(time_ns + delay_ns for time_ns in self._times_ns)
+
     def payload(self, unit: TimeUnit) -> bytes:
         """The bare JSON document of the raw streams."""
         pieces = [self._text[0]]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from deploy.local.exchange.delivery import Dispatcher, Place, Stall
 from deploy.local.exchange.market import Market
+from deploy.local.exchange.pausing import PausingSource
 from deploy.local.exchange.replay import Recording
 from deploy.local.exchange.session import Session, Surroundings
 from deploy.local.exchange.truth_file import Outcome
@@ -82,7 +83,8 @@ class Exchange:
 
     def open(self) -> None:
         """Begin to send."""
-        self._dispatcher.start(self._recording or Market(self._config, time.time_ns()))
+        market = PausingSource(Market(self._config, time.time_ns()))
+        self._dispatcher.start(self._recording or market)
 
     async def close(self) -> None:
         """Close every connection with 1001, then the ground truth."""
