@@ -8,6 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from collector import watch
+from collector.commands import archive, collect, deploy, destroy, preflight, reap, run, status
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -133,4 +136,15 @@ def _positive_float(text: str) -> float:
 
 
 # Each adds one subcommand; the parser calls what it sets as `run`.
-_SUBCOMMANDS: Final = (_add_demo,)
+_SUBCOMMANDS: Final = (
+    _add_demo,
+    preflight.add,
+    deploy.add,
+    collect.add,
+    status.add,
+    archive.add,
+    destroy.add,
+    reap.add,
+    run.add,
+    watch.add,
+)

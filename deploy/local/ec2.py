@@ -44,16 +44,14 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Ec2:
-    """A simulated EC2 that is ready.
+class Ec2Api:
+    """A simulated EC2 that somebody runs.
 
     Attributes:
         access: how to reach it.
-        child: its process.
     """
 
     access: SimulatedEc2
-    child: Child
 
     def client(self, region: str) -> EC2Client:
         """An EC2 client of one region that cannot reach the real AWS."""
@@ -83,6 +81,17 @@ class Ec2:
             )
             for machine in machines
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Ec2(Ec2Api):
+    """A simulated EC2 that runs as a child.
+
+    Attributes:
+        child: its process.
+    """
+
+    child: Child
 
 
 @contextmanager

@@ -76,3 +76,17 @@ def test_without_the_extra_packages_the_command_says_how_to_get_them(
     monkeypatch.setitem(sys.modules, "deploy.local.demo", None)
     assert cli.main(["demo"]) == 2
     assert "pip install 'binance-latency-sweep[local]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", ["preflight", "deploy", "collect", "status", "archive", "destroy", "reap", "run"]
+)
+def test_help_of_each_aws_command_gives_examples_and_exit_codes(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.main([command, "--help"])
+    assert exited.value.code == 0
+    output = capsys.readouterr().out
+    assert f"examples:\n  sweep {command}" in output
+    assert "exit codes:\n  0    done" in output

@@ -1,0 +1,202 @@
+"""How long a Prometheus takes to answer the dashboards of a large sweep.
+
+Plants a sweep in a real Prometheus by remote write (one-hour runs, eight series a place, native
+histograms of schema 8) together with what the recording rules would have kept of it, asks every
+query of every dashboard over three hours, and prints the slowest:
+
+    python -m benchmarks.dashboards --probes 24 96
+
+Overview and Probe health show all probes, Place and Compare one place a side. The delays that
+have the shape of latencies are asked of the planted latencies. The server runs on this machine
+and shares its cores with the client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import tempfile
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import requests
+
+from benchmarks.evidence_scale import TYPES, plant, prometheus, sweep
+from deploy.local.prometheus_binary import find_or_fetch
+from probe.contract import metrics
+from probe.contract.experiment import load
+from probe.contract.timeline import NS_PER_SEC
+from tests.analysis.remote_write import History, Native
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from grafana import promql
+    from tests.grafana.questions import Question, all_questions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from probe.contract.experiment import Experiment
+    from probe.contract.timeline import Run
+
+NAME = "dashboards"
+RUNS = 3
+HOURS = 3
+HEAT_MAP_COLUMNS = 150
+MINUTE_OF_MESSAGES = 8 * 20 * 60
+REPEATS = 3
+LIKE_LATENCY = re.compile(
+    "|".join(
+        metric.name
+        for metric in (
+            metrics.EXCHANGE_DELAY,
+            metrics.DELAY_VARIATION,
+            metrics.RECEIVE_DELAY,
+        )
+    )
+)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What one query took; the fastest of some tries."""
+
+    question: Question
+    seconds: float
+    megabytes: float
+    series: int
+
+
+def place(index: int) -> dict[str, str]:
+    region, kind = divmod(index, len(TYPES))
+    return {
+        "region": f"region-{region}",
+        "az_id": f"az-{region}",
+        "instance_type": TYPES[kind],
+        "experiment": NAME,
+    }
+
+
+def plant_records(url: str, probes: int, moments: list[float]) -> None:
+    """Write what the recording rules and Prometheus itself would have kept."""
+    rng = np.random.default_rng(2)
+    minutes = [Native.of(0.01 * rng.lognormal(0.0, 0.25, MINUTE_OF_MESSAGES)) for _ in range(20)]
+    floats = {
+        promql.P50_5M: 0.010,
+        promql.P99_1M: 0.020,
+        promql.P99_5M: 0.020,
+        promql.P999_5M: 0.030,
+        promql.MESSAGES_5M: 160.0,
+        promql.LOST_5M: 0.0,
+        promql.LOSS_RATIO_5M: 0.0,
+        promql.RECONNECTS_1H: 0.0,
+    }
+    own = {
+        "up": 1.0,
+        "scrape_duration_seconds": 0.01,
+        "scrape_samples_scraped": 300.0,
+        "process_cpu_seconds_total": 1.0,
+        "process_resident_memory_bytes": 1e8,
+        "process_start_time_seconds": moments[0],
+    }
+    for index in range(probes):
+        history = History()
+        market = {**place(index), "market": "spot"}
+        target = {**place(index), "instance": f"i-{index:04}", "job": metrics.JOB}
+        for number, moment in enumerate(moments):
+            for name in (promql.LATENCY_1M, promql.RECEIVE_DELAY_5M):
+                history.add(name, market, moment, minutes[number % len(minutes)])
+            for name, value in floats.items():
+                history.add(name, market, moment, value)
+            for name, value in own.items():
+                history.add(name, target, moment, value)
+            history.add(metrics.RUN_PHASE_STARTED.name, target, moment, moments[0])
+            info = {**target, "run": "2026-01-31T06:05:00Z", "phase": metrics.Phase.MEASURE}
+            history.add(metrics.RUN_INFO.name, info, moment, 1.0)
+        history.send(url)
+
+
+def variables(uid: str) -> dict[str, str]:
+    one = uid == "sweep-place"
+    chosen = place(0)
+    values = {label: chosen[label] if one else ".*" for label in promql.PLACE}
+    for side, index in (("a", 0), ("b", 4)):
+        values |= {f"{side}_{label}": place(index)[label] for label in promql.PLACE}
+    return {
+        **values,
+        "instance": ".*",
+        "symbol": ".*",
+        "stream": "(trade|depth@100ms)",
+        "experiment": NAME,
+        "market": "spot",
+        "window": "15m",
+    }
+
+
+def ask(url: str, question: Question, now: float, interval: int) -> Timed:
+    step = question.step_sec or interval
+    if question.kind == "heatmap":
+        step = -(-HOURS * 3600 // HEAT_MAP_COLUMNS // interval) * interval
+    window = max(step + interval, 4 * interval)
+    asked = question.substituted(variables(question.dashboard) | {"__rate_interval": f"{window}s"})
+    path, parameters = request(asked, now, step)
+    took, answer = [], b""
+    for _ in range(REPEATS):
+        before = time.perf_counter()
+        response = requests.get(f"{url}/api/v1/{path}", params=parameters, timeout=300)
+        took.append(time.perf_counter() - before)
+        if response.status_code == requests.codes.unprocessable:  # more samples than it may load
+            return Timed(question, math.inf, 0.0, 0)
+        response.raise_for_status()
+        answer = response.content
+    data = response.json()["data"]
+    series = len(data["result"] if isinstance(data, dict) else data)
+    return Timed(question, min(took), len(answer) / 1e6, series)
+
+
+def request(question: Question, now: float, step: int) -> tuple[str, Mapping[str, Any]]:
+    span = {"start": now - HOURS * 3600, "end": now}
+    if question.kind == "variable":
+        selector, label = question.label_values
+        return f"label/{label}/values", {"match[]": selector, **span}
+    expr = LIKE_LATENCY.sub(metrics.LATENCY.name, question.expr)
+    if question.instant:
+        return "query", {"query": expr, "time": now}
+    return "query_range", {"query": expr, **span, "step": step}
+
+
+def measure(experiment: Experiment, runs: list[Run], probes: int, slowest: int) -> None:
+    interval = experiment.timing.scrape_interval_sec
+    now = runs[-1].measure_end_ns / NS_PER_SEC - 60
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        prometheus(find_or_fetch(), Path(folder)) as (url, _),
+    ):
+        plant(url, experiment, NAME, probes, runs)
+        moments = np.arange(now - HOURS * 3600 - 3600, now, interval).tolist()
+        plant_records(url, probes, moments)
+        timed = [ask(url, question, now, interval) for question in all_questions()]
+    timed.sort(key=lambda one: one.seconds, reverse=True)
+    above = sum(one.seconds > 1 for one in timed)
+    print(f"{probes} probes: {len(timed)} queries, {above} of them slower than a second")
+    for one in timed[:slowest]:
+        print(f"{one.seconds:8.3f} s {one.megabytes:7.2f} MB {one.series:5} {one.question.id}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--probes", type=int, nargs="+", default=[24, 96])
+    parser.add_argument("--slowest", type=int, default=12, help="how many to print")
+    options = parser.parse_args()
+    experiment = load()
+    for probes in options.probes:
+        measure(experiment, sweep(experiment, RUNS), probes, options.slowest)
+
+
+if __name__ == "__main__":
+    main()

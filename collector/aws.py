@@ -1,0 +1,238 @@
+"""Access to AWS: one session, clients by region, all regions at once, errors in one sentence."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+from botocore.parsers import ResponseParserError
+
+from collector.errors import ExitCode, SweepError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_pricing import PricingClient
+    from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_service_quotas import ServiceQuotasClient
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_sts import STSClient
+
+# Where questions go that concern no region in particular; every account has it.
+HOME_REGION: Final = "us-east-1"
+
+_PARALLEL_REGIONS: Final = 16
+_CONFIG: Final = Config(
+    connect_timeout=10,
+    read_timeout=60,
+    retries={"mode": "standard", "total_max_attempts": 5},
+)
+_DENIED: Final = frozenset(
+    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403", "Forbidden"}
+)
+_BAD_CREDENTIALS: Final = frozenset(
+    {
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_THROTTLED: Final = frozenset(
+    {
+        "RequestLimitExceeded",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+
+# Everything that a call of boto3 raises: no answer, a refusal, an answer that makes no sense.
+AWS_ERRORS: Final = (BotoCoreError, ClientError, ResponseParserError)
+
+T = TypeVar("T")
+
+
+class AwsError(SweepError):
+    """AWS could not be asked, or refused."""
+
+    code = ExitCode.AWS_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Answers(Generic[T]):
+    """What regions answered.
+
+    Attributes:
+        found: by region.
+        failed: why a region did not answer.
+    """
+
+    found: dict[str, T]
+    failed: dict[str, AwsError]
+
+
+class Aws:
+    """A session with AWS, with the usual credentials. Safe to use from several threads.
+
+    `AWS_ENDPOINT_URL` sends everything to another address, such as a simulated AWS.
+    """
+
+    def __init__(self) -> None:
+        """Find the credentials; nothing is sent yet.
+
+        Raises:
+            AwsError: `AWS_PROFILE` names a profile that does not exist.
+        """
+        self._lock = threading.Lock()  # a session may not be used by several threads, clients may
+        try:
+            self._session = boto3.Session()
+        except ProfileNotFound as error:
+            raise AwsError(explain(error)) from error
+        self._made: dict[tuple[str, str], Any] = {}
+
+    def ec2(self, region: str) -> EC2Client:
+        """EC2 of a region."""
+        client: EC2Client = self._client("ec2", region)
+        return client
+
+    def ssm(self, region: str) -> SSMClient:
+        """Systems Manager of a region, for its parameters."""
+        client: SSMClient = self._client("ssm", region)
+        return client
+
+    def quotas(self, region: str) -> ServiceQuotasClient:
+        """Service Quotas of a region."""
+        client: ServiceQuotasClient = self._client("service-quotas", region)
+        return client
+
+    def tagging(self, region: str) -> ResourceGroupsTaggingAPIClient:
+        """The tags of all services of a region."""
+        client: ResourceGroupsTaggingAPIClient = self._client("resourcegroupstaggingapi", region)
+        return client
+
+    def s3(self, region: str = HOME_REGION) -> S3Client:
+        """S3, asked in a region."""
+        client: S3Client = self._client("s3", region)
+        return client
+
+    def sts(self) -> STSClient:
+        """The service that knows whose credentials these are."""
+        client: STSClient = self._client("sts", HOME_REGION)
+        return client
+
+    def pricing(self) -> PricingClient:
+        """AWS's price list."""
+        client: PricingClient = self._client("pricing", HOME_REGION)
+        return client
+
+    def _client(self, service: str, region: str) -> Any:
+        with self._lock:
+            key = service, region
+            if key not in self._made:
+                # The overloads of boto3's stubs want a literal; the callers above give the type.
+                make: Callable[..., Any] = self._session.client
+                self._made[key] = make(service, region_name=region, config=_CONFIG)
+            return self._made[key]
+
+    def enabled_regions(self) -> tuple[str, ...]:
+        """The regions that this account can use, sorted.
+
+        Raises:
+            AwsError: EC2 cannot be asked.
+        """
+        try:
+            answer = self.ec2(HOME_REGION).describe_regions()
+        except AWS_ERRORS as error:
+            raise AwsError(explain(error, HOME_REGION)) from error
+        return tuple(sorted(region["RegionName"] for region in answer["Regions"]))
+
+
+def ask_regions(regions: Iterable[str], question: Callable[[str], T]) -> Answers[T]:
+    """Ask every region the same at the same time.
+
+    Args:
+        regions: AWS region codes.
+        question: given a region, asks AWS; its errors are kept by region.
+    """
+
+    def ask(region: str) -> T | AwsError:
+        try:
+            return question(region)
+        except AWS_ERRORS as error:
+            return AwsError(explain(error, region))
+        except AwsError as error:
+            return error
+
+    asked = tuple(dict.fromkeys(regions))
+    with ThreadPoolExecutor(_PARALLEL_REGIONS) as pool:
+        answers = dict(zip(asked, pool.map(ask, asked), strict=True))
+    found = {region: a for region, a in answers.items() if not isinstance(a, AwsError)}
+    failed = {region: a for region, a in answers.items() if isinstance(a, AwsError)}
+    return Answers(found, failed)
+
+
+def error_code(error: ClientError) -> str:
+    """AWS's own code for an error, `UnauthorizedOperation`."""
+    return str(error.response.get("Error", {}).get("Code", "Unknown"))
+
+
+def explain(error: Exception, region: str | None = None) -> str:
+    """What an error of boto3 means and how to mend it, in one sentence."""
+    where = f" in {region}" if region else ""
+    match error:
+        case NoCredentialsError() | PartialCredentialsError():
+            return "There are no AWS credentials; run aws configure sso, or set AWS_PROFILE."
+        case ProfileNotFound() | NoRegionError():
+            return f"AWS is not configured: {error}."
+        case EndpointConnectionError():
+            return f"AWS cannot be reached{where}: {error}"
+        case ClientError():
+            return _explain_refusal(error, where)
+        case ResponseParserError():
+            return f"What answers{where} does not speak AWS's protocol; see AWS_ENDPOINT_URL."
+        case _:
+            return f"AWS could not be asked{where}: {_one_line(str(error))}."
+
+
+def _explain_refusal(error: ClientError, where: str) -> str:
+    code, operation = error_code(error), error.operation_name
+    message = _one_line(str(error.response.get("Error", {}).get("Message", "")))
+    if code in _DENIED:
+        return (
+            f"AWS refuses {operation}{where}: these credentials may not do that; "
+            "allow it in their IAM policy."
+        )
+    if code == "OptInRequired":
+        return f"AWS refuses {operation}{where}: the region is not enabled for this account."
+    if code in _BAD_CREDENTIALS:
+        return (
+            f"AWS does not accept the credentials{where} ({code}); sign in again, and see that "
+            "the region is enabled for the account."
+        )
+    if code in _THROTTLED:
+        return f"AWS throttles {operation}{where} ({code}); try again in a minute."
+    return f"AWS refuses {operation}{where}: {code}{': ' if message else ''}{message}."
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")

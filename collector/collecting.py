@@ -1,0 +1,140 @@
+"""The measuring itself: wait for the probes, fix the runs to wait for, and wait for them.
+
+Probes measure by the wall clock, whether anybody waits or not, and Prometheus keeps what they
+measured. So this may be killed and started again at any time and loses nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from analysis.prometheus_api import PrometheusError
+from collector import schedule
+from collector.readiness import Health, health, wait_until_ready
+from collector.state import Stage
+from probe.contract.metrics import Phase
+from probe.contract.timeline import NS_PER_SEC
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analysis.prometheus_api import PrometheusClient
+    from collector.meter import Meter
+    from collector.state import Sweep
+    from probe.contract.experiment import Experiment
+    from probe.contract.timeline import Run
+
+READY_WITHIN_SEC: Final = 1800.0
+
+_REDRAW_SEC: Final = 0.5
+_WORDS: Final = {
+    Phase.WARMUP: "warming up",
+    Phase.MEASURE: "measuring",
+    Phase.COOLDOWN: "cooling down",
+}
+
+
+def collect(
+    sweep: Sweep,
+    experiment: Experiment,
+    client: PrometheusClient,
+    meter: Meter,
+    *,
+    ready_within_sec: float = READY_WITHIN_SEC,
+) -> None:
+    """Go on from wherever the sweep is until the last run is over and scraped.
+
+    Args:
+        sweep: deployed.
+        experiment: as it is run.
+        client: the central Prometheus.
+        meter: shows the time left.
+        ready_within_sec: how long to wait for the probes.
+
+    Raises:
+        NotReadyError: not every probe got ready.
+        PrometheusError: the server refuses us.
+        ScheduleError: the runs asked for can never take place.
+    """
+    name = sweep.plan.experiment_id
+    interval = experiment.timing.scrape_interval_sec
+    if sweep.state.stage < Stage.READY:
+        wait_until_ready(
+            client,
+            name,
+            sweep.state.probes,
+            meter,
+            within_sec=ready_within_sec,
+            every_sec=min(interval, 5),
+        )
+        runs = schedule.plan_runs(
+            experiment,
+            after_ns=time.time_ns(),
+            runs=sweep.plan.runs,
+            strata=sweep.plan.strata,
+        )
+        sweep.reach(Stage.READY, schedule=tuple(run.label for run in runs))
+    if sweep.state.stage < Stage.COLLECTED:
+        runs = schedule.runs_of_labels(experiment, sweep.state.schedule)
+        _wait(sweep, experiment, client, meter, runs)
+        sweep.reach(Stage.COLLECTED)
+
+
+def progress(experiment: Experiment, runs: Sequence[Run], now_ns: int) -> tuple[str, float, float]:
+    """What is going on at a moment.
+
+    Returns:
+        It in words, the share of the time that has passed, and the seconds left.
+    """
+    end_ns = schedule.settled_at_ns(experiment, runs)
+    span = end_ns - runs[0].start_ns
+    share = min(1.0, max(0.0, (now_ns - runs[0].start_ns) / span))
+    left = max(0.0, (end_ns - now_ns) / NS_PER_SEC)
+    for number, run in enumerate(runs, start=1):
+        if now_ns < run.end_ns:
+            stratum = schedule.stratum_of(experiment, run)
+            name = f"run {number} of {len(runs)}{f' ({stratum})' if stratum else ''}"
+            if now_ns < run.start_ns:
+                return f"Waiting for {name}, which measures from {run.label}", share, left
+            return f"{name[0].upper()}{name[1:]}: {_WORDS[run.phase_at(now_ns)]}", share, left
+    return "Waiting for the last scrape", share, left
+
+
+def _wait(
+    sweep: Sweep,
+    experiment: Experiment,
+    client: PrometheusClient,
+    meter: Meter,
+    runs: Sequence[Run],
+) -> None:
+    """Return when the last run is settled; tells which probes fail meanwhile."""
+    end_ns = schedule.settled_at_ns(experiment, runs)
+    every_ns = experiment.timing.scrape_interval_sec * NS_PER_SEC
+    ask_at_ns = 0
+    ailing: set[str] = set()
+    while (now_ns := time.time_ns()) < end_ns:
+        meter.show(*progress(experiment, runs, now_ns))
+        if now_ns >= ask_at_ns:
+            ask_at_ns = now_ns + every_ns
+            ailing = _tell(sweep, client, meter, ailing)
+        time.sleep(min(_REDRAW_SEC, max(0.0, (end_ns - time.time_ns()) / NS_PER_SEC)))
+
+
+def _tell(sweep: Sweep, client: PrometheusClient, meter: Meter, before: set[str]) -> set[str]:
+    """Say which probes have failed or recovered since; returns those that fail now."""
+    try:
+        seen = health(client, sweep.plan.experiment_id)
+    except PrometheusError:
+        return before  # evidence is in Prometheus, not here: a dropped line is no loss
+    now = {}
+    for probe in sweep.state.probes:
+        state = seen.get(probe.instance_id, Health.UNSEEN)
+        if state is not Health.READY:
+            now[probe.name] = state
+    for name, state in now.items():
+        if name not in before:
+            meter.say(f"Note: {name}: {state}.")
+    for name in before - set(now):
+        meter.say(f"Note: {name}: ready again.")
+    return set(now)

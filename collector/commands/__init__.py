@@ -1,0 +1,1 @@
+"""The subcommands of `sweep` that work on AWS, one module each."""

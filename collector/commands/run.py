@@ -1,0 +1,64 @@
+"""`sweep run`: the whole sweep, from preflight to an empty account."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from collector import options, state
+from collector.aws import Aws
+from collector.commands import entry, steps
+from collector.commands.collect import add_patience
+from collector.errors import ExitCode
+from collector.state import Stage
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+_EXAMPLES: Final = """\
+  sweep run --bucket my-bucket --wheel dist/binance_latency_sweep-0.1.0-py3-none-any.whl
+  sweep run --phase 2 --runs 3 --strata low,high,peak --bucket my-bucket --wheel s3://b/probe.whl
+  sweep run                           goes on with the sweep that was interrupted
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = entry.add(
+        commands,
+        "run",
+        summary="the whole sweep in AWS: preflight, deploy, collect, archive, destroy",
+        description="Check, create, measure, keep the evidence and remove everything. Stopped or "
+        "killed at any point, the same command goes on from there.",
+        examples=_EXAMPLES,
+        codes=tuple(
+            code
+            for code in ExitCode
+            if code not in {ExitCode.DONE, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
+        ),
+        run=_run,
+    )
+    options.add_sweep(parser)
+    options.add_request(parser)
+    options.add_creation(parser)
+    options.add_access(parser)
+    add_patience(parser)
+    parser.set_defaults(discard_evidence=False)
+
+
+def _run(given: argparse.Namespace, console: Console) -> ExitCode:
+    aws = Aws()
+    sweep = steps.find_or_begin(given, aws, console)
+    with state.exclusive(sweep.folder):
+        if sweep.state.stage < Stage.DEPLOYED:
+            steps.deploy(given, sweep, aws, console)
+        if sweep.state.stage < Stage.COLLECTED:
+            steps.collect(given, sweep, aws, console)
+        if sweep.state.stage < Stage.ARCHIVED:
+            steps.archive(given, sweep, aws, console)
+        if sweep.state.stage < Stage.DESTROYED:
+            steps.destroy(given, sweep, aws, console)
+    say = steps.announcer(console)
+    say(f"Done. Next: analyze --from-archive {sweep.evidence_file}")
+    return ExitCode.DONE

@@ -1,0 +1,150 @@
+"""`sweep status`: how far a sweep is, and what exists of it in AWS."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.table import Table
+
+from analysis.options import UsageError
+from analysis.prometheus_api import PrometheusError
+from collector import collecting, inventory, options, schedule, state
+from collector.aws import Aws
+from collector.commands import entry, steps
+from collector.errors import ExitCode
+from collector.meter import duration
+from collector.readiness import Health, health
+from collector.state import Stage
+from probe.contract import experiment as experiments
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+    from collector.state import Sweep
+
+_EXAMPLES: Final = """\
+  sweep status
+  sweep status --experiment-id latency-sweep-20260131-060000 --output json
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = entry.add(
+        commands,
+        "status",
+        summary="how far a sweep is, and what exists of it in AWS",
+        description="Compare what the sweep's state says with the instances that EC2 has and with "
+        "what Prometheus sees of them. Changes nothing.",
+        examples=_EXAMPLES,
+        codes=(ExitCode.BAD_INPUT, ExitCode.AWS_FAILED),
+        run=_run,
+    )
+    options.add_sweep(parser)
+    options.add_access(parser)
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+
+
+def _run(given: argparse.Namespace, console: Console) -> ExitCode:
+    sweep = state.find(given.sweeps, given.experiment_id)
+    document = _document(given, sweep, Aws())
+    if given.output == "json":
+        print(json.dumps(document, indent=2))
+    else:
+        _show(document, console)
+    return ExitCode.DONE
+
+
+def _document(given: argparse.Namespace, sweep: Sweep, aws: Aws) -> dict[str, Any]:
+    now = sweep.state
+    found = inventory.instances(aws, sweep.plan.regions, experiment=sweep.plan.experiment_id)
+    for error in found.failed.values():
+        raise error
+    in_ec2 = {each.id: each.state for each in found.resources}
+    seen, silence = _seen(given, sweep, aws)
+    known = {probe.instance_id for probe in now.probes}
+    return {
+        "experiment_id": sweep.plan.experiment_id,
+        "stage": now.stage.name.lower(),
+        "folder": str(sweep.folder),
+        "created": now.created.isoformat(),
+        "progress": _progress(sweep),
+        "prometheus": {"url": now.prometheus_url, "problem": silence},
+        "grafana_url": now.grafana_url,
+        "probes": [
+            {
+                "region": probe.region,
+                "az_id": probe.az_id,
+                "instance_type": probe.instance_type,
+                "instance_id": probe.instance_id,
+                "replica": probe.replica,
+                "ec2": in_ec2.get(probe.instance_id, "gone"),
+                "prometheus": seen.get(probe.instance_id, Health.UNSEEN).value if seen else None,
+            }
+            for probe in now.probes
+        ],
+        "other_instances": [
+            {"region": each.region, "instance_id": each.id, "role": each.role, "ec2": each.state}
+            for each in found.resources
+            if each.id not in known
+        ],
+        "dropped": [each.model_dump() for each in now.dropped],
+        "archive": None if now.archive is None else now.archive.model_dump(),
+    }
+
+
+def _seen(
+    given: argparse.Namespace, sweep: Sweep, aws: Aws
+) -> tuple[dict[str, Health], str | None]:
+    """What Prometheus sees, or why it does not say; that is news, not a failure."""
+    if not Stage.DEPLOYED <= sweep.state.stage < Stage.DESTROYED:
+        return {}, None
+    url, region = sweep.state.prometheus_url, sweep.plan.bucket_region
+    try:
+        with options.prometheus(given, aws, url=url, region=region) as client:
+            return health(client, sweep.plan.experiment_id), None
+    except (PrometheusError, UsageError) as error:
+        return {}, str(error)
+
+
+def _progress(sweep: Sweep) -> str | None:
+    if not sweep.state.schedule or sweep.state.stage >= Stage.COLLECTED:
+        return None
+    experiment = experiments.load(sweep.experiment_file)
+    runs = schedule.runs_of_labels(experiment, sweep.state.schedule)
+    text, share, left = collecting.progress(experiment, runs, time.time_ns())
+    return f"{text}, {share:.0%} done, {duration(left)} to go"
+
+
+def _show(document: dict[str, Any], console: Console) -> None:
+    say = steps.announcer(console)
+    say(f"{document['experiment_id']}: {document['stage']}, state in {document['folder']}")
+    if document["progress"]:
+        say(document["progress"])
+    if document["prometheus"]["url"]:
+        say(f"Prometheus: {document['prometheus']['problem'] or document['prometheus']['url']}")
+    if document["probes"]:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("region", "zone", "type", "instance", "EC2", "Prometheus"):
+            table.add_column(name)
+        for probe in document["probes"]:
+            table.add_row(
+                probe["region"],
+                probe["az_id"],
+                probe["instance_type"],
+                probe["instance_id"],
+                probe["ec2"],
+                probe["prometheus"] or "?",
+            )
+        console.print(table)
+    for each in document["other_instances"]:
+        role = each["role"] or "of unknown role"
+        say(f"Also there: {each['instance_id']} in {each['region']}, {role}, {each['ec2']}")
+    for each in document["dropped"]:
+        say(f"Left out: {each['candidate']}: {each['reason']}")
+    if document["archive"]:
+        say(f"Archive: {document['archive']['file']} and {document['archive']['uri']}")

@@ -1,0 +1,277 @@
+"""What a running sweep looks like right now, asked from Prometheus.
+
+Recording rules are not needed, so that any server that scrapes the probes will do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from analysis.prometheus_api import QueryError
+from probe.contract import metrics
+from probe.contract.metrics import Phase
+from probe.contract.timeline import NS_PER_SEC, Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from analysis.prometheus_api import PrometheusClient
+    from probe.contract.experiment import Experiment
+
+# Loss and reconnects are counted over this long, as the limits are per hour.
+COUNTED_OVER: Final = "1h"
+TREND_POINTS: Final = 24
+
+# A rate needs two samples; four scrapes in its window forgive two that are missing.
+_SCRAPES_PER_POINT: Final = 4
+_QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
+
+
+class Place(NamedTuple):
+    """The target labels that tell places apart, in the order in which they are shown."""
+
+    region: str
+    az_id: str
+    instance_type: str
+
+
+_BY: Final = f"by ({', '.join(Place._fields)})"
+
+
+class NothingThereError(Exception):
+    """No probe of the experiment is known to the server; the message says what is."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceState:
+    """One place right now; None is "not known".
+
+    Attributes:
+        place: where and on what.
+        probes: number of its probes.
+        probes_up: of which Prometheus can scrape.
+        connected: whether all of these are connected to the exchange.
+        p50_sec: median latency of the newest measured run.
+        p99_sec: its 99th percentile.
+        p999_sec: its 99.9th percentile.
+        trend_sec: p99 of successive short windows, the newest last.
+        messages: received in the last hour, evidence streams only.
+        loss_ratio: share of those sent that is missing.
+        reconnects: unplanned ones in the last hour.
+        clock_error_bound_sec: largest of its probes.
+        clock_synchronized: whether all clocks are.
+        phases: what its probes say they are doing; one unless they disagree.
+        run: newest run of its probes.
+    """
+
+    place: Place
+    probes: int
+    probes_up: int
+    connected: bool | None
+    p50_sec: float | None
+    p99_sec: float | None
+    p999_sec: float | None
+    trend_sec: tuple[float | None, ...]
+    messages: float | None
+    loss_ratio: float | None
+    reconnects: float | None
+    clock_error_bound_sec: float | None
+    clock_synchronized: bool | None
+    phases: tuple[Phase, ...]
+    run: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All places right now.
+
+    Attributes:
+        experiment: value of the `experiment` label.
+        market: value of the `market` label.
+        taken_at: the server's clock, Unix seconds.
+        run: the run under way by the timeline.
+        phase: of that run.
+        phase_ends_at: Unix seconds.
+        places: the fastest first; unknown ones last.
+    """
+
+    experiment: str
+    market: str
+    taken_at: float
+    run: str
+    phase: Phase
+    phase_ends_at: float
+    places: tuple[PlaceState, ...]
+
+
+class Watcher:
+    """Takes snapshots of one experiment.
+
+    Args:
+        client: the server.
+        experiment: gives timing, market and evidence streams.
+        name: value of the `experiment` label; the experiment's own if None.
+    """
+
+    def __init__(
+        self, client: PrometheusClient, experiment: Experiment, name: str | None = None
+    ) -> None:
+        self._client = client
+        self._timeline = Timeline.of(experiment.timing)
+        self._name = name or experiment.name
+        self._market = experiment.market_data.market
+        self._step = experiment.timing.scrape_interval_sec * _SCRAPES_PER_POINT
+        streams = "|".join(experiment.decision.evidence_streams)
+        self._probes = f"experiment={json.dumps(self._name)}"
+        self._in_market = f"{self._probes}, market={json.dumps(self._market)}"
+        self._feeds = f'{self._in_market}, stream=~"({streams})(@.*)?"'
+
+    def snapshot(self) -> Snapshot:
+        """The present state.
+
+        Raises:
+            NothingThereError: the server knows no probe of the experiment.
+            PrometheusError: it could not answer.
+        """
+        now = self._client.now()
+        up = f'up{{job="{metrics.JOB}", {self._probes}}}'
+        probes = self._floats(f"count {_BY} ({up})")
+        if not probes:
+            raise NothingThereError(self._what_is_there())
+        values = {name: self._floats(expression) for name, expression in self._queries(up).items()}
+        phases, runs = self._runs()
+        trend = self._trend(now)
+        places = [
+            PlaceState(
+                place=place,
+                probes=int(count),
+                probes_up=int(values["up"].get(place, 0)),
+                connected=_truth(values["connected"].get(place)),
+                p50_sec=values["p50"].get(place),
+                p99_sec=values["p99"].get(place),
+                p999_sec=values["p999"].get(place),
+                trend_sec=trend.get(place, (None,) * TREND_POINTS),
+                messages=values["messages"].get(place),
+                loss_ratio=_share(values["lost"].get(place), values["messages"].get(place)),
+                reconnects=values["reconnects"].get(place),
+                clock_error_bound_sec=values["clock"].get(place),
+                clock_synchronized=_truth(values["synchronized"].get(place)),
+                phases=tuple(sorted(phases.get(place, ()))),
+                run=max(runs.get(place, ()), default=None),
+            )
+            for place, count in probes.items()
+        ]
+        now_ns = int(now * NS_PER_SEC)
+        run = self._timeline.run_at(now_ns)
+        phase = run.phase_at(now_ns)
+        ends = {
+            Phase.WARMUP: run.measure_start_ns,
+            Phase.MEASURE: run.measure_end_ns,
+            Phase.COOLDOWN: run.end_ns,
+        }
+        return Snapshot(
+            experiment=self._name,
+            market=self._market,
+            taken_at=now,
+            run=run.label,
+            phase=phase,
+            phase_ends_at=ends[phase] / NS_PER_SEC,
+            places=tuple(sorted(places, key=_by_speed)),
+        )
+
+    def _queries(self, up: str) -> dict[str, str]:
+        """Expression of each number that a place has."""
+        planned = "|".join(metrics.PLANNED)
+        # Probes expose a run until the next one is measured: between runs this is the last one.
+        latency = f"sum {_BY} ({metrics.LATENCY.name}{{{self._feeds}}})"
+        return {
+            "up": f"sum {_BY} ({up})",
+            "connected": f"min {_BY} ({metrics.CONNECTED.name}{{{self._in_market}}})",
+            "messages": self._increase(metrics.MESSAGES.name, self._feeds),
+            "lost": self._increase(metrics.LOST.name, self._feeds),
+            "reconnects": self._increase(
+                metrics.RECONNECTS.name, f'{self._in_market}, reason!~"{planned}"'
+            ),
+            "clock": f"max {_BY} ({metrics.CLOCK_ERROR_BOUND.name}{{{self._probes}}})",
+            "synchronized": f"min {_BY} ({metrics.CLOCK_SYNCHRONIZED.name}{{{self._probes}}})",
+            **{
+                name: f"histogram_quantile({share}, {latency})"
+                for name, share in _QUANTILES.items()
+            },
+        }
+
+    def _increase(self, metric: str, matchers: str) -> str:
+        return f"sum {_BY} (increase({metric}{{{matchers}}}[{COUNTED_OVER}]))"
+
+    def _floats(self, expression: str) -> dict[Place, float]:
+        found = self._client.query(expression).floats
+        return {_place(one.labels): one.value for one in found if not math.isnan(one.value)}
+
+    def _trend(self, now: float) -> dict[Place, tuple[float | None, ...]]:
+        """p99 of short windows; None where nothing was measured."""
+        # On a grid, so that points do not change while time goes by.
+        end = now - now % self._step
+        start = end - (TREND_POINTS - 1) * self._step
+        rate = f"rate({metrics.LATENCY.name}{{{self._feeds}}}[{self._step}s])"
+        matrix = self._client.query_range(
+            f"histogram_quantile(0.99, sum {_BY} ({rate}))", start=start, end=end, step=self._step
+        )
+        result = {}
+        for series in matrix.series:
+            points: list[float | None] = [None] * TREND_POINTS
+            for moment, value in zip(series.times, series.values, strict=True):
+                if not math.isnan(value):
+                    points[round((float(moment) - start) / self._step)] = float(value)
+            result[_place(series.labels)] = tuple(points)
+        return result
+
+    def _runs(self) -> tuple[dict[Place, set[Phase]], dict[Place, set[str]]]:
+        """Phases and runs that the probes of each place say they are in."""
+        by = f"by ({', '.join((*Place._fields, *metrics.RUN_INFO.labels))})"
+        expression = f"count {by} ({metrics.RUN_INFO.name}{{{self._probes}}})"
+        phases: dict[Place, set[Phase]] = {}
+        runs: dict[Place, set[str]] = {}
+        for one in self._client.query(expression).floats:
+            place = _place(one.labels)
+            phases.setdefault(place, set()).add(Phase(one.labels["phase"]))
+            runs.setdefault(place, set()).add(one.labels[metrics.RUN])
+        return phases, runs
+
+    def _what_is_there(self) -> str:
+        try:
+            names = self._client.label_values("experiment", [f'up{{job="{metrics.JOB}"}}'])
+        except QueryError:
+            names = ()
+        if not names:
+            return f"{self._client.url} scrapes no probe; is this the Prometheus of the sweep?"
+        return (
+            f"{self._client.url} knows no probe of experiment {self._name!r}; "
+            f"name one with --experiment: {', '.join(names)}."
+        )
+
+
+def isoformat(unix_sec: float) -> str:
+    """A moment as in the `run` label, `2026-01-31T06:05:00Z`."""
+    return datetime.fromtimestamp(unix_sec, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _place(labels: Mapping[str, str]) -> Place:
+    return Place(*(labels.get(name, "unknown") for name in Place._fields))
+
+
+def _by_speed(state: PlaceState) -> tuple[float, Place]:
+    return (math.inf if state.p99_sec is None else state.p99_sec, state.place)
+
+
+def _truth(value: float | None) -> bool | None:
+    return None if value is None else value >= 1
+
+
+def _share(lost: float | None, received: float | None) -> float | None:
+    if lost is None or received is None or lost + received <= 0:
+        return None
+    return lost / (lost + received)

@@ -1,0 +1,225 @@
+"""A snapshot of a sweep as a table for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from collector.live import COUNTED_OVER, isoformat
+from probe.contract.metrics import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from collector.live import PlaceState, Snapshot
+    from probe.contract.experiment import Constraints
+
+# From here on there is room for region and phase of each place.
+WIDE: Final = 112
+
+_UNKNOWN: Final = "-"
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_NARROW_TREND: Final = 9
+_MS: Final = 1000.0
+_THREE_DIGITS: Final = 100.0
+_SEC_PER_MIN: Final = 60
+_PHASES: Final = {
+    Phase.WAIT: "waiting for a run",
+    Phase.WARMUP: "warming up",
+    Phase.MEASURE: "measuring",
+    Phase.COOLDOWN: "cooling down",
+}
+_BROKEN: Final = "bold red"
+_DOUBTFUL: Final = "yellow"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How snapshots are shown.
+
+    Attributes:
+        limits: what is marked when it is exceeded.
+        width: columns of the terminal.
+    """
+
+    limits: Constraints
+    width: int
+
+    def draw(self, snapshot: Snapshot, *, now: float, trouble: str | None = None) -> RenderableType:
+        """A headline, the table and a line that explains it.
+
+        Args:
+            snapshot: what is shown.
+            now: the server's clock as far as is known, Unix seconds; the countdown goes by it.
+            trouble: why there is no newer snapshot, or None.
+        """
+        parts: list[RenderableType] = [self._headline(snapshot, now), Text(), self._table(snapshot)]
+        parts += [Text(), Text(self._legend(), style="dim")]
+        if trouble is not None:
+            age = max(0, round(now - snapshot.taken_at))
+            parts.append(Text(f"{trouble} This is {age} s old; trying again.", style=_DOUBTFUL))
+        return Group(*parts)
+
+    @property
+    def _wide(self) -> bool:
+        return self.width >= WIDE
+
+    def _headline(self, snapshot: Snapshot, now: float) -> Text:
+        left = _clock(max(0.0, snapshot.phase_ends_at - now))
+        state = f"run {snapshot.run}: {_PHASES[snapshot.phase]}, {left} left"
+        line = Text(f"{snapshot.experiment} · {snapshot.market} · ", overflow="ellipsis")
+        line.no_wrap = True
+        if line.cell_len + len(state) > self.width:
+            # What happens now matters more than what it is called.
+            line = Text(no_wrap=True, overflow="ellipsis")
+        return line.append(state, style="bold")
+
+    def _legend(self) -> str:
+        counted = f"loss and reconnects: last {COUNTED_OVER}"
+        if self._wide:
+            return f"Latencies in ms, of the newest run. {counted}. ! breaks a limit."
+        return f"ms of the newest run; {counted}; ! breaks a limit"
+
+    def _table(self, snapshot: Snapshot) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, 1 + self._wide, 0, 0))
+        table.header_style = "dim"
+        if self._wide:
+            table.add_column("region", no_wrap=True)
+        table.add_column("place", no_wrap=True, overflow="ellipsis", ratio=None)
+        for name in ("p50", "p99", "p99.9"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("p99 trend" if not self._wide else "p99 over time", no_wrap=True)
+        for name in ("loss", "reconn", "clock"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        for state in snapshot.places:
+            table.add_row(*self._row(state, snapshot))
+        return table
+
+    def _row(self, state: PlaceState, snapshot: Snapshot) -> list[Text]:
+        limits, place = self.limits, state.place
+        name = f"{place.az_id} {place.instance_type}"
+        trend = state.trend_sec if self._wide else state.trend_sec[-_NARROW_TREND:]
+        tail = limits.tail_ratio * state.p99_sec if state.p99_sec is not None else None
+        return [
+            *([Text(place.region)] if self._wide else []),
+            Text(name),
+            Text(_ms(state.p50_sec)),
+            _limited(_ms(state.p99_sec), state.p99_sec, limits.p99_sec),
+            _limited(_ms(state.p999_sec), state.p999_sec, tail),
+            Text(_sparkline(trend), style="cyan"),
+            _limited(_percent(state.loss_ratio), state.loss_ratio, limits.loss_ratio),
+            # The limit is "fewer than", and increase() extrapolates: the whole number counts.
+            _limited(
+                _UNKNOWN if state.reconnects is None else f"{round(state.reconnects)}",
+                None if state.reconnects is None else round(state.reconnects),
+                limits.reconnects_per_hour - 0.5,
+            ),
+            self._clock_cell(state),
+            self._state_cell(state, snapshot),
+        ]
+
+    def _clock_cell(self, state: PlaceState) -> Text:
+        if state.clock_synchronized is False:
+            return Text("lost!", style=_BROKEN)
+        bound = state.clock_error_bound_sec
+        text = _UNKNOWN if bound is None else f"±{_small(bound)}"
+        return _limited(text, bound, self.limits.clock_error_bound_sec)
+
+    def _state_cell(self, state: PlaceState, snapshot: Snapshot) -> Text:
+        """What is wrong, or what the place does if it is not what all do."""
+        if state.probes_up < state.probes:
+            down = state.probes - state.probes_up
+            return Text("down!" if state.probes == 1 else f"{down} down!", style=_BROKEN)
+        if state.connected is False:
+            return Text("cut off!", style=_BROKEN)
+        if len(state.phases) > 1:
+            return Text("phases!", style=_BROKEN)
+        if not state.phases:
+            return Text(_UNKNOWN, style="dim")
+        (phase,) = state.phases
+        return Text(phase.value, style="green" if phase is snapshot.phase else _DOUBTFUL)
+
+
+def document(snapshot: Snapshot) -> dict[str, Any]:
+    """A snapshot as JSON; keys as in `Snapshot` and `PlaceState`, times as UTC."""
+    return {
+        "experiment": snapshot.experiment,
+        "market": snapshot.market,
+        "taken_at": isoformat(snapshot.taken_at),
+        "run": snapshot.run,
+        "phase": snapshot.phase.value,
+        "phase_ends_at": isoformat(snapshot.phase_ends_at),
+        "phase_left_sec": round(max(0.0, snapshot.phase_ends_at - snapshot.taken_at), 3),
+        "places": [
+            {
+                **state.place._asdict(),
+                "probes": state.probes,
+                "probes_up": state.probes_up,
+                "connected": state.connected,
+                "p50_sec": state.p50_sec,
+                "p99_sec": state.p99_sec,
+                "p999_sec": state.p999_sec,
+                "p99_trend_sec": list(state.trend_sec),
+                "messages": state.messages,
+                "loss_ratio": state.loss_ratio,
+                "reconnects": state.reconnects,
+                "clock_error_bound_sec": state.clock_error_bound_sec,
+                "clock_synchronized": state.clock_synchronized,
+                "phases": [phase.value for phase in state.phases],
+                "run": state.run,
+            }
+            for state in snapshot.places
+        ],
+    }
+
+
+def to_json(snapshot: Snapshot) -> str:
+    """`document` as indented text."""
+    return json.dumps(document(snapshot), indent=2)
+
+
+def _limited(text: str, value: float | None, limit: float | None) -> Text:
+    """Marked when it exceeds its limit, for eyes and for terminals without colour."""
+    if value is None or limit is None or value <= limit:
+        return Text(text)
+    return Text(f"{text}!", style=_BROKEN)
+
+
+def _sparkline(values: Sequence[float | None]) -> str:
+    """One character for each value, from zero to the highest one; gaps stay empty."""
+    highest = max((value for value in values if value is not None), default=0.0)
+    top = len(_BARS) - 1
+    return "".join(
+        " " if value is None else _BARS[round(value / highest * top) if highest else 0]
+        for value in values
+    )
+
+
+def _ms(seconds: float | None) -> str:
+    if seconds is None:
+        return _UNKNOWN
+    value = seconds * _MS
+    return f"{value:.0f}" if value >= _THREE_DIGITS else f"{value:.2f}"
+
+
+def _small(seconds: float) -> str:
+    return f"{seconds * _MS:.1f}ms" if seconds * _MS >= 1 else f"{seconds * _MS * _MS:.0f}µs"
+
+
+def _percent(ratio: float | None) -> str:
+    if ratio is None:
+        return _UNKNOWN
+    return "0%" if ratio == 0 else f"{ratio:.3%}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), _SEC_PER_MIN)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,115 @@
+"""Whether the probes are at work, as Prometheus sees them."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from analysis.prometheus_api import AccessDeniedError, InvalidUrlError, PrometheusError
+from collector.errors import ExitCode, SweepError
+from probe.contract import metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analysis.prometheus_api import PrometheusClient
+    from collector.meter import Meter
+    from collector.state import Probe
+
+_LISTED: Final = 10
+
+
+class Health(StrEnum):
+    """What Prometheus knows of a probe."""
+
+    UNSEEN = "not discovered"
+    DOWN = "scrape fails"
+    CONNECTING = "not connected to the exchange"
+    READY = "ready"
+
+
+class NotReadyError(SweepError):
+    """Time is up and some probes are not at work; the message lists them."""
+
+    code = ExitCode.NOT_READY
+
+
+def health(client: PrometheusClient, experiment: str) -> dict[str, Health]:
+    """Each probe that Prometheus has discovered, by instance id.
+
+    Raises:
+        PrometheusError: the server could not answer.
+    """
+    of_sweep = f'{{job="{metrics.JOB}",experiment="{experiment}"}}'
+    up = client.query(f"max by (instance) (up{of_sweep})")
+    connected = client.query(f"min by (instance) ({metrics.CONNECTED.name}{of_sweep})")
+    linked = {s.labels.get("instance", "") for s in connected.floats if s.value == 1}
+    return {
+        instance: Health.DOWN
+        if sample.value != 1
+        else (Health.READY if instance in linked else Health.CONNECTING)
+        for sample in up.floats
+        if (instance := sample.labels.get("instance", ""))
+    }
+
+
+def wait_until_ready(
+    client: PrometheusClient,
+    experiment: str,
+    probes: Sequence[Probe],
+    meter: Meter,
+    *,
+    within_sec: float,
+    every_sec: float,
+) -> None:
+    """Return once Prometheus has scraped every probe and each is connected.
+
+    Args:
+        client: the central Prometheus, which may not be up yet.
+        experiment: value of the `experiment` label.
+        probes: those to wait for.
+        meter: shows how many are ready.
+        within_sec: how long to wait.
+        every_sec: pause between questions.
+
+    Raises:
+        NotReadyError: time is up.
+        PrometheusError: the server refuses us, or could not be asked until time was up.
+    """
+    deadline = time.monotonic() + within_sec
+    while True:
+        silent: PrometheusError | None = None
+        seen: dict[str, Health] = {}
+        try:
+            seen = health(client, experiment)
+        except (AccessDeniedError, InvalidUrlError):
+            raise
+        except PrometheusError as error:  # it may still be starting
+            silent = error
+        waiting = [p for p in probes if seen.get(p.instance_id) is not Health.READY]
+        ready = len(probes) - len(waiting)
+        left = deadline - time.monotonic()
+        text = (
+            "Waiting for Prometheus to answer"
+            if silent
+            else f"Waiting for the probes: {ready} of {len(probes)} are ready"
+        )
+        meter.show(text, ready / max(1, len(probes)))
+        if not waiting and not silent:
+            return
+        if left <= 0:
+            raise silent or _not_ready(waiting, seen, within_sec)
+        time.sleep(min(every_sec, left))
+
+
+def _not_ready(
+    waiting: Sequence[Probe], seen: dict[str, Health], within_sec: float
+) -> NotReadyError:
+    listed = [f"  {p.name}: {seen.get(p.instance_id, Health.UNSEEN)}" for p in waiting[:_LISTED]]
+    if len(waiting) > _LISTED:
+        listed.append(f"  and {len(waiting) - _LISTED} more")
+    return NotReadyError(
+        f"{len(waiting)} probes did not get ready within {within_sec:g} s; look at their logs "
+        "(docs/sweep.md), then give the same command again:\n" + "\n".join(listed)
+    )

@@ -1,0 +1,85 @@
+#!/bin/bash
+# Makes an Amazon Linux 2023 instance (x86-64 or arm64) a probe. Run by cloud-init; may be run again
+# at any time, and then changes only what is not as it should be.
+set -euo pipefail
+umask 022
+cd /
+
+# shellcheck source=deploy/aws/bootstrap/lib.sh
+source /opt/latency-sweep/bootstrap/lib.sh
+# Written by cloud-init from Terraform's variables; holds no secrets.
+# shellcheck source=/dev/null
+source /etc/latency-sweep/bootstrap.env
+: "${EXPIRES_AT:?is missing from bootstrap.env}"
+
+readonly GROUP=binance-probe
+
+arm_probe_expiry() {
+  install_units sweep-expire.service sweep-expire.timer
+  arm_expiry "$EXPIRES_AT"
+  systemctl daemon-reload
+  systemctl enable --now sweep-expire.timer
+}
+
+install_secrets() {
+  [[ $SCRAPE_TLS == true ]] || return 0
+  local name
+  for name in server.pem server.key token; do
+    fetch_secret "$SECRETS_PATH/$name" "$GROUP" "$ETC/scrape/$name"
+  done
+}
+
+tune() {
+  install_units sweep-tuning.service
+  systemctl daemon-reload
+  systemctl enable sweep-tuning.service
+  "$OPT/bootstrap/tuning.sh" apply
+}
+
+install_node_exporter() {
+  ensure_user node-exporter
+  install_release node_exporter "$NODE_EXPORTER_VERSION" node_exporter
+  if [[ $SCRAPE_TLS == true ]]; then
+    local name
+    for name in server.pem server.key; do
+      write_file 0640 root:node-exporter "$ETC/node/$name" <"$ETC/scrape/$name" || true
+    done
+    write_file 0644 root:root "$ETC/node/web.yml" <"$OPT/bootstrap/node-web.yml" || true
+  else
+    write_file 0644 root:root "$ETC/node/web.yml" </dev/null || true
+  fi
+  install_units node-exporter.service
+}
+
+start_services() {
+  install_units binance-probe.service sweep-journal.service
+  systemctl daemon-reload
+  # Nothing is restarted that already runs with these files: a restart would cut a run in two.
+  local wanted
+  wanted=$(cat "$VENV/.installed" "$ETC/probe.env" "$ETC/experiment.yaml" \
+    /etc/systemd/system/binance-probe.service \
+    /etc/systemd/system/binance-probe.service.d/*.conf | sha256sum)
+  systemctl enable --now node-exporter.service binance-probe.service
+  if [[ -f $OPT/probe.started && $(<"$OPT/probe.started") != "$wanted" ]]; then
+    systemctl restart binance-probe.service
+  fi
+  write_file 0644 root:root "$OPT/probe.started" <<<"$wanted" || true
+}
+
+main() {
+  # First of all, so that an instance on which the rest fails does not run for ever.
+  arm_probe_expiry
+  install_packages python3.11 python3.11-pip chrony ethtool
+  ensure_user "$GROUP"
+  install_wheel "$WHEEL_URI" "$WHEEL_SHA256" "$PIP_INDEX_URL"
+  install_secrets
+  "$OPT/bootstrap/clock.sh" "$CLOCK"
+  tune
+  install_node_exporter
+  start_services
+  if [[ -n $LOG_GROUP ]]; then ship_logs "$LOG_GROUP" LatencySweep/Probe; fi
+  "$OPT/bootstrap/tuning.sh" check || log "not every knob is as wished; the sweep goes on"
+  log "probe is up"
+}
+
+main

@@ -1,0 +1,137 @@
+"""Prometheus' configuration on the monitor instance: `python -m deploy.aws.monitor`.
+
+It is the configuration of the local stack, with what only AWS needs: probes of other regions are
+reached at their public addresses, node_exporter is scraped too, and alerts go to an Alertmanager.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from probe.contract import experiment
+from probe.contract.experiment import ExperimentError
+from prometheus.configuration import (
+    ConfigurationError,
+    PrometheusSettings,
+    ScrapeSecurity,
+    render,
+)
+from prometheus.version import Version, VersionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# The name in the probes' certificate: they share one, and their addresses are not known before.
+SERVER_NAME: Final = "probe.latency-sweep.internal"
+NODE_JOB: Final = "node"
+NODE_PORT: Final = 9100
+ALERTMANAGER: Final = "127.0.0.1:9093"
+# Tag that tells instances of a sweep apart, and the monitor's value of it.
+ROLE: Final = "Role"
+ROLE_MONITOR: Final = "monitor"
+BAD_INPUT: Final = 2
+
+
+def configuration(
+    settings: PrometheusSettings, *, alertmanager: str = ALERTMANAGER
+) -> dict[str, Any]:
+    """Prometheus' configuration on AWS.
+
+    Args:
+        settings: as for `prometheus.configuration.render`.
+        alertmanager: host and port.
+
+    Raises:
+        ConfigurationError: the Prometheus is too old.
+    """
+    document: dict[str, Any] = yaml.safe_load(render(settings))
+    (probes,) = document["scrape_configs"]
+    document["scrape_configs"] = [
+        _at_public_address(probes, settings.port),
+        _at_public_address(_node(probes), NODE_PORT),
+    ]
+    document["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
+    return document
+
+
+def _at_public_address(job: dict[str, Any], port: int) -> dict[str, Any]:
+    """EC2 discovery offers the private address, which leads nowhere from another region."""
+    public = {
+        "source_labels": ["__meta_ec2_public_ip"],
+        "regex": "(.+)",
+        "target_label": "__address__",
+        "replacement": f"$1:{port}",
+    }
+    # The monitor carries the sweep's tags too, but is no probe.
+    itself = {
+        "source_labels": [f"__meta_ec2_tag_{ROLE}"],
+        "regex": ROLE_MONITOR,
+        "action": "drop",
+    }
+    return {**job, "relabel_configs": [itself, public, *job["relabel_configs"]]}
+
+
+def _node(probes: dict[str, Any]) -> dict[str, Any]:
+    """The same instances, but their node_exporter: TLS without a token, no native histograms."""
+    node = copy.deepcopy(probes)
+    node["job_name"] = NODE_JOB
+    node.pop("authorization", None)
+    node.pop("scrape_native_histograms", None)
+    for discovery in node["ec2_sd_configs"]:
+        discovery["port"] = NODE_PORT
+    return node
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the configuration; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        sweep = experiment.load(arguments.experiment_file)
+        settings = PrometheusSettings(
+            version=Version.parse(arguments.prometheus_version),
+            experiment=arguments.experiment_id,
+            regions=tuple(arguments.regions.split(",")),
+            scrape_interval_sec=sweep.timing.scrape_interval_sec,
+            port=arguments.metrics_port,
+            security=_security(arguments.tls_folder),
+        )
+        document = configuration(settings)
+    except (ExperimentError, ConfigurationError, VersionError) as error:
+        print(f"deploy.aws.monitor: {error}", file=sys.stderr)
+        return BAD_INPUT
+    yaml.safe_dump(document, sys.stdout, sort_keys=False)
+    return 0
+
+
+def _security(folder: Path | None) -> ScrapeSecurity | None:
+    if folder is None:
+        return None
+    return ScrapeSecurity(
+        credentials_file=folder / "token", ca_file=folder / "ca.pem", server_name=SERVER_NAME
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.aws.monitor",
+        description="Print the Prometheus configuration of the monitor instance.",
+    )
+    parser.add_argument("--experiment-file", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--experiment-id", required=True, metavar="NAME")
+    parser.add_argument("--regions", required=True, metavar="LIST", help="comma-separated")
+    parser.add_argument("--metrics-port", type=int, default=9090, metavar="N")
+    parser.add_argument("--prometheus-version", required=True, metavar="X.Y.Z")
+    parser.add_argument(
+        "--tls-folder", type=Path, metavar="FOLDER", help="holds token and ca.pem (default: HTTP)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

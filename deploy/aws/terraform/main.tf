@@ -1,0 +1,216 @@
+locals {
+  experiment_yaml = file(var.experiment_file)
+  experiment      = yamldecode(local.experiment_yaml)
+
+  # The discovery of Prometheus finds instances by the first two; see prometheus/tags.py.
+  identity_tags = {
+    Project    = "binance-latency-sweep"
+    Experiment = var.experiment_id
+    ManagedBy  = "terraform"
+  }
+  # Beside them on every resource; when it is over, `sweep reap` may remove the resource.
+  life_tags = { ExpiresAt = local.expires_at }
+  all_tags  = merge(local.identity_tags, local.life_tags)
+
+  active_regions = sort([for name, region in local.experiment.regions : name if contains(var.phases, region.phase)])
+  chosen_types   = var.instance_types == null ? keys(local.experiment.instance_types) : var.instance_types
+
+  creates_monitor = var.monitor.mode == "create"
+  monitor_region  = coalesce(var.monitor.region, try(local.active_regions[0], "eu-central-1"))
+  # Global resources, and every call that names no region.
+  home_region = local.monitor_region
+
+  secrets_path = "/binance-latency-sweep/${var.experiment_id}/scrape"
+
+  # Feed, time endpoint, packages. A port that the endpoint's address does not name is 443.
+  exchange_port = tonumber(try(regex("^wss?://[^/:]+:([0-9]+)", local.experiment.market_data.endpoint)[0], "443"))
+}
+
+# The end of all this. It is fixed when the sweep is made: a later apply does not move it.
+resource "terraform_data" "expiry" {
+  input = timeadd(plantimestamp(), "${var.ttl_hours}h")
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+}
+
+locals {
+  expires_at = terraform_data.expiry.input
+}
+
+check "not_expired" {
+  assert {
+    condition     = timecmp(local.expires_at, plantimestamp()) > 0
+    error_message = "This sweep expired at ${local.expires_at}: new instances would switch themselves off. Destroy it and start another."
+  }
+}
+
+# --- Which instances -----------------------------------------------------------------------------
+
+data "aws_ec2_instance_type_offerings" "probe" {
+  for_each = toset(local.active_regions)
+
+  region        = each.key
+  location_type = "availability-zone-id"
+
+  filter {
+    name   = "instance-type"
+    values = local.chosen_types
+  }
+}
+
+module "plan" {
+  source = "./modules/plan"
+
+  experiment          = local.experiment
+  phases              = var.phases
+  instance_types      = var.instance_types
+  replicas            = var.replicas
+  az_ids              = var.az_ids
+  excluded_candidates = var.excluded_candidates
+  offerings = {
+    for region, offered in data.aws_ec2_instance_type_offerings.probe : region => {
+      for t in local.chosen_types : t => [
+        for index, offered_type in offered.instance_types : offered.locations[index] if offered_type == t
+      ]
+    }
+  }
+}
+
+# --- One network per region ----------------------------------------------------------------------
+
+locals {
+  monitor_cidr = local.creates_monitor ? "${aws_eip.monitor[0].public_ip}/32" : var.monitor.cidr
+
+  # Their names are known before the addresses are.
+  scrape_ingress = {
+    metrics = { port = var.metrics_port, cidr = local.monitor_cidr, description = "Scrapes of the probe by the monitor alone" }
+    node    = { port = 9100, cidr = local.monitor_cidr, description = "Scrapes of node_exporter by the monitor alone" }
+  }
+  ssh_ingress = var.ssh_public_key == null ? {} : {
+    for index, cidr in var.allowed_cidrs : "ssh-${index}" => { port = 22, cidr = cidr, description = "SSH from a named range" }
+  }
+}
+
+module "network" {
+  source   = "./modules/network"
+  for_each = module.plan.zones
+
+  region       = each.key
+  name         = "latency-probe-${var.experiment_id}"
+  az_ids       = each.value
+  ingress      = merge(local.scrape_ingress, local.ssh_ingress)
+  egress_ports = toset([443, local.exchange_port])
+  tags         = local.life_tags
+}
+
+resource "aws_placement_group" "precision_time" {
+  for_each = length(setintersection(var.precision_time_types, local.chosen_types)) > 0 ? toset(module.plan.regions) : []
+
+  region   = each.key
+  name     = "latency-probe-${var.experiment_id}"
+  strategy = "precision-time"
+  tags     = local.life_tags
+}
+
+resource "aws_key_pair" "this" {
+  for_each = var.ssh_public_key == null ? [] : toset(concat(local.active_regions, local.creates_monitor ? [local.monitor_region] : []))
+
+  region     = each.key
+  key_name   = "latency-sweep-${var.experiment_id}"
+  public_key = var.ssh_public_key
+  tags       = local.life_tags
+}
+
+# Made here, so that they are tagged, forget after two weeks, and go with the rest.
+resource "aws_cloudwatch_log_group" "this" {
+  #checkov:skip=CKV_AWS_158:the log tells of public market data and no secrets; AWS' own key encrypts it
+  #checkov:skip=CKV_AWS_338:a sweep lasts hours; its evidence is archived, not its log
+  for_each = var.cloudwatch_logs ? toset(concat(local.active_regions, local.creates_monitor ? [local.monitor_region] : [])) : []
+
+  region            = each.key
+  name              = "/binance-latency-sweep/${var.experiment_id}"
+  retention_in_days = 14
+  tags              = local.life_tags
+}
+
+# --- Probes --------------------------------------------------------------------------------------
+
+locals {
+  versions = {
+    NODE_EXPORTER_VERSION = "1.9.1"
+    PROMETHEUS_VERSION    = "3.13.3"
+    ALERTMANAGER_VERSION  = "0.28.1"
+  }
+  bootstrap_environment = merge(local.versions, {
+    WHEEL_URI     = var.wheel_uri
+    WHEEL_SHA256  = var.wheel_sha256 == null ? "" : var.wheel_sha256
+    PIP_INDEX_URL = var.pip_index_url == null ? "" : var.pip_index_url
+    EXPERIMENT_ID = var.experiment_id
+    EXPIRES_AT    = formatdate("YYYY-MM-DD hh:mm:ss 'UTC'", local.expires_at)
+    CLOCK         = var.clock
+    SCRAPE_TLS    = tostring(var.scrape_tls)
+    SECRETS_PATH  = local.secrets_path
+    METRICS_PORT  = tostring(var.metrics_port)
+  })
+  scheduling = join("\n", compact([
+    "[Service]",
+    "Nice=${var.scheduling.nice}",
+    var.scheduling.cpu_affinity == null ? "" : "CPUAffinity=${var.scheduling.cpu_affinity}",
+    "",
+  ]))
+}
+
+module "user_data" {
+  source   = "./modules/user_data"
+  for_each = module.plan.probes
+
+  role            = "probe"
+  experiment_yaml = local.experiment_yaml
+  bootstrap_environment = merge(local.bootstrap_environment, {
+    AWS_DEFAULT_REGION = each.value.region
+    LOG_GROUP          = var.cloudwatch_logs ? aws_cloudwatch_log_group.this[each.value.region].name : ""
+  })
+  files = merge(
+    {
+      "/etc/latency-sweep/probe.env" = join("", [for k, v in merge(
+        {
+          PROBE_CONFIG          = "/etc/latency-sweep/experiment.yaml"
+          PROBE_REGION          = each.value.region
+          PROBE_INSTANCE_FAMILY = each.value.family
+          PROBE_EXPERIMENT_ID   = var.experiment_id
+          # Behind the security group, whose only way in is the monitor's address.
+          PROBE_METRICS_HOST = "0.0.0.0"
+          PROBE_METRICS_PORT = tostring(var.metrics_port)
+        },
+        var.scrape_tls ? {
+          PROBE_WEB_CONFIG_FILE   = "/etc/latency-sweep/web.yml"
+          PROBE_BEARER_TOKEN_FILE = "/etc/latency-sweep/scrape/token"
+        } : {},
+      ) : "${k}=${v}\n"])
+      "/etc/systemd/system/binance-probe.service.d/10-scheduling.conf" = "${local.scheduling}\n"
+    },
+    var.scrape_tls ? { "/etc/latency-sweep/web.yml" = file("${path.module}/../bootstrap/web.yml") } : {},
+  )
+}
+
+module "probe" {
+  source   = "./modules/probe"
+  for_each = module.plan.probes
+
+  region            = each.value.region
+  name              = "latency-probe-${each.value.az_id}-${each.value.instance_type}-${each.value.replica}"
+  instance_type     = each.value.instance_type
+  architecture      = each.value.architecture
+  ami_ssm_parameter = var.ami_ssm_parameter
+  subnet_id         = module.network[each.value.region].subnet_ids[each.value.az_id]
+  security_group_id = module.network[each.value.region].security_group_id
+  instance_profile  = aws_iam_instance_profile.probe.name
+  placement_group   = contains(var.precision_time_types, each.value.instance_type) ? aws_placement_group.precision_time[each.value.region].name : null
+  key_name          = var.ssh_public_key == null ? null : aws_key_pair.this[each.value.region].key_name
+  root_volume_gib   = var.root_volume_gib
+  user_data_base64  = module.user_data[each.key].user_data_base64
+  tags              = merge(local.life_tags, { Role = "probe", Family = each.value.family, Replica = tostring(each.value.replica) })
+  all_tags          = merge(local.all_tags, { Role = "probe" })
+}

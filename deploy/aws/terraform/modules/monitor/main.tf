@@ -1,0 +1,97 @@
+# The monitor: one instance with Prometheus, Alertmanager and Grafana, which listen on its loopback
+# interface only. Its fixed address is the only one that may reach the probes' metrics.
+
+data "aws_ssm_parameter" "ami" {
+  region = var.region
+  name   = format(var.ami_ssm_parameter, var.architecture)
+}
+
+data "aws_partition" "current" {}
+
+resource "aws_iam_role" "this" {
+  name_prefix        = "latency-monitor-"
+  path               = "/binance-latency-sweep/"
+  description        = "Monitor of the latency sweep ${var.experiment_id}: finds probes, reads its secrets"
+  assume_role_policy = var.assume_role_policy
+  tags               = var.tags
+}
+
+resource "aws_iam_role_policy_attachment" "managed" {
+  for_each = toset(var.managed_policies)
+
+  role       = aws_iam_role.this.name
+  policy_arn = "arn:${data.aws_partition.current.partition}:iam::aws:policy/${each.value}"
+}
+
+resource "aws_iam_role_policy" "discovery" {
+  name   = "discovery"
+  role   = aws_iam_role.this.name
+  policy = var.discovery_policy
+}
+
+resource "aws_iam_role_policy" "own" {
+  for_each = var.own_policies
+
+  name   = each.key
+  role   = aws_iam_role.this.name
+  policy = each.value
+}
+
+resource "aws_iam_instance_profile" "this" {
+  name_prefix = "latency-monitor-"
+  path        = "/binance-latency-sweep/"
+  role        = aws_iam_role.this.name
+  tags        = var.tags
+}
+
+resource "aws_eip_association" "this" {
+  region        = var.region
+  allocation_id = var.eip_allocation_id
+  instance_id   = aws_instance.this.id
+}
+
+resource "aws_instance" "this" {
+  #checkov:skip=CKV_AWS_88:it scrapes probes of other regions over the internet; nothing may connect to it but SSH from named ranges, if any
+  #checkov:skip=CKV_AWS_126:detailed monitoring costs money; the instance watches itself
+  region        = var.region
+  ami           = data.aws_ssm_parameter.ami.insecure_value
+  instance_type = var.instance_type
+
+  subnet_id              = var.subnet_id
+  vpc_security_group_ids = [var.security_group_id]
+  # Needed from the first minute; the fixed address takes its place when the instance runs.
+  associate_public_ip_address = true
+  iam_instance_profile        = aws_iam_instance_profile.this.name
+  key_name                    = var.key_name
+
+  user_data_base64            = var.user_data_base64
+  user_data_replace_on_change = false
+
+  # Switched off it keeps its disk, and with it the evidence.
+  instance_initiated_shutdown_behavior = "stop"
+
+  ebs_optimized = true
+  monitoring    = false
+
+  metadata_options {
+    http_endpoint               = "enabled"
+    http_tokens                 = "required"
+    http_put_response_hop_limit = 1
+    instance_metadata_tags      = "enabled"
+  }
+
+  root_block_device {
+    volume_type           = "gp3"
+    volume_size           = var.volume_gib
+    encrypted             = true
+    delete_on_termination = true
+    tags                  = merge(var.all_tags, { Name = var.name })
+  }
+
+  tags = merge(var.tags, { Name = var.name })
+
+  lifecycle {
+    # Neither a newer image nor a changed bootstrap throws the evidence away.
+    ignore_changes = [ami, user_data_base64, associate_public_ip_address]
+  }
+}

@@ -1,0 +1,4 @@
+output "instance_id" {
+  description = "Id of the instance."
+  value       = aws_instance.this.id
+}

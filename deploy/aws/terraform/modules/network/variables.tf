@@ -1,0 +1,44 @@
+variable "region" {
+  description = "AWS region of the network."
+  type        = string
+}
+
+variable "name" {
+  description = "Name tag of the network, and beginning of its parts' names."
+  type        = string
+}
+
+variable "az_ids" {
+  description = "Availability zone ids that get a subnet."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.az_ids) >= 1 && length(var.az_ids) <= 8
+    error_message = "az_ids must name one to eight zones."
+  }
+}
+
+variable "ingress" {
+  description = "TCP ports opened, each to one IPv4 range, by a short name; never to the whole internet."
+  type = map(object({
+    port        = number
+    cidr        = string
+    description = string
+  }))
+  default = {}
+
+  validation {
+    condition     = alltrue([for rule in values(var.ingress) : rule.cidr != "0.0.0.0/0"])
+    error_message = "ingress must not be open to 0.0.0.0/0."
+  }
+}
+
+variable "egress_ports" {
+  description = "TCP ports that may be reached at any address."
+  type        = set(number)
+}
+
+variable "tags" {
+  description = "Tags of every resource, besides the provider's default tags."
+  type        = map(string)
+}

@@ -1,0 +1,58 @@
+# Which instances a sweep has: arithmetic on the experiment, no resources. It needs no provider, so
+# it can be evaluated, and is tested, without AWS.
+
+terraform {
+  required_version = ">= 1.5"
+}
+
+locals {
+  regions = {
+    for name, region in var.experiment.regions : name => region if contains(var.phases, region.phase)
+  }
+  chosen_types = var.instance_types == null ? keys(var.experiment.instance_types) : distinct(var.instance_types)
+  types        = { for t in local.chosen_types : t => var.experiment.instance_types[t] if contains(keys(var.experiment.instance_types), t) }
+
+  # Zones that offer a type, and those that offer all types, so that types can be compared in one.
+  offered = {
+    for region in keys(local.regions) : region => {
+      for t in keys(local.types) : t => sort(try(var.offerings[region][t], []))
+    }
+  }
+  # Types that no zone of the region offers do not decide where the others go.
+  common = {
+    for region, by_type in local.offered : region =>
+    try(sort(tolist(setintersection([for zones in values(by_type) : toset(zones) if length(zones) > 0]...))), [])
+  }
+
+  zones_wanted = {
+    for region, by_type in local.offered : region => {
+      for t, zones in by_type : t => (
+        contains(keys(var.az_ids), region) ? sort(distinct(var.az_ids[region])) :
+        length(zones) == 0 ? [] :
+        length(local.common[region]) > 0 ? [local.common[region][0]] : [zones[0]]
+      )
+    }
+  }
+
+  wanted = flatten([
+    for region, by_type in local.zones_wanted : [
+      for t, zones in by_type : [
+        for zone in zones : {
+          name          = "${region}/${zone}/${t}"
+          region        = region
+          az_id         = zone
+          instance_type = t
+          family        = local.types[t].family
+          architecture  = local.types[t].architecture
+          offered       = contains(local.offered[region][t], zone)
+        }
+      ]
+    ]
+  ])
+  kept = [for c in local.wanted : c if c.offered && !contains(var.excluded_candidates, c.name)]
+
+  not_offered = concat(
+    [for c in local.wanted : c.name if !c.offered],
+    flatten([for region, by_type in local.zones_wanted : [for t, zones in by_type : "${region}/-/${t}" if length(zones) == 0]]),
+  )
+}

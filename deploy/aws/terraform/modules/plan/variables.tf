@@ -1,0 +1,38 @@
+variable "experiment" {
+  description = "The decoded experiment.yaml; regions and instance_types are used."
+  type        = any
+}
+
+variable "phases" {
+  description = "Phases whose regions are active."
+  type        = list(number)
+}
+
+variable "instance_types" {
+  description = "Instance types to deploy; all of the experiment when null."
+  type        = list(string)
+  default     = null
+}
+
+variable "replicas" {
+  description = "Instances per candidate."
+  type        = number
+  default     = 1
+}
+
+variable "az_ids" {
+  description = "Availability zone ids per region; where there are none, one is chosen."
+  type        = map(list(string))
+  default     = {}
+}
+
+variable "offerings" {
+  description = "Availability zone ids that offer each instance type, per region."
+  type        = map(map(list(string)))
+}
+
+variable "excluded_candidates" {
+  description = "Candidates left out, as region/az_id/instance_type."
+  type        = list(string)
+  default     = []
+}

@@ -1,0 +1,16 @@
+"""The dashboards, one module each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana.boards import compare, overview, place, probe_health
+
+if TYPE_CHECKING:
+    from grafana.board import Board
+    from probe.contract.experiment import Experiment
+
+
+def every(experiment: Experiment) -> tuple[Board, ...]:
+    """All dashboards of a sweep, the overview first."""
+    return tuple(module.board(experiment) for module in (overview, place, compare, probe_health))

@@ -1,0 +1,87 @@
+"""Events drawn over every graph; each query yields a sample only when something happened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from grafana_foundation_sdk.builders import dashboard, prometheus
+
+from grafana.panels import DATASOURCE
+from grafana.promql import PLACE, Selection, aggregate
+from probe.contract import metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from grafana_foundation_sdk.cog.builder import Builder
+    from grafana_foundation_sdk.models.dashboard import AnnotationQuery
+
+    from probe.contract.experiment import Experiment
+
+_STEP_SEC: Final = 60
+_ALL_OF_EXPERIMENT: Final = 'experiment="$experiment"'
+
+
+def common(
+    experiment: Experiment, selections: Sequence[Selection]
+) -> list[Builder[AnnotationQuery]]:
+    """Runs and phases, bursts of reconnects, restarts of probes.
+
+    Args:
+        experiment: its scrape interval decides how wide the queries' windows are.
+        selections: whose reconnects and restarts are shown.
+    """
+    # One scrape more than a step: else a change between two steps' last samples is in no window.
+    window = f"{_STEP_SEC + experiment.timing.scrape_interval_sec}s"
+    place = (*PLACE, "instance")
+
+    def changed(selector: str) -> str:
+        return f"changes({selector}[{window}])"
+
+    info = f"{metrics.RUN_INFO.name}{{{_ALL_OF_EXPERIMENT}}}"
+    phase_started = f"{metrics.RUN_PHASE_STARTED.name}{{{_ALL_OF_EXPERIMENT}}}"
+    phases = f"{info} and on (instance) {changed(phase_started)} > 0"
+    reconnects = " or ".join(changed(s.unplanned(metrics.RECONNECTS)) for s in selections)
+    restarts = " or ".join(changed(s.scrape("process_start_time_seconds")) for s in selections)
+    return [
+        _events(
+            "Runs and phases",
+            aggregate("max", phases, (metrics.RUN, "phase")),
+            title="{{phase}}",
+            text="run {{run}}",
+            color="blue",
+        ),
+        _events(
+            "Unplanned reconnects",
+            f"{aggregate('sum', reconnects, (*place, 'reason'))} > 0",
+            title="reconnect: {{reason}}",
+            text="{{region}} {{az_id}} {{instance_type}} {{instance}}",
+            color="orange",
+        ),
+        _events(
+            "Probe restarts",
+            f"{aggregate('max', restarts, place)} > 0",
+            title="probe restarted",
+            text="{{region}} {{az_id}} {{instance_type}} {{instance}}",
+            color="purple",
+        ),
+    ]
+
+
+def _events(
+    name: str, expr: str, *, title: str, text: str, color: str
+) -> dashboard.AnnotationQuery:
+    step = f"{_STEP_SEC}s"
+    target = prometheus.Dataquery().ref_id("A").datasource(DATASOURCE).expr(expr).range()
+    return (
+        dashboard.AnnotationQuery()
+        .name(name)
+        .datasource(DATASOURCE)
+        .enable(enable=True)
+        .icon_color(color)
+        .expr(expr)
+        .step(step)
+        .title_format(title)
+        .text_format(text)
+        .target(target.interval(step).legend_format(title))
+    )

@@ -1,0 +1,149 @@
+"""With the real Terraform where there is one; its built-in provider needs no plugin."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from collector.capacity import shortages
+from collector.errors import ExitCode
+from collector.terraform import ApplyError, Diagnostic, Terraform, TerraformError, find_program
+
+# As the AWS provider words it; the key is one of the root module's.
+_NO_ROOM = "api error InsufficientInstanceCapacity: We currently do not have sufficient capacity"
+_ROOT = """
+terraform {
+  backend "local" {}
+}
+variable "short_of" { type = string }
+resource "terraform_data" "probe" {
+  for_each = toset(["eu-west-1/euw1-az1/c6i.large/1", "eu-west-1/euw1-az1/c6in.large/1"])
+  provisioner "local-exec" {
+    command = <<-EOT
+      case "${each.key}" in
+        "${var.short_of}"/*) echo "api error InsufficientInstanceCapacity: no room"; exit 1 ;;
+      esac
+    EOT
+  }
+}
+output "probes" {
+  value = [for key in keys(terraform_data.probe) : {
+    region        = split("/", key)[0]
+    az_id         = split("/", key)[1]
+    instance_type = split("/", key)[2]
+    instance_id   = terraform_data.probe[key].id
+    private_ip    = "10.0.0.1"
+    replica       = 1
+  }]
+}
+output "monitor" { value = { prometheus_tunnel = "aws ssm start-session", region = "eu-west-1" } }
+output "prometheus_url" { value = "http://127.0.0.1:9090" }
+"""
+
+
+@pytest.fixture
+def terraform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terraform:
+    program = next((p for p in ("terraform", "tofu") if shutil.which(p)), None)
+    if program is None:
+        pytest.skip("neither terraform nor tofu is on PATH")
+    monkeypatch.delenv("SWEEP_TERRAFORM", raising=False)
+    root, folder = tmp_path / "root", tmp_path / "sweep"
+    root.mkdir()
+    folder.mkdir()
+    (root / "main.tf").write_text(_ROOT)
+    made = Terraform(find_program(Path(program)), folder, root=root)
+    made.init({"path": str(tmp_path / "terraform.tfstate")})
+    return made
+
+
+def test_apply_outputs_and_destroy(terraform: Terraform) -> None:
+    said: list[str] = []
+    assert terraform.version() >= (1, 5)
+    terraform.apply({"short_of": "none"}, announce=said.append)
+    outputs = terraform.outputs()
+    assert [probe.instance_type for probe in outputs.probes] == ["c6i.large", "c6in.large"]
+    assert outputs.monitor is not None
+    assert outputs.monitor.prometheus_tunnel == "aws ssm start-session"
+    assert outputs.prometheus_url == "http://127.0.0.1:9090"
+    assert any("2 added" in line for line in said)
+    terraform.destroy(announce=said.append)
+    assert any("2 destroyed" in line for line in said)
+
+
+def test_an_error_of_one_resource_tells_which_candidate_it_concerns(terraform: Terraform) -> None:
+    with pytest.raises(ApplyError) as caught:
+        terraform.apply({"short_of": "eu-west-1/euw1-az1/c6in.large"})
+    dropped, nothing_else = shortages(caught.value.diagnostics)
+    assert [each.candidate for each in dropped] == ["eu-west-1/euw1-az1/c6in.large"]
+    assert nothing_else
+    assert caught.value.code is ExitCode.TERRAFORM_FAILED
+
+
+def test_outputs_before_an_apply_are_refused(terraform: Terraform) -> None:
+    with pytest.raises(TerraformError, match="are not those expected"):
+        terraform.outputs()
+
+
+def test_a_program_that_does_not_exist_is_named() -> None:
+    with pytest.raises(TerraformError, match="/no/such: there is no such program"):
+        find_program(Path("/no/such"))
+
+
+def test_without_any_program_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("SWEEP_TERRAFORM", raising=False)
+    with pytest.raises(TerraformError, match="neither terraform nor tofu on PATH"):
+        find_program(None)
+
+
+def test_a_program_that_is_no_terraform_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TerraformError, match="does not tell its version"):
+        Terraform(Path("/bin/echo"), tmp_path).version()
+
+
+def test_a_program_that_is_too_old_is_refused(tmp_path: Path) -> None:
+    old = tmp_path / "terraform"
+    old.write_text('#!/bin/sh\necho \'{"terraform_version": "1.4.9"}\'\n')
+    old.chmod(0o755)
+    with pytest.raises(TerraformError, match=r"is version 1\.4\.9; 1\.5 or newer is needed"):
+        Terraform(old, tmp_path).version()
+
+
+def _diagnostic(summary: str, key: str = "eu-west-1/euw1-az1/c7gn.medium/1") -> Diagnostic:
+    return Diagnostic(summary, "", f'module.probe["{key}"].aws_instance.this')
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        _NO_ROOM,
+        "api error Unsupported: Your requested instance type (c7gn.medium) is not supported",
+        "api error VcpuLimitExceeded: You have requested more vCPU capacity",
+    ],
+)
+def test_capacity_errors_of_the_provider_are_understood(words: str) -> None:
+    dropped, nothing_else = shortages([_diagnostic(f"creating EC2 Instance: {words}")])
+    assert nothing_else
+    assert dropped[0].candidate == "eu-west-1/euw1-az1/c7gn.medium"
+    assert dropped[0].reason == words.removeprefix("api error ")
+
+
+def test_replicas_of_one_candidate_are_dropped_once() -> None:
+    keys = ("eu-west-1/euw1-az1/c6i.large/1", "eu-west-1/euw1-az1/c6i.large/2")
+    dropped, _ = shortages([_diagnostic(_NO_ROOM, key) for key in keys])
+    assert len(dropped) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        _diagnostic("api error UnauthorizedOperation: You are not authorized"),
+        Diagnostic(_NO_ROOM, "", "module.monitor[0].aws_instance.this"),
+    ],
+)
+def test_anything_else_is_no_reason_to_go_on(other: Diagnostic) -> None:
+    dropped, nothing_else = shortages([_diagnostic(_NO_ROOM), other])
+    assert len(dropped) == 1
+    assert not nothing_else

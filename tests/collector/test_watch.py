@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from collector import cli
+from collector.live import TREND_POINTS, Place, PlaceState, Snapshot
+from collector.live_view import View, document, to_json
+from probe.contract import experiment
+from probe.contract.metrics import Phase
+
+LIMITS = experiment.load().decision.constraints
+GOOD = PlaceState(
+    place=Place("ap-northeast-1", "apne1-az4", "c6in.large"),
+    probes=1,
+    probes_up=1,
+    connected=True,
+    p50_sec=0.0086,
+    p99_sec=0.0108,
+    p999_sec=0.0128,
+    trend_sec=(*(None,) * (TREND_POINTS - 2), 0.005, 0.01),
+    messages=1000.0,
+    loss_ratio=0.0,
+    reconnects=0.0,
+    clock_error_bound_sec=10e-6,
+    clock_synchronized=True,
+    phases=(Phase.MEASURE,),
+    run="2026-01-31T06:05:00Z",
+)
+UNKNOWN = PlaceState(
+    place=Place("eu-west-1", "euw1-az1", "c7gn.medium"),
+    probes=1,
+    probes_up=1,
+    connected=None,
+    p50_sec=None,
+    p99_sec=None,
+    p999_sec=None,
+    trend_sec=(None,) * TREND_POINTS,
+    messages=None,
+    loss_ratio=None,
+    reconnects=None,
+    clock_error_bound_sec=None,
+    clock_synchronized=None,
+    phases=(),
+    run=None,
+)
+
+
+def snapshot(*places: PlaceState) -> Snapshot:
+    return Snapshot(
+        experiment="binance-latency-sweep",
+        market="spot",
+        taken_at=1_769_840_000.0,
+        run="2026-01-31T06:05:00Z",
+        phase=Phase.MEASURE,
+        phase_ends_at=1_769_840_125.0,
+        places=places,
+    )
+
+
+def screen(*places: PlaceState, width: int = 80, trouble: str | None = None) -> list[str]:
+    console = Console(file=StringIO(), width=width)
+    shown = snapshot(*places)
+    console.print(View(LIMITS, width).draw(shown, now=shown.taken_at + 5, trouble=trouble))
+    assert isinstance(console.file, StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def row(state: PlaceState, width: int = 80) -> str:
+    return next(line for line in screen(state, width=width) if state.place.az_id in line)
+
+
+@pytest.mark.parametrize("width", [80, 111, 112, 200])
+def test_every_line_fits_the_terminal_and_every_column_has_a_heading(width: int) -> None:
+    lines = screen(GOOD, UNKNOWN, width=width)
+    assert max(map(len, lines)) <= width
+    heading = next(line for line in lines if "p99.9" in line)
+    for name in ("place", "p50", "p99", "loss", "reconn", "clock", "state"):
+        assert name in heading
+    assert ("region" in heading) == (width >= 112)
+
+
+def test_the_headline_counts_down_to_the_end_of_the_phase() -> None:
+    assert "measuring, 2 min 00 s left" in screen(GOOD)[0]
+
+
+def test_a_good_place_has_no_mark() -> None:
+    assert "!" not in row(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("broken", "mark"),
+    [
+        ({"p99_sec": 0.2, "p999_sec": 0.3}, "200!"),
+        ({"p999_sec": 0.0999}, "99.90!"),
+        ({"loss_ratio": 0.01}, "1.000%!"),
+        ({"reconnects": 1.01}, "1!"),
+        ({"clock_error_bound_sec": 0.0042}, "±4.2ms!"),
+        ({"clock_synchronized": False}, "lost!"),
+        ({"probes_up": 0}, "down!"),
+        ({"probes": 3}, "2 down!"),
+        ({"connected": False}, "cut off!"),
+        ({"phases": (Phase.MEASURE, Phase.WARMUP)}, "phases!"),
+    ],
+)
+def test_what_breaks_a_limit_is_marked_without_colour(broken: dict[str, object], mark: str) -> None:
+    line = row(replace(GOOD, **broken))  # type: ignore[arg-type]
+    assert mark in line
+    assert line.count("!") == 1
+
+
+def test_the_trend_rises_from_zero_and_leaves_gaps_empty() -> None:
+    assert "  ▅█ " in row(GOOD)
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    assert row(UNKNOWN).split()[2:] == ["-"] * 7
+
+
+def test_a_server_that_does_not_answer_is_told_below_the_last_table() -> None:
+    lines = screen(GOOD, trouble="It is unreachable.")
+    assert lines[-1] == "It is unreachable. This is 5 s old; trying again."
+    assert any(GOOD.place.az_id in line for line in lines)
+
+
+def test_json_holds_all_that_is_known_with_times_in_utc() -> None:
+    shown = json.loads(to_json(snapshot(GOOD, UNKNOWN)))
+    assert shown == json.loads(json.dumps(document(snapshot(GOOD, UNKNOWN))))
+    assert shown["phase_ends_at"] == "2026-01-31T06:15:25Z"
+    assert shown["phase_left_sec"] == 125
+    assert shown["places"][0]["p99_sec"] == 0.0108
+    assert shown["places"][1]["p99_sec"] is None
+    assert len(shown["places"][0]["p99_trend_sec"]) == TREND_POINTS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (["--prometheus", "http://127.0.0.1:1"], 7, "is unreachable"),
+        (["--prometheus", "ftp://x"], 2, "must look like http://HOST:PORT"),
+        (["--prometheus", "http://x", "--output", "json"], 2, "only works with --once"),
+        (["--prometheus", "http://x", "--config", "/none"], 2, "/none: cannot be read"),
+        (["--prometheus", "http://x", "--username", "u"], 2, "--username needs"),
+    ],
+)
+def test_what_cannot_work_is_told_in_one_sentence(
+    arguments: list[str], code: int, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["watch", *arguments]) == code
+    told = capsys.readouterr().err
+    assert told.startswith("sweep watch: ")
+    assert complaint in told
+    assert told.count("\n") == 1

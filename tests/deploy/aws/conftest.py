@@ -1,0 +1,70 @@
+"""The tools and the sandbox with which the AWS deployment is tested on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from probe.contract import experiment as experiment_file
+from tests.deploy.aws.places import REPOSITORY
+from tests.deploy.aws.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def terraform_binary() -> Path:
+    """Terraform or OpenTofu of this machine."""
+    for name in ("tofu", "terraform"):
+        if found := shutil.which(name):
+            return Path(found)
+    pytest.skip("neither tofu nor terraform is on PATH")
+
+
+@pytest.fixture(scope="session")
+def experiment_path() -> Path:
+    return experiment_file.default_path()
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel, built from this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--wheel-dir",
+            str(folder),
+            str(REPOSITORY),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=50,
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    """This machine's files under an overlay in memory: what happens in it stays in it."""
+    if os.geteuid() != 0:
+        pytest.skip("an overlay of the file system needs root")
+    made = Sandbox.create()
+    if made is None:
+        pytest.skip("this machine allows no overlay of its file system")
+    yield made
+    made.remove()

@@ -1,0 +1,95 @@
+"""Every query of the checked-in dashboards, with variables substituted as Grafana does it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from grafana.generate import FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DASHBOARDS = sorted((FOLDER / "dashboards").glob("*.json"))
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_LABEL_VALUES = re.compile(r"label_values\((.+), (\w+)\)")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query and what asks it.
+
+    Attributes:
+        dashboard: its uid.
+        asker: `panel TITLE REF`, `variable NAME` or `annotation NAME`.
+        kind: the panel's type, `variable` or `annotation`.
+        expr: as in the dashboard.
+        instant: whether it is asked for one moment.
+        step_sec: between the moments otherwise, if the dashboard fixes it.
+        name_only: whether only the names of the series are shown.
+    """
+
+    dashboard: str
+    asker: str
+    kind: str
+    expr: str
+    instant: bool = False
+    step_sec: int | None = None
+    name_only: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"{self.dashboard}: {self.asker}"
+
+    @property
+    def label_values(self) -> tuple[str, str]:
+        """Selector and label of a variable's query."""
+        match = _LABEL_VALUES.fullmatch(self.expr)
+        assert match is not None, self.expr
+        return match[1], match[2]
+
+    def substituted(self, values: Mapping[str, str]) -> Question:
+        """With every variable replaced; one without a value is an error."""
+        expr = _VARIABLE.sub(lambda match: values[match[1] or match[2]], self.expr)
+        return Question(**{**self.__dict__, "expr": expr})
+
+
+def documents() -> dict[str, dict[str, Any]]:
+    """The checked-in dashboards by uid."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in DASHBOARDS}
+
+
+def all_questions() -> list[Question]:
+    """Of all dashboards, in order."""
+    return [
+        question for uid, document in documents().items() for question in _questions(uid, document)
+    ]
+
+
+def _questions(uid: str, document: Mapping[str, Any]) -> Iterator[Question]:
+    for panel in document["panels"]:
+        for target in panel.get("targets", []):
+            yield Question(
+                uid,
+                f"panel {panel['title']} {target['refId']}",
+                panel["type"],
+                target["expr"],
+                instant=target.get("instant", False),
+                name_only=panel["options"].get("textMode") == "name",
+            )
+    for variable in document["templating"]["list"]:
+        if variable["type"] == "query":
+            yield Question(
+                uid, f"variable {variable['name']}", "variable", variable["query"]["query"]
+            )
+    for annotation in document["annotations"]["list"]:
+        step_sec = int(annotation["step"].removesuffix("s"))
+        yield Question(
+            uid,
+            f"annotation {annotation['name']}",
+            "annotation",
+            annotation["expr"],
+            step_sec=step_sec,
+        )

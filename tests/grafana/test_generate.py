@@ -1,0 +1,134 @@
+"""The command that writes the dashboards, and what it writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from grafana import generate, lint
+from probe.contract import experiment
+from probe.contract.experiment import Experiment
+from tests.grafana.questions import DASHBOARDS, documents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EACH = pytest.mark.parametrize("uid", list(documents()))
+LIMITS = {
+    "p99_sec": 0.123,
+    "reconnects_per_hour": 7.5,
+    "loss_ratio": 0.0456,
+    "tail_ratio": 8.25,
+    "min_samples": 4321,
+    "clock_error_bound_sec": 0.0789,
+}
+
+
+def other_experiment() -> Experiment:
+    document = experiment.load().model_dump(by_alias=True)
+    document["decision"]["constraints"] = LIMITS
+    return Experiment.model_validate(document)
+
+
+def thresholds(document: Any) -> Iterator[float]:
+    """All values of thresholds, wherever they are."""
+    if isinstance(document, dict):
+        for step in document.get("steps", []) if isinstance(document.get("steps"), list) else []:
+            if step.get("value") is not None:
+                yield step["value"]
+        for value in document.values():
+            yield from thresholds(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from thresholds(value)
+
+
+def test_checked_in_files_are_what_the_code_yields() -> None:
+    assert generate.main(["--check"]) == 0
+
+
+def test_generating_twice_yields_the_same_bytes() -> None:
+    assert generate.files(experiment.load()) == generate.files(experiment.load())
+
+
+@EACH
+def test_dashboard_survives_a_round_trip_through_the_sdk(uid: str) -> None:
+    register_default_plugins()
+    document = documents()[uid]
+    again = json.dumps(Dashboard.from_json(document), cls=JSONEncoder)
+    assert generate.in_sight(json.loads(again)) == document
+
+
+@EACH
+def test_dashboard_keeps_our_rules(uid: str) -> None:
+    assert lint.faults(documents()[uid], experiment.load()) == []
+
+
+def test_dashboards_have_unique_addresses_named_like_their_files() -> None:
+    assert [document["uid"] for document in documents().values()] == [p.stem for p in DASHBOARDS]
+
+
+def test_every_limit_of_another_experiment_reaches_the_thresholds() -> None:
+    texts = generate.files(other_experiment())
+    found = {
+        value
+        for path, text in texts.items()
+        if path.suffix == ".json"
+        for value in thresholds(json.loads(text))
+    }
+    assert found == {*LIMITS.values(), 1.0}
+
+
+def test_the_limits_timeline_compares_with_the_limits_of_the_experiment() -> None:
+    texts = generate.files(other_experiment())
+    overview = json.loads(texts[Path("dashboards/sweep-overview.json")])
+    (expression,) = [q for where, q in lint.queries(overview) if "Limits broken" in where]
+    for name, limit in LIMITS.items():
+        assert (f"bool {limit:g}" in expression) == (name != "min_samples"), name
+
+
+def test_data_source_asks_as_often_as_probes_are_scraped() -> None:
+    document = experiment.load().model_dump(by_alias=True)
+    document["timing"]["scrape_interval_sec"] = 7
+    text = generate.files(Experiment.model_validate(document))[
+        Path("provisioning/datasources/prometheus.yaml")
+    ]
+    (source,) = yaml.safe_load(text)["datasources"]
+    assert source["jsonData"]["timeInterval"] == "7s"
+
+
+def test_written_files_pass_the_check(tmp_path: Path) -> None:
+    assert generate.main(["--folder", str(tmp_path)]) == 0
+    assert generate.main(["--folder", str(tmp_path), "--check"]) == 0
+
+
+def test_check_names_a_file_that_was_edited(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate.main(["--folder", str(tmp_path)])
+    edited = tmp_path / "dashboards" / "sweep-place.json"
+    edited.write_text(edited.read_text().replace("p99", "p98"))
+    assert generate.main(["--folder", str(tmp_path), "--check"]) == 1
+    assert "dashboards/sweep-place.json is not what the code yields" in capsys.readouterr().out
+
+
+def test_a_dashboard_that_is_no_more_is_found_and_removed(tmp_path: Path) -> None:
+    generate.main(["--folder", str(tmp_path)])
+    (tmp_path / "dashboards" / "old.json").write_text("{}")
+    assert generate.main(["--folder", str(tmp_path), "--check"]) == 1
+    generate.main(["--folder", str(tmp_path)])
+    assert generate.main(["--folder", str(tmp_path), "--check"]) == 0
+
+
+def test_an_unusable_experiment_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate.main(["--config", str(tmp_path / "missing.yaml"), "--check"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

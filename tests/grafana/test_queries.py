@@ -1,0 +1,256 @@
+"""Every query of every dashboard, asked of a real Prometheus: one with data, and an empty one."""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from rich.console import Console
+
+from deploy.local.child import Child, Priority
+from deploy.local.places import Scenery
+from deploy.local.progress import LineDisplay
+from deploy.local.prometheus_process import running_prometheus
+from deploy.local.recording import first_run
+from deploy.local.stack import Setup, running_stack
+from deploy.local.watch import schedule, watch
+from grafana.boards.probe_health import ALLOWANCES
+from probe.contract import experiment
+from probe.contract.timeline import Timeline
+from prometheus.configuration import PrometheusSettings
+from tests.grafana.questions import Question, all_questions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deploy.local.prometheus_binary import Binaries
+    from deploy.local.stack import LocalProbe, Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+RUNS = 2
+PLACES = 2
+SCRAPE_SEC = 1
+LOOKED_BACK_SEC = 120
+FEED = {"latency": {"distribution": "lognormal", "floor_ms": 10.0, "median_ms": 5.0, "sigma": 0.5}}
+SCENERY = {
+    "seed": 5,
+    "places": [
+        {
+            "region": region,
+            "zone": f"{region}a",
+            "instance_type": "c6i.large",
+            "feed": {**FEED, "loss": {"trade": 0.02}},
+        }
+        for region in ("ap-northeast-1", "eu-central-1")
+    ],
+}
+# Metrics that the local stack cannot have, and why.
+WITHOUT_DATA = dict.fromkeys(ALLOWANCES, "node_exporter reads them from an instance's ENA driver")
+QUESTIONS = all_questions()
+EACH = pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.id)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Prometheus, what the variables are set to, and the moment all questions are about.
+
+    Attributes:
+        url: of its HTTP API.
+        values: of the variables, by name.
+        now: Unix seconds.
+        answers: so far, by the question's id.
+    """
+
+    url: str
+    values: dict[str, str]
+    now: float
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def ask(self, question: Question) -> dict[str, Any]:
+        """Ask as Grafana does, once; the answer's document."""
+        if question.id not in self.answers:
+            self.answers[question.id] = self._answer(question)
+        return self.answers[question.id]
+
+    def _answer(self, question: Question) -> dict[str, Any]:
+        asked = question.substituted(self.values)
+        if asked.kind == "variable":
+            selector, label = asked.label_values
+            span = {"start": self.now - LOOKED_BACK_SEC, "end": self.now}
+            return self._get(f"label/{label}/values", {"match[]": selector, **span})
+        if asked.instant:
+            return self._get("query", {"query": asked.expr, "time": self.now})
+        step = asked.step_sec or SCRAPE_SEC
+        span = {"start": self.now - LOOKED_BACK_SEC // step * step, "end": self.now, "step": step}
+        return self._get("query_range", {"query": asked.expr, **span})
+
+    def _get(self, path: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        answer = requests.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30)
+        document: dict[str, Any] = answer.json()
+        assert document["status"] == "success", document
+        return document
+
+
+@pytest.fixture(scope="module")
+def measured(
+    prometheus_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Two places after two short runs, a lost connection, a bad frame and a restarted probe."""
+    document = experiment.load().model_dump(by_alias=True)
+    document |= {"name": "dashboards-test", "time_strata": {}}
+    document["timing"] = {
+        "warmup_sec": 2,
+        "measurement_sec": 5,
+        "cooldown_sec": 1,
+        "scrape_interval_sec": SCRAPE_SEC,
+    }
+    setup = Setup(
+        experiment.Experiment.model_validate(document),
+        Scenery.model_validate(SCENERY),
+        tmp_path_factory.mktemp("dashboards"),
+    )
+    with running_stack(setup, prometheus_binaries) as stack:
+        timeline = Timeline.of(setup.experiment.timing)
+        runs = schedule(timeline, first_run(timeline, time.time_ns()), RUNS)
+        watch(stack, runs, LineDisplay(Console(file=io.StringIO())))
+        first, second = stack.probes
+        _control(stack, "send", place=first.place.name, text="no JSON")
+        _until(stack, "sum(feed_errors_total) > 0")
+        _control(stack, "disconnect", place=first.place.name)
+        with _restarted(second, setup.logs):
+            _until(stack, 'sum(feed_reconnects_total{reason!~"schedule|rollover"}) > 0')
+            _until(stack, "max(changes(process_start_time_seconds[1m])) > 0")
+            _until(stack, "min(feed_connected) == 1")
+            # Long enough for a rate of every new series to exist.
+            now = time.time() + 4 * SCRAPE_SEC
+            _until(stack, f"min(timestamp(up)) > {now}")
+            yield Server(stack.prometheus.url, _variables(setup.experiment.name), now)
+
+
+@pytest.fixture(scope="module")
+def empty(
+    prometheus_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A Prometheus that has never seen a probe; Grafana's variables have nothing to choose."""
+    settings = PrometheusSettings(
+        version=prometheus_binaries.version,
+        experiment="none",
+        regions=(),
+        scrape_interval_sec=SCRAPE_SEC,
+    )
+    folder = tmp_path_factory.mktemp("empty")
+    with running_prometheus(prometheus_binaries, settings, folder) as prometheus:
+        values = _variables("") | dict.fromkeys(("market", "a_region", "b_region"), "")
+        yield Server(prometheus.url, values, time.time())
+
+
+def _variables(name: str) -> dict[str, str]:
+    chosen = dict.fromkeys(("region", "az_id", "instance_type", "instance", "symbol"), ".*")
+    sides = {f"{side}_{label}": ".*" for side in "ab" for label in ("az_id", "instance_type")}
+    return {
+        **chosen,
+        **sides,
+        "a_region": "ap-northeast-1",
+        "b_region": "eu-central-1",
+        "experiment": name,
+        "market": "spot",
+        "stream": "(trade|depth@100ms)",
+        "window": "1m",
+        # Grafana: the larger of four scrapes and a step with a scrape.
+        "__rate_interval": f"{4 * SCRAPE_SEC}s",
+    }
+
+
+def _control(stack: Stack, action: str, **body: str) -> None:
+    url = f"{stack.exchange.control_url}/control/{action}"
+    answer = requests.post(url, json=body, timeout=10)
+    assert answer.ok, answer.text
+
+
+@contextmanager
+def _restarted(probe: LocalProbe, folder: Path) -> Iterator[None]:
+    """Start a probe anew, with the same command on the same port."""
+    command = Path(f"/proc/{probe.child.pid}/cmdline").read_text(encoding="utf-8").split("\0")[:-1]
+    command[command.index("--metrics-port") + 1] = probe.url.rpartition(":")[2]
+    probe.child.stop()
+    with Child("probe-restarted", command, folder=folder, priority=Priority.PROMPT):
+        yield
+
+
+def _until(stack: Stack, expression: str) -> None:
+    deadline = time.monotonic() + 30
+    while not stack.prometheus.query(expression):
+        assert time.monotonic() < deadline, f"never: {expression}"
+        time.sleep(0.1)
+
+
+@EACH
+def test_query_answers_without_a_remark(measured: Server, question: Question) -> None:
+    answer = measured.ask(question)
+    assert answer.get("warnings", []) == []
+    assert answer.get("infos", []) == []
+
+
+@EACH
+def test_query_has_data_of_the_shape_its_panel_needs(measured: Server, question: Question) -> None:
+    result = _result(measured.ask(question))
+    if any(name in question.expr for name in WITHOUT_DATA):
+        assert result == []
+        return
+    assert result, "no data"
+    match question.kind:
+        case "variable":
+            assert all(isinstance(value, str) and value for value in result)
+        case "heatmap":
+            assert len(result) == 1, "a heat map shows one histogram"
+            assert "values" not in result[0]
+            assert any(float(sample["count"]) > 0 for _, sample in result[0]["histograms"])
+        case "stat":
+            assert question.name_only or len(result) == 1, "a tile shows one number"
+            assert all(_is_number(series["value"][1]) for series in result)
+        case "table":
+            assert all(_is_number(series["value"][1]) for series in result)
+        case "timeseries" | "state-timeline" | "annotation":
+            assert all("histograms" not in series for series in result)
+            assert all(any(_is_number(value) for _, value in series["values"]) for series in result)
+        case other:
+            pytest.fail(f"no rule for panels of type {other}")
+
+
+@EACH
+def test_query_finds_nothing_wrong_with_an_empty_system(empty: Server, question: Question) -> None:
+    answer = empty.ask(question)
+    assert answer.get("warnings", []) == []
+    # Only what counts something has an answer, and it is zero.
+    assert [series["value"][1] for series in _result(answer)] in ([], ["0"])
+
+
+@pytest.mark.parametrize("title", ["Places by p99 now", "Probes"])
+def test_columns_of_a_table_share_their_rows(measured: Server, title: str) -> None:
+    columns = [q for q in QUESTIONS if q.kind == "table" and title in q.asker]
+    rows = [
+        {
+            tuple(sorted((k, v) for k, v in series["metric"].items() if k != "version"))
+            for series in _result(measured.ask(column))
+        }
+        for column in columns
+    ]
+    assert len(rows[0]) == PLACES
+    assert all(row == rows[0] for row in rows)
+
+
+def _result(answer: dict[str, Any]) -> list[Any]:
+    data = answer["data"]
+    return list(data if isinstance(data, list) else data["result"])
+
+
+def _is_number(text: str) -> bool:
+    return math.isfinite(float(text))
