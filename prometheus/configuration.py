@@ -16,6 +16,7 @@ from prometheus import tags
 from prometheus.version import MINIMUM, NATIVE_HISTOGRAMS_BY_CONFIG, Version, honours_ec2_endpoint
 
 RULES: Final = Path(__file__).parent / "rules" / "feed.yml"
+ALERTS: Final = RULES.with_name("alerts.yml")
 
 # EC2 metadata label (without its `__meta_ec2_`) and the target label it becomes.
 _TARGET_LABELS: Final = (
@@ -64,6 +65,32 @@ class SimulatedEc2:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteWrite:
+    """A store that receives every sample: Mimir, Thanos, Amazon Managed Prometheus, another server.
+
+    Attributes:
+        url: where it takes remote write requests.
+        sigv4_region: sign requests for this AWS region, as Amazon Managed Prometheus demands, with
+            the credentials of the machine; None does not sign.
+        sigv4_role_arn: role to assume for signing, or None.
+        credentials_file: file on the Prometheus host with a bearer token, or None.
+        username: for basic authentication, or None.
+        password_file: file on the Prometheus host with its password.
+        headers: further headers, such as the `X-Scope-OrgID` of Mimir's tenants.
+        ca_file: certificates to trust instead of the system's, or None.
+    """
+
+    url: str
+    sigv4_region: str | None = None
+    sigv4_role_arn: str | None = None
+    credentials_file: Path | None = None
+    username: str | None = None
+    password_file: Path | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PrometheusSettings:
     """All that the configuration depends on.
 
@@ -78,6 +105,9 @@ class PrometheusSettings:
         simulated_ec2: the local stack's EC2; None for AWS.
         rule_files: recording and alerting rules.
         project: value of the `Project` tag.
+        remote_write: stores that receive everything as well.
+        agent: only scrape and send on: no queries, no rules, hardly any memory.
+        external_labels: added to what is sent on, to tell replicas apart.
     """
 
     version: Version
@@ -88,8 +118,11 @@ class PrometheusSettings:
     port: int = 9090
     security: ScrapeSecurity | None = None
     simulated_ec2: SimulatedEc2 | None = None
-    rule_files: tuple[Path, ...] = (RULES,)
+    rule_files: tuple[Path, ...] = (RULES, ALERTS)
     project: str = tags.PROJECT_NAME
+    remote_write: tuple[RemoteWrite, ...] = ()
+    agent: bool = False
+    external_labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def scrape_timeout_sec(self) -> int:
@@ -101,7 +134,8 @@ def render(settings: PrometheusSettings) -> str:
     """The configuration file's text.
 
     Raises:
-        ConfigurationError: the version is too old, or ignores the simulated EC2's address.
+        ConfigurationError: the version is too old or ignores the simulated EC2's address, or what
+            is asked of remote write cannot work.
     """
     _check(settings)
     environment = Environment(
@@ -119,7 +153,15 @@ def render(settings: PrometheusSettings) -> str:
     )
 
 
-def flags(version: Version, *, config_file: Path, data: Path, listen: str) -> list[str]:
+def flags(
+    version: Version,
+    *,
+    config_file: Path,
+    data: Path,
+    listen: str,
+    agent: bool = False,
+    receiver: bool = False,
+) -> list[str]:
     """Command-line flags of a Prometheus.
 
     Args:
@@ -127,12 +169,19 @@ def flags(version: Version, *, config_file: Path, data: Path, listen: str) -> li
         config_file: where `render`'s text was written.
         data: folder of the time-series database.
         listen: address and port of the API.
+        agent: run as an agent; fits settings with `agent`.
+        receiver: take remote write requests.
     """
     features = [] if version >= NATIVE_HISTOGRAMS_BY_CONFIG else ["native-histograms"]
     return [
         f"--config.file={config_file}",
-        f"--storage.tsdb.path={data}",
+        *(
+            ["--agent", f"--storage.agent.path={data}"]
+            if agent
+            else [f"--storage.tsdb.path={data}"]
+        ),
         f"--web.listen-address={listen}",
+        *(["--web.enable-remote-write-receiver"] if receiver else []),
         *(f"--enable-feature={feature}" for feature in features),
     ]
 
@@ -146,3 +195,21 @@ def _check(settings: PrometheusSettings) -> None:
             f"Prometheus {version} ignores the address of a simulated EC2 and would ask AWS; "
             "use 3.5, 3.6 or 3.11 and newer."
         )
+    if settings.agent and not settings.remote_write:
+        raise ConfigurationError("An agent keeps nothing: name a store for its remote write.")
+    for store in settings.remote_write:
+        _check_store(store)
+
+
+def _check_store(store: RemoteWrite) -> None:
+    credentials = (store.sigv4_region, store.credentials_file, store.username)
+    if sum(each is not None for each in credentials) > 1:
+        raise ConfigurationError(
+            f"Remote write to {store.url}: choose one of SigV4, a bearer token and a user name."
+        )
+    if (store.username is None) != (store.password_file is None):
+        raise ConfigurationError(
+            f"Remote write to {store.url}: user name and password file need one another."
+        )
+    if store.sigv4_role_arn is not None and store.sigv4_region is None:
+        raise ConfigurationError(f"Remote write to {store.url}: a role needs a region to sign for.")

@@ -1,0 +1,24 @@
+# The probe, the analysis and the local stack in one image; see docker-compose.yml.
+FROM python:3.13-slim-bookworm AS build
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE experiment.yaml ./
+COPY probe probe
+COPY collector collector
+COPY analysis analysis
+COPY deploy deploy
+COPY grafana grafana
+COPY prometheus prometheus
+RUN python -m venv /opt/sweep \
+    && /opt/sweep/bin/pip install --no-cache-dir '.[local]'
+
+FROM python:3.13-slim-bookworm
+# New volumes take over the owner of the folders they are mounted on.
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin sweep \
+    && install --directory --owner=10001 /config /secret
+COPY --from=build /opt/sweep /opt/sweep
+ENV PATH=/opt/sweep/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+USER 10001
+WORKDIR /tmp
+CMD ["probe", "--help"]

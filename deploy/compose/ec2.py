@@ -1,0 +1,51 @@
+"""A simulated EC2 on a fixed port with one instance for each probe, `python -m deploy.compose.ec2`.
+
+It serves until SIGTERM. Exit codes: 0 stopped, 2 a mistake in the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from pathlib import Path
+
+from deploy.compose.feed import PLACES, Feed
+from deploy.local import places
+from deploy.local.ec2 import Ec2Api
+from deploy.local.ec2_server import IMAGES
+from prometheus.configuration import SimulatedEc2
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    given = _parser().parse_args()
+    os.environ["MOTO_AMIS_PATH"] = str(IMAGES)
+    # Imported late, because moto reads the variable while it is imported.
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415
+
+    server = ThreadedMotoServer("127.0.0.1", given.port, verbose=False)
+    server.start()
+    feed = Feed(given.feed)
+    machines = feed.machines(
+        places.load(given.places), first_port=given.first_probe_port, region=given.region
+    )
+    api = Ec2Api(SimulatedEc2(f"http://127.0.0.1:{given.port}"))
+    instances = api.create(machines, experiment=feed.experiment().name)
+    print(f"{len(instances)} instances", flush=True)
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deploy.compose.ec2", description=__doc__)
+    parser.add_argument("--feed", choices=list(Feed), required=True)
+    parser.add_argument("--port", type=int, required=True, help="of the EC2 API")
+    parser.add_argument("--first-probe-port", type=int, required=True, help="others follow")
+    parser.add_argument("--region", required=True, help="of the real feed's probe")
+    parser.add_argument("--places", type=Path, default=PLACES)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The two feeds that docker-compose.yml can measure, each with its experiment and its places."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from deploy.local import plan
+from deploy.local.ec2 import Machine
+from probe.contract import experiment
+
+if TYPE_CHECKING:
+    from deploy.local.places import Scenery
+    from probe.contract.experiment import Experiment
+
+PLACES: Final = Path(__file__).with_name("places.yaml")
+
+
+class Feed(StrEnum):
+    """What the probes listen to; also the profile that starts them."""
+
+    SIMULATION = "simulation"
+    BINANCE = "binance"
+
+    def experiment(self) -> Experiment:
+        """What is measured; named apart, so that simulated evidence never mixes with real.
+
+        Raises:
+            ExperimentError: the shipped experiment cannot be read.
+        """
+        source = plan.EXPERIMENT if self is Feed.SIMULATION else None
+        return experiment.load(source).model_copy(update={"name": f"compose-{self}"})
+
+    def machines(self, scenery: Scenery, *, first_port: int, region: str) -> list[Machine]:
+        """The instances that stand for the probes, in the order of their ports.
+
+        Args:
+            scenery: the simulated places.
+            first_port: metrics port of the first probe.
+            region: AWS region that the one probe of the real feed is said to be in.
+        """
+        types = self.experiment().instance_types
+        if self is Feed.BINANCE:
+            name = next(iter(types))
+            return [Machine(region, f"{region}a", name, types[name].architecture, first_port)]
+        return [
+            Machine(
+                place.region,
+                place.zone,
+                place.instance_type,
+                types[place.instance_type].architecture,
+                first_port + number,
+            )
+            for number, place in enumerate(scenery.places)
+        ]

@@ -1,0 +1,86 @@
+"""Write what the other services read, `python -m deploy.compose.prepare`.
+
+The experiment, the exchange's configuration and certificates, Prometheus' configuration and rules
+for its version, and Grafana's password, which is made up unless `GRAFANA_ADMIN_PASSWORD` gives one.
+Exit codes: 0 written, 2 a mistake in the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from deploy.compose.feed import PLACES, Feed
+from deploy.local import places, tls
+from deploy.local.exchange.config import ExchangeConfig, Tls
+from prometheus.configuration import PrometheusSettings, SimulatedEc2, render
+from prometheus.rules import generate
+from prometheus.version import Version
+
+if TYPE_CHECKING:
+    from deploy.local.places import Scenery
+
+
+def main() -> None:
+    """Write everything."""
+    given = _parser().parse_args()
+    feed = Feed(given.feed)
+    scenery = places.load(given.places)
+    experiment = feed.experiment()
+    folder: Path = given.config
+    text = yaml.safe_dump(experiment.model_dump(by_alias=True), sort_keys=False)
+    (folder / "experiment.yaml").write_text(text, encoding="utf-8")
+    _exchange(folder, scenery, given.time_port)
+    machines = feed.machines(scenery, first_port=0, region=given.region)
+    settings = PrometheusSettings(
+        version=Version.parse(given.prometheus_version),
+        experiment=experiment.name,
+        regions=tuple(dict.fromkeys(machine.region for machine in machines)),
+        scrape_interval_sec=experiment.timing.scrape_interval_sec,
+        refresh_interval_sec=5,
+        simulated_ec2=SimulatedEc2(f"http://127.0.0.1:{given.ec2_port}"),
+        rule_files=generate.write(folder, experiment),
+    )
+    (folder / "prometheus.yml").write_text(render(settings), encoding="utf-8")
+    _password(given.secret / "grafana-admin")
+
+
+def _exchange(folder: Path, scenery: Scenery, time_port: int) -> None:
+    certificates = tls.make_certificates(folder / "tls")
+    config = ExchangeConfig(
+        seed=scenery.seed,
+        places={place.name: place.feed for place in scenery.places},
+        symbols=scenery.symbols,
+        tls=Tls(cert=certificates.cert, key=certificates.key),
+        rest_port=time_port,
+    )
+    (folder / "exchange.json").write_text(config.model_dump_json(indent=2), encoding="utf-8")
+
+
+def _password(file: Path) -> None:
+    """Keep the password that is there, as Grafana does, unless another one is given."""
+    given = os.environ.get("GRAFANA_ADMIN_PASSWORD")
+    if given or not file.exists():
+        file.write_text(given or secrets.token_urlsafe(18), encoding="utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deploy.compose.prepare", description=__doc__)
+    parser.add_argument("--feed", choices=list(Feed), required=True)
+    parser.add_argument("--config", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--secret", type=Path, required=True, help="folder for the password")
+    parser.add_argument("--prometheus-version", required=True, help="that of the image")
+    parser.add_argument("--ec2-port", type=int, required=True)
+    parser.add_argument("--time-port", type=int, required=True, help="of the exchange's time")
+    parser.add_argument("--region", required=True, help="of the real feed's probe")
+    parser.add_argument("--places", type=Path, default=PLACES)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

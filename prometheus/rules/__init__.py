@@ -1,0 +1,1 @@
+"""Recording rules and alerts, generated with the numbers of an experiment."""
