@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analysis.verdict import Relation, Status
-from analysis.wording import count, duration, enumeration
+from analysis.wording import constraint, count, duration, enumeration
 
 if TYPE_CHECKING:
     from analysis.findings import Findings
@@ -25,7 +25,9 @@ def next_steps(findings: Findings) -> tuple[str, ...]:
     """What would settle it, most needed first."""
     steps = []
     for stratum in findings.strata:
-        if stratum.required and not stratum.runs:
+        # Without a place to test there are no paired runs; it is enough if any place was seen.
+        seen = stratum.runs if findings.nominee is not None else len(stratum.p99_sec)
+        if stratum.required and not seen:
             window = findings.experiment.time_strata[stratum.name]
             steps.append(
                 f"Run all places between {window.start} and {window.end} UTC"
@@ -43,7 +45,7 @@ def next_steps(findings: Findings) -> tuple[str, ...]:
         beaten = {c.rival for c in findings.related(Relation.BETTER)}
         if judged.status is Status.INSUFFICIENT and judged.pool.name not in beaten:
             steps += [
-                f"{judged.pool.name}, {result.name}: {result.missing}"
+                f"{judged.pool.name}, {constraint(result.name)}: {result.missing}"
                 for result in judged.constraints
                 if result.missing
             ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analysis.advice import deploy, next_steps
 from analysis.preferences import by_preference
 from analysis.verdict import Relation, Status, VerdictKind
-from analysis.wording import count, enumeration, ms, percent
+from analysis.wording import constraint, count, enumeration, ms, percent
 
 if TYPE_CHECKING:
     from analysis.findings import Findings
@@ -74,7 +74,7 @@ def _none_proven(findings: Findings) -> Answer:
         return Answer(
             VerdictKind.NONE_PASSES,
             f"No place passes: each of the {len(failed)} breaks a hard limit"
-            f" ({enumeration(limits)}).",
+            f" ({enumeration([constraint(name) for name in limits])}).",
             reasons,
             ("Add places to the sweep, or relax the limits that break in the experiment.",),
         )

@@ -21,7 +21,15 @@ from analysis.evidence import NoDataError, Request, SelectionError, collect
 from analysis.exit_codes import ExitCode
 from analysis.jsonl import JsonlError
 from analysis.options import UsageError
-from analysis.prices import PricesError, load_prices
+from analysis.price_listing import listing
+from analysis.prices import (
+    PriceListError,
+    PricesError,
+    default_path,
+    load_prices,
+    pricing_client,
+    refresh_prices,
+)
 from analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
 from analysis.report import FORMATS, render
 from analysis.report.change import FORMATS as CHANGE_FORMATS
@@ -41,6 +49,7 @@ examples:
 other commands:
   analyze export     keep the evidence in a file (analyze export --help)
   analyze compare    what changed between two sweeps or places (analyze compare --help)
+  analyze prices     the price table in use, or a fresh one from AWS (analyze prices --help)
 """
 _EXPORT_EXAMPLES: Final = """\
 example:
@@ -60,6 +69,13 @@ examples:
     analyze compare --from-prometheus http://prometheus:9090 --experiment sweep-1 --by region \\
       eu-west-1 eu-west-2
 """
+_PRICES_EXAMPLES: Final = """\
+examples:
+  analyze prices
+  analyze prices --refresh -o prices.yaml
+  analyze prices --refresh -o prices.yaml --region eu-west-1,eu-west-2 --instance-type c6i.large
+  analyze --from-archive sweep.parquet --prices prices.yaml
+"""
 
 _FAULTS: Final[dict[type[Exception], ExitCode]] = {
     UsageError: ExitCode.BAD_INPUT,
@@ -67,6 +83,7 @@ _FAULTS: Final[dict[type[Exception], ExitCode]] = {
     CompareError: ExitCode.BAD_INPUT,
     ArchiveError: ExitCode.BAD_INPUT,
     JsonlError: ExitCode.BAD_INPUT,
+    PriceListError: ExitCode.AWS_FAILED,  # before the class that it derives from
     PricesError: ExitCode.BAD_INPUT,
     ExperimentError: ExitCode.BAD_INPUT,
     InvalidUrlError: ExitCode.BAD_INPUT,
@@ -85,9 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         An `ExitCode`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    others = {"export": export, "compare": compare, "prices": prices}
     command: Callable[[Sequence[str]], ExitCode] = analyze
-    if arguments[:1] in (["export"], ["compare"]):
-        command = export if arguments.pop(0) == "export" else compare
+    if arguments and arguments[0] in others:
+        command = others[arguments.pop(0)]
     try:
         return command(arguments)
     except tuple(_FAULTS) as error:
@@ -190,6 +208,28 @@ def compare(arguments: Sequence[str]) -> ExitCode:
         before, after = (_from_prometheus(given, name) for name in names)
         change = compare_sweeps(before, after, **how)
     _deliver(given, render_change(change, output, color=_in_color(given)))
+    return ExitCode.DECIDED
+
+
+def prices(arguments: Sequence[str]) -> ExitCode:
+    """`analyze prices`: show the price table in use, or write a fresh one from AWS's price list."""
+    parser = options.parser(
+        "analyze prices", "The price table in use, or a fresh one from AWS.", _PRICES_EXAMPLES
+    )
+    options.add_prices(parser)
+    given = parser.parse_args(arguments)
+    if not given.refresh:
+        options.refuse(given, options.REFRESH_OPTIONS, "--refresh")
+        print(listing(load_prices(given.prices), given.prices or default_path()))
+        return ExitCode.DECIDED
+    if given.prices is not None:
+        raise UsageError("--prices only shows a table; name the one to write with -o.")
+    path = given.output_file or default_path()
+    experiment = load(given.config)
+    regions = given.region or tuple(experiment.regions)
+    types = given.instance_type or tuple(experiment.instance_types)
+    table = refresh_prices(path, regions, types, pricing_client())
+    print(listing(table, path, regions=regions, instance_types=types))
     return ExitCode.DECIDED
 
 

@@ -301,7 +301,7 @@ def _draft(
         for pool, chosen in zip((before, after), labels, strict=True)
     )
     if paired:
-        p_value = inference.sign_flip_p(pairs.tested, seed=seed)
+        p_value = inference.sign_flip_p(pairs.tested)
         smallest = inference.smallest_sign_flip_p(len(pairs.labels))
         shift = inference.hodges_lehmann(pairs.seconds)
     else:

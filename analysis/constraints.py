@@ -146,8 +146,9 @@ def _reconnects(pool: Pool, rule: Decision) -> ConstraintResult:
     high = intervals.poisson_upper(number, hours, confidence)
     status = _judge(low, high, limit)
     evidence = (
-        f"{count(number, 'unplanned reconnect')} in {duration(hours)}: at most {high:.2f}/h"
-        f" at {percent(confidence)} confidence, the limit {limit:g}/h."
+        f"{count(number, 'unplanned reconnect')} in {duration(hours)}:"
+        f" {_bound(status, f'{low:.2f}/h', f'{high:.2f}/h')} at {percent(confidence)} confidence,"
+        f" the limit {limit:g}/h."
     )
     missing = ""
     if status is Status.INSUFFICIENT:
@@ -177,8 +178,9 @@ def _loss(pool: Pool, rule: Decision) -> ConstraintResult:
     high = intervals.binomial_upper(lost * share, sent * share, confidence)
     status = _judge(low, high, limit)
     evidence = (
-        f"{count(round(lost), 'message')} of {count(round(sent))} lost: at most"
-        f" {percent(high)} at {percent(confidence)} confidence, the limit {percent(limit)}."
+        f"{count(round(lost), 'message')} of {count(round(sent))} lost:"
+        f" {_bound(status, percent(low), percent(high))} at {percent(confidence)} confidence,"
+        f" the limit {percent(limit)}."
     )
     missing = ""
     if status is Status.INSUFFICIENT:
@@ -318,6 +320,11 @@ def _span(interval: Interval, form: Callable[[float], str]) -> str:
     low = "?" if interval.low is None else form(interval.low)
     high = "?" if interval.high is None else form(interval.high)
     return f"{percent(interval.confidence)} interval {low} to {high}"
+
+
+def _bound(status: Status, low: str, high: str) -> str:
+    """The bound that the status rests on: what is broken is so by the lower one."""
+    return f"at least {low}" if status is Status.FAIL else f"at most {high}"
 
 
 def _plus(value: float | None, shift: float) -> float | None:

@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     NONE_PASSES = 5
     NO_DATA = 6
     PROMETHEUS_FAILED = 7
+    AWS_FAILED = 8
     INTERNAL_ERROR = 70
     INTERRUPTED = 130
 
@@ -30,6 +31,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.NONE_PASSES: "every place breaks a hard limit",
     ExitCode.NO_DATA: "there is no data, or no run has ended yet",
     ExitCode.PROMETHEUS_FAILED: "Prometheus cannot be reached or did not answer the queries",
+    ExitCode.AWS_FAILED: "AWS cannot be reached or did not give its prices",
     ExitCode.INTERNAL_ERROR: "a fault of this program",
     ExitCode.INTERRUPTED: "interrupted from the keyboard",
 }

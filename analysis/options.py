@@ -22,6 +22,8 @@ PASSWORD_VARIABLE: Final = "PROMETHEUS_PASSWORD"  # noqa: S105 - the name, not t
 # What can be chosen in Prometheus and is settled in a file.
 RANGE_OPTIONS: Final = ("--experiment", "--since", "--until", "--market", "--stream")
 SELECTION_OPTIONS: Final = (*RANGE_OPTIONS, "--by", "--symbol")
+# What a refresh of the prices needs, and nothing else.
+REFRESH_OPTIONS: Final = ("--output-file", "--config", "--region", "--instance-type")
 
 _SUFFIXES: Final = {
     ".html": "html",
@@ -85,6 +87,7 @@ def add_evidence(to: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 
 def add_access(to: argparse.ArgumentParser) -> None:
+    """Add the options of how to get into Prometheus."""
     group = to.add_argument_group("access to Prometheus")
     group.add_argument(
         "--bearer-token-file", metavar="FILE", type=Path, help=f"else ${TOKEN_VARIABLE}"
@@ -122,6 +125,39 @@ def add_output(to: argparse.ArgumentParser, formats: Sequence[str]) -> None:
     )
 
 
+def add_prices(to: argparse.ArgumentParser) -> None:
+    """Add the options of the price table."""
+    to.add_argument(
+        "--prices", metavar="FILE", type=Path, help="price table to show instead of the shipped one"
+    )
+    group = to.add_argument_group("refreshing")
+    group.add_argument(
+        "--refresh",
+        action="store_true",
+        help="write a table of what AWS's price list says now; takes AWS's usual settings and"
+        " credentials, which must permit pricing:GetProducts",
+    )
+    group.add_argument(
+        "-o",
+        "--output-file",
+        metavar="FILE",
+        type=Path,
+        help="the table to write; the shipped one if absent",
+    )
+    group.add_argument(
+        "--config", metavar="FILE", type=Path, help="the experiment; the shipped one if absent"
+    )
+    group.add_argument(
+        "--region", metavar="NAMES", type=names, help="with commas; the experiment's if absent"
+    )
+    group.add_argument(
+        "--instance-type",
+        metavar="NAMES",
+        type=names,
+        help="with commas; the experiment's if absent",
+    )
+
+
 def refuse(given: argparse.Namespace, options: Sequence[str], needed: str) -> None:
     """Refuse options that would have no effect.
 
@@ -134,7 +170,7 @@ def refuse(given: argparse.Namespace, options: Sequence[str], needed: str) -> No
         UsageError: one of them is given.
     """
     for option in options:
-        if getattr(given, option.removeprefix("--")):
+        if getattr(given, option.removeprefix("--").replace("-", "_")):
             raise UsageError(f"{option} only works with {needed}.")
 
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
 
+import boto3
 import yaml
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+from botocore.exceptions import ConnectionError as AwsConnectionError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from analysis.atomic_file import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +30,10 @@ Price = Annotated[float, Field(gt=0, lt=1000, allow_inf_nan=False)]
 
 class PricesError(Exception):
     """The price table cannot be used or refreshed; the message says why and what to do."""
+
+
+class PriceListError(PricesError):
+    """AWS's price list cannot be asked, or answers in an unknown form."""
 
 
 class PriceTable(BaseModel):
@@ -88,6 +103,23 @@ def load_prices(path: Path | None = None) -> PriceTable:
         raise PricesError(f"{path}: {key}: {message}.") from error
 
 
+def pricing_client() -> PricingClient:
+    """A client of AWS's price list, with the credentials and the endpoint of the environment.
+
+    The price list of all regions is asked in us-east-1, one of the few that have it.
+
+    Raises:
+        PriceListError: what the environment says of AWS cannot be used.
+    """
+    patience = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 3})
+    try:
+        session = boto3.session.Session()  # the default one would keep an earlier environment
+        client: Any = session.client("pricing", region_name="us-east-1", config=patience)
+    except (BotoCoreError, ValueError) as error:
+        raise _unanswered(error) from error
+    return cast("PricingClient", client)
+
+
 def refresh_prices(
     path: Path, regions: Iterable[str], instance_types: Iterable[str], client: PricingClient
 ) -> PriceTable:
@@ -97,10 +129,11 @@ def refresh_prices(
         path: file to write.
         regions: AWS region codes.
         instance_types: EC2 instance types; one that a region does not offer is left out.
-        client: `boto3.client("pricing", region_name="us-east-1")`.
+        client: of AWS's price list; see `pricing_client`.
 
     Raises:
-        PricesError: AWS cannot be asked, answers in an unknown form, or knows no price at all.
+        PriceListError: AWS cannot be asked, or answers in an unknown form.
+        PricesError: AWS knows no price at all, or the file cannot be written.
     """
     types = tuple(instance_types)
     table = {
@@ -121,7 +154,8 @@ def refresh_prices(
         "usd_per_hour": known,
     }
     try:
-        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+        with replacing(path) as scratch:
+            scratch.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise PricesError(f"{path}: cannot be written: {error.strerror}.") from error
     return load_prices(path)
@@ -140,10 +174,7 @@ def _on_demand(client: PricingClient, region: str, instance_type: str) -> float 
     try:
         answer = client.get_products(ServiceCode="AmazonEC2", Filters=filters)
     except (BotoCoreError, ClientError) as error:
-        raise PricesError(
-            f"AWS's price list cannot be read: {error}. It needs credentials that may call"
-            " pricing:GetProducts."
-        ) from error
+        raise _unanswered(error) from error
     try:
         dimensions = [
             dimension
@@ -153,7 +184,23 @@ def _on_demand(client: PricingClient, region: str, instance_type: str) -> float 
         ]
         prices = [float(d["pricePerUnit"]["USD"]) for d in dimensions if d["unit"] == "Hrs"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PricesError(
+        raise PriceListError(
             f"AWS's price list for {instance_type} in {region} has an unknown form."
         ) from error
     return min((price for price in prices if price > 0), default=None)
+
+
+def _unanswered(error: Exception) -> PriceListError:
+    """What went wrong between here and AWS's price list, and how to mend it."""
+    reason = " ".join(str(error).split()).rstrip(".")
+    match error:
+        case NoCredentialsError() | PartialCredentialsError():
+            reason = "no complete AWS credentials were found"
+            remedy = "sign in with `aws sso login` or set AWS_PROFILE"
+        case ClientError():
+            remedy = "it needs credentials that may call pricing:GetProducts"
+        case AwsConnectionError() | HTTPClientError():
+            remedy = "check the network, the proxy and AWS_ENDPOINT_URL"
+        case _:
+            remedy = "check the AWS configuration and the variables AWS_*"
+    return PriceListError(f"AWS's price list cannot be read: {reason}; {remedy}.")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+# From here on digits say nothing to a reader; powers of ten do.
+_TOO_LONG_TO_READ: Final = 1e9
+
+_SPOKEN: Final = {"tail_ratio": "p99.9 / p99"}
+
 
 def ms(seconds: float) -> str:
-    """Milliseconds with three significant digits or more: `0.183 ms`, `12.4 ms`, `1250 ms`."""
-    value = seconds * 1e3
-    if abs(value) >= 1000:  # noqa: PLR2004 - no decimals from four digits on
-        return f"{value:.0f} ms"
-    return f"{value:.3g} ms"
+    """Milliseconds with three significant digits or more: `0.183 ms`, `1250 ms`, `2e+15 ms`."""
+    return f"{_readable(seconds * 1e3)} ms"
 
 
 def percent(ratio: float) -> str:
-    """Per cent with three significant digits: `95 %`, `0.0123 %`."""
-    value = ratio * 100
-    return f"{value:.0f} %" if abs(value) >= 1000 else f"{value:.3g} %"  # noqa: PLR2004 - see `ms`
+    """Per cent with three significant digits or more: `95 %`, `0.0123 %`, `3440 %`."""
+    return f"{_readable(ratio * 100)} %"
 
 
 def duration(hours: float) -> str:
@@ -36,3 +39,13 @@ def enumeration(names: list[str] | tuple[str, ...], *, conjunction: str = "and")
     if len(names) <= 1:
         return "".join(names)
     return f"{', '.join(names[:-1])} {conjunction} {names[-1]}"
+
+
+def constraint(name: str) -> str:
+    """The name of a hard constraint as the reports write it: `p99.9 / p99` for `tail_ratio`."""
+    return _SPOKEN.get(name, name)
+
+
+def _readable(value: float) -> str:
+    # No decimals from four digits on.
+    return f"{value:.0f}" if 1000 <= abs(value) < _TOO_LONG_TO_READ else f"{value:.3g}"  # noqa: PLR2004

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # takes: first as on an idle machine, then with plenty of time.
 _REPLAY_LEADS_SEC: Final = (20, 90)
 # Formats of `analyze` and the suffixes of their files.
-_REPORTS: Final = {"text": ".txt", "html": ".html", "json": ".json"}
+_REPORTS: Final = {"text": ".txt", "html": ".html", "markdown": ".md", "json": ".json"}
 _ANALYSIS_WITHIN_SEC: Final = 300.0
 _IDLE_SEC: Final = 0.5
 
@@ -176,7 +176,7 @@ def _analyze(stack: Stack, runs: list[Run], console: Console) -> int:
     # The verdict stands at the top of the report, which may have scrolled away.
     verdict = json.loads(report.with_suffix(".json").read_text(encoding="utf-8"))
     _print(console, f"{verdict['kind'].replace('_', ' ').capitalize()}: {verdict['sentence']}")
-    others = " and ".join(f"report{s}" for s in _REPORTS.values() if s != report.suffix)
+    others = ", ".join(suffix for suffix in _REPORTS.values() if suffix != report.suffix)
     _print(console, f"Report: {_shortest(report)} (beside it {others})")
     return code
 

@@ -226,6 +226,11 @@ def test_a_config_replaces_the_rule_of_an_archive(kept: Any, tmp_path: Path) -> 
         (["compare", "a", "b", "-o", "c.html"], "c.html: there is no html for this; choose --out"),
         (["compare", "none.parquet", "b"], "none.parquet: there is no such file."),
         (["export", "--from-prometheus", "x", "no/where.parquet"], "there is no folder"),
+        (["prices", "--region", "x"], "--region only works with --refresh."),
+        (["prices", "-o", "x"], "--output-file only works with --refresh."),
+        (["prices", "--prices", "none.yaml"], "none.yaml: cannot be read: No such file"),
+        (["prices", "--refresh", "--prices", "x"], "--prices only shows a table; name the one to"),
+        (["prices", "--refresh", "--config", "none.yaml"], "none.yaml: cannot be read"),
     ],
 )
 def test_what_cannot_be_used_is_named_in_one_sentence(
@@ -306,7 +311,9 @@ def test_a_reader_that_stops_early_is_no_error(kept: Any) -> None:
     assert ended.stderr == b""
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["compare", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["export", "--help"], ["compare", "--help"], ["prices", "--help"]]
+)
 def test_help_has_an_example_and_every_exit_code(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,6 +47,34 @@ def test_one_place_scores_its_steadiness_only() -> None:
     assert totals((0.010, 0.2)) == pytest.approx([0.3])
 
 
+def test_one_place_without_spread_scores_zero() -> None:
+    assert totals((0.010, 0.0)) == [0.0]
+
+
+def test_two_places_level_on_p99_share_that_term_exactly() -> None:
+    # (10-10)/(20-10)=0 twice, 1; cv / 0.5 = 0.4, 1, 0.
+    assert totals((0.010, 0.2), (0.010, 0.5), (0.020, 0.0)) == pytest.approx([0.12, 0.3, 0.7])
+
+
+def test_one_place_without_spread_among_others_has_no_steadiness_term() -> None:
+    assert totals((0.010, 0.0), (0.020, 0.4)) == pytest.approx([0.0, 1.0])
+
+
+def test_the_parts_are_weighted_and_add_up() -> None:
+    found = scores({A: Measure(0.010, 0.2, 0.0), B: Measure(0.014, 0.1, 0.0)}, WEIGHTS)
+    assert (found[A].p99_part, found[A].stability_part) == pytest.approx((0.0, 0.3))
+    assert (found[B].p99_part, found[B].stability_part) == pytest.approx((0.7, 0.15))
+    assert found[B].total == pytest.approx(0.85)
+
+
+def test_all_latencies_and_spreads_at_zero_are_a_tie_at_zero() -> None:
+    assert totals((0.0, 0.0), (0.0, 0.0)) == [0.0, 0.0]
+
+
+def test_a_huge_spread_does_not_overflow() -> None:
+    assert totals((0.010, 1e308), (0.020, 0.5e308)) == pytest.approx([0.3, 0.7 + 0.15])
+
+
 @pytest.mark.parametrize("huge", [1e300, 1.7e308])
 def test_huge_values_do_not_overflow(huge: float) -> None:
     assert totals((0.0, 0.1), (huge, 0.1)) == pytest.approx([0.3, 1.0])
@@ -66,6 +94,11 @@ def test_a_place_without_a_number_has_no_score_and_does_not_spoil_the_others() -
         WEIGHTS,
     )
     assert set(found) == {A}
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_numbers_that_are_not_finite_leave_all_without_a_score(number: float) -> None:
+    assert scores({A: Measure(number, 0.2, 0.1), B: Measure(0.01, number, 0.1)}, WEIGHTS) == {}
 
 
 def test_nothing_to_score() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.wording import count, duration, enumeration, ms, percent
+from analysis.wording import constraint, count, duration, enumeration, ms, percent
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,9 @@ from analysis.wording import count, duration, enumeration, ms, percent
         (0.0, "0 ms"),
         (-0.002, "-2 ms"),
         (12.3456, "12346 ms"),
+        (999_999.0, "999999000 ms"),
+        (2e12, "2e+15 ms"),
+        (-1e300, "-1e+303 ms"),
     ],
 )
 def test_durations_in_milliseconds(seconds: float, text: str) -> None:
@@ -23,7 +26,8 @@ def test_durations_in_milliseconds(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "text"), [(0.95, "95 %"), (0.000123, "0.0123 %"), (34.4, "3440 %"), (0.0, "0 %")]
+    ("ratio", "text"),
+    [(0.95, "95 %"), (0.000123, "0.0123 %"), (34.4, "3440 %"), (0.0, "0 %"), (1e200, "1e+202 %")],
 )
 def test_ratios_in_per_cent(ratio: float, text: str) -> None:
     assert percent(ratio) == text
@@ -48,3 +52,8 @@ def test_names_in_a_row() -> None:
     assert enumeration(["a"]) == "a"
     assert enumeration(["a", "b"]) == "a and b"
     assert enumeration(["a", "b", "c"], conjunction="or") == "a, b or c"
+
+
+def test_constraints_have_the_names_that_the_reports_use() -> None:
+    assert constraint("tail_ratio") == "p99.9 / p99"
+    assert constraint("loss") == "loss"
