@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from deploy.local.prometheus_binary import Binaries, find_or_fetch
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+# How long an example takes says more of the machine than of the code; each test has a limit.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from hypothesis import HealthCheck, settings
 
 from analysis.prometheus_api import PrometheusClient
 from deploy.local.child import Child
@@ -18,10 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploy.local.prometheus_binary import Binaries
-
-# A busy machine is no reason to fail.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
 
 _CONFIGURATION = """
 storage:
