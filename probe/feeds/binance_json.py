@@ -45,6 +45,38 @@ class StreamKind(NamedTuple):
     has_trade_time: bool = True
 
 
+# Spot and futures send these alike.
+class _Trade(msgspec.Struct, gc=False):
+    event: str = msgspec.field(name="e")
+    event_time: Count = msgspec.field(name="E")
+    trade_time: Count = msgspec.field(name="T")
+    id: Count = msgspec.field(name="t")
+
+
+class _AggTrade(msgspec.Struct, gc=False):
+    event: str = msgspec.field(name="e")
+    event_time: Count = msgspec.field(name="E")
+    trade_time: Count = msgspec.field(name="T")
+    id: Count = msgspec.field(name="a")
+
+
+class _TradeFrame(msgspec.Struct, gc=False):
+    data: _Trade
+
+
+class _AggTradeFrame(msgspec.Struct, gc=False):
+    data: _AggTrade
+
+
+def read_both_times(channel: Channel, data: Any, unit_ns: int) -> Event:
+    """The event of a payload with one id and both times; see `StreamKind.read`."""
+    return Event(channel, data.id, data.id, data.event_time * unit_ns, data.trade_time * unit_ns)
+
+
+TRADE: Final = StreamKind(_TradeFrame, "trade", Ids.CONSECUTIVE, read_both_times)
+AGG_TRADE: Final = StreamKind(_AggTradeFrame, "aggTrade", Ids.CONSECUTIVE, read_both_times)
+
+
 class _Route(NamedTuple):
     channel: Channel
     event: str | None

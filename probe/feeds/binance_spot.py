@@ -11,27 +11,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from probe.feeds.base import Channel, Event, Ids
-from probe.feeds.binance_json import BinanceJson, Count, StreamKind, combined_base
+from probe.feeds.binance_json import AGG_TRADE, TRADE, BinanceJson, Count, StreamKind, combined_base
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MARKET: Final = "spot"
 _NS_PER_US: Final = 1_000
-
-
-class _Trade(msgspec.Struct, gc=False):
-    event: str = msgspec.field(name="e")
-    event_time: Count = msgspec.field(name="E")
-    trade_time: Count = msgspec.field(name="T")
-    id: Count = msgspec.field(name="t")
-
-
-class _AggTrade(msgspec.Struct, gc=False):
-    event: str = msgspec.field(name="e")
-    event_time: Count = msgspec.field(name="E")
-    trade_time: Count = msgspec.field(name="T")
-    id: Count = msgspec.field(name="a")
 
 
 class _Depth(msgspec.Struct, gc=False):
@@ -45,24 +31,12 @@ class _BookTicker(msgspec.Struct, gc=False):
     id: Count = msgspec.field(name="u")
 
 
-class _TradeFrame(msgspec.Struct, gc=False):
-    data: _Trade
-
-
-class _AggTradeFrame(msgspec.Struct, gc=False):
-    data: _AggTrade
-
-
 class _DepthFrame(msgspec.Struct, gc=False):
     data: _Depth
 
 
 class _BookTickerFrame(msgspec.Struct, gc=False):
     data: _BookTicker
-
-
-def _read_trade(channel: Channel, data: _Trade | _AggTrade, unit_ns: int) -> Event:
-    return Event(channel, data.id, data.id, data.event_time * unit_ns, data.trade_time * unit_ns)
 
 
 def _read_depth(channel: Channel, data: _Depth, unit_ns: int) -> Event:
@@ -78,8 +52,8 @@ _DEPTH: Final = StreamKind(
 )
 STREAMS: Final[Mapping[str, StreamKind]] = MappingProxyType(
     {
-        "trade": StreamKind(_TradeFrame, "trade", Ids.CONSECUTIVE, _read_trade),
-        "aggTrade": StreamKind(_AggTradeFrame, "aggTrade", Ids.CONSECUTIVE, _read_trade),
+        "trade": TRADE,
+        "aggTrade": AGG_TRADE,
         "depth": _DEPTH,
         "depth@100ms": _DEPTH,
         # No time at all, and ids that jump: rates and order, nothing more.

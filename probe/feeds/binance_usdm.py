@@ -14,27 +14,21 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from probe.feeds.base import Channel, Event, FeedConfigError, Ids
-from probe.feeds.binance_json import BinanceJson, Count, StreamKind, combined_base
+from probe.feeds.binance_json import (
+    AGG_TRADE,
+    TRADE,
+    BinanceJson,
+    Count,
+    StreamKind,
+    combined_base,
+    read_both_times,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 MARKET: Final = "usdm"
 _NS_PER_MS: Final = 1_000_000
-
-
-class _Trade(msgspec.Struct, gc=False):
-    event: str = msgspec.field(name="e")
-    event_time: Count = msgspec.field(name="E")
-    trade_time: Count = msgspec.field(name="T")
-    id: Count = msgspec.field(name="t")
-
-
-class _AggTrade(msgspec.Struct, gc=False):
-    event: str = msgspec.field(name="e")
-    event_time: Count = msgspec.field(name="E")
-    trade_time: Count = msgspec.field(name="T")
-    id: Count = msgspec.field(name="a")
 
 
 class _Depth(msgspec.Struct, gc=False):
@@ -52,24 +46,12 @@ class _BookTicker(msgspec.Struct, gc=False):
     id: Count = msgspec.field(name="u")
 
 
-class _TradeFrame(msgspec.Struct, gc=False):
-    data: _Trade
-
-
-class _AggTradeFrame(msgspec.Struct, gc=False):
-    data: _AggTrade
-
-
 class _DepthFrame(msgspec.Struct, gc=False):
     data: _Depth
 
 
 class _BookTickerFrame(msgspec.Struct, gc=False):
     data: _BookTicker
-
-
-def _read(channel: Channel, data: _Trade | _AggTrade | _BookTicker, unit_ns: int) -> Event:
-    return Event(channel, data.id, data.id, data.event_time * unit_ns, data.trade_time * unit_ns)
 
 
 def _read_depth(channel: Channel, data: _Depth, unit_ns: int) -> Event:
@@ -86,14 +68,12 @@ def _read_depth(channel: Channel, data: _Depth, unit_ns: int) -> Event:
 _DEPTH: Final = StreamKind(_DepthFrame, "depthUpdate", Ids.RANGES, _read_depth)
 _PUBLIC: Final = MappingProxyType(
     {
-        "bookTicker": StreamKind(_BookTickerFrame, "bookTicker", Ids.NONE, _read),
-        "trade": StreamKind(_TradeFrame, "trade", Ids.CONSECUTIVE, _read),
+        "bookTicker": StreamKind(_BookTickerFrame, "bookTicker", Ids.NONE, read_both_times),
+        "trade": TRADE,
         **dict.fromkeys(("depth", "depth@0ms", "depth@100ms", "depth@500ms"), _DEPTH),
     }
 )
-_MARKET: Final = MappingProxyType(
-    {"aggTrade": StreamKind(_AggTradeFrame, "aggTrade", Ids.CONSECUTIVE, _read)}
-)
+_MARKET: Final = MappingProxyType({"aggTrade": AGG_TRADE})
 ROUTES: Final[Mapping[str, Mapping[str, StreamKind]]] = MappingProxyType(
     {"/public": _PUBLIC, "/market": _MARKET}
 )
