@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import ssl
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
 
 from deploy.local.tls import Certificates, make_certificates
 
@@ -45,46 +46,55 @@ def trust(certificates: Certificates) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certificates.authority)
 
 
-async def _until_idle(loop: asyncio.SelectorEventLoop) -> None:
-    """Wait until connections that failed in the TLS handshake are closed too.
+class _Handshakes(ThreadingHTTPServer):
+    """A TLS server with a thread for each connection, so that every one is closed with it.
 
-    No server knows them yet, but the loop still watches their sockets.
+    asyncio forgets connections whose handshake fails while its loop comes to an end.
     """
-    only_its_own_pipe = 1
-    async with asyncio.timeout(10):
-        while len(loop._selector.get_map()) > only_its_own_pipe:  # type: ignore[attr-defined]
-            await asyncio.sleep(0.001)
+
+    daemon_threads = False  # closing waits for them
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self._tls = tls
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        request.settimeout(10)
+        left_or_refused_the_certificate = suppress(OSError)
+        with (
+            left_or_refused_the_certificate,
+            self._tls.wrap_socket(request, server_side=True) as secured,
+        ):
+            super().finish_request(secured, client_address)
 
 
 @pytest.fixture
 def exchange(certificates: Certificates) -> Iterator[Exchange]:
     """It runs in a thread of its own, as the doctor brings its own loop."""
-    served = Exchange(port=0)
 
-    async def tell_time(_request: web.Request) -> web.Response:
-        now_us = time.time_ns() // 1000 + int(served.ahead_sec * 1e6)
-        headers = {"Retry-After": "7"} if served.status == 429 else {}
-        return web.json_response({"serverTime": now_us}, status=served.status, headers=headers)
+    class TellTime(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
 
-    async def start() -> web.AppRunner:
-        application = web.Application()
-        application.router.add_get("/time", tell_time)
-        runner = web.AppRunner(application)
-        await runner.setup()
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(certificates.cert, certificates.key)
-        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-        await site.start()
-        served.port = runner.addresses[0][1]
-        return runner
+        def do_GET(self) -> None:
+            now_us = time.time_ns() // 1000 + int(served.ahead_sec * 1e6)
+            told = json.dumps({"serverTime": now_us}).encode()
+            self.send_response(served.status)
+            if served.status == 429:
+                self.send_header("Retry-After", "7")
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(told)))
+            self.end_headers()
+            self.wfile.write(told)
 
-    loop = asyncio.SelectorEventLoop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    runner = asyncio.run_coroutine_threadsafe(start(), loop).result()
-    yield served
-    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-    asyncio.run_coroutine_threadsafe(_until_idle(loop), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+        def log_message(self, *_said: object) -> None:
+            """Requests are no news here."""
+
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificates.cert, certificates.key)
+    with _Handshakes(TellTime, tls) as server:
+        served = Exchange(port=server.server_port)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield served
+        server.shutdown()
+        thread.join()
