@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-decision clean
+.PHONY: help demo test lint format bench bench-decision fuzz clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ bench: $(VENV)/.installed-dev ## Measure what the documentation claims.
 
 bench-decision: $(VENV)/.installed-dev ## Calibrate the decision: false winners, power, coverage (20 minutes).
 	$(BIN)/python benchmarks/calibration.py --trials 400
+
+fuzz: $(VENV)/.installed-dev $(VENV)/.installed-fuzz ## Feed ten million inputs to every reader of bytes (INPUTS=n for fewer).
+	$(BIN)/python -m tests.fuzz.run --inputs $(or $(INPUTS),10000000)
 
 clean: ## Remove the virtual environment and every cache.
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from analysis.atomic_file import replacing
 from analysis.histogram import Histogram
@@ -149,10 +149,10 @@ def read(path: Path) -> Archive:
             )
         histograms = _histograms(table, document["histograms"])
         return Archive(
-            evidence=_evidence(document["evidence"], histograms),
+            evidence=_evidence(msgspec.convert(document["evidence"], _Evidence), histograms),
             experiment=Experiment.model_validate_json(json.dumps(document["experiment"])),
         )
-    except (KeyError, IndexError, TypeError, ValueError, ValidationError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ArchiveError(f"{path}: is an archive, but its content is damaged.") from error
 
 
@@ -234,36 +234,67 @@ def _histograms(table: pa.Table, totals: Sequence[Sequence[float]]) -> list[Hist
     ]
 
 
-def _evidence(document: dict[str, Any], histograms: Sequence[Histogram]) -> Evidence:
-    scope = document["scope"]
-    return Evidence(
-        scope=Scope(
-            **{
-                **scope,
-                "streams": tuple(scope["streams"]),
-                "symbols": tuple(scope["symbols"]),
-                "by": tuple(scope["by"]),
-            }
-        ),
-        runs=tuple(_run(run, histograms) for run in document["runs"]),
-        source=document["source"],
-        warnings=tuple(document["warnings"]),
-        approximate=document["approximate"],
-    )
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    """A part of the metadata; histograms are given by their number."""
 
 
-def _run(document: dict[str, Any], histograms: Sequence[Histogram]) -> RunEvidence:
-    candidate = document["candidate"]
+class _Replica(_Document):
+    instance: str
+    az_id: str
+    latency: int
+    messages: int | None
+    lost: int | None
+    reconnects: int | None
+    hours: float | None
+    coverage: float
+    clock_error_bound_sec: float | None
+    clock_synchronized: bool | None
+
+
+class _Run(_Document):
+    candidate: Candidate
+    run: str
+    stratum: str | None
+    latency: int
+    windows: list[int]
+    messages: int | None
+    lost: int | None
+    reconnects: int | None
+    hours: float | None
+    coverage: float
+    negative: int | None
+    clock_error_bound_sec: float | None
+    clock_synchronized: bool | None
+    taint: tuple[str, ...]
+    replicas: list[_Replica]
+
+
+class _Evidence(_Document):
+    scope: Scope
+    runs: list[_Run]
+    source: str
+    warnings: tuple[str, ...]
+    approximate: bool
+
+
+def _evidence(found: _Evidence, histograms: Sequence[Histogram]) -> Evidence:
+    parts = msgspec.structs.asdict(found)
+    return Evidence(**{**parts, "runs": tuple(_run(run, histograms) for run in found.runs)})
+
+
+def _run(found: _Run, histograms: Sequence[Histogram]) -> RunEvidence:
+    if len(found.candidate.dimensions) != len(found.candidate.values):
+        raise ValueError("a candidate has other dimensions than values")
     return RunEvidence(
         **{
-            **document,
-            "candidate": Candidate(tuple(candidate["dimensions"]), tuple(candidate["values"])),
-            "latency": histograms[document["latency"]],
-            "windows": tuple(histograms[n] for n in document["windows"]),
-            "taint": tuple(document["taint"]),
+            **msgspec.structs.asdict(found),
+            "latency": histograms[found.latency],
+            "windows": tuple(histograms[n] for n in found.windows),
             "replicas": tuple(
-                ReplicaEvidence(**{**replica, "latency": histograms[replica["latency"]]})
-                for replica in document["replicas"]
+                ReplicaEvidence(
+                    **{**msgspec.structs.asdict(replica), "latency": histograms[replica.latency]}
+                )
+                for replica in found.replicas
             ),
         }
     )

@@ -138,7 +138,7 @@ class Histogram:
             count, total = float(document["count"]), float(document["sum"])
             rows = document.get("buckets") or []
             table = np.array([row[1:4] for row in rows], dtype=np.float64).reshape(-1, 3)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError("Not a native histogram as Prometheus' API writes one.") from error
         table = table[table[:, 2] != 0]
         return cls(count, total, table[:, 0], table[:, 1], table[:, 2])

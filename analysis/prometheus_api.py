@@ -181,6 +181,8 @@ class _HistogramText(msgspec.Struct):
     buckets: list[tuple[int, float, float, float]] = []
 
 
+# What decoding bytes that are no such JSON raises.
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decode_histogram: Final = msgspec.json.Decoder(_HistogramText, strict=False)
 _decode_envelope: Final = msgspec.json.Decoder(_Envelope)
 _decode_data: Final = msgspec.json.Decoder(_Data)
@@ -272,12 +274,12 @@ class PrometheusClient:
         data, notes = self._evaluate("query", {"query": expression, **_moment("time", at)})
         if data.resultType == "scalar":
             _, text = self._typed(data.result, tuple[float, str])
-            return Vector((FloatSample({}, float(text)),), (), notes)
+            return Vector((FloatSample({}, self._float(text)),), (), notes)
         self._expect(data, "vector", expression)
         floats, histograms = [], []
         for result in self._results(data):
             if result.value is not None:
-                floats.append(FloatSample(result.metric, float(result.value[1])))
+                floats.append(FloatSample(result.metric, self._float(result.value[1])))
             if result.histogram is not None:
                 value = self._histogram(result.histogram[1])
                 histograms.append(HistogramSample(result.metric, value))
@@ -386,13 +388,16 @@ class PrometheusClient:
         Raises:
             PrometheusError: see the tree above.
         """
-        return self.query("time()").floats[0].value
+        floats = self.query("time()").floats
+        if not floats:
+            raise self._not_prometheus("it does not tell the time")
+        return floats[0].value
 
     def _evaluate(self, endpoint: str, form: dict[str, str]) -> tuple[_Data, tuple[str, ...]]:
         envelope = self._call("POST", endpoint, {**form, "timeout": f"{self._timeout_sec:g}s"})
         try:
             data = _decode_data.decode(envelope.data)
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             raise self._not_prometheus("its answer has an unknown form") from error
         return data, (*envelope.warnings, *envelope.infos)
 
@@ -403,14 +408,20 @@ class PrometheusClient:
     def _results(self, data: _Data) -> list[_Result]:
         try:
             return _decode_results.decode(data.result)
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             raise self._not_prometheus("its result has an unknown form") from error
 
     def _typed(self, raw: msgspec.Raw, kind: type[T]) -> T:
         try:
             return msgspec.json.decode(raw, type=kind)
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             raise self._not_prometheus("its answer has an unknown form") from error
+
+    def _float(self, text: str) -> float:
+        try:
+            return float(text)
+        except ValueError as error:
+            raise self._not_prometheus("one of its values is no number") from error
 
     def _histogram(self, raw: msgspec.Raw) -> Histogram:
         try:
@@ -422,7 +433,7 @@ class PrometheusClient:
             table = np.array(text.buckets, dtype=np.float64).reshape(-1, 4)
             table = table[table[:, 3] != 0]
             return Histogram(text.count, text.sum, table[:, 1], table[:, 2], table[:, 3])
-        except ValueError as error:
+        except (*_UNREADABLE, ValueError, TypeError, KeyError) as error:
             raise self._not_prometheus("one of its histograms cannot be read") from error
 
     def _series(self, results: Sequence[_Result]) -> Iterator[Series]:
@@ -435,7 +446,7 @@ class PrometheusClient:
             yield Series(
                 dict(labels),
                 np.array([moment for moment, _ in points], dtype=np.float64),
-                np.array([float(text) for _, text in points], dtype=np.float64),
+                np.array([self._float(text) for _, text in points], dtype=np.float64),
                 tuple(
                     (moment, self._histogram(raw))
                     for part in parts
@@ -522,8 +533,8 @@ class PrometheusClient:
             raise self._not_prometheus(
                 f"it answers HTTP {status} with {kind} where JSON was expected"
             ) from None
-        except UnicodeDecodeError:
-            raise self._not_prometheus("its answer is not text") from None
+        except (UnicodeDecodeError, RecursionError):
+            raise self._not_prometheus("its answer is not text or nested too deep") from None
         if envelope.status == "error":
             raise QueryError(f"{self.url} answers: {envelope.error.rstrip('.')}.")
         if envelope.status != "success":
@@ -536,7 +547,7 @@ class PrometheusClient:
 
 def _is_api_error(answer: requests.Response) -> bool:
     """Whether Prometheus itself says why it failed; asking again would not help."""
-    with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+    with suppress(*_UNREADABLE):
         return bool(_decode_envelope.decode(answer.content).error)
     return False
 

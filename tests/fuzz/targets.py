@@ -1,0 +1,246 @@
+"""What is fuzzed: one function for each reader of bytes that others write.
+
+A target takes any bytes. It returns when they were read, or refused as documented; any other
+exception and every broken promise is a finding.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import requests
+from requests.adapters import BaseAdapter
+
+from analysis import archive, jsonl
+from analysis.prometheus_api import PrometheusClient, PrometheusError
+from deploy.local.exchange import replay
+from deploy.local.exchange.events import TimeUnit
+from probe.clock import chrony, clockbound
+from probe.clock.reading import ClockError
+from probe.contract import experiment
+from probe.exposition.negotiation import accepts_gzip, choose_format
+from probe.feeds.base import Event, FrameError, Notice
+from probe.feeds.binance_sbe import STREAMS as SBE_STREAMS
+from probe.feeds.binance_sbe import BinanceSbe
+from probe.feeds.binance_spot import STREAMS as SPOT_STREAMS
+from probe.feeds.binance_spot import BinanceSpot
+from probe.feeds.binance_usdm import ROUTES, make_feeds
+from tests.probe.net.test_framing import cut, reference, split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from probe.feeds.base import Feed
+
+CORPUS: Final = Path(__file__).with_name("corpus")
+SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")
+_MAX_CUTS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One reader.
+
+    Attributes:
+        name: folder of its corpus.
+        run: reads the bytes; see the module.
+        longest: bytes of the longest input worth trying.
+        share: how many of a fuzzing session's inputs it gets, relative to the others; slow
+            readers get fewer.
+    """
+
+    name: str
+    run: Callable[[bytes], None]
+    longest: int
+    share: float = 1.0
+
+    @property
+    def corpus(self) -> tuple[Path, ...]:
+        """The inputs kept, in a stable order."""
+        return tuple(sorted((CORPUS / self.name).iterdir()))
+
+
+def _frames(data: bytes) -> None:
+    """However a byte stream is cut, the splitter and `websockets`' core see the same."""
+    count = data[0] % _MAX_CUTS if data else 0
+    points, stream = [b * 7 for b in data[1 : 1 + count]], data[1 + count :]
+    assert split(cut(stream, points)).outcome == reference(stream).outcome
+
+
+@cache
+def _spot() -> Feed:
+    return BinanceSpot("wss://feed.test", SYMBOLS, tuple(SPOT_STREAMS))
+
+
+@cache
+def _futures() -> tuple[Feed, ...]:
+    streams = [stream for kinds in ROUTES.values() for stream in kinds]
+    return make_feeds("wss://feed.test", SYMBOLS, streams)
+
+
+@cache
+def _sbe() -> Feed:
+    return BinanceSbe("wss://feed.test", SYMBOLS, tuple(SBE_STREAMS), api_key="key")
+
+
+def _decode(feed: Feed, frame: bytes, *, binary: bool) -> None:
+    try:
+        decoded = feed.decode(frame, binary=binary)
+    except FrameError:
+        return
+    if isinstance(decoded, Event):
+        assert decoded.channel in feed.channels
+        assert 0 <= decoded.first_id <= decoded.last_id
+        for moment in (decoded.event_ns, decoded.trade_ns):
+            assert moment is None or moment >= 0
+    else:
+        assert isinstance(decoded, Notice)
+
+
+def _spot_json(data: bytes) -> None:
+    _decode(_spot(), data, binary=False)
+
+
+def _futures_json(data: bytes) -> None:
+    for feed in _futures():
+        _decode(feed, data, binary=False)
+
+
+def _sbe_frames(data: bytes) -> None:
+    """The first byte says whether the rest came in a binary frame."""
+    _decode(_sbe(), data[1:], binary=bool(data[:1] != b"t"))
+
+
+class _Answers(BaseAdapter):
+    """A server whose next answer is given."""
+
+    body = b""
+
+    def send(
+        self, request: requests.PreparedRequest, *_: object, **__: object
+    ) -> requests.Response:
+        answer = requests.Response()
+        answer.status_code = 200
+        answer.request = request
+        answer._content = self.body
+        return answer
+
+    def close(self) -> None:
+        pass
+
+
+@cache
+def _client() -> tuple[PrometheusClient, _Answers]:
+    client, answers = PrometheusClient("http://prometheus.test", attempts=1), _Answers()
+    client._session.mount("http://", answers)
+    return client, answers
+
+
+def _prometheus_api(data: bytes) -> None:
+    client, answers = _client()
+    answers.body = data
+    for ask in (
+        lambda: client.query("up", at=0),
+        lambda: client.query_raw("up[5m]", at=0),
+        lambda: client.label_values("region"),
+        client.build_info,
+    ):
+        with suppress(PrometheusError):
+            ask()
+
+
+def _experiment(data: bytes) -> None:
+    with suppress(UnicodeDecodeError, experiment.ExperimentError):
+        experiment.parse(data.decode(), source="experiment.yaml")
+
+
+@cache
+def _memory() -> Path:
+    """A file of this process's own that ends with it."""
+    return Path(f"/proc/self/fd/{os.memfd_create('fuzz')}")
+
+
+def _written(data: bytes) -> Path:
+    _memory().write_bytes(data)
+    return _memory()
+
+
+@cache
+def _entries() -> pa.Table:
+    """The histograms of the archive whose document is in the corpus."""
+    lists = {
+        "histogram": pa.array([0, 0, 1, 2], pa.int32()),
+        "lower_sec": [0.0009, 0.0019, 0.0019, 0.0019],
+        "upper_sec": [0.0011, 0.0021, 0.0021, 0.0021],
+        "count": [1.0, 2.0, 2.0, 1.0],
+    }
+    return pa.table(lists)
+
+
+def _archive(data: bytes) -> None:
+    """What begins like JSON is the document in an archive, anything else a file."""
+    file = _written(data)
+    if data[:1] == b"{":
+        pq.write_table(_entries().replace_schema_metadata({archive.METADATA_KEY: data}), file)
+    with suppress(archive.ArchiveError):
+        archive.read(file)
+
+
+@cache
+def _default_experiment() -> experiment.Experiment:
+    return experiment.load()
+
+
+def _jsonl(data: bytes) -> None:
+    with suppress(jsonl.JsonlError):
+        jsonl.read(_written(data), _default_experiment())
+
+
+def _recording(data: bytes) -> None:
+    """Plain or gzip, as the first byte says."""
+    body = gzip.compress(data[1:], compresslevel=1) if data[:1] == b"z" else data[1:]
+    with suppress(replay.ReplayError):
+        replay.read_recording(_written(body), TimeUnit.MICROSECOND)
+
+
+def _negotiation(data: bytes) -> None:
+    header = data.decode("latin-1")  # as an HTTP server reads headers
+    choose_format(header)
+    accepts_gzip(header)
+
+
+def _chrony(data: bytes) -> None:
+    with suppress(ClockError):
+        chrony._decode(data, 1)
+
+
+def _clockbound(data: bytes) -> None:
+    with suppress(ClockError):
+        clockbound.read(_written(data))
+
+
+TARGETS: Final = {
+    target.name: target
+    for target in (
+        Target("frames", _frames, 400),
+        Target("spot_json", _spot_json, 600, 4),
+        Target("futures_json", _futures_json, 600, 4),
+        Target("sbe", _sbe_frames, 600, 4),
+        Target("negotiation", _negotiation, 200, 2),
+        Target("chrony", _chrony, 200, 2),
+        Target("clockbound", _clockbound, 200, 0.5),
+        Target("prometheus_api", _prometheus_api, 1000, 0.5),
+        Target("recording", _recording, 600, 0.5),
+        Target("jsonl", _jsonl, 2000, 0.2),
+        Target("experiment", _experiment, 3000, 0.05),
+        Target("archive", _archive, 4000, 0.05),
+    )
+}
