@@ -1,4 +1,4 @@
-"""A simulated Binance spot exchange: one market, served to each place with a scripted latency.
+"""A simulated Binance: spot, USD-M futures and SBE, served to each place with a scripted latency.
 
 Run it with `python -m deploy.local.exchange --config FILE`, or from Python with
 `deploy.local.exchange.process.ExchangeProcess`. What it really sent, and when, is the ground truth

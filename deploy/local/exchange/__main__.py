@@ -49,7 +49,7 @@ def _with_replay(config: ExchangeConfig, recording: Path | None) -> ExchangeConf
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.local.exchange",
-        description="A simulated Binance spot exchange on this machine.",
+        description="A simulated Binance exchange on this machine: spot, USD-M futures, SBE.",
     )
     parser.add_argument("--config", type=Path, required=True, help="YAML or JSON file")
     parser.add_argument(

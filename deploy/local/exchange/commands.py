@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from deploy.local.exchange.events import TimeUnit
+
+if TYPE_CHECKING:
+    from deploy.local.exchange.rules import Rules
 
 METHODS: Final = (
     "SUBSCRIBE",
@@ -29,11 +32,19 @@ INVALID_JSON: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What the URL of a connection asks for."""
+    """What the URL of a connection asks for.
+
+    Attributes:
+        streams: streams to begin with.
+        combined: whether messages are wrapped with their stream's name.
+        unit: unit of every time.
+        route: first part of the path, empty for none; see `rules.Rules`.
+    """
 
     streams: tuple[str, ...]
     combined: bool
     unit: TimeUnit
+    route: str = ""
 
 
 class UnknownPathError(ValueError):
@@ -44,11 +55,12 @@ class BadParameterError(ValueError):
     """A query parameter has a value that the exchange does not know."""
 
 
-def parse_target(target: str) -> Opening:
+def parse_target(target: str, rules: Rules) -> Opening:
     """Read the request target of a WebSocket handshake.
 
     `/ws`, `/ws/<stream>[/<stream>...]`, `/stream` and `/stream?streams=<stream>[/<stream>...]`,
-    each with an optional `timeUnit`. Unknown streams are accepted, as the exchange does.
+    behind one of the market's routes; each with an optional `timeUnit` where the market lets the
+    client choose. Unknown streams are accepted, as the exchange does.
 
     Raises:
         UnknownPathError: any other path.
@@ -56,19 +68,25 @@ def parse_target(target: str) -> Opening:
     """
     parts = urlsplit(target)
     query = dict(parse_qsl(parts.query))
-    unit_name = query.get("timeUnit", "MILLISECOND")
-    if unit_name.upper() not in TimeUnit.__members__ or unit_name not in (
-        unit_name.upper(),
-        unit_name.lower(),
-    ):
-        raise BadParameterError(f"timeUnit {unit_name!r} is not MILLISECOND or MICROSECOND")
-    unit = TimeUnit[unit_name.upper()]
-    root, _, rest = parts.path.removeprefix("/").partition("/")
+    unit = _unit(query.get("timeUnit"), rules)
+    path = parts.path.removeprefix("/")
+    first = path.partition("/")[0]
+    route = first if first and first in rules.routes else ""
+    root, _, rest = path.removeprefix(f"{route}/" if route else "").partition("/")
     if root == "ws":
-        return Opening(_names(unquote(rest)), combined=False, unit=unit)
+        return Opening(_names(unquote(rest)), combined=False, unit=unit, route=route)
     if root == "stream" and not rest:
-        return Opening(_names(query.get("streams", "")), combined=True, unit=unit)
+        names = _names(query.get("streams", ""))
+        return Opening(names, combined=True, unit=unit, route=route)
     raise UnknownPathError(f"no such path: {parts.path}")
+
+
+def _unit(name: str | None, rules: Rules) -> TimeUnit:
+    if name is None or len(rules.units) == 1:
+        return rules.units[0]
+    if name.upper() not in TimeUnit.__members__ or name not in (name.upper(), name.lower()):
+        raise BadParameterError(f"timeUnit {name!r} is not MILLISECOND or MICROSECOND")
+    return TimeUnit[name.upper()]
 
 
 def _names(joined: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,6 +23,10 @@ StreamKind = str
 # `*` stands for every kind that is not named.
 PerKind = dict[StreamKind, Probability]
 NS_PER_MS = 1_000_000
+# Spot and USD-M futures in JSON, and spot in SBE: each has a host of its own.
+MarketName = Literal["spot", "usdm", "sbe"]
+MARKET_NAMES: Final[tuple[MarketName, ...]] = get_args(MarketName)
+Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class ConfigError(Exception):
@@ -112,7 +116,7 @@ class Place(_Section):
         loss: share of messages never sent although their ids are consumed, by stream kind.
         duplicates: share of messages sent twice, by stream kind.
         reordering: share of messages sent right after their successor, by stream kind.
-        port: port of the place's endpoint; 0 takes a free one.
+        port: port of the place's endpoint, or of each market's; 0 takes a free one.
     """
 
     latency: Delay = Constant()
@@ -120,7 +124,11 @@ class Place(_Section):
     loss: PerKind = {}
     duplicates: PerKind = {}
     reordering: PerKind = {}
-    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    port: Port | dict[MarketName, Port] = 0
+
+    def port_of(self, market: MarketName) -> int:
+        """Port of one market's endpoint."""
+        return self.port.get(market, 0) if isinstance(self.port, dict) else self.port
 
 
 class Bursts(_Section):
@@ -185,19 +193,35 @@ class Tls(_Section):
 
 
 class Limits(_Section):
-    """What Binance allows a connection, and what it does by the clock."""
+    """What a connection is allowed, and what happens to it by the clock.
 
-    messages_per_sec: Annotated[int, Field(ge=1)] = 5
-    streams: Annotated[int, Field(ge=1)] = 1024
-    ping_interval_sec: Positive = 20.0
-    pong_timeout_sec: Positive = 60.0
-    lifetime_sec: Positive = 86_400.0
+    Whatever is None is as the market has it; see `rules.Limits`.
+    """
+
+    messages_per_sec: Annotated[int, Field(ge=1)] | None = None
+    streams: Annotated[int, Field(ge=1)] | None = None
+    ping_interval_sec: Positive | None = None
+    pong_timeout_sec: Positive | None = None
+    lifetime_sec: Positive | None = None
+
+
+class Market(_Section):
+    """One market of the exchange.
+
+    Attributes:
+        symbols: what is traded there; None: what is traded on the whole exchange.
+        api_keys: keys that open a connection, where one is needed.
+    """
+
+    symbols: dict[SymbolName, Symbol] | None = None
+    api_keys: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")]] = []
 
 
 class Replay(_Section):
     """Recorded frames to send in place of the generated market.
 
     Attributes:
+        market: which market they are from; may be left out if there is only one.
         file: lines of `<receive stamp, Unix µs> <raw combined frame>`, plain or gzip.
         time_unit: unit of the times inside the recorded frames.
         speed: 2 sends in half the time; each frame's own latency is kept.
@@ -205,6 +229,7 @@ class Replay(_Section):
         start_at: Unix seconds; None starts once every place has a subscriber.
     """
 
+    market: MarketName | None = None
     file: AnyPath
     time_unit: Literal["MILLISECOND", "MICROSECOND"] = "MILLISECOND"
     speed: Positive = 1.0
@@ -218,9 +243,12 @@ class ExchangeConfig(_Section):
     Attributes:
         seed: the same seed and configuration give the same market and the same random draws.
         places: the places that receive the feed, by name.
-        symbols: what is traded; unused while a recording is replayed.
+        markets: its markets, by name; every place receives all of them.
+        symbols: what is traded in every market that has no list of its own; unused in one whose
+            recording is replayed.
         exchange_delay: trade time T to event time E.
         clock_offset_ms: added to every time that leaves the exchange: E, T and serverTime.
+        limits: what differs from each market's own limits.
         tls: None serves ws:// and http://.
         host: address of every listener; a loopback address.
         rest_port: port of the REST listener; 0 takes a free one.
@@ -231,6 +259,7 @@ class ExchangeConfig(_Section):
 
     seed: Annotated[int, Field(ge=0)] = 1
     places: Annotated[dict[PlaceName, Place], Field(min_length=1)]
+    markets: Annotated[dict[MarketName, Market], Field(min_length=1)] = {"spot": Market()}
     symbols: dict[SymbolName, Symbol] = {}
     exchange_delay: Delay = Lognormal(distribution="lognormal", median_ms=1.2, sigma=0.8)
     clock_offset_ms: Finite = 0.0
@@ -245,9 +274,41 @@ class ExchangeConfig(_Section):
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Self:
-        if not self.symbols and self.replay is None:
-            raise ValueError("name at least one of `symbols` or give `replay`")
+        if self.replay is not None and self.replay.market is None and len(self.markets) > 1:
+            raise ValueError(f"replay.market: name one of {', '.join(self.markets)}")
+        for name in self.markets:
+            replayed = name == self.replayed_market
+            if not replayed and not self.symbols_of(name):
+                raise ValueError("name at least one of `symbols` or give `replay`")
+            if replayed and name == "sbe":
+                raise ValueError("replay.market: recordings are JSON; sbe cannot be replayed")
+            if name == "sbe" and not self.markets[name].api_keys:
+                raise ValueError("markets.sbe.api_keys: name at least one key")
+        if self.replay is not None and self.replayed_market not in self.markets:
+            raise ValueError(f"replay.market: {self.replay.market} is none of the `markets`")
         return self
+
+    @model_validator(mode="after")
+    def _ports_are_clear(self) -> Self:
+        for name, place in self.places.items():
+            if isinstance(place.port, int) and place.port and len(self.markets) > 1:
+                raise ValueError(
+                    f"places.{name}.port: give each market its port, as in "
+                    f"{{spot: {place.port}, usdm: {place.port + 1}}}"
+                )
+        return self
+
+    def symbols_of(self, market: MarketName) -> dict[SymbolName, Symbol]:
+        """What is traded in a market."""
+        own = self.markets[market].symbols
+        return self.symbols if own is None else own
+
+    @property
+    def replayed_market(self) -> MarketName | None:
+        """The market whose messages come from a recording, or None."""
+        if self.replay is None:
+            return None
+        return self.replay.market or next(iter(self.markets))
 
     @property
     def clock_offset_ns(self) -> int:

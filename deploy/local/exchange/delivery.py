@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
 
-    from deploy.local.exchange.config import ExchangeConfig, PerKind
+    from deploy.local.exchange.config import ExchangeConfig, MarketName, PerKind
     from deploy.local.exchange.config import Place as PlaceConfig
     from deploy.local.exchange.events import Event, Source
 
@@ -70,7 +70,18 @@ class _Faults:
 
 
 class Place:
-    """One place: its latency, its faults, its ground truth and its counters."""
+    """One place: its latency, its faults, its ground truth and its counters.
+
+    Attributes:
+        name: of the place.
+        latency: from the exchange to it, whatever the market.
+        faults: what happens to messages on the way.
+        truth: where they are written down, or None.
+        outcomes: what became of how many.
+        connections: how many there are.
+        disconnects: how they ended.
+        refusing: markets that take no new connections.
+    """
 
     def __init__(
         self, name: str, config: ExchangeConfig, truth_path: Path | None, start_ns: int
@@ -88,13 +99,15 @@ class Place:
         self.outcomes: Counter[Outcome] = Counter()
         self.connections = 0
         self.disconnects: Counter[str] = Counter()
-        self.refusing = False
+        self.refusing: set[MarketName] = set()
 
-    def record(self, connection: int, event: Event, send_ns: int, outcome: Outcome) -> None:
+    def record(
+        self, market: MarketName, connection: int, event: Event, send_ns: int, outcome: Outcome
+    ) -> None:
         """Count a message and note it in the ground truth."""
         self.outcomes[outcome] += 1
         if self.truth is not None:
-            self.truth.record(connection, event, send_ns, outcome)
+            self.truth.record(market, connection, event, send_ns, outcome)
 
 
 class Transport(Protocol):
@@ -111,10 +124,16 @@ class Outbox:
     """What waits to be written on one connection, in the order of writing."""
 
     def __init__(
-        self, place: Place, connection: int, transport: Transport, dispatcher: Dispatcher
+        self,
+        place: Place,
+        market: MarketName,
+        connection: int,
+        transport: Transport,
+        dispatcher: Dispatcher,
     ) -> None:
         """An empty outbox of connection number `connection`."""
         self.place = place
+        self.market = market
         self.connection = connection
         self.scheduled = False
         self._transport = transport
@@ -138,7 +157,7 @@ class Outbox:
         place = self.place
         fate = place.faults.next(event.kind)
         if fate is _Fate.DROP or self._stall is Stall.DROP:
-            place.record(self.connection, event, 0, Outcome.DROPPED)
+            place.record(self.market, self.connection, event, 0, Outcome.DROPPED)
             return
         if fate is _Fate.HOLD_BACK and event.stream not in self._held_back:
             self._held_back[event.stream] = frame, event
@@ -181,7 +200,7 @@ class Outbox:
         send_ns = time.time_ns()
         self._transport.write(joined)
         for event, outcome in messages:
-            self.place.record(self.connection, event, send_ns, outcome)
+            self.place.record(self.market, self.connection, event, send_ns, outcome)
         if end:
             self._transport.close()
 
@@ -194,7 +213,7 @@ class Outbox:
         self._held_back.clear()
         for event in unsent:
             if event is not None:
-                self.place.record(self.connection, event, 0, Outcome.UNSENT)
+                self.place.record(self.market, self.connection, event, 0, Outcome.UNSENT)
 
     def set_congested(self, *, congested: bool) -> None:
         """Hold while the transport's buffer is full, so that send stamps stay true."""

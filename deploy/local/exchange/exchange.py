@@ -1,4 +1,4 @@
-"""The exchange itself: its places, its connections, and what can be done to them on demand."""
+"""The exchange itself: its places, its markets, and what can be done to connections on demand."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import asyncio
 import contextlib
 import itertools
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from deploy.local.exchange.delivery import Dispatcher, Place, Stall
 from deploy.local.exchange.market import Market
+from deploy.local.exchange.markets import RULES
 from deploy.local.exchange.pausing import PausingSource
 from deploy.local.exchange.replay import Recording
 from deploy.local.exchange.session import Session, Surroundings
 from deploy.local.exchange.truth_file import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from deploy.local.exchange.config import ExchangeConfig
+    from deploy.local.exchange.config import ExchangeConfig, MarketName
 
 # How long clients have to answer a close frame when the exchange stops.
 FAREWELL_SEC: Final = 1.0
@@ -28,10 +31,28 @@ class UnknownPlaceError(ValueError):
     """A command names a place that does not exist."""
 
 
-class Exchange:
-    """Everything but the listeners. Commands concern one place, or all of them for None.
+class _OneMarket:
+    """What the connections of one market share.
 
-    Commands return the number of connections concerned and raise `UnknownPlaceError`.
+    Attributes:
+        name: of the market.
+        dispatcher: carries its events.
+        recording: where they come from, or None while they are made up.
+        surroundings: what a connection sees of all this.
+    """
+
+    def __init__(self, name: MarketName, recording: Recording | None, around: Surroundings) -> None:
+        self.name = name
+        self.dispatcher = around.dispatcher
+        self.recording = recording
+        self.surroundings = around
+
+
+class Exchange:
+    """Everything but the listeners.
+
+    Commands concern one place and one market, or all of them for None. They return the number of
+    connections concerned and raise `UnknownPlaceError`.
     """
 
     def __init__(self, config: ExchangeConfig) -> None:
@@ -46,49 +67,65 @@ class Exchange:
         now_ns = time.time_ns()
         self._config = config
         self._loop = asyncio.get_running_loop()
-        self._dispatcher = Dispatcher(self._loop)
         self._sessions: set[Session] = set()
         self._nobody = asyncio.Event()
-        self._recording: Recording | None = None
-        if config.replay is not None:
-            self._recording = Recording(
-                config.replay,
-                offset_ns=config.clock_offset_ns,
-                may_start=self._everybody_listens,
-                now_ns=now_ns,
-            )
+        next_number = itertools.count(1).__next__
+        self._markets = {
+            name: self._one_market(name, next_number, now_ns) for name in config.markets
+        }
         if config.truth_dir is not None:
             config.truth_dir.mkdir(parents=True, exist_ok=True)
         self.places = {
             name: Place(name, config, self.truth_path(name), now_ns) for name in config.places
         }
-        self._surroundings = Surroundings(
-            dispatcher=self._dispatcher,
-            limits=config.limits,
+
+    def _one_market(
+        self, name: MarketName, next_number: Callable[[], int], now_ns: int
+    ) -> _OneMarket:
+        config = self._config
+        recording: Recording | None = None
+        if config.replay is not None and name == config.replayed_market:
+            recording = Recording(
+                config.replay,
+                offset_ns=config.clock_offset_ns,
+                may_start=partial(self._everybody_listens, name),
+                now_ns=now_ns,
+            )
+        around = Surroundings(
+            market=name,
+            rules=RULES[name],
+            api_keys=frozenset(config.markets[name].api_keys),
+            dispatcher=Dispatcher(self._loop),
+            limits=RULES[name].limits.changed(config.limits),
             clock_offset_ns=config.clock_offset_ns,
-            next_number=itertools.count(1).__next__,
+            next_number=next_number,
             joined=self._sessions.add,
             left=self._left,
-            audience_changed=self._audience_changed,
+            audience_changed=partial(self._audience_changed, name),
         )
+        return _OneMarket(name, recording, around)
 
     def truth_path(self, place: str) -> Path | None:
         """The file of a place's ground truth, or None if none is written."""
         folder = self._config.truth_dir
         return None if folder is None else folder / f"{place}.truth"
 
-    def session(self, place: str) -> Session:
-        """A new connection of a place, for its listener."""
-        return Session(self.places[place], self._surroundings)
+    def session(self, place: str, market: MarketName) -> Session:
+        """A new connection of a place to a market, for its listener."""
+        return Session(self.places[place], self._markets[market].surroundings)
 
     def open(self) -> None:
         """Begin to send."""
-        market = PausingSource(Market(self._config, time.time_ns()))
-        self._dispatcher.start(self._recording or market)
+        for market in self._markets.values():
+            source = market.recording or PausingSource(
+                Market(self._config, time.time_ns(), market.name)
+            )
+            market.dispatcher.start(source)
 
     async def close(self) -> None:
         """Close every connection with 1001, then the ground truth."""
-        self._dispatcher.stop()
+        for market in self._markets.values():
+            market.dispatcher.stop()
         for session in tuple(self._sessions):
             session.close(1001, "", "shutdown", at_once=True)
         await self._until_nobody_is_connected()
@@ -106,9 +143,11 @@ class Exchange:
                 each.truth.flush()
         return len(self._of(place))
 
-    def disconnect(self, place: str | None, code: int | None, text: str) -> int:
+    def disconnect(
+        self, place: str | None, code: int | None, text: str, *, market: MarketName | None = None
+    ) -> int:
         """End connections; with a close frame, or without any if `code` is None."""
-        sessions = self._of(place)
+        sessions = self._of(place, market)
         for session in sessions:
             if code is None:
                 session.cut("command")
@@ -116,9 +155,15 @@ class Exchange:
                 session.close(code, text, "command")
         return len(sessions)
 
-    def announce_shutdown(self, place: str | None, disconnect_after_sec: float | None) -> int:
+    def announce_shutdown(
+        self,
+        place: str | None,
+        disconnect_after_sec: float | None,
+        *,
+        market: MarketName | None = None,
+    ) -> int:
         """Send `serverShutdown`, and close those connections later, unless that is None."""
-        sessions = self._of(place)
+        sessions = self._of(place, market)
         for session in sessions:
             session.announce_shutdown()
             if disconnect_after_sec is not None:
@@ -127,31 +172,31 @@ class Exchange:
                 )
         return len(sessions)
 
-    def stall(self, place: str | None, mode: Stall) -> int:
+    def stall(self, place: str | None, mode: Stall, *, market: MarketName | None = None) -> int:
         """Let the connections that are open now fall silent."""
-        sessions = self._of(place)
+        sessions = self._of(place, market)
         for session in sessions:
             session.stall(mode)
         return len(sessions)
 
-    def refuse(self, place: str | None) -> int:
+    def refuse(self, place: str | None, *, market: MarketName | None = None) -> int:
         """Answer new connections with 503."""
         for each in self._chosen(place):
-            each.refusing = True
-        return len(self._of(place))
+            each.refusing |= set(self._markets) if market is None else {market}
+        return len(self._of(place, market))
 
-    def resume(self, place: str | None) -> int:
+    def resume(self, place: str | None, *, market: MarketName | None = None) -> int:
         """Undo `stall` and `refuse`."""
         for each in self._chosen(place):
-            each.refusing = False
-        sessions = self._of(place)
+            each.refusing -= set(self._markets) if market is None else {market}
+        sessions = self._of(place, market)
         for session in sessions:
             session.stall(None)
         return len(sessions)
 
-    def send_text(self, place: str | None, text: str) -> int:
+    def send_text(self, place: str | None, text: str, *, market: MarketName | None = None) -> int:
         """Send one text message that belongs to no stream; it is not in the ground truth."""
-        sessions = self._of(place)
+        sessions = self._of(place, market)
         for session in sessions:
             session.send_text(text.encode())
         return len(sessions)
@@ -159,7 +204,7 @@ class Exchange:
     def stats(self) -> dict[str, Any]:
         """Counters, as a JSON document."""
         document: dict[str, Any] = {
-            "events": self._dispatcher.events,
+            "events": sum(market.dispatcher.events for market in self._markets.values()),
             "places": {
                 name: {
                     "connections": place.connections,
@@ -170,9 +215,10 @@ class Exchange:
                 for name, place in self.places.items()
             },
         }
-        if self._recording is not None:
-            sent, total = self._recording.sent, self._recording.total
-            document["replay"] = {"sent": sent, "total": total, "finished": sent == total}
+        for market in self._markets.values():
+            if market.recording is not None:
+                sent, total = market.recording.sent, market.recording.total
+                document["replay"] = {"sent": sent, "total": total, "finished": sent == total}
         return document
 
     def _chosen(self, place: str | None) -> list[Place]:
@@ -183,12 +229,16 @@ class Exchange:
             raise UnknownPlaceError(f"there is no place {place!r}; choose one of: {known}")
         return [self.places[place]]
 
-    def _of(self, place: str | None) -> list[Session]:
+    def _of(self, place: str | None, market: MarketName | None = None) -> list[Session]:
         chosen = self._chosen(place)
-        return [session for session in self._sessions if session.place in chosen]
+        return [
+            session
+            for session in self._sessions
+            if session.place in chosen and market in (None, session.market)
+        ]
 
-    def _everybody_listens(self) -> bool:
-        listening = {session.place.name for session in self._sessions if session.streams}
+    def _everybody_listens(self, market: MarketName) -> bool:
+        listening = {s.place.name for s in self._of(None, market) if s.streams}
         return listening == set(self.places)
 
     async def _until_nobody_is_connected(self) -> None:
@@ -202,7 +252,8 @@ class Exchange:
         if not self._sessions:
             self._nobody.set()
 
-    def _audience_changed(self) -> None:
-        if self._recording is not None:
-            self._recording.audience_changed(time.time_ns())
-            self._dispatcher.rearm()
+    def _audience_changed(self, name: MarketName) -> None:
+        market = self._markets[name]
+        if market.recording is not None:
+            market.recording.audience_changed(time.time_ns())
+            market.dispatcher.rearm()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from deploy.local.exchange.events import Event, Source
 
 # Lateness below this is that of timers, and stays in the latencies.
@@ -29,7 +31,7 @@ class PausingSource:
         due_ns = self._source.next_ns()
         return None if due_ns is None else due_ns + self.paused_ns
 
-    def take_due(self, now_ns: int) -> list[Event]:
+    def take_due(self, now_ns: int) -> Sequence[Event]:
         """The events due at `now_ns`; who asks too late has paused the market."""
         due_ns = self.next_ns()
         if due_ns is not None and now_ns - due_ns > TOLERANCE_NS:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from deploy.local.exchange.config import ExchangeConfig
+    from deploy.local.exchange.config import ExchangeConfig, MarketName
 
 READY_TIMEOUT_SEC = 30.0
 STOP_TIMEOUT_SEC = 10.0
@@ -101,10 +101,10 @@ class ExchangeProcess:
         """Process id while it runs."""
         return self._child.pid if self._child else None
 
-    def url(self, place: str) -> str:
-        """WebSocket endpoint of a place, `wss://127.0.0.1:PORT`."""
-        url: str = self._addresses["places"][place]["url"]
-        return url
+    def url(self, place: str, market: MarketName | None = None) -> str:
+        """WebSocket endpoint of a place, `wss://127.0.0.1:PORT`; of the first market for None."""
+        urls: dict[str, str] = self._addresses["places"][place]["urls"]
+        return urls[market or next(iter(self.config.markets))]
 
     @property
     def rest_url(self) -> str:
@@ -114,8 +114,13 @@ class ExchangeProcess:
 
     @property
     def time_url(self) -> str:
-        """The REST time endpoint."""
-        return f"{self.rest_url}/api/v3/time"
+        """The REST time endpoint of the first market."""
+        return self.market_time_url(next(iter(self.config.markets)))
+
+    def market_time_url(self, market: MarketName) -> str:
+        """The REST time endpoint of a market."""
+        url: str = self._addresses["time"][market]
+        return url
 
     @property
     def control_url(self) -> str:

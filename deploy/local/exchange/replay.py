@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from deploy.local.exchange.events import Event, TimeUnit
+from deploy.local.exchange.events import JsonEvent, TimeUnit
 from deploy.local.exchange.truth_file import NAME_BYTES
 
 if TYPE_CHECKING:
@@ -209,9 +209,9 @@ class Recording:
         if self._start_ns is None and self._may_start():
             self._start_ns = now_ns + LEAD_NS
 
-    def take_due(self, now_ns: int) -> list[Event]:
+    def take_due(self, now_ns: int) -> list[JsonEvent]:
         """The frames due at `now_ns`, in order."""
-        events: list[Event] = []
+        events: list[JsonEvent] = []
         while (due_ns := self.next_ns()) is not None and due_ns <= now_ns:
             frame = self._frames[self._position]
             events.append(self._event(frame, due_ns))
@@ -224,9 +224,9 @@ class Recording:
         shift_ns = start_ns + elapsed_ns - frame.received_ns
         return shift_ns - shift_ns % NS_PER_MS
 
-    def _event(self, frame: RecordedFrame, due_ns: int) -> Event:
+    def _event(self, frame: RecordedFrame, due_ns: int) -> JsonEvent:
         shift_ns = due_ns - frame.received_ns
-        return Event(
+        return JsonEvent(
             frame.stream,
             ids=frame.ids,
             event_ns=frame.event_ns + shift_ns,

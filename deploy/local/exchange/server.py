@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from deploy.local.exchange.exchange import Exchange
-from deploy.local.exchange.web import control_app, rest_app
+from deploy.local.exchange.markets import RULES
+from deploy.local.exchange.web import TIME_PATH, control_app, rest_app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -63,8 +64,8 @@ async def serve(config: ExchangeConfig) -> None:
 async def running(config: ExchangeConfig) -> AsyncIterator[dict[str, Any]]:
     """Start everything, yield the announcement of the addresses, stop everything.
 
-    The announcement: `places` (name → `url` and `truth`, the path of its ground truth or null),
-    `rest`, `control`.
+    The announcement: `places` (name → `urls`, of each market; `url`, of the first one; `truth`, the
+    path of its ground truth or null), `rest`, `time` (of each market), `control`.
 
     Raises:
         ServerError: a certificate, port or file cannot be used.
@@ -78,13 +79,20 @@ async def running(config: ExchangeConfig) -> AsyncIterator[dict[str, Any]]:
             loop = asyncio.get_running_loop()
             places = {}
             for name, place in config.places.items():
-                server = await loop.create_server(
-                    partial(exchange.session, name), config.host, place.port, ssl=tls
-                )
-                stack.callback(server.close)
-                port = server.sockets[0].getsockname()[1]
+                urls = {}
+                for market in config.markets:
+                    server = await loop.create_server(
+                        partial(exchange.session, name, market),
+                        config.host,
+                        place.port_of(market),
+                        ssl=tls,
+                    )
+                    stack.callback(server.close)
+                    port = server.sockets[0].getsockname()[1]
+                    urls[market] = _url("wss" if tls else "ws", config.host, port)
                 places[name] = {
-                    "url": _url("wss" if tls else "ws", config.host, port),
+                    "url": next(iter(urls.values())),
+                    "urls": urls,
                     "truth": _text(exchange.truth_path(name)),
                 }
             rest = await _listen(
@@ -96,9 +104,11 @@ async def running(config: ExchangeConfig) -> AsyncIterator[dict[str, Any]]:
         except OSError as error:
             raise ServerError(f"the exchange cannot start: {error}.") from error
         exchange.open()
+        rest_url = _url("https" if tls else "http", config.host, rest)
         yield {
             "places": places,
-            "rest": _url("https" if tls else "http", config.host, rest),
+            "rest": rest_url,
+            "time": {name: rest_url + RULES[name].rest + TIME_PATH for name in config.markets},
             "control": _url("http", config.host, control),
         }
 

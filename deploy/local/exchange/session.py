@@ -27,26 +27,34 @@ from deploy.local.exchange.commands import (
     parse_target,
 )
 from deploy.local.exchange.delivery import END, Outbox
-from deploy.local.exchange.events import TimeUnit, text_frame
+from deploy.local.exchange.events import text_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from deploy.local.exchange.config import Limits
+    from deploy.local.exchange.commands import Opening
+    from deploy.local.exchange.config import MarketName
     from deploy.local.exchange.delivery import Dispatcher, Place, Stall
     from deploy.local.exchange.events import Event
+    from deploy.local.exchange.rules import Limits, Rules
 
 NS_PER_SEC: Final = 1e9
 NS_PER_MS: Final = 1_000_000
 # How long a closing connection may take before it is cut.
 CLOSE_TIMEOUT_SEC: Final = 5.0
+API_KEY_HEADER: Final = "X-MBX-APIKEY"
+NO_KEY: Final = '{"code":-2014,"msg":"API-key format invalid."}'
+WRONG_KEY: Final = '{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action."}'
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every connection of the exchange shares.
+    """What every connection of a market shares.
 
     Attributes:
+        market: its name.
+        rules: what the market is like.
+        api_keys: keys that open a connection, where one is needed.
         dispatcher: carries the events.
         limits: what a connection is allowed.
         clock_offset_ns: error of the exchange's clock.
@@ -56,6 +64,9 @@ class Surroundings:
         audience_changed: called when subscriptions changed.
     """
 
+    market: MarketName
+    rules: Rules
+    api_keys: frozenset[str]
     dispatcher: Dispatcher
     limits: Limits
     clock_offset_ns: int
@@ -63,6 +74,14 @@ class Surroundings:
     joined: Callable[[Session], None]
     left: Callable[[Session], None]
     audience_changed: Callable[[], None]
+
+
+class _RefusedError(Exception):
+    """A connection is refused; the text is the body of the answer."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Session(asyncio.Protocol):
@@ -76,7 +95,8 @@ class Session(asyncio.Protocol):
         self._websocket = ServerProtocol(logger=logging.getLogger(__name__))
         self._arrived: deque[bytes] = deque()
         self._last_arrival_ns = 0
-        self._unit = TimeUnit.MILLISECOND
+        self._unit = surroundings.rules.units[0]
+        self._route = ""
         self._subscriptions: Subscriptions | None = None
         self._inbound_times: deque[float] = deque(maxlen=surroundings.limits.messages_per_sec)
         self._pings: dict[bytes, asyncio.TimerHandle] = {}
@@ -94,7 +114,9 @@ class Session(asyncio.Protocol):
         # asyncio's own TLS transport is no subclass of asyncio.Transport.
         self._transport = cast("asyncio.Transport", transport)
         number = self._around.next_number()
-        self._outbox = Outbox(self.place, number, self._transport, self._around.dispatcher)
+        self._outbox = Outbox(
+            self.place, self.market, number, self._transport, self._around.dispatcher
+        )
         self._around.joined(self)
         self.place.connections += 1
 
@@ -134,6 +156,11 @@ class Session(asyncio.Protocol):
         self._outbox.deliver(event, frame)
 
     # The exchange's side.
+
+    @property
+    def market(self) -> MarketName:
+        """The market it is connected to."""
+        return self._around.market
 
     @property
     def streams(self) -> list[str]:
@@ -200,20 +227,12 @@ class Session(asyncio.Protocol):
         self._send_pending()
 
     def _open(self, request: Request) -> None:
-        if self.place.refusing:
-            self._reject(HTTPStatus.SERVICE_UNAVAILABLE, "out of service")
-            return
         try:
-            opening = parse_target(request.path)
-        except UnknownPathError as error:
-            self._reject(HTTPStatus.NOT_FOUND, str(error))
-            return
-        except BadParameterError as error:
-            self._reject(HTTPStatus.BAD_REQUEST, str(error))
-            return
-        limits = self._around.limits
-        if len(opening.streams) > limits.streams:
-            self._reject(HTTPStatus.BAD_REQUEST, f"more than {limits.streams} streams")
+            opening = self._admit(request)
+        except _RefusedError as refusal:
+            self._end_reason = "rejected"
+            response = self._websocket.reject(refusal.status, f"{refusal}\n")
+            self._websocket.send_response(response)
             return
         response = self._websocket.accept(request)
         self._websocket.send_response(response)
@@ -221,16 +240,37 @@ class Session(asyncio.Protocol):
             self._end_reason = "rejected"
             return
         self._send_pending()
+        limits = self._around.limits
         self._unit = opening.unit
+        self._route = opening.route
         self._subscriptions = Subscriptions(opening, limits.streams)
-        self._around.dispatcher.subscribe(self, set(opening.streams))
+        self._around.dispatcher.subscribe(self, self._carried(opening.streams))
         self._around.audience_changed()
         self._ping_timer = self._loop.call_later(limits.ping_interval_sec, self._ping)
         self._life_timer = self._loop.call_later(limits.lifetime_sec, self._end_of_life)
 
-    def _reject(self, status: HTTPStatus, text: str) -> None:
-        self._end_reason = "rejected"
-        self._websocket.send_response(self._websocket.reject(status, f"{text}\n"))
+    def _admit(self, request: Request) -> Opening:
+        """What the request for a connection asks for, if it may have it."""
+        around = self._around
+        if self.market in self.place.refusing:
+            raise _RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "out of service")
+        if around.rules.needs_key:
+            # Binance does not say which status it answers with.
+            key = request.headers.get(API_KEY_HEADER)
+            if key is None:
+                raise _RefusedError(HTTPStatus.UNAUTHORIZED, NO_KEY)
+            if key not in around.api_keys:
+                raise _RefusedError(HTTPStatus.FORBIDDEN, WRONG_KEY)
+        try:
+            opening = parse_target(request.path, around.rules)
+        except UnknownPathError as error:
+            raise _RefusedError(HTTPStatus.NOT_FOUND, str(error)) from error
+        except BadParameterError as error:
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
+        if len(opening.streams) > around.limits.streams:
+            text = f"more than {around.limits.streams} streams"
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, text)
+        return opening
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
@@ -261,8 +301,13 @@ class Session(asyncio.Protocol):
         self.send_text(reply)
         after = set(self._subscriptions.names)
         self._around.dispatcher.unsubscribe(self, before - after)
-        self._around.dispatcher.subscribe(self, after - before)
+        self._around.dispatcher.subscribe(self, self._carried(after - before))
         self._around.audience_changed()
+
+    def _carried(self, streams: Iterable[str]) -> set[str]:
+        """The streams that exist on this connection's route; the others stay silent."""
+        exists = self._around.rules.routes[self._route]
+        return {stream for stream in streams if exists(stream)}
 
     def _ping(self) -> None:
         limits = self._around.limits

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from deploy.local.exchange.config import MARKET_NAMES
 from deploy.local.exchange.truth_file import (
     HEADER,
     MAGIC,
@@ -33,11 +34,11 @@ def read_truth(path: Path) -> pd.DataFrame:
     """Read one place's ground truth, in the order in which it was written.
 
     Returns:
-        Columns `connection` (a number that is unique in the exchange), `stream` (as on the wire,
-        `btcusdt@depth@100ms`), `symbol` (upper case, empty if the stream has none), `first_id`,
-        `last_id`, `event_ns`, `trade_ns` (0 if none), `send_ns` (Unix nanoseconds right before the
-        write; 0 if not sent) and `outcome` (`sent`, `dropped`, `duplicate`, `unsent`). The frame's
-        `attrs["clock_offset_ns"]` is the configured error of the exchange's clock.
+        Columns `connection` (a number that is unique in the exchange), `market`, `stream` (as on
+        the wire, `btcusdt@depth@100ms`), `symbol` (upper case, empty if the stream has none),
+        `first_id`, `last_id`, `event_ns`, `trade_ns` (0 if none), `send_ns` (Unix nanoseconds right
+        before the write; 0 if not sent) and `outcome` (`sent`, `dropped`, `duplicate`, `unsent`).
+        The frame's `attrs["clock_offset_ns"]` is the configured error of the exchange's clock.
 
     Raises:
         TruthError: the file is not a ground truth.
@@ -53,11 +54,13 @@ def read_truth(path: Path) -> pd.DataFrame:
 
     is_name = records["outcome"] == NAME_OUTCOME
     streams = [_name_of(data, position) for position in np.flatnonzero(is_name).tolist()]
+    markets = [MARKET_NAMES[number] for number in records["connection"][is_name].tolist()]
     symbols = [_symbol_of(stream) for stream in streams]
     messages = records[~is_name]
     numbers = messages["stream_number"].astype(np.intp)
     columns: dict[str, object] = {
         "connection": messages["connection"],
+        "market": np.array(markets, dtype=object)[numbers],
         "stream": np.array(streams, dtype=object)[numbers],
         "symbol": np.array(symbols, dtype=object)[numbers],
     }

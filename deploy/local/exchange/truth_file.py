@@ -1,8 +1,9 @@
 """Writing the ground truth: what was sent to a place, when, and what was lost on purpose.
 
 One file per place: a header of 48 bytes, then records of 48 bytes, little-endian (`RECORD`).
-Stream names are given numbers by records of their own (`outcome` 255) before the first use; the
-name is UTF-8 in the 40 bytes from `first_id` on, filled up with zeros. `truth` reads them.
+The streams of each market are given numbers by records of their own (`outcome` 255) before the
+first use: the market's place in `config.MARKET_NAMES` stands in `connection`, and the name is UTF-8
+in the 40 bytes from `first_id` on, filled up with zeros. `truth` reads them.
 
 `event_ns` and `trade_ns` are on the true time line: the configured error of the exchange's clock,
 kept in the header, is in the frames but not here. So `send_ns - event_ns` is the true latency from
@@ -17,9 +18,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from deploy.local.exchange.config import MARKET_NAMES
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from deploy.local.exchange.config import MarketName
     from deploy.local.exchange.events import Event
 
 MAGIC: Final = b"BXTRUTH1"
@@ -67,13 +71,15 @@ class TruthWriter:
         """
         self._file = path.open("wb", buffering=0)
         self._buffer = bytearray(HEADER.pack(MAGIC, clock_offset_ns))
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[tuple[MarketName, str], int] = {}
 
-    def record(self, connection: int, event: Event, send_ns: int, outcome: Outcome) -> None:
+    def record(
+        self, market: MarketName, connection: int, event: Event, send_ns: int, outcome: Outcome
+    ) -> None:
         """Note one message; `send_ns` is 0 for one that was not sent."""
-        number = self._numbers.get(event.stream)
+        number = self._numbers.get((market, event.stream))
         if number is None:
-            number = self._name(event.stream)
+            number = self._name(market, event.stream)
         self._buffer += LAYOUT.pack(
             connection,
             number,
@@ -97,7 +103,9 @@ class TruthWriter:
         self.flush()
         self._file.close()
 
-    def _name(self, stream: str) -> int:
-        number = self._numbers[stream] = len(self._numbers)
-        self._buffer += NAME_LAYOUT.pack(0, number, NAME_OUTCOME, stream.encode()[:NAME_BYTES])
+    def _name(self, market: MarketName, stream: str) -> int:
+        number = self._numbers[market, stream] = len(self._numbers)
+        self._buffer += NAME_LAYOUT.pack(
+            MARKET_NAMES.index(market), number, NAME_OUTCOME, stream.encode()[:NAME_BYTES]
+        )
         return number

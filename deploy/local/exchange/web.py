@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from deploy.local.exchange.config import MarketName  # noqa: TC001 - pydantic reads it
 from deploy.local.exchange.delivery import Stall
 from deploy.local.exchange.events import TimeUnit
 from deploy.local.exchange.exchange import UnknownPlaceError
+from deploy.local.exchange.markets import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from deploy.local.exchange.exchange import Exchange
 
 TIME_UNIT_HEADER: Final = "X-MBX-TIME-UNIT"
+TIME_PATH: Final = "/time"
 
 
 class Command(BaseModel):
@@ -26,6 +29,7 @@ class Command(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     place: str | None = None
+    market: MarketName | None = None
 
 
 class Disconnect(Command):
@@ -54,25 +58,37 @@ class Send(Command):
 
 
 def rest_app(clock_offset_ns: int) -> web.Application:
-    """`GET /api/v3/time` and `GET /api/v3/ping`."""
-
-    async def server_time(request: web.Request) -> web.Response:
-        unit = TimeUnit.__members__.get(request.headers.get(TIME_UNIT_HEADER, "").upper())
-        divisor = (unit or TimeUnit.MILLISECOND).value
-        return web.json_response({"serverTime": (time.time_ns() + clock_offset_ns) // divisor})
+    """`time` and `ping` of every market's REST interface, such as `GET /api/v3/time`."""
 
     async def ping(_request: web.Request) -> web.Response:
         return web.json_response({})
 
     app = web.Application()
-    app.add_routes([web.get("/api/v3/time", server_time), web.get("/api/v3/ping", ping)])
+    for prefix, units in {rules.rest: rules.rest_units for rules in RULES.values()}.items():
+        app.add_routes(
+            [
+                web.get(prefix + TIME_PATH, _server_time(units, clock_offset_ns)),
+                web.get(f"{prefix}/ping", ping),
+            ]
+        )
     return app
+
+
+def _server_time(
+    units: tuple[TimeUnit, ...], clock_offset_ns: int
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        unit = TimeUnit.__members__.get(request.headers.get(TIME_UNIT_HEADER, "").upper())
+        divisor = (unit if unit in units else units[0]).value
+        return web.json_response({"serverTime": (time.time_ns() + clock_offset_ns) // divisor})
+
+    return handle
 
 
 def control_app(exchange: Exchange) -> web.Application:
     """`GET /control/stats`, and `POST /control/<action>` for each action of the exchange.
 
-    An action takes a JSON body; `{"place": NAME}` limits it to one place. It answers
+    An action takes a JSON body; `{"place": NAME, "market": NAME}` limits it. It answers
     `{"connections": N}`, the number concerned, or 400 and `{"error": SENTENCE}`.
     """
 
@@ -85,17 +101,25 @@ def control_app(exchange: Exchange) -> web.Application:
             web.get("/control/stats", stats),
             _action("flush", Command, lambda c: exchange.flush(c.place)),
             _action(
-                "disconnect", Disconnect, lambda c: exchange.disconnect(c.place, c.code, c.reason)
+                "disconnect",
+                Disconnect,
+                lambda c: exchange.disconnect(c.place, c.code, c.reason, market=c.market),
             ),
             _action(
                 "shutdown_event",
                 ShutdownEvent,
-                lambda c: exchange.announce_shutdown(c.place, c.disconnect_after_sec),
+                lambda c: exchange.announce_shutdown(
+                    c.place, c.disconnect_after_sec, market=c.market
+                ),
             ),
-            _action("stall", StallCommand, lambda c: exchange.stall(c.place, Stall(c.mode))),
-            _action("refuse", Command, lambda c: exchange.refuse(c.place)),
-            _action("resume", Command, lambda c: exchange.resume(c.place)),
-            _action("send", Send, lambda c: exchange.send_text(c.place, c.text)),
+            _action(
+                "stall",
+                StallCommand,
+                lambda c: exchange.stall(c.place, Stall(c.mode), market=c.market),
+            ),
+            _action("refuse", Command, lambda c: exchange.refuse(c.place, market=c.market)),
+            _action("resume", Command, lambda c: exchange.resume(c.place, market=c.market)),
+            _action("send", Send, lambda c: exchange.send_text(c.place, c.text, market=c.market)),
         ]
     )
     return app

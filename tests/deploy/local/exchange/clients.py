@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from deploy.local.exchange.truth import read_truth
 
@@ -34,11 +35,17 @@ class Running:
         self.tls = tls
         self.http = http
 
-    def connect(self, target: str, place: str = "tokyo", **options: Any) -> connect:
+    def url(self, market: str = "spot", place: str = "tokyo") -> str:
+        url: str = self.addresses["places"][place]["urls"][market]
+        return url
+
+    def connect(
+        self, target: str, place: str = "tokyo", market: str = "spot", **options: Any
+    ) -> connect:
         # An unbounded queue: a client that has paused reading cannot see the closing handshake.
         defaults = {"ping_interval": None, "compression": None, "proxy": None, "max_queue": None}
         options = defaults | options
-        return connect(self.addresses["places"][place]["url"] + target, ssl=self.tls, **options)
+        return connect(self.url(market, place) + target, ssl=self.tls, **options)
 
     async def control(self, action: str, **parameters: Any) -> Any:
         url = f"{self.addresses['control']}/control/{action}"
@@ -74,3 +81,13 @@ async def ask(connection: ClientConnection, request: object) -> Any:
 async def drain(connection: ClientConnection) -> list[Any]:
     """Every message until the connection is closed."""
     return [json.loads(text) async for text in connection]
+
+
+async def drain_closed(client: ClientConnection) -> list[Any]:
+    """Every message until the connection is closed, however it is closed."""
+    messages: list[Any] = []
+    try:
+        while True:
+            messages.append(json.loads(await client.recv()))
+    except ConnectionClosed:
+        return messages

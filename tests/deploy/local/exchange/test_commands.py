@@ -17,11 +17,12 @@ from deploy.local.exchange.commands import (
     parse_target,
 )
 from deploy.local.exchange.events import TimeUnit
+from deploy.local.exchange.spot import SPOT
 
 
 @pytest.fixture
 def subscriptions() -> Subscriptions:
-    return Subscriptions(parse_target("/stream?streams=a@trade/b@trade"), limit=3)
+    return Subscriptions(parse_target("/stream?streams=a@trade/b@trade", SPOT), limit=3)
 
 
 def answer(subscriptions: Subscriptions, request: object) -> dict[str, Any]:
@@ -45,23 +46,23 @@ def answer(subscriptions: Subscriptions, request: object) -> dict[str, Any]:
     ],
 )
 def test_targets_are_read(target: str, opening: Opening) -> None:
-    assert parse_target(target) == opening
+    assert parse_target(target, SPOT) == opening
 
 
 @pytest.mark.parametrize("target", ["/", "/wss/a@trade", "/stream/a@trade", "/public/ws"])
 def test_other_paths_are_unknown(target: str) -> None:
     with pytest.raises(UnknownPathError):
-        parse_target(target)
+        parse_target(target, SPOT)
 
 
 @pytest.mark.parametrize("unit", ["Microsecond", "us", "NANOSECOND"])
 def test_other_time_units_are_refused(unit: str) -> None:
     with pytest.raises(BadParameterError):
-        parse_target(f"/ws/a@trade?timeUnit={unit}")
+        parse_target(f"/ws/a@trade?timeUnit={unit}", SPOT)
 
 
 def test_a_second_question_mark_hides_the_time_unit() -> None:
-    opening = parse_target("/stream?streams=a@trade?timeUnit=MICROSECOND")
+    opening = parse_target("/stream?streams=a@trade?timeUnit=MICROSECOND", SPOT)
     assert opening.unit is TimeUnit.MILLISECOND
     assert opening.streams != ("a@trade",)
 
@@ -108,7 +109,7 @@ def test_a_bad_request_is_answered_with_its_code_and_id(
 @given(st.binary())
 @settings(deadline=None)
 def test_any_bytes_get_an_answer_that_is_no_market_data(text: bytes) -> None:
-    reply = answer(Subscriptions(parse_target("/ws"), limit=3), text)
+    reply = answer(Subscriptions(parse_target("/ws", SPOT), limit=3), text)
     assert reply.keys() in ({"code", "msg"}, {"code", "msg", "id"}, {"result", "id"})
 
 

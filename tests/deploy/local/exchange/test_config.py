@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploy.local.exchange.config import ConfigError, ExchangeConfig, load, parse
+from deploy.local.exchange.markets import RULES
+from deploy.local.exchange.rules import Limits
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from deploy.local.exchange.config import MarketName
 
 MINIMAL: dict[str, Any] = {"places": {"tokyo": {}}, "symbols": {"BTCUSDT": {}}}
 
@@ -36,11 +40,31 @@ def test_a_configuration_survives_json(tmp_path: Path) -> None:
     assert load(path) == config
 
 
-def test_defaults_are_binance_s_limits() -> None:
-    limits = parse(MINIMAL, source="test").limits
-    assert (limits.messages_per_sec, limits.streams) == (5, 1024)
-    assert (limits.ping_interval_sec, limits.pong_timeout_sec) == (20, 60)
-    assert limits.lifetime_sec == 24 * 3600
+@pytest.mark.parametrize(
+    ("market", "limits"),
+    [
+        ("spot", Limits(5, 1024, 20, 60, 24 * 3600)),
+        ("usdm", Limits(10, 1024, 180, 600, 24 * 3600)),
+        ("sbe", Limits(5, 1024, 20, 60, 24 * 3600)),
+    ],
+)
+def test_defaults_are_binance_s_limits(market: MarketName, limits: Limits) -> None:
+    assert RULES[market].limits == limits
+
+
+def test_a_limit_that_is_given_leaves_the_market_s_others() -> None:
+    config = parse(MINIMAL | {"limits": {"streams": 7}}, source="test")
+    limits = RULES["usdm"].limits.changed(config.limits)
+    assert limits == Limits(10, 7, 180, 600, 24 * 3600)
+
+
+def test_a_market_may_trade_other_symbols() -> None:
+    markets: dict[str, Any] = {"spot": {}, "usdm": {"symbols": {"ETHUSDT": {}}}}
+    config = parse(MINIMAL | {"markets": markets}, source="test")
+    assert [list(config.symbols_of(market)) for market in config.markets] == [
+        ["BTCUSDT"],
+        ["ETHUSDT"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +85,26 @@ def test_defaults_are_binance_s_limits() -> None:
         ),
         ({"symbols": {"BTCUSDT": {"price": 0.001}}}, "symbols.BTCUSDT: price must exceed tick."),
         ({"places": {"a": {"loss": {"trade": 2}}}}, "test: places.a.loss.trade"),
+        ({"markets": {}}, "test: markets: dictionary should have at least 1 item"),
+        ({"markets": {"coinm": {}}}, "test: markets.coinm"),
+        ({"markets": {"sbe": {}}}, "test: file: markets.sbe.api_keys: name at least one key."),
+        ({"markets": {"sbe": {"api_keys": ["a b"]}}}, "test: markets.sbe.api_keys.0"),
+        (
+            {"markets": {"spot": {}, "usdm": {}}, "places": {"a": {"port": 7000}}},
+            "give each market its port, as in {spot: 7000, usdm: 7001}.",
+        ),
+        (
+            {"markets": {"spot": {}, "usdm": {}}, "replay": {"file": "x"}},
+            "test: file: replay.market: name one of spot, usdm.",
+        ),
+        (
+            {"replay": {"file": "x", "market": "usdm"}},
+            "test: file: replay.market: usdm is none of the `markets`.",
+        ),
+        (
+            {"markets": {"sbe": {"api_keys": ["k"]}}, "replay": {"file": "x"}},
+            "recordings are JSON; sbe cannot be replayed.",
+        ),
     ],
 )
 def test_a_mistake_is_named_in_one_sentence(change: dict[str, Any], sentence: str) -> None:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.local.exchange.events import Event, TimeUnit, stream_kind, text_frame
+from deploy.local.exchange.events import JsonEvent, TimeUnit, stream_kind, text_frame
 
 
-def event(offset_ns: int = 0) -> Event:
-    return Event(
+def event(offset_ns: int = 0) -> JsonEvent:
+    return JsonEvent(
         "btcusdt@trade",
         event_ns=1_000_002_000,
         text=(b'{"E":', b',"T":', b"}"),

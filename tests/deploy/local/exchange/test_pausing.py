@@ -25,12 +25,15 @@ def attended(source: PausingSource, until_ns: int, stall_at_ns: int = 0) -> list
     return events
 
 
+def frame(event: Event) -> bytes:
+    return event.frame(TimeUnit.MICROSECOND, combined=False)
+
+
 def test_an_attended_market_is_not_changed() -> None:
     source = PausingSource(Market(CONFIG, START))
     expected = Market(CONFIG, START).take_due(START + 2000 * MS)
     taken = attended(source, START + 2000 * MS)
-    unit = TimeUnit.MICROSECOND
-    assert [event.payload(unit) for event in taken] == [event.payload(unit) for event in expected]
+    assert [frame(event) for event in taken] == [frame(event) for event in expected]
 
 
 def test_a_stall_postpones_the_market_and_makes_no_event_late() -> None:

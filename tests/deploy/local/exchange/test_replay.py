@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.local.exchange.config import Replay
-from deploy.local.exchange.events import Event, TimeUnit
+from deploy.local.exchange.events import JsonEvent, TimeUnit
 from deploy.local.exchange.replay import Recording, ReplayError, read_recording
 from tests.deploy.local.exchange.clients import Running, drain
 
@@ -81,7 +81,7 @@ def source(path: Path, **keys: Any) -> Recording:
     return Recording(config, offset_ns=0, may_start=lambda: True, now_ns=NOW)
 
 
-def play(path: Path, **keys: Any) -> list[Event]:
+def play(path: Path, **keys: Any) -> list[JsonEvent]:
     recording = source(path, **keys)
     recording.audience_changed(NOW)
     return recording.take_due(NOW + 3600 * 1_000 * MS)
@@ -91,7 +91,7 @@ def without_times(text: str) -> str:
     return re.sub(r'("[ET]":)\d+', r"\1", text)
 
 
-def combined(event: Event, unit: TimeUnit = TimeUnit.MILLISECOND) -> str:
+def combined(event: JsonEvent, unit: TimeUnit = TimeUnit.MILLISECOND) -> str:
     frame = event.frame(unit, combined=True)
     return frame[frame.index(b"{") :].decode()
 

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from websockets.client import ClientProtocol
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from tests.deploy.local.exchange.clients import Running, ask, documents, drain
+from tests.deploy.local.exchange.clients import Running, ask, documents, drain, drain_closed
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
-
-    from websockets.asyncio.client import ClientConnection
 
     Run = Callable[..., AbstractAsyncContextManager[Running]]
 
@@ -261,13 +259,3 @@ async def test_two_connections_of_a_place_have_numbers_of_their_own(run: Run) ->
         await documents(two, 5)
         await exchange.control("flush")
         assert set(exchange.truth()["connection"]) == {1, 2}
-
-
-async def drain_closed(client: ClientConnection) -> list[dict[str, object]]:
-    """Every message until the connection is closed, however it is closed."""
-    messages = []
-    try:
-        while True:
-            messages.append(json.loads(await client.recv()))
-    except ConnectionClosed:
-        return messages

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.exchange.events import Event
+from deploy.local.exchange.config import MARKET_NAMES
+from deploy.local.exchange.events import JsonEvent
 from deploy.local.exchange.truth import TruthError, read_truth
 from deploy.local.exchange.truth_file import Outcome, TruthWriter
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def event(stream: str, number: int) -> Event:
-    return Event(stream, ids=(number, number + 1), event_ns=1_000 * number, trade_ns=7, text=(b"",))
+def event(stream: str, number: int) -> JsonEvent:
+    return JsonEvent(
+        stream, ids=(number, number + 1), event_ns=1_000 * number, trade_ns=7, text=(b"",)
+    )
 
 
 @pytest.fixture
@@ -23,16 +26,27 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tokyo.truth"
 
 
+def test_markets_with_equal_stream_names_are_kept_apart(path: Path) -> None:
+    writer = TruthWriter(path, clock_offset_ns=0)
+    for market in MARKET_NAMES:
+        writer.record(market, 1, event("btcusdt@trade", 10), 999, Outcome.SENT)
+    writer.close()
+    table = read_truth(path)
+    assert table["market"].tolist() == list(MARKET_NAMES)
+    assert set(table["stream"]) == {"btcusdt@trade"}
+
+
 def test_what_is_recorded_is_read_back(path: Path) -> None:
     writer = TruthWriter(path, clock_offset_ns=-5)
-    writer.record(1, event("btcusdt@trade", 10), 999, Outcome.SENT)
-    writer.record(2, event("btcusdt@depth@100ms", 20), 0, Outcome.DROPPED)
-    writer.record(2, event("btcusdt@trade", 11), 1_000, Outcome.DUPLICATE)
-    writer.record(2, event("!miniTicker@arr", 0), 0, Outcome.UNSENT)
+    writer.record("spot", 1, event("btcusdt@trade", 10), 999, Outcome.SENT)
+    writer.record("spot", 2, event("btcusdt@depth@100ms", 20), 0, Outcome.DROPPED)
+    writer.record("spot", 2, event("btcusdt@trade", 11), 1_000, Outcome.DUPLICATE)
+    writer.record("spot", 2, event("!miniTicker@arr", 0), 0, Outcome.UNSENT)
     writer.close()
     table = read_truth(path)
     assert table.to_dict("list") == {
         "connection": [1, 2, 2, 2],
+        "market": ["spot"] * 4,
         "stream": ["btcusdt@trade", "btcusdt@depth@100ms", "btcusdt@trade", "!miniTicker@arr"],
         "symbol": ["BTCUSDT", "BTCUSDT", "BTCUSDT", ""],
         "first_id": [10, 20, 11, 0],
@@ -53,7 +67,7 @@ def test_a_file_without_messages_is_an_empty_table(path: Path) -> None:
 def test_a_record_that_is_not_whole_yet_is_left_out(path: Path) -> None:
     writer = TruthWriter(path, 0)
     for number in range(3):
-        writer.record(1, event("btcusdt@trade", number), 1, Outcome.SENT)
+        writer.record("spot", 1, event("btcusdt@trade", number), 1, Outcome.SENT)
     writer.close()
     path.write_bytes(path.read_bytes()[:-1])
     assert read_truth(path)["first_id"].tolist() == [0, 1]
@@ -61,9 +75,9 @@ def test_a_record_that_is_not_whole_yet_is_left_out(path: Path) -> None:
 
 def test_only_flushed_records_are_in_the_file(path: Path) -> None:
     writer = TruthWriter(path, 0)
-    writer.record(1, event("btcusdt@trade", 1), 1, Outcome.SENT)
+    writer.record("spot", 1, event("btcusdt@trade", 1), 1, Outcome.SENT)
     writer.flush()
-    writer.record(1, event("btcusdt@trade", 2), 1, Outcome.SENT)
+    writer.record("spot", 1, event("btcusdt@trade", 2), 1, Outcome.SENT)
     assert len(read_truth(path)) == 1
     writer.close()
     assert len(read_truth(path)) == 2
@@ -72,7 +86,7 @@ def test_only_flushed_records_are_in_the_file(path: Path) -> None:
 def test_a_long_run_is_written_as_it_goes(path: Path) -> None:
     writer = TruthWriter(path, 0)
     for number in range(25_000):
-        writer.record(1, event("btcusdt@trade", number), 1, Outcome.SENT)
+        writer.record("spot", 1, event("btcusdt@trade", number), 1, Outcome.SENT)
     assert len(read_truth(path)) > 20_000
     writer.close()
 

@@ -1,0 +1,201 @@
+"""USD-M futures in JSON: Binance's "WebSocket Market Streams" of USD-M futures.
+
+Streams live on one route each; elsewhere they are acknowledged and silent. Times are milliseconds.
+Update ids are shared with all other symbols, so a depth message names the end of the one before it
+(`pu`); `U` says nothing about what came before. Aggregate trades are pushed every 100 ms.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from deploy.local.exchange.book import decimal, json_levels
+from deploy.local.exchange.events import JsonEvent, TimeUnit, stream_kind
+from deploy.local.exchange.rules import Limits, Rules, no_stream
+
+if TYPE_CHECKING:
+    from deploy.local.exchange.book import Book, Lot
+    from deploy.local.exchange.events import Event
+    from deploy.local.exchange.rules import Order, Push
+
+_MS: Final = 1_000_000
+_AGGREGATE: Final = "aggTrade"
+_PUBLIC: Final = frozenset({"bookTicker", "depth", "depth5", "depth10", "depth20", "trade"})
+
+
+class _Aggregate(NamedTuple):
+    """Trades of one side at one price that are told together."""
+
+    price: int
+    quantity: int
+    buyer_is_maker: bool
+    trade_ns: int
+    first_trade_id: int
+    last_trade_id: int
+
+
+class UsdmStyle:
+    """See `rules.Style`."""
+
+    def __init__(
+        self, book: Book, *, depth_levels: int, first_aggregate_id: int, offset_ns: int
+    ) -> None:
+        """See `rules.StyleMaker`."""
+        self._book = book
+        self._depth_levels = depth_levels
+        self._aggregate_id = first_aggregate_id
+        self._offset_ns = offset_ns
+        self._prefix = book.symbol.lower()
+        self._name = book.symbol.encode()
+        self._waiting: list[_Aggregate] = []
+
+    def order(self, order: Order) -> list[Event]:
+        """Its trades and the new best quote; the aggregates wait for their timer."""
+        trades = []
+        for number, lot in enumerate(order.fills, order.first_trade_id):
+            self._aggregate(order, number, lot)
+            trades.append(self._trade(order, number, lot))
+        return [*trades, *self.quote(order.event_ns, order.trade_ns)]
+
+    def quote(self, event_ns: int, changed_ns: int) -> list[Event]:
+        """The best quote, with both times."""
+        book = self._book
+        before = b'{"e":"bookTicker","u":%d,"s":"%b","b":"%b","B":"%b","a":"%b","A":"%b","T":' % (
+            book.update_id,
+            self._name,
+            decimal(book.bid),
+            decimal(book.quantity()),
+            decimal(book.ask),
+            decimal(book.quantity()),
+        )
+        return [
+            JsonEvent(
+                f"{self._prefix}@bookTicker",
+                ids=(book.update_id, book.update_id),
+                event_ns=event_ns,
+                trade_ns=changed_ns,
+                text=(before, b',"E":', b"}"),
+                times_ns=(changed_ns, event_ns),
+                offset_ns=self._offset_ns,
+            )
+        ]
+
+    def push(self, push: Push) -> list[Event]:
+        """What changed in the book, if anything, or the aggregates that wait."""
+        if push.stream == _AGGREGATE:
+            waiting, self._waiting = self._waiting, []
+            return [self._aggregate_event(push.event_ns, each) for each in waiting]
+        if not push.changes:
+            return []
+        count = min(push.changes, self._depth_levels)
+        after = b',"s":"%b","U":%d,"u":%d,"pu":%d,"b":[%b],"a":[%b]}' % (
+            self._name,
+            push.first_id,
+            push.last_id,
+            push.previous_id,
+            json_levels(self._book.bids(count)),
+            json_levels(self._book.asks(count)),
+        )
+        return [
+            JsonEvent(
+                f"{self._prefix}@{push.stream}",
+                ids=(push.first_id, push.last_id),
+                event_ns=push.event_ns,
+                trade_ns=push.changed_ns,
+                text=(b'{"e":"depthUpdate","E":', b',"T":', after),
+                times_ns=(push.event_ns, push.changed_ns),
+                offset_ns=self._offset_ns,
+            )
+        ]
+
+    def _trade(self, order: Order, number: int, lot: Lot) -> Event:
+        # The keys after `q` are the exchange's additions; clients have to overlook such.
+        middle = b',"s":"%b","t":%d,"p":"%b","q":"%b","X":"MARKET","m":%b,"st":0}' % (
+            self._name,
+            number,
+            decimal(lot.price),
+            decimal(lot.quantity),
+            b"true" if order.buyer_is_maker else b"false",
+        )
+        return JsonEvent(
+            f"{self._prefix}@trade",
+            ids=(number, number),
+            event_ns=order.event_ns,
+            trade_ns=order.trade_ns,
+            text=(b'{"e":"trade","E":', b',"T":', middle),
+            times_ns=(order.event_ns, order.trade_ns),
+            offset_ns=self._offset_ns,
+        )
+
+    def _aggregate(self, order: Order, number: int, lot: Lot) -> None:
+        """Add a trade to the newest aggregate that waits, or begin another."""
+        if self._waiting:
+            newest = self._waiting[-1]
+            if (newest.price, newest.buyer_is_maker) == (lot.price, order.buyer_is_maker):
+                self._waiting[-1] = newest._replace(
+                    quantity=newest.quantity + lot.quantity, last_trade_id=number
+                )
+                return
+        self._waiting.append(
+            _Aggregate(
+                lot.price, lot.quantity, order.buyer_is_maker, order.trade_ns, number, number
+            )
+        )
+
+    def _aggregate_event(self, event_ns: int, each: _Aggregate) -> Event:
+        number = self._aggregate_id
+        self._aggregate_id += 1
+        middle = b',"a":%d,"s":"%b","p":"%b","q":"%b","nq":"%b","f":%d,"l":%d,"T":' % (
+            number,
+            self._name,
+            decimal(each.price),
+            decimal(each.quantity),
+            decimal(each.quantity),
+            each.first_trade_id,
+            each.last_trade_id,
+        )
+        flag = b',"m":%b}' % (b"true" if each.buyer_is_maker else b"false")
+        return JsonEvent(
+            f"{self._prefix}@{_AGGREGATE}",
+            ids=(number, number),
+            event_ns=event_ns,
+            trade_ns=each.trade_ns,
+            text=(b'{"e":"aggTrade","E":', middle, flag),
+            times_ns=(event_ns, each.trade_ns),
+            offset_ns=self._offset_ns,
+        )
+
+
+def _is_public(stream: str) -> bool:
+    return stream_kind(stream) in _PUBLIC
+
+
+def _is_market(stream: str) -> bool:
+    return not _is_public(stream)
+
+
+USDM: Final = Rules(
+    limits=Limits(
+        messages_per_sec=10, streams=1024, ping_interval_sec=180.0, pong_timeout_sec=600.0
+    ),
+    # The paths without a route are from before 2026.
+    routes=MappingProxyType(
+        {"public": _is_public, "market": _is_market, "private": no_stream, "": no_stream}
+    ),
+    units=(TimeUnit.MILLISECOND,),
+    needs_key=False,
+    rest="/fapi/v1",
+    rest_units=(TimeUnit.MILLISECOND,),
+    periods_ns=MappingProxyType(
+        {
+            _AGGREGATE: 100 * _MS,
+            "depth@0ms": 25 * _MS,
+            "depth@100ms": 100 * _MS,
+            "depth": 250 * _MS,
+            "depth@500ms": 500 * _MS,
+        }
+    ),
+    max_id_step=500,
+    style=UsdmStyle,
+)
