@@ -59,6 +59,13 @@ def _more_runs(findings: Findings) -> list[str]:
     if not undecided:
         return []
     steps = []
+    close = min(undecided, key=lambda c: c.pairs_worth / max(c.pairs, 1))
+    if close.close_together:
+        steps.append(
+            f"Spread the runs over hours or days: the difference between {close.nominee} and"
+            f" {close.rival} drifts so slowly that {count(close.pairs, 'run')} as close together as"
+            f" these are worth about {close.pairs_worth:.1f} spread out."
+        )
     timing = findings.experiment.timing
     cycle = (timing.warmup_sec + timing.measurement_sec + timing.cooldown_sec) / _SEC_PER_HOUR
     wanted = [(c.runs_needed - c.pairs, c) for c in undecided if c.runs_needed is not None]

@@ -300,8 +300,9 @@ def _draft(
         np.array([pool.run_p99[label] for label in chosen])
         for pool, chosen in zip((before, after), labels, strict=True)
     )
+    shared = pairs.dependence(sides[1].archive.experiment.timing.measurement_sec)
     if paired:
-        p_value = inference.sign_flip_p(pairs.tested)
+        p_value = inference.sign_flip_p(pairs.tested, shared.covariance)
         smallest = inference.smallest_sign_flip_p(len(pairs.labels))
         shift = inference.hodges_lehmann(pairs.seconds)
     else:
@@ -320,7 +321,13 @@ def _draft(
         paired=paired,
         runs_before=len(labels[0]),
         runs_after=len(labels[1]),
-        quantiles=_quantiles((before, after), labels, rule, seed, paired=paired),
+        quantiles=_quantiles(
+            (before, after),
+            labels,
+            rule,
+            seed,
+            stretch=shared.stretch(pairs.tested) if paired else None,
+        ),
         p_value=p_value,
         p_holm=p_value,
         smallest_p=smallest,
@@ -341,9 +348,13 @@ def _quantiles(
     rule: Decision,
     seed: int,
     *,
-    paired: bool,
+    stretch: float | None,
 ) -> tuple[QuantileChange, ...]:
-    """Pooled quantiles over the runs tested, with whole runs resampled, in pairs if paired."""
+    """Pooled quantiles over the runs tested, with whole runs resampled.
+
+    Runs are resampled in pairs if their intervals' `stretch` is given, and each side's by
+    themselves if not.
+    """
     sizes = [len(chosen) for chosen in labels]
     grids = [
         Grid.of([pool.runs[label].latency for label in chosen])
@@ -361,7 +372,7 @@ def _quantiles(
             rng.multinomial(size, np.full(size, 1 / size), rule.bootstrap_resamples)
             for size in sizes
         ]
-        if paired:
+        if stretch is not None:
             weights[1] = weights[0]
         before, after = (g.quantiles(w, wanted) for g, w in zip(grids, weights, strict=True))
         draws = after - before
@@ -369,7 +380,9 @@ def _quantiles(
     for index, name in enumerate(_QUANTILES):
         interval = None
         if draws is not None:
-            low, high = percentile_interval(draws[:, index], min(sizes), rule.confidence)
+            low, high = percentile_interval(
+                draws[:, index], min(sizes), rule.confidence, stretch=stretch or 1.0
+            )
             interval = Interval(low, high, rule.confidence)
         old, new = float(pooled[0][index]), float(pooled[1][index])
         changes.append(

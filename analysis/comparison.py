@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis import inference
+from analysis.dependence import Dependence, dependence
 from analysis.resample import percentile_interval
 from analysis.verdict import Comparison, Interval, Margin, Relation
 from analysis.wording import count, ms, percent
@@ -44,11 +45,14 @@ class Pairs:
         labels: `run` labels, in order.
         first: p99 of the first candidate in each, seconds.
         second: p99 of the second.
+        windows: in each, what the tests would see of each of its windows; empty where the places
+            are not cut alike.
     """
 
     labels: tuple[str, ...]
     first: Floats
     second: Floats
+    windows: tuple[Floats, ...]
 
     @classmethod
     def of(cls, first: Pool, second: Pool, labels: Sequence[str] | None = None) -> Pairs:
@@ -63,7 +67,9 @@ class Pairs:
         shared = tuple(sorted(x for x in wanted if x in first.runs and x in second.runs))
         a = np.array([first.run_p99[label] for label in shared], dtype=np.float64)
         b = np.array([second.run_p99[label] for label in shared], dtype=np.float64)
-        return cls(shared, a, b)
+        mine, theirs = first.window_p99, second.window_p99
+        windows = tuple(_in_windows(mine[label], theirs[label]) for label in shared)
+        return cls(shared, a, b, windows)
 
     @property
     def log_scale(self) -> bool:
@@ -80,6 +86,12 @@ class Pairs:
         """What the tests see: log ratios, or plain differences where a p99 is not positive."""
         return np.log(self.second / self.first) if self.log_scale else self.seconds
 
+    def dependence(self, run_sec: float) -> Dependence:
+        """What the differences share because runs of this length follow one another closely."""
+        if not self.log_scale:
+            return Dependence.none(len(self.labels))
+        return dependence(self.labels, self.tested, self.windows, run_sec)
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -88,7 +100,8 @@ class Spread:
     Attributes:
         direction: mean of what the sign-flip test sees; its sign is what p speaks of.
         mean: mean difference, seconds; NaN without pairs.
-        sd: its standard deviation, seconds; NaN with fewer than two pairs.
+        sd: its standard deviation, seconds; NaN with fewer than two pairs. Where runs follow one
+            another too closely, that of so many independent runs whose mean varies as much.
     """
 
     direction: float
@@ -96,13 +109,14 @@ class Spread:
     sd: float
 
     @classmethod
-    def of(cls, first: Pool, second: Pool) -> Spread:
-        """The spread between two candidates over all runs they share."""
+    def of(cls, first: Pool, second: Pool, run_sec: float) -> Spread:
+        """The spread between two candidates over all runs they share; see `compare`."""
         pairs = Pairs.of(first, second)
         seconds = pairs.seconds
         if not seconds.size:
             return cls(math.nan, math.nan, math.nan)
-        sd = float(seconds.std(ddof=1)) if seconds.size > 1 else math.nan
+        stretch = pairs.dependence(run_sec).stretch(pairs.tested)
+        sd = stretch * float(seconds.std(ddof=1)) if seconds.size > 1 else math.nan
         return cls(float(pairs.tested.mean()), float(seconds.mean()), sd)
 
 
@@ -121,18 +135,30 @@ def margin_between(first: Pool, second: Pool, rule: Decision) -> Margin:
     return Margin(max(relevant, clock + bucket), relevant, clock, bucket)
 
 
-def compare(nominee: Pool, rival: Pool, rule: Decision, bootstrap: Bootstrap) -> Comparison:
+def compare(
+    nominee: Pool, rival: Pool, rule: Decision, bootstrap: Bootstrap, run_sec: float
+) -> Comparison:
     """Everything known about a rival against the nominee, before Holm's adjustment.
 
     Differences are rival minus nominee. The relation is `UNDECIDED` until `conclude`.
+
+    Args:
+        nominee: the place under test.
+        rival: the other.
+        rule: of the experiment.
+        bootstrap: draws that all comparisons share.
+        run_sec: how long a run is measured.
     """
     pairs = Pairs.of(nominee, rival)
     size = len(pairs.labels)
     tested, seconds = pairs.tested, pairs.seconds
     mine, theirs = list(nominee.run_p99.values()), list(rival.run_p99.values())
     smallest_u = inference.smallest_mann_whitney_p(len(mine), len(theirs))
-    difference, interval = _pooled_difference(nominee, rival, pairs.labels, rule, bootstrap)
-    low, high = inference.hodges_lehmann_interval(seconds, rule.confidence)
+    shared = pairs.dependence(run_sec)
+    stretch = shared.stretch(tested)
+    difference, interval = _pooled_difference(
+        nominee, rival, pairs.labels, rule, bootstrap, stretch=stretch
+    )
     shift = inference.hodges_lehmann(seconds)
     ratio = math.expm1(inference.hodges_lehmann(tested)) if pairs.log_scale and size else None
     note = ""
@@ -146,7 +172,8 @@ def compare(nominee: Pool, rival: Pool, rule: Decision, bootstrap: Bootstrap) ->
         rival=rival.name,
         relation=Relation.UNDECIDED,
         pairs=size,
-        p_sign_flip=inference.sign_flip_p(tested),
+        pairs_worth=size / stretch**2,
+        p_sign_flip=inference.sign_flip_p(tested, shared.covariance),
         p_holm=None,
         p_signed_rank=inference.signed_rank_p(tested),
         p_mann_whitney=inference.mann_whitney_p(mine, theirs),
@@ -155,7 +182,7 @@ def compare(nominee: Pool, rival: Pool, rule: Decision, bootstrap: Bootstrap) ->
         mann_whitney_note=note,
         log_scale=pairs.log_scale,
         shift_sec=shift if size else None,
-        shift_interval=Interval(low, high, rule.confidence) if size else None,
+        shift_interval=_shift_interval(seconds, shift, rule.confidence, stretch) if size else None,
         shift_ratio=ratio,
         pooled_difference_sec=difference,
         pooled_interval=interval,
@@ -215,7 +242,13 @@ def _relation(draft: Comparison, spread: Spread, p: float, rule: Decision) -> Re
 
 
 def _pooled_difference(
-    nominee: Pool, rival: Pool, labels: tuple[str, ...], rule: Decision, bootstrap: Bootstrap
+    nominee: Pool,
+    rival: Pool,
+    labels: tuple[str, ...],
+    rule: Decision,
+    bootstrap: Bootstrap,
+    *,
+    stretch: float,
 ) -> tuple[float | None, Interval | None]:
     if not labels:
         return None, None
@@ -224,8 +257,25 @@ def _pooled_difference(
         # One run has no spread between runs to resample.
         return difference, None
     draws = bootstrap.p99(rival, labels) - bootstrap.p99(nominee, labels)
-    low, high = percentile_interval(draws, len(labels), rule.confidence)
+    low, high = percentile_interval(draws, len(labels), rule.confidence, stretch=stretch)
     return difference, Interval(low, high, rule.confidence)
+
+
+def _shift_interval(seconds: Floats, shift: float, confidence: float, stretch: float) -> Interval:
+    low, high = inference.hodges_lehmann_interval(seconds, confidence)
+    if low is None or high is None:
+        return Interval(None, None, confidence)
+    return Interval(shift - stretch * (shift - low), shift + stretch * (high - shift), confidence)
+
+
+def _in_windows(first: Floats, second: Floats) -> Floats:
+    """Log ratios of the windows of a run; NaN where either is unknown or not positive."""
+    if first.size != second.size:
+        return np.empty(0)
+    known = (first > 0) & (second > 0)
+    ratios = np.full(first.size, np.nan)
+    ratios[known] = np.log(second[known] / first[known])
+    return ratios
 
 
 def _within(comparison: Comparison, margin: float) -> bool:
@@ -262,6 +312,8 @@ def _sentence(comparison: Comparison, rivals: int, rule: Decision) -> str:
     relative = "" if comparison.shift_ratio is None else f", {percent(abs(comparison.shift_ratio))}"
     by = f"{ms(abs(shift))}{relative}"
     facts = f"p = {p:.2g} after Holm, n = {comparison.pairs}"
+    if comparison.close_together:
+        facts += f", worth about {comparison.pairs_worth:.1f} spread out"
     margin = ms(comparison.margin.total_sec)
     alpha = 1 - rule.confidence
     if comparison.relation is Relation.BETTER:

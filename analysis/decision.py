@@ -48,6 +48,7 @@ def decide(
     """
     rule = experiment.decision
     prices = prices or load_prices()
+    run_sec = experiment.timing.measurement_sec
     bootstrap = Bootstrap(rule.bootstrap_resamples, seed, rule.outlier_cap_percentile)
     judged = tuple(_judge(pool, rule, bootstrap) for pool in pools_of(evidence).values())
     measures = {j.pool.candidate: j.measure for j in judged if j.pool.runs}
@@ -55,7 +56,7 @@ def decide(
     eligible = frozenset(pool.candidate for pool in passing)
     ranked = passing or tuple(j.pool for j in judged if j.pool.runs)
     found = scores({p.candidate: measures[p.candidate] for p in ranked}, rule.weights)
-    parts = preferences(ranked, experiment, prices, partial(_relate, rule, bootstrap))
+    parts = preferences(ranked, experiment, prices, partial(_relate, rule, bootstrap, run_sec))
     draws = score_draws(passing, rule, bootstrap)
     nominee = nominate(passing, found, draws)
     rivals = tuple(
@@ -65,8 +66,8 @@ def decide(
     )
     comparisons: list[Comparison] = []
     if nominee is not None:
-        drafts = [compare(nominee, rival, rule, bootstrap) for rival in rivals]
-        spreads = [Spread.of(nominee, rival) for rival in rivals]
+        drafts = [compare(nominee, rival, rule, bootstrap, run_sec) for rival in rivals]
+        spreads = [Spread.of(nominee, rival, run_sec) for rival in rivals]
         for rival, finding in zip(rivals, conclude(drafts, spreads, rule), strict=True):
             difference = None
             if rival.candidate in found and nominee.candidate in found:
@@ -127,10 +128,12 @@ def _judge(pool: Pool, rule: Decision, bootstrap: Bootstrap) -> Judged:
     return Judged(pool, constraints.overall(results), results, quantiles, measure(pool, rule))
 
 
-def _relate(rule: Decision, bootstrap: Bootstrap, first: Pool, second: Pool) -> Relation:
+def _relate(
+    rule: Decision, bootstrap: Bootstrap, run_sec: float, first: Pool, second: Pool
+) -> Relation:
     """What the evidence says of one candidate against another, by themselves."""
-    draft = compare(first, second, rule, bootstrap)
-    return conclude([draft], [Spread.of(first, second)], rule)[0].relation
+    draft = compare(first, second, rule, bootstrap, run_sec)
+    return conclude([draft], [Spread.of(first, second, run_sec)], rule)[0].relation
 
 
 def _rule(experiment: Experiment, prices: PriceTable, seed: int) -> Rule:

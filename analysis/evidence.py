@@ -15,6 +15,7 @@ from analysis.model import Candidate, Evidence, ReplicaEvidence, RunEvidence, Sc
 from analysis.run_queries import Place, RunReader, Selection
 from analysis.taint import MIN_COVERAGE, sample_reasons
 from probe.contract import metrics
+from probe.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
 from probe.contract.timeline import NS_PER_SEC, Timeline, parse_run_label
 
 if TYPE_CHECKING:
@@ -371,6 +372,28 @@ def _clock_reasons(instance: str, observed: InstanceRun, limit_sec: float) -> li
         reasons.append(f"{instance} did not report whether its clock was synchronised")
     elif not observed.clock_synchronized:
         reasons.append(f"the clock of {instance} was not synchronised throughout the run")
+    return reasons + _faults_of_clock(instance, observed)
+
+
+def _faults_of_clock(instance: str, observed: InstanceRun) -> list[str]:
+    """What shows a wrong clock even where its source calls it right."""
+    reasons = []
+    if observed.clock_steps:
+        times = "once" if observed.clock_steps == 1 else f"{observed.clock_steps} times"
+        reasons.append(f"the clock of {instance} was set {times} during the run")
+    apart, bound = observed.exchange_clock_apart_sec, observed.clock_error_bound_sec
+    known = bound if bound is not None and observed.clock_synchronized else 0.0
+    if apart is not None and apart > known + EXCHANGE_TOLERANCE_SEC:
+        reasons.append(
+            f"the clock of {instance} and the exchange's were at least {apart * 1e3:.3g} ms apart "
+            f"(at most {(known + EXCHANGE_TOLERANCE_SEC) * 1e3:.3g} ms can be explained)"
+        )
+    drift = observed.exchange_clock_drift
+    if drift is not None and drift > MAX_DRIFT_RATIO:
+        reasons.append(
+            f"the clock of {instance} and the exchange's drifted apart by at least "
+            f"{drift * 1e6:.3g} ppm (at most {MAX_DRIFT_RATIO * 1e6:g} ppm allowed)"
+        )
     return reasons
 
 

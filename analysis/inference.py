@@ -28,7 +28,7 @@ _ROUNDING: Final = 1e-12
 _MAX_EXACT_U: Final = 200
 
 
-def sign_flip_p(differences: ArrayLike) -> float:
+def sign_flip_p(differences: ArrayLike, covariance: ArrayLike | None = None) -> float:
     """Two-sided p of the exact sign-flip test: could the mean difference be a matter of signs?
 
     Counts the sign patterns whose mean is at least as far from zero as the observed one
@@ -36,8 +36,15 @@ def sign_flip_p(differences: ArrayLike) -> float:
     neighbours, whose signs are flipped as one. That keeps the enumeration complete, and is valid
     even if neighbouring runs are alike (Schmeiser 1982 on batch means).
 
+    Flipping signs supposes that differences are not alike for a reason that they share. Where they
+    are, their sum varies by twice the sum of their covariances more than the sum of squares that
+    the signs give it, and the patterns are scaled up by as much. That is exact only without
+    covariance, and approximate with it.
+
     Args:
         differences: one finite number per pair, in the order of time.
+        covariance: what each two of them share, shape (n, n), not negative; its diagonal is not
+            read. None if nothing.
 
     Returns:
         p in (0, 1]; 1 without differences.
@@ -49,9 +56,18 @@ def sign_flip_p(differences: ArrayLike) -> float:
     if largest == 0:
         return 1.0
     values = values / largest  # so that the sums can neither overflow nor vanish
+    batch = np.arange(values.size)
     if values.size > MAX_BATCHES:
-        values = np.array([batch.sum() for batch in np.array_split(values, MAX_BATCHES)])
+        batches = np.array_split(values, MAX_BATCHES)
+        batch = np.repeat(np.arange(MAX_BATCHES), [part.size for part in batches])
+        values = np.array([part.sum() for part in batches])
     least = abs(float(values.sum())) - _ROUNDING * float(np.abs(values).sum())
+    if covariance is not None and np.any(values):
+        # What a batch's own members share is in its square.
+        between = batch[:, np.newaxis] != batch
+        with np.errstate(over="ignore"):  # beyond all numbers nothing is certain any more
+            shared = float((np.asarray(covariance)[between] / largest / largest).sum())
+        least /= math.sqrt(1 + shared / float(values @ values))
     sums = _sign_patterns(values.size) @ values
     return float(np.count_nonzero(np.abs(sums) >= least) / sums.size)
 

@@ -205,7 +205,7 @@ def _records(path: Path) -> tuple[list[_Record], list[str]]:
             continue
         try:
             records.append(decoder.decode(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             if number == len(lines) and records and not isinstance(error, msgspec.ValidationError):
                 warnings.append(f"Line {number} was cut off and is left out.")
                 continue

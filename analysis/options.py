@@ -231,9 +231,12 @@ def moment(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: the text is neither.
     """
-    if _DURATION.fullmatch(text):
-        parts = {_UNITS[unit]: float(number) for number, unit in _DURATION_PART.findall(text)}
-        return (datetime.now(UTC) - timedelta(**parts)).timestamp()
+    ago = duration(text)
+    if ago is not None:
+        try:
+            return (datetime.now(UTC) - ago).timestamp()
+        except OverflowError:
+            _bad(f"{text!r} is longer ago than there are dates")
     try:
         return float(text)
     except ValueError:
@@ -244,6 +247,17 @@ def moment(text: str) -> float:
         _bad(f"{text!r} is no time; write it {_MOMENT_HELP}")
     # Like everything in a sweep, a time without a zone is UTC.
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def duration(text: str) -> timedelta | None:
+    """A duration such as `90s`, `6h` or `1d12h`; None if the text is none or too long."""
+    if not _DURATION.fullmatch(text):
+        return None
+    parts = {_UNITS[unit]: float(number) for number, unit in _DURATION_PART.findall(text)}
+    try:
+        return timedelta(**parts)
+    except OverflowError:
+        return None
 
 
 def names(text: str) -> tuple[str, ...]:

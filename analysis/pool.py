@@ -5,12 +5,18 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from analysis.histogram import Grid, Histogram
+import numpy as np
+
+from analysis.histogram import Grid, Histogram, quantile_of_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from numpy.typing import NDArray
+
     from analysis.model import Candidate, Evidence, RunEvidence
+
+    Floats = NDArray[np.float64]
 
 P99 = 0.99
 P999 = 0.999
@@ -78,6 +84,19 @@ class Pool:
     def window_grid(self) -> Grid:
         """All windows of all usable runs on one set of buckets, a row each."""
         return Grid.of([window for windows in self.windows.values() for window in windows])
+
+    @cached_property
+    def window_p99(self) -> dict[str, Floats]:
+        """99th percentile of each window of each usable run, seconds; NaN where one is empty."""
+        grid = self.window_grid
+        p99 = quantile_of_counts(grid.counts, grid.lower, grid.upper, P99)
+        series = {}
+        for label, run in self.runs.items():
+            filled = np.array([bool(w.counts.size) for w in run.windows], dtype=np.bool_)
+            series[label] = np.full(filled.size, np.nan)
+            if filled.any():
+                series[label][filled] = p99[self.window_rows[label]]
+        return series
 
     @cached_property
     def clock_bound(self) -> float | None:

@@ -109,7 +109,9 @@ class Bootstrap:
         return self._weights[key]
 
 
-def percentile_interval(draws: Floats, runs: int, confidence: float) -> tuple[float, float]:
+def percentile_interval(
+    draws: Floats, runs: int, confidence: float, *, stretch: float = 1.0
+) -> tuple[float, float]:
     """The central part of resampled values, widened for how few runs they come from.
 
     Plain percentiles of so few runs are too narrow, by the factor between n and n - 1 in the
@@ -121,13 +123,14 @@ def percentile_interval(draws: Floats, runs: int, confidence: float) -> tuple[fl
         runs: number of runs they were drawn from; the values of a single run, which has no
             spread between runs, are taken as they are.
         confidence: 0 to 1.
+        stretch: how many times longer than for independent runs it must be, about the median.
     """
     tail = (1 - confidence) / 2
     if runs > 1:
         reach = math.sqrt(runs / (runs - 1)) * float(stats.t.isf(tail, runs - 1))
         tail = float(stats.norm.sf(reach))
-    low, high = np.nanquantile(draws, [tail, 1 - tail])
-    return float(low), float(high)
+    low, middle, high = (float(q) for q in np.nanquantile(draws, [tail, 0.5, 1 - tail]))
+    return middle - stretch * (middle - low), middle + stretch * (high - middle)
 
 
 def _stationary_weights(rng: np.random.Generator, resamples: int, runs: int, slots: int) -> Floats:

@@ -94,6 +94,10 @@ class InstanceRun:
         clock_error_bound_sec: largest during the measurement.
         clock_scrapes: scrapes that carried a clock error bound.
         clock_synchronized: whether it was throughout.
+        clock_steps: how often the clock was set in the whole cycle.
+        exchange_clock_apart_sec: most by which the exchange's clock and the local one were proven
+            to differ during the measurement.
+        exchange_clock_drift: fastest at which they were proven to drift apart, as a ratio.
     """
 
     latency: Histogram
@@ -111,6 +115,9 @@ class InstanceRun:
     clock_error_bound_sec: float | None
     clock_scrapes: int
     clock_synchronized: bool | None
+    clock_steps: int | None = None
+    exchange_clock_apart_sec: float | None = None
+    exchange_clock_drift: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +203,7 @@ class RunReader:
         counters = self._counters()
         differences = {name: self._difference(c) for name, c in counters.items()}
         clock = self._clock()
+        apart, drift = self._exchange_clock()
         without_loss = self._streams_without_loss()
         result = {}
         for place in places:
@@ -226,6 +234,9 @@ class RunReader:
                 clock_error_bound_sec=bound,
                 clock_scrapes=int(clock_scrapes or 0),
                 clock_synchronized=None if synchronized is None else synchronized >= 1,
+                clock_steps=_whole(deltas["clock_steps"]),
+                exchange_clock_apart_sec=apart.get(place),
+                exchange_clock_drift=drift.get(place),
             )
         return result
 
@@ -242,6 +253,9 @@ class RunReader:
             "negative": _Counter(metrics.NEGATIVE_LATENCY, feeds, from_zero=True),
             "reconnects": _Counter(metrics.RECONNECTS, unplanned, from_zero=True),
             "disconnected": _Counter(metrics.DISCONNECTED, market, from_zero=True),
+            "clock_steps": _Counter(
+                metrics.CLOCK_STEPS, self._selection.instances(), from_zero=True
+            ),
         }
 
     def _difference(self, counter: _Counter) -> dict[Place, float]:
@@ -285,6 +299,20 @@ class RunReader:
             self._sum(f"count_over_time({bound})", self._measure_end),
             self._floats(f"min {_BY} (min_over_time({synchronized}))", self._measure_end),
         )
+
+    def _exchange_clock(self) -> tuple[dict[Place, float], dict[Place, float]]:
+        """What of the clocks' difference, and of its rate, no error of the estimate explains."""
+        market = self._selection.market_wide()
+        step = f"[{_duration(self._measurement)}:{_duration(self._interval)}]"
+        found = []
+        for value, bound in (
+            (metrics.EXCHANGE_CLOCK_OFFSET, metrics.EXCHANGE_CLOCK_ERROR_BOUND),
+            (metrics.EXCHANGE_CLOCK_DRIFT, metrics.EXCHANGE_CLOCK_DRIFT_BOUND),
+        ):
+            proven = f"abs({value.name}{market}) - ignoring(__name__) {bound.name}{market}"
+            expression = f"max {_BY} (max_over_time(({proven}){step}))"
+            found.append(self._floats(expression, self._measure_end))
+        return found[0], found[1]
 
     def _window_ends(self) -> NDArray[np.float64]:
         """Ends of all windows but the last, which ends with the run's total."""

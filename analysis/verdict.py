@@ -11,10 +11,14 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from analysis.model import Candidate, Scope
+
+
+# Runs that are worth less than this share of their number are said to be too close together.
+_SPREAD_OUT: Final = 0.9
 
 
 class VerdictKind(StrEnum):
@@ -240,6 +244,8 @@ class Comparison:
         rival: name of the other.
         relation: better, worse, equivalent or undecided.
         pairs: runs that both have, the n of the tests.
+        pairs_worth: how many independent runs they are worth; fewer than `pairs` where runs follow
+            one another more closely than the difference between the places forgets.
         p_sign_flip: two-sided exact sign-flip test on paired differences of log p99.
         p_holm: the same, adjusted by Holm over all rivals; this one decides.
         p_signed_rank: two-sided exact signed-rank test, for comparison.
@@ -266,6 +272,7 @@ class Comparison:
     rival: str
     relation: Relation
     pairs: int
+    pairs_worth: float
     p_sign_flip: float | None
     p_holm: float | None
     p_signed_rank: float | None
@@ -285,6 +292,11 @@ class Comparison:
     margin: Margin
     runs_needed: int | None
     sentence: str
+
+    @property
+    def close_together(self) -> bool:
+        """Whether the runs follow one another so closely that it costs evidence."""
+        return self.pairs_worth < _SPREAD_OUT * self.pairs
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,8 @@ def _interval(verdict: Verdict, evidence: Evidence, experiment: Experiment) -> t
             return interval, sign
     pools, rule = pools_of(evidence), experiment.decision
     bootstrap = Bootstrap(rule.bootstrap_resamples, verdict.rule.seed, rule.outlier_cap_percentile)
-    compared = compare(pools[first], pools[second], rule, bootstrap)
+    run_sec = experiment.timing.measurement_sec
+    compared = compare(pools[first], pools[second], rule, bootstrap, run_sec)
     return compared.pooled_interval or Interval(None, None, rule.confidence), 1
 
 

@@ -150,7 +150,10 @@ def candidate(place: int) -> Candidate:
 def _run(place: Candidate, index: int, latencies: Floats, truth: Truth) -> RunEvidence:
     names = tuple(STRATA)
     stratum = names[index % len(names)]
-    start = _START + timedelta(days=index // len(names), hours=STRATA[stratum])
+    if truth.back_to_back:
+        start = _START + timedelta(minutes=index * truth.windows)
+    else:
+        start = _START + timedelta(days=index // len(names), hours=STRATA[stratum])
     windows = histograms(latencies)
     messages = int(latencies.size)
     return RunEvidence(

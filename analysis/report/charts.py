@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from analysis.model import Evidence
     from analysis.pool import Pool
-    from analysis.verdict import CandidateRow, Comparison, RunPoint, Status, Verdict
+    from analysis.verdict import CandidateRow, Comparison, Interval, RunPoint, Status, Verdict
 
 # Places drawn in a colour of their own; the eye tells no more lines apart.
 HIGHLIGHTED: Final = 6
@@ -222,7 +222,7 @@ def _dots(rows: Sequence[CandidateRow]) -> DotChart | None:
 
 def _dot(row: CandidateRow, p99: float, scale: Scale) -> Dot:
     interval = row.p99_interval
-    low, high = (interval.low, interval.high) if interval else (None, None)
+    low, high = _ends(interval)
     value = figures.milliseconds(p99)
     span = figures.span(interval)
     return Dot(
@@ -261,7 +261,7 @@ def _curves(known: Sequence[tuple[CandidateRow, Pool]]) -> CurveChart | None:
     return CurveChart(
         tuple(curves),
         _ticks(scale),
-        tuple(Tick(round(100 - 100 * y, 3), label) for y, label in heights if y <= 1),
+        tuple(_upwards(100 * y, label) for y, label in heights if y <= 1),
         scale.log,
     )
 
@@ -301,13 +301,13 @@ def _strips(rows: Sequence[CandidateRow]) -> StripChart | None:
         for i, label in enumerate(labels)
         if i == last or (i % every == 0 and last - i >= every)
     )
-    upwards = tuple(Tick(round(100 - t.at, 3), t.label) for t in _ticks(scale))
+    upwards = tuple(_upwards(tick.at, tick.label) for tick in _ticks(scale))
     return StripChart(tuple(strips), tuple(ticks), upwards, scale.log)
 
 
 def _mark(run: RunPoint, p99: float, x: float, scale: Scale, name: str) -> Mark:
     interval = run.p99_interval
-    low, high = (interval.low, interval.high) if interval else (None, None)
+    low, high = _ends(interval)
     state = "" if run.used else f", kept out: {'; '.join(run.reasons)}"
     return Mark(
         x=round(x, 3),
@@ -361,7 +361,7 @@ def _pair_row(
     found: Comparison, shift: float, differences: dict[str, float], scale: Scale
 ) -> PairRow:
     interval, margin = found.shift_interval, found.margin.total_sec
-    low, high = (interval.low, interval.high) if interval else (None, None)
+    low, high = _ends(interval)
     value, span = figures.shift(shift), figures.span(interval, signed=True)
     marks = tuple(
         Mark(scale.at(d), 50.0, None, None, used=True, description=f"{run}: {figures.shift(d)} ms")
@@ -413,6 +413,15 @@ def _style(index: int) -> int:
 
 def _ticks(scale: Scale) -> tuple[Tick, ...]:
     return tuple(Tick(scale.at(value), f"{1e3 * value:.6g}") for value in scale.ticks())
+
+
+def _upwards(at: float, label: str) -> Tick:
+    """A tick of an axis that grows upwards, where positions count from above."""
+    return Tick(round(100 - at, 3), label)
+
+
+def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
+    return (None, None) if interval is None else (interval.low, interval.high)
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

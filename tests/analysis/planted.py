@@ -96,6 +96,9 @@ class PlantedProbe:
         counters_appear_late: whether its reconnect counters start with their first event.
         clock_bound: error bound of its clock at a moment, or None.
         synchronized: whether its clock is synchronised at a moment.
+        clock_set_at: moments at which its clock was set.
+        exchange_offset: exchange's clock minus its own at a moment, known to 1 ms; or None.
+        exchange_drift: rate of the exchange's clock at a moment, known to 10 ppm; or None.
         offset: of its scrapes in the interval, seconds.
         schema: resolution of its histograms at a moment.
     """
@@ -116,6 +119,9 @@ class PlantedProbe:
     counters_appear_late: bool = False
     clock_bound: Callable[[float], float | None] = lambda _: 1e-4
     synchronized: Callable[[float], bool] = lambda _: True
+    clock_set_at: Sequence[float] = ()
+    exchange_offset: Callable[[float], float | None] = lambda _: None
+    exchange_drift: Callable[[float], float | None] = lambda _: None
     offset: float = 7.3
     schema: Callable[[float], int] = lambda _: 8
     market: str = "spot"
@@ -148,10 +154,8 @@ class PlantedProbe:
         add(metrics.RECONNECTS, 7.0, reason="schedule", **market)
         if ended or not self.counters_appear_late:
             add(metrics.RECONNECTS, ended, reason="connection_lost", **market)
-        bound = self.clock_bound(moment)
-        if bound is not None:
-            add(metrics.CLOCK_ERROR_BOUND, bound, source="kernel")
-        add(metrics.CLOCK_SYNCHRONIZED, float(self.synchronized(moment)), source="kernel")
+        add(metrics.CLOCK_STEPS, since_birth(self.clock_set_at))
+        self._add_clocks(add, moment)
         emptied = max((r for r in self.histogram_resets if r <= moment), default=born)
         for index, ((stream, symbol), events) in enumerate(self.channels.items()):
             feed = {**market, "stream": stream, "symbol": symbol}
@@ -166,6 +170,19 @@ class PlantedProbe:
                     values = events.latencies[seen & in_measurement(events.times, run)]
                     native = Native.of(values, self.schema(moment))
                     add(metrics.LATENCY, native, run=run.label, **feed)
+
+    def _add_clocks(self, add: Callable[..., None], moment: float) -> None:
+        bound = self.clock_bound(moment)
+        if bound is not None:
+            add(metrics.CLOCK_ERROR_BOUND, bound, source="kernel")
+        add(metrics.CLOCK_SYNCHRONIZED, float(self.synchronized(moment)), source="kernel")
+        apart, drift = self.exchange_offset(moment), self.exchange_drift(moment)
+        if apart is not None:
+            add(metrics.EXCHANGE_CLOCK_OFFSET, apart, market=self.market)
+            add(metrics.EXCHANGE_CLOCK_ERROR_BOUND, 1e-3, market=self.market)
+        if drift is not None:
+            add(metrics.EXCHANGE_CLOCK_DRIFT, drift, market=self.market)
+            add(metrics.EXCHANGE_CLOCK_DRIFT_BOUND, 1e-5, market=self.market)
 
     def _exposes(self, run: Run, moment: float, born: float) -> bool:
         until = run.end_ns / NS_PER_SEC + WARMUP_SEC

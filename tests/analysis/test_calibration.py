@@ -95,3 +95,18 @@ def test_a_simulated_sweep_passes_every_constraint_of_the_shipped_experiment() -
     truth = Truth(network=(0.0064, 0.0080), rate=60)
     verdict = decide(simulate(truth, np.random.default_rng(3)), EXPERIMENT)
     assert verdict.kind is VerdictKind.WINNER
+
+
+def test_runs_back_to_back_of_a_route_that_drifts_are_to_be_spread() -> None:
+    truth = replace(
+        SHORT, windows=60, level_sd=0.05, run_sd=0.005, correlation=0.98, back_to_back=True
+    )
+    verdict = decide(simulate(truth, np.random.default_rng(1)), LENIENT)
+    assert verdict.kind is VerdictKind.INCONCLUSIVE
+    (found,) = verdict.comparisons
+    assert f"n = 9, worth about {found.pairs_worth:.1f} spread out)" in verdict.sentence
+    assert verdict.next_steps[0] == (
+        f"Spread the runs over hours or days: the difference between {found.nominee} and"
+        f" {found.rival} drifts so slowly that 9 runs as close together as these are worth about"
+        f" {found.pairs_worth:.1f} spread out."
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from analysis.comparison import Pairs, Spread, compare, conclude, margin_between
+from analysis.histogram import Histogram
 from analysis.pool import Pool
 from analysis.resample import Bootstrap
 from analysis.verdict import Relation
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from probe.contract.experiment import Decision
 
 RULE = rules().decision
+RUN_SEC = 3600.0
 A, B, C = place("c6i.large"), place("c6in.large"), place("r6i.large")
 
 
@@ -29,8 +33,8 @@ def pool(candidate: Any, p99s: Sequence[float], **fields: Any) -> Pool:
 
 def against(nominee: Pool, *rivals: Pool, rule: Decision = RULE) -> list[Comparison]:
     bootstrap = Bootstrap(400, 0, 99.99)
-    drafts = [compare(nominee, rival, rule, bootstrap) for rival in rivals]
-    return conclude(drafts, [Spread.of(nominee, rival) for rival in rivals], rule)
+    drafts = [compare(nominee, rival, rule, bootstrap, RUN_SEC) for rival in rivals]
+    return conclude(drafts, [Spread.of(nominee, rival, RUN_SEC) for rival in rivals], rule)
 
 
 def test_a_rival_that_is_slower_in_every_run_is_beaten() -> None:
@@ -149,7 +153,7 @@ def test_places_without_a_common_run_cannot_be_compared() -> None:
     assert found.pooled_interval is None
     assert found.relation is Relation.UNDECIDED
     assert found.sentence.endswith("have no usable run in common.")
-    assert math.isnan(Spread.of(Pool(A, early), Pool(B, late)).mean)
+    assert math.isnan(Spread.of(Pool(A, early), Pool(B, late), RUN_SEC).mean)
 
 
 def test_one_common_run_has_a_difference_but_no_interval() -> None:
@@ -160,8 +164,6 @@ def test_one_common_run_has_a_difference_but_no_interval() -> None:
 
 def test_negative_p99s_are_compared_in_seconds() -> None:
     def shifted(candidate: Any, p99s: Sequence[float]) -> Pool:
-        from analysis.histogram import Histogram  # noqa: PLC0415 - only here
-
         return Pool(
             candidate,
             [
@@ -175,6 +177,7 @@ def test_negative_p99s_are_compared_in_seconds() -> None:
         shifted(B, [-0.001 * f for f in steady(1)]),
         RULE,
         Bootstrap(200, 0, 99.99),
+        RUN_SEC,
     )
     assert not found.log_scale
     assert found.shift_ratio is None
@@ -217,3 +220,61 @@ def test_a_difference_right_at_the_margin_has_no_number_of_runs() -> None:
     (found,) = against(pool(A, steady(0.010)), pool(B, noisy), rule=rule)
     assert found.relation is Relation.UNDECIDED
     assert found.runs_needed is None
+
+
+def drifting(candidate: Any, p99: float, *, hourly: bool) -> Pool:
+    """Nine runs whose level drifts, in windows of half a minute; one after another or on days."""
+    rng, level, runs = np.random.default_rng(4), 0.0, []
+    for index in range(9):
+        windows = []
+        for _ in range(40):
+            level = 0.97 * level + 0.01 * rng.standard_normal()
+            scale = 1.0 if candidate == A else math.exp(level)
+            windows.append(latencies(p99 * scale, samples=300))
+        run = run_of(candidate, index, Histogram.merge(*windows), windows=tuple(windows))
+        label = f"2026-01-01T{index:02d}:05:00Z" if hourly else run.run
+        runs.append(dataclasses.replace(run, run=label))
+    return Pool(candidate, runs)
+
+
+@pytest.fixture(scope="module", name="close_together")
+def _close_together() -> Comparison:
+    return against(drifting(A, 0.010, hourly=True), drifting(B, 0.0103, hourly=True))[0]
+
+
+@pytest.fixture(scope="module", name="spread_out")
+def _spread_out() -> Comparison:
+    return against(drifting(A, 0.010, hourly=False), drifting(B, 0.0103, hourly=False))[0]
+
+
+def test_runs_close_together_are_worth_fewer(
+    close_together: Comparison, spread_out: Comparison
+) -> None:
+    assert close_together.close_together
+    assert close_together.pairs == 9 > close_together.pairs_worth >= 1
+    assert not spread_out.close_together
+    assert spread_out.pairs_worth == pytest.approx(9, rel=0.01)
+
+
+def test_runs_close_together_are_less_sure_and_ask_for_more(
+    close_together: Comparison, spread_out: Comparison
+) -> None:
+    assert close_together.p_sign_flip is not None
+    assert spread_out.p_sign_flip is not None
+    assert close_together.p_sign_flip >= spread_out.p_sign_flip
+    for mine, other in (
+        (close_together.pooled_interval, spread_out.pooled_interval),
+        (close_together.shift_interval, spread_out.shift_interval),
+    ):
+        assert mine is not None
+        assert other is not None
+        assert (mine.low or 0) < (other.low or 0) < (other.high or 0) < (mine.high or 0)
+
+
+def test_the_finding_says_what_runs_close_together_are_worth(
+    close_together: Comparison, spread_out: Comparison
+) -> None:
+    assert f"n = 9, worth about {close_together.pairs_worth:.1f} spread out" in (
+        close_together.sentence
+    )
+    assert "spread out" not in spread_out.sentence

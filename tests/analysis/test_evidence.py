@@ -356,6 +356,47 @@ def test_a_clock_that_cannot_be_trusted_taints_the_run(
     assert observed.clock_synchronized is synchronized
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            {"exchange_offset": lambda _: -1.0},
+            "the clock of i-tokyo and the exchange's were at least 999 ms apart",
+        ),
+        (
+            {"exchange_drift": lambda _: 50e-6},
+            "the clock of i-tokyo and the exchange's drifted apart by at least 40 ppm",
+        ),
+    ],
+)
+def test_a_clock_that_the_exchange_s_contradicts_taints_every_run(
+    planter: Planter, options: dict[str, Any], reason: str
+) -> None:
+    for run in planter.collect(planter.probe(**options)).runs:
+        (found,) = run.taint
+        assert found.startswith(reason)
+
+
+def test_a_clock_wrong_for_a_moment_taints_the_run_of_that_moment(planter: Planter) -> None:
+    begin, end = planter.second(1, 140.0), planter.second(1, 160.0)
+    probe = planter.probe(exchange_offset=lambda moment: 0.3 * (begin < moment < end))
+    before, observed, after = planter.collect(probe).runs
+    assert "at least 299 ms apart" in observed.taint[0]
+    assert before.taint == after.taint == ()
+
+
+def test_clocks_apart_by_what_their_bounds_allow_taint_nothing(planter: Planter) -> None:
+    probe = planter.probe(exchange_offset=lambda _: 6e-3, exchange_drift=lambda _: -24e-6)
+    assert {run.taint for run in planter.collect(probe).runs} == {()}
+
+
+def test_a_clock_that_is_set_taints_the_run_in_which_it_is_set(planter: Planter) -> None:
+    probe = planter.probe(clock_set_at=[planter.second(1, 150.0)])
+    before, observed, after = planter.collect(probe).runs
+    assert observed.taint == ("the clock of i-tokyo was set once during the run",)
+    assert before.taint == after.taint == ()
+
+
 def test_a_clock_bound_known_for_part_of_a_run_taints_it(planter: Planter) -> None:
     middle = planter.second(1, 150.0)
     probe = planter.probe(clock_bound=lambda moment: 1e-4 if moment < middle else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,12 @@ def test_times_are_read_as_utc(text: str, seconds: float) -> None:
 def test_durations_count_back_from_now(text: str, seconds: float) -> None:
     before = time.time()
     assert before - seconds <= options.moment(text) <= time.time() - seconds
+
+
+@pytest.mark.parametrize("text", ["9999999w", "9" * 400 + "h"])
+def test_durations_beyond_all_dates_are_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"is no time|longer ago"):
+        options.moment(text)
 
 
 def test_candidates_have_the_usual_order_of_labels() -> None:

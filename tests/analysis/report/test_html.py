@@ -37,6 +37,13 @@ def test_identifiers_are_unique_and_references_to_them_resolve(any_sweep: str) -
     identifiers = outline.values("id")
     assert len(identifiers) == len(set(identifiers))
     assert set(outline.values("aria-labelledby")) <= set(identifiers)
+    assert {target.removeprefix("#") for target in outline.values("href")} <= set(identifiers)
+
+
+def test_the_contents_link_every_section(any_sweep: str) -> None:
+    outline = Outline.of(page(any_sweep))
+    sections = [e.attributes["id"] for e in outline.all("h2")]
+    assert [target.removeprefix("#") for target in outline.values("href")] == sections
 
 
 def test_headings_start_at_one_and_skip_no_level(any_sweep: str) -> None:
@@ -50,7 +57,8 @@ def test_nothing_is_loaded_from_anywhere(any_sweep: str) -> None:
     text = page(any_sweep)
     outline = Outline.of(text)
     assert not outline.all("script", "link", "img", "iframe", "object", "embed", "base")
-    assert outline.values("src") == outline.values("href") == outline.values("xlink:href") == []
+    assert outline.values("src") == outline.values("xlink:href") == []
+    assert all(target.startswith("#") for target in outline.values("href"))
     style = " ".join(element.text for element in outline.all("style"))
     assert "url(" not in style
     assert "@import" not in style

@@ -1,0 +1,60 @@
+"""A disk that is full costs the new file, said in one sentence, and never the old one."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from analysis import archive, cli
+from analysis.archive import Archive, ArchiveError
+from analysis.evidence import DEFAULT_BY
+from analysis.model import Evidence, Scope
+from analysis.options import UsageError
+from probe.contract.experiment import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCOPE = Scope("sweep", "spot", ("trade",), (), DEFAULT_BY, 1.5, 2.5)
+KEPT = Archive(Evidence(SCOPE, (), "http://prometheus:9090"), load())
+
+
+@contextmanager
+def no_more_than(file_bytes: int) -> Iterator[None]:
+    """Let every write beyond a file's size fail, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_the_archive_that_was_there_stays_whole(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.parquet"
+    archive.write(path, KEPT)
+    with (
+        no_more_than(100),
+        pytest.raises(ArchiveError, match=r"sweep\.parquet: cannot be written"),
+    ):
+        archive.write(path, KEPT)
+    assert archive.read(path) == KEPT
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_report_that_was_there_stays_whole(tmp_path: Path) -> None:
+    report = tmp_path / "report.md"
+    report.write_text("the old one")
+    given = argparse.Namespace(output_file=report)
+    with (
+        no_more_than(100),
+        pytest.raises(UsageError, match=r"report\.md: cannot be written: File too large"),
+    ):
+        cli._deliver(given, "x" * 10_000)
+    assert report.read_text() == "the old one"
+    assert list(tmp_path.iterdir()) == [report]
