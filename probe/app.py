@@ -19,7 +19,7 @@ import aiohttp
 import uvloop
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from probe import tuning
+from probe import own_delays, tuning
 from probe.clock import exchange, local, time_endpoint
 from probe.clock.reading import ClockError
 from probe.clock.steps import StepDetector
@@ -30,13 +30,18 @@ from probe.feeds.base import FeedConfigError
 from probe.feeds.binance_sbe import BinanceSbe
 from probe.feeds.binance_spot import BinanceSpot
 from probe.instruments import Instruments
+from probe.net import stamps_check
+from probe.net.receiving import StampsError
 from probe.net.stamped_socket import keep_stamping_on
 from probe.net.transport import resolve
 from probe.recorder import Recorder
+from probe.reload import Reloader
 from probe.server import ProbeServer
 from probe.session import Session
 from probe.settings import SettingsError
 from probe.state_collector import StateCollector
+from probe.stop import Stop
+from probe.web.listener import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +54,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 DISTRIBUTION: Final = "binance-latency-sweep"
 CLOCK_INTERVAL_SEC: Final = 1.0
-EXCHANGE_CLOCK_INTERVAL_SEC: Final = 60.0
 _HTTPS_PORT: Final = 443
 # A scrape is encoded in a thread; switching threads this often keeps the reader prompt.
 _SWITCH_INTERVAL_SEC: Final = 2e-5
@@ -64,17 +68,20 @@ def run(settings: Settings) -> None:
 
     Raises:
         SettingsError: the settings cannot work together.
+        WebConfigError: the metrics port's files cannot be used.
         ListenError: the metrics port cannot be listened on.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_SEC)
+    host = urlsplit(settings.experiment.market_data.endpoint).hostname
     try:
+        stamps_check.check(settings.receiving, host or "")
         with (
             tuning.applied(settings.tuning),
             keep_stamping_on(),
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             runner.run(Probe(settings).serve())
-    except tuning.TuningError as error:
+    except (tuning.TuningError, StampsError) as error:
         raise SettingsError(str(error)) from error
 
 
@@ -86,16 +93,21 @@ class Probe:
         self._settings = settings
         self._version = version(DISTRIBUTION)
         self._registry = CollectorRegistry()
-        self._exchange_clock = exchange.ExchangeClockEstimator(unit_ns=time_endpoint.UNIT_NS)
+        self._exchange_clock = exchange.ExchangeClockEstimator()
+        self._exchange_clock_wanted = asyncio.Event()
         self._feeds = make_feeds(data, settings.api_key)
         self._tls = _tls_context(settings)
         self._instruments = Instruments(self._registry, settings.experiment.histogram, data.market)
+        self._reloader = Reloader(settings, self._feeds, self._instruments)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
     async def serve(self) -> None:
         """Measure and serve until stopped by a signal."""
         market = self._settings.experiment.market_data.market
+        asyncio.get_running_loop().set_default_executor(
+            tuning.background_executor(self._settings.tuning)
+        )
         addresses = await self._addresses()
         channels = [channel for feed in self._feeds for channel in feed.channels]
         recorder = Recorder(market, channels, self._instruments, lines=len(addresses))
@@ -106,24 +118,30 @@ class Probe:
             self._instruments,
             tls=self._tls,
             addresses=addresses,
+            receiving=self._settings.receiving,
         )
         self._registry.register(StateCollector(market, recorder, session))
         self._describe()
-        server = ProbeServer(self._settings, self._registry, recorder, session, self._version)
+        server = ProbeServer(
+            self._settings,
+            self._registry,
+            recorder,
+            session,
+            version=self._version,
+            policy=self._reloader.policy,
+            refused=lambda reason: self._instruments.http_refusals.labels(reason.value).inc(),
+        )
         try:
-            host, port = await server.start()
+            port = await server.start()
         except OSError as error:
             where = f"{self._settings.metrics_host}:{self._settings.metrics_port}"
             raise ListenError(
                 f"cannot listen on {where}: {error.strerror or error}; "
                 "choose another --metrics-port."
             ) from error
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, session.stop)
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{port}"
-        print(json.dumps({"event": "listening", "metrics_url": url}), flush=True)
+        stop = Stop(session.stop)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reloader.reload)
+        self._announce(port)
         # Everything long-lived exists now: keep the collector from walking it again and again.
         gc.collect()
         gc.freeze()
@@ -132,12 +150,26 @@ class Probe:
             asyncio.create_task(self._watch_exchange_clock(recorder)),
         ]
         try:
-            await session.run()
+            with own_delays.watched(self._instruments.loop_delay, self._instruments.gc_pause):
+                await stop.run(session.run(), server.offer_final_values)
         finally:
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
             await server.stop()
+
+    def _announce(self, port: int) -> None:
+        host, policy = self._settings.metrics_host, self._reloader.policy.current
+        scheme = "http" if policy.context is None else "https"
+        url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        print(json.dumps({"event": "listening", "metrics_url": url}), flush=True)
+        if policy.open_to_all and not is_loopback(host):
+            _LOG.warning(
+                "whoever reaches %s may read it: a firewall or --web-config-file keeps others out",
+                url,
+            )
+        if policy.credentials.needed and policy.context is None and not is_loopback(host):
+            _LOG.warning("passwords and tokens cross the network in clear text without TLS")
 
     async def _addresses(self) -> list[str | None]:
         """The address for each parallel connection; None leaves it to the name's resolution."""
@@ -191,6 +223,7 @@ class Probe:
                 self._instruments.clock_steps.inc()
                 _LOG.warning("the local clock was set by %+.6f s", step_sec)
                 self._exchange_clock.forget()
+                self._exchange_clock_wanted.set()
             await asyncio.sleep(CLOCK_INTERVAL_SEC)
 
     def _show_clock(self, reading: ClockReading) -> None:
@@ -217,20 +250,36 @@ class Probe:
         market = self._settings.experiment.market_data.market
         connector = aiohttp.TCPConnector(ssl=self._tls)
         async with aiohttp.ClientSession(connector=connector) as http:
+            endpoint = time_endpoint.TimeEndpoint(http, url)
             while True:
-                pause = EXCHANGE_CLOCK_INTERVAL_SEC
+                self._exchange_clock_wanted.clear()
                 try:
-                    clock = await self._exchange_clock.update(
-                        lambda: time_endpoint.fetch(http, url)
-                    )
+                    clock = await self._exchange_clock.update(endpoint.fetch)
                 except exchange.TimeEndpointError as error:
                     recorder.count_error(ErrorKind.TIME_ENDPOINT, str(error))
-                    pause = max(pause, error.retry_after_sec or 0.0)
+                    self._show_exchange_clock(market, self._exchange_clock.known())
+                    await asyncio.sleep(error.retry_after_sec or 0.0)
                 else:
-                    instruments = self._instruments
-                    instruments.exchange_clock_offset.labels(market).set(clock.offset_sec)
-                    instruments.exchange_clock_error_bound.labels(market).set(clock.error_bound_sec)
-                await asyncio.sleep(pause)
+                    self._show_exchange_clock(market, clock)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.time_interval_sec):
+                        await self._exchange_clock_wanted.wait()
+
+    def _show_exchange_clock(self, market: str, clock: exchange.ExchangeClock | None) -> None:
+        """Expose what is known, and no stale value of what is not."""
+        instruments = self._instruments
+        drift = clock.drift if clock else None
+        for gauge, value in (
+            (instruments.exchange_clock_offset, clock.offset_sec if clock else None),
+            (instruments.exchange_clock_error_bound, clock.error_bound_sec if clock else None),
+            (instruments.exchange_clock_drift, drift.ratio if drift else None),
+            (instruments.exchange_clock_drift_bound, drift.error_bound if drift else None),
+        ):
+            if value is not None:
+                gauge.labels(market).set(value)
+                continue
+            with suppress(KeyError):
+                gauge.remove(market)
 
 
 def make_feeds(data: MarketData, api_key: str | None) -> Sequence[Feed]:

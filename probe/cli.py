@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from probe import app, settings
 from probe.contract.experiment import ExperimentError
 from probe.doctor import command as doctor
+from probe.web.errors import WebConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +21,14 @@ _EXAMPLE = """\
 example, on an EC2 instance in Tokyo:
   probe run --region ap-northeast-1 --instance-family network --metrics-host 0.0.0.0
 
+signals:
+  SIGTERM  stop measuring; exit once the last values were scraped, or nobody came for them in time
+  SIGINT   stop and exit; so does a second SIGTERM
+  SIGHUP   read the API key, the web configuration and the tokens again
+
 exit codes:
   0  stopped by SIGTERM or SIGINT
-  2  a flag, an environment variable or the experiment file is not valid
+  2  a flag, an environment variable, the experiment or the web configuration is not valid
   3  the metrics port cannot be listened on
 """
 
@@ -47,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )
         app.run(chosen)
-    except (ExperimentError, settings.SettingsError) as error:
+    except (ExperimentError, settings.SettingsError, WebConfigError) as error:
         print(f"probe: {error}", file=sys.stderr)
         return ExitCode.BAD_INPUT
     except app.ListenError as error:

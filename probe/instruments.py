@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import gc
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter, Gauge
 
 from probe.contract import metrics
-from probe.contract.metrics import ConnectPhase, ErrorKind, ReconnectReason
+from probe.contract.metrics import ConnectPhase, ErrorKind, ReconnectReason, RefusalReason
 from probe.exposition.instrument import NativeHistogramMetric
 from probe.numbers.histogram import log_bounds
 
@@ -25,6 +26,8 @@ PER_RUN = (
     metrics.RECEIVE_DELAY,
     metrics.CONNECTION_LATENCY,
 )
+# A tenth is close enough for what only tells whether the probe is well: a tenth of the buckets.
+_OWN_SCHEMA: Final = 3
 
 
 class Instruments:
@@ -42,6 +45,8 @@ class Instruments:
         self.per_run = {metric.name: self._histogram(metric) for metric in PER_RUN}
         self.rtt = self._histogram(metrics.RTT)
         self.connect_duration = self._histogram(metrics.CONNECT_DURATION)
+        self.loop_delay = self._histogram(metrics.LOOP_DELAY, schema=_OWN_SCHEMA)
+        self.gc_pause = self._histogram(metrics.GC_PAUSE, schema=_OWN_SCHEMA)
         self.reconnects = self._counter(metrics.RECONNECTS)
         self.errors = self._counter(metrics.ERRORS)
         self.clock_offset = self._gauge(metrics.CLOCK_OFFSET)
@@ -50,17 +55,26 @@ class Instruments:
         self.clock_steps = self._counter(metrics.CLOCK_STEPS)
         self.exchange_clock_offset = self._gauge(metrics.EXCHANGE_CLOCK_OFFSET)
         self.exchange_clock_error_bound = self._gauge(metrics.EXCHANGE_CLOCK_ERROR_BOUND)
+        self.exchange_clock_drift = self._gauge(metrics.EXCHANGE_CLOCK_DRIFT)
+        self.exchange_clock_drift_bound = self._gauge(metrics.EXCHANGE_CLOCK_DRIFT_BOUND)
+        self.http_refusals = self._counter(metrics.HTTP_REFUSALS)
+        self.config_reload_successful = self._gauge(metrics.CONFIG_RELOAD_SUCCESSFUL)
+        self.config_reload_success = self._gauge(metrics.CONFIG_RELOAD_SUCCESS)
         self.probe_info = self._gauge(metrics.PROBE_INFO)
         self.build_info = self._gauge(metrics.BUILD_INFO)
         self.rtt.labels(market)
+        for generation in range(len(gc.get_count())):
+            self.gc_pause.labels(generation)
         for phase in ConnectPhase:
             self.connect_duration.labels(market, phase.value)
         for reason in ReconnectReason:
             self.reconnects.labels(market, reason.value)
         for kind in ErrorKind:
             self.errors.labels(market, kind.value)
+        for refusal in RefusalReason:
+            self.http_refusals.labels(refusal.value)
 
-    def _histogram(self, metric: Metric) -> NativeHistogramMetric:
+    def _histogram(self, metric: Metric, schema: int | None = None) -> NativeHistogramMetric:
         resolution = self._resolution
         return NativeHistogramMetric(
             metric.name,
@@ -68,7 +82,7 @@ class Instruments:
             metric.labels,
             registry=self._registry,
             unit=metric.unit,
-            schema=resolution.native_schema,
+            schema=resolution.native_schema if schema is None else schema,
             max_buckets=resolution.max_buckets,
             classic_bounds=log_bounds(
                 resolution.classic_min_sec,

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from probe.contract.metrics import ErrorKind, ReconnectReason
 from probe.net.backoff import Backoff
 from probe.net.errors import Closed, ConnectFailed
+from probe.net.receiving import DEFAULT
 from probe.net.websocket import connect
+from probe.silence import StreamSilence
 
 if TYPE_CHECKING:
     import ssl
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from probe.feeds.base import Feed
     from probe.instruments import Instruments
     from probe.life import ConnectionLife
+    from probe.net.receiving import Receiving
     from probe.net.websocket import WebSocketConnection
     from probe.recorder import ConnectionReceiver, Line, Recorder
 
@@ -31,8 +34,9 @@ FIRST_MESSAGE_TIMEOUT_SEC: Final = 30.0
 PING_INTERVAL_SEC: Final = 5.0
 # Binance cuts a connection after 24 hours; the new one has to run before that.
 ROLLOVER_SEC: Final = 24 * 3600.0 - 600.0
-# A connection that lasted this long was a good one: the next attempt starts without a pause.
-GOOD_CONNECTION_SEC: Final = 10.0
+# A connection that lasted this long was a good one: after it, pauses begin anew. Connections that
+# each last just so long are a fifth of the attempts that Binance allows.
+GOOD_CONNECTION_SEC: Final = 5.0
 _TICK_SEC: Final = 1.0
 
 
@@ -63,6 +67,7 @@ class ConnectionKeeper:
         life: told of connections opened and lost.
         tls: context for `wss` endpoints.
         address: IP address to use instead of resolving the endpoint's name, or None.
+        receiving: where receive stamps come from, and whether to poll.
         backoff: pauses between failed attempts.
     """
 
@@ -76,6 +81,7 @@ class ConnectionKeeper:
         *,
         tls: ssl.SSLContext,
         address: str | None = None,
+        receiving: Receiving = DEFAULT,
         backoff: Backoff | None = None,
     ) -> None:
         self._feed = feed
@@ -85,11 +91,13 @@ class ConnectionKeeper:
         self._life = life
         self._tls = tls
         self._address = address
+        self._receiving = receiving
         self._backoff = backoff or Backoff()
         self._stopping = asyncio.Event()
         self._replacement_wanted = asyncio.Event()
         self._why_replace = ReconnectReason.SCHEDULE
         self._lost_by: ReconnectReason | None = None
+        self._silence = StreamSilence(SILENCE_TIMEOUT_SEC)
         self._retiring: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
@@ -129,7 +137,8 @@ class ConnectionKeeper:
                 headers=self._feed.headers,
                 tls=self._tls,
                 address=self._address,
-                on_message=receiver.on_message,
+                receiving=self._receiving,
+                on_messages=receiver.on_messages,
                 on_rtt=self._instruments.rtt.labels(self._feed.market).observe,
                 on_phase=self._observe_phase,
             )
@@ -142,6 +151,7 @@ class ConnectionKeeper:
         if self._lost_by is not None:
             self._count_reconnect(self._lost_by)
             self._lost_by = None
+        self._silence.opened(time.monotonic())
         return _Opened(connection, receiver)
 
     async def _replace(self, old: _Opened) -> _Opened | None:
@@ -198,12 +208,17 @@ class ConnectionKeeper:
             if opened.age_sec > ROLLOVER_SEC:
                 self.replace(ReconnectReason.ROLLOVER)
                 return None
+            self._silence.note(now, opened.receiver.newest_ns)
             if now >= next_ping:
                 connection.ping()
                 next_ping = now + PING_INTERVAL_SEC
             if not checked_channels and opened.age_sec > FIRST_MESSAGE_TIMEOUT_SEC:
                 checked_channels = True
                 self._report_silent_channels(opened.receiver)
+            if self._silence.is_suspicious(now):
+                _LOG.warning("the connection is alive but brings no messages; trying another")
+                self.replace(ReconnectReason.SILENCE)
+                return None
             await self._wait_for_news(connection)
         return connection.closed.result()
 

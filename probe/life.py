@@ -25,6 +25,7 @@ class ConnectionLife:
         self._was_connected = False
         self._incomplete_since: float | None = None
         self._disconnected_sec = 0.0
+        self._ended = False
         self.remote_addresses: dict[str, str] = {}
 
     @property
@@ -56,5 +57,12 @@ class ConnectionLife:
         self._connections[feed.url] -= 1
         if not self.has_connection(feed):
             self.remote_addresses.pop(line, None)
-        if self._was_connected and not self.connected and self._incomplete_since is None:
+        incomplete = self._was_connected and not self.connected
+        if incomplete and self._incomplete_since is None and not self._ended:
             self._incomplete_since = time.monotonic()
+
+    def end(self) -> None:
+        """The probe closes its connections itself: time without them counts no more."""
+        self._ended = True
+        self._disconnected_sec = self.disconnected_sec
+        self._incomplete_since = None

@@ -5,25 +5,31 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from contextlib import suppress
+from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from aiohttp import web
 
-from probe import exposition
 from probe.contract import metrics
 from probe.contract.timeline import NS_PER_SEC
+from probe.exposition.shared import SharedRenderer
+from probe.web.door import Door
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from prometheus_client import CollectorRegistry
 
+    from probe.contract.metrics import RefusalReason
     from probe.numbers.histogram import HistogramSnapshot
     from probe.recorder import ChannelState, Recorder
     from probe.session import Session
     from probe.settings import Settings
+    from probe.web.policy import LivePolicy
 
+_HEALTHY: Final = "/-/healthy"
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 _LANDING_PAGE: Final = """<!DOCTYPE html>
@@ -66,6 +72,8 @@ class ProbeServer:
         recorder: its channels and samples.
         session: its connection and phase.
         version: version of the probe.
+        policy: who may ask.
+        refused: counts who may not.
     """
 
     def __init__(
@@ -74,55 +82,73 @@ class ProbeServer:
         registry: CollectorRegistry,
         recorder: Recorder,
         session: Session,
+        *,
         version: str,
+        policy: LivePolicy,
+        refused: Callable[[RefusalReason], None],
     ) -> None:
         self._settings = settings
-        self._registry = registry
+        self._renderer = SharedRenderer(registry)
         self._recorder = recorder
         self._session = session
         self._version = version
         self._started = time.monotonic()
-        self._runner: web.AppRunner | None = None
+        self._values_are_final = False
+        self._final_answers: list[web.StreamResponse] = []
+        self._final_values_scraped = asyncio.Event()
+        self._door = Door(
+            self._application(),
+            policy,
+            refused,
+            open_paths={_HEALTHY},
+            on_answer=self._answered,
+        )
 
-    async def start(self) -> tuple[str, int]:
-        """Listen; returns the host and port.
+    async def start(self) -> int:
+        """Listen; returns the port.
 
         Raises:
             OSError: the address cannot be listened on.
         """
+        return await self._door.open(self._settings.metrics_host, self._settings.metrics_port)
+
+    async def offer_final_values(self) -> None:
+        """Wait until the values, which change no more, were scraped, or nobody did in time."""
+        self._values_are_final = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.final_scrape_wait_sec):
+                await self._final_values_scraped.wait()
+
+    async def stop(self) -> None:
+        """Answer what is being answered, then stop listening."""
+        await self._door.close()
+
+    def _application(self) -> web.Application:
         app = web.Application(client_max_size=1024)
         handlers: dict[str, Callable[[web.Request], Awaitable[web.Response]]] = {
             "/": self._landing_page,
             "/metrics": self._metrics,
-            "/-/healthy": self._healthy,
+            _HEALTHY: self._healthy,
             "/-/ready": self._ready,
             "/status": self._status,
             "/samples": self._samples,
         }
         app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
-        await self._runner.setup()
-        host, port = self._settings.metrics_host, self._settings.metrics_port
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        return host, int(self._runner.addresses[0][1])
+        return app
 
-    async def stop(self) -> None:
-        """Answer what is being answered, then stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+    def _answered(self, response: web.StreamResponse) -> None:
+        if response in self._final_answers:
+            self._final_values_scraped.set()
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        # The snapshot is one moment of the event loop; turning it into bytes takes milliseconds,
-        # which a thread may take without delaying the reader.
-        snapshot = exposition.take_snapshot(self._registry)
-        body, headers = await asyncio.to_thread(
-            exposition.render,
-            snapshot,
-            request.headers.get("Accept", ""),
-            request.headers.get("Accept-Encoding", ""),
+        final = self._values_are_final and request.method == "GET"
+        body, headers = await self._renderer.render(
+            request.headers.get("Accept", ""), request.headers.get("Accept-Encoding", "")
         )
-        return web.Response(body=body, headers=headers)
+        response = web.Response(body=body, headers=headers)
+        if final:
+            self._final_answers.append(response)
+        return response
 
     async def _healthy(self, _: web.Request) -> web.Response:
         return web.Response(text="OK\n")
@@ -131,14 +157,16 @@ class ProbeServer:
         if self._session.ready:
             return web.Response(text="OK\n")
         why = "warming up" if self._session.life.connected else "not connected"
+        if self._session.stopping:
+            why = "stopping"
         return web.Response(text=f"{why}\n", status=503)
 
     async def _landing_page(self, _: web.Request) -> web.Response:
         run, phase = self._session.phase_at(time.time_ns())
         page = _LANDING_PAGE.format(
-            experiment=_escape(self._settings.experiment_id),
-            region=_escape(self._settings.region),
-            family=_escape(self._settings.instance_family),
+            experiment=escape(self._settings.experiment_id),
+            region=escape(self._settings.region),
+            family=escape(self._settings.instance_family),
             run=run.label,
             phase=phase.value,
         )
@@ -196,7 +224,7 @@ class ProbeServer:
                         None if event.event_ns is None else (stamp_ns - event.event_ns) / NS_PER_SEC
                     ),
                 }
-                for event, stamp_ns in list(self._recorder.samples)
+                for event, stamp_ns in self._recorder.newest_samples()
             ]
         )
 
@@ -230,7 +258,3 @@ def _summary(snapshot: HistogramSnapshot) -> dict[str, float | int | None]:
 
 def _json(document: object) -> web.Response:
     return web.Response(body=msgspec.json.encode(document), content_type="application/json")
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

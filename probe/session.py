@@ -12,6 +12,7 @@ from probe.contract.timeline import NS_PER_SEC
 from probe.keeper import ConnectionKeeper
 from probe.life import ConnectionLife
 from probe.net.backoff import Backoff
+from probe.net.receiving import DEFAULT
 
 if TYPE_CHECKING:
     import ssl
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from probe.contract.timeline import Run, Timeline
     from probe.feeds.base import Feed
     from probe.instruments import Instruments
+    from probe.net.receiving import Receiving
     from probe.recorder import Recorder
 
 # The wall clock may be stepped while we sleep towards a time it shows.
@@ -36,6 +38,7 @@ class Session:
         instruments: take durations and reasons.
         tls: context for `wss` endpoints.
         addresses: IP address for each line, or None for whatever the name resolves to.
+        receiving: where receive stamps come from, and whether to poll.
         backoff: makes the pauses between failed attempts.
     """
 
@@ -48,6 +51,7 @@ class Session:
         *,
         tls: ssl.SSLContext,
         addresses: Sequence[str | None] = (None,),
+        receiving: Receiving = DEFAULT,
         backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
         self._timeline = timeline
@@ -64,6 +68,7 @@ class Session:
                 self.life,
                 tls=tls,
                 address=address,
+                receiving=receiving,
                 backoff=backoff(),
             )
             for feed in feeds
@@ -71,8 +76,9 @@ class Session:
         ]
 
     def stop(self) -> None:
-        """End `run` after closing all connections in good order."""
+        """End `run` after closing all connections in good order; not ready from now on."""
         self._stopping.set()
+        self.life.end()
         for keeper in self._keepers:
             keeper.stop()
 
@@ -84,10 +90,15 @@ class Session:
         return run, run.phase_at(unix_ns)
 
     @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
+    @property
     def ready(self) -> bool:
-        """Connected, and warmed up at least once."""
+        """Connected, warmed up at least once, and not about to stop."""
         warm = self._warm_from_ns is not None and time.time_ns() >= self._warm_from_ns
-        return warm and self.life.connected
+        return warm and self.life.connected and not self.stopping
 
     async def run(self) -> None:
         """Take part in one run after the other until stopped."""

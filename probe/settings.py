@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from probe.clock.local import AUTO, SOURCES
 from probe.contract import experiment
 from probe.contract.experiment import Experiment, ExperimentError
+from probe.net.receiving import Receiving, Stamps
 from probe.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
 
 DEFAULT_METRICS_PORT: Final = 9090
 MAX_CONNECTIONS: Final = 16
+MAX_BUSY_POLL_US: Final = 1_000_000
+MAX_FINAL_SCRAPE_WAIT_SEC: Final = 3600.0
 API_KEY_VARIABLE: Final = "PROBE_API_KEY"
 _MAX_PORT: Final = 65535
+# Five requests each time: at most 600 of the 2,400 a minute that the stricter market allows, and
+# often enough to see a drift within a run.
+_MIN_TIME_INTERVAL_SEC: Final = 0.5
+_MAX_TIME_INTERVAL_SEC: Final = 3600.0
 _SWITCH: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -37,12 +44,18 @@ class Settings:
         instance_family: what it was told of its instance.
         metrics_host: address the metrics port listens on.
         metrics_port: that port; 0 picks a free one.
+        web_config_file: rules of the metrics port in exporter-toolkit's format, or None.
+        bearer_token_file: tokens that the metrics port lets in, or None.
+        final_scrape_wait_sec: how long the last values stay after SIGTERM if nobody scrapes them.
         api_key: key of markets that need one, or None; never shown.
+        api_key_file: where it was read, or None.
         connections: parallel connections; of several copies the first counts.
         pin_address: IP address of the exchange to use, or None.
         all_addresses: one connection to each address that the endpoint's name has.
         ca_file: certificate authorities to trust instead of the system's, or None.
         clock_source: name of the local clock's source.
+        time_interval_sec: between asking the exchange for its time.
+        receiving: where receive stamps come from, and whether to poll.
         tuning: options that make the reader prompter.
         log_level: name of the logging level.
     """
@@ -53,12 +66,18 @@ class Settings:
     instance_family: str
     metrics_host: str
     metrics_port: int
+    web_config_file: Path | None
+    bearer_token_file: Path | None
+    final_scrape_wait_sec: float
     api_key: str | None = field(repr=False)
+    api_key_file: Path | None
     connections: int
     pin_address: str | None
     all_addresses: bool
     ca_file: Path | None
     clock_source: str
+    time_interval_sec: float
+    receiving: Receiving
     tuning: Tuning
     log_level: str
 
@@ -90,30 +109,75 @@ def _switch(text: str) -> bool:
     return _SWITCH[text.lower()]
 
 
+def printable_text(text: str) -> str:
+    """A text that is put into labels and pages."""
+    if not text.isprintable():
+        raise ValueError(text)
+    return text
+
+
 def _names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+_WANTED: Final[Mapping[Callable[[str], object], str]] = {
+    _switch: "yes or no",
+    int: "a whole number",
+    float: "a number",
+    printable_text: "printable text",
+}
 _FLAGS: Final = (
     _Flag("--config", "experiment file (default: the one shipped)", Path, metavar="FILE"),
-    _Flag("--region", "AWS region this probe runs in", default="local"),
-    _Flag("--instance-family", "instance family it runs on", default="local"),
-    _Flag("--experiment-id", "experiment it belongs to (default: the file's name key)"),
+    _Flag("--region", "AWS region this probe runs in", printable_text, default="local"),
+    _Flag("--instance-family", "instance family it runs on", printable_text, default="local"),
+    _Flag(
+        "--experiment-id", "experiment it belongs to (default: the file's name key)", printable_text
+    ),
     _Flag("--symbols", "comma-separated symbols, BTCUSDT,ETHUSDT", _names, metavar="LIST"),
     _Flag("--streams", "comma-separated streams, trade,depth@100ms", _names, metavar="LIST"),
     _Flag("--market", "which market's feeds", choices=("spot", "usdm", "sbe")),
     _Flag("--endpoint", "WebSocket base URL of the feed", metavar="URL"),
     _Flag("--time-endpoint", "URL of the exchange's time; empty for none", metavar="URL"),
+    _Flag(
+        "--time-interval-sec",
+        "seconds between asking the exchange for its time",
+        float,
+        metavar="N",
+        default=60.0,
+    ),
     _Flag("--warmup-sec", "warm-up of each run, seconds", int, metavar="N"),
     _Flag("--measurement-sec", "measurement of each run, seconds", int, metavar="N"),
     _Flag("--cooldown-sec", "cool-down of each run, seconds", int, metavar="N"),
-    _Flag("--metrics-host", "address the metrics port listens on", default="127.0.0.1"),
+    _Flag(
+        "--metrics-host",
+        "address the metrics port listens on; 0.0.0.0 or :: for all",
+        default="127.0.0.1",
+    ),
     _Flag(
         "--metrics-port",
         "metrics port; 0 picks a free one",
         int,
         metavar="N",
         default=DEFAULT_METRICS_PORT,
+    ),
+    _Flag(
+        "--web-config-file",
+        "TLS, users and limits of the metrics port, as Prometheus' exporters have them",
+        Path,
+        metavar="FILE",
+    ),
+    _Flag(
+        "--bearer-token-file",
+        "file with tokens that the metrics port lets in, one a line",
+        Path,
+        metavar="FILE",
+    ),
+    _Flag(
+        "--final-scrape-wait-sec",
+        "how long the last values stay after SIGTERM if nobody scrapes them "
+        "(default: the scrape interval)",
+        float,
+        metavar="N",
     ),
     _Flag(
         "--api-key-file", "file with the API key that the sbe market needs", Path, metavar="FILE"
@@ -149,6 +213,20 @@ _FLAGS: Final = (
         _switch,
         switch=True,
         default=False,
+    ),
+    _Flag(
+        "--stamps",
+        "where receive stamps come from: each read (socket), each segment (capture, needs "
+        "CAP_NET_RAW), or the network card (nic)",
+        choices=tuple(Stamps),
+        default=Stamps.SOCKET.value,
+    ),
+    _Flag(
+        "--busy-poll-us",
+        "after data came, keep asking for more for as long before sleeping, microseconds",
+        int,
+        metavar="N",
+        default=0,
     ),
     _Flag(
         "--log-level",
@@ -203,8 +281,6 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
             "--all-addresses opens one connection to each address; "
             "leave out --connections and --pin-address."
         )
-    ca_file = given["--ca-file"]
-    assert ca_file is None or isinstance(ca_file, Path)
     return Settings(
         experiment=overridden,
         experiment_id=str(given["--experiment-id"] or overridden.name),
@@ -212,12 +288,18 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
         instance_family=str(given["--instance-family"]),
         metrics_host=str(given["--metrics-host"]),
         metrics_port=port,
-        api_key=_api_key(given["--api-key-file"], environment),
+        web_config_file=_optional_path(given["--web-config-file"]),
+        bearer_token_file=_optional_path(given["--bearer-token-file"]),
+        final_scrape_wait_sec=_final_wait(given["--final-scrape-wait-sec"], overridden),
+        api_key=_api_key(_optional_path(given["--api-key-file"]), environment),
+        api_key_file=_optional_path(given["--api-key-file"]),
         connections=connections,
         pin_address=None if pin_address is None else _ip_address(str(pin_address)),
         all_addresses=all_addresses,
-        ca_file=ca_file,
+        ca_file=_optional_path(given["--ca-file"]),
         clock_source=str(given["--clock-source"]),
+        time_interval_sec=_interval(given["--time-interval-sec"]),
+        receiving=_receiving(given),
         tuning=Tuning(
             cpu=_optional_int(given["--cpu"]),
             niceness=_optional_int(given["--niceness"]),
@@ -228,16 +310,56 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
     )
 
 
+def _interval(value: object) -> float:
+    assert isinstance(value, float)
+    if not _MIN_TIME_INTERVAL_SEC <= value <= _MAX_TIME_INTERVAL_SEC:
+        raise SettingsError(
+            f"--time-interval-sec {value:g} is not {_MIN_TIME_INTERVAL_SEC:g} to "
+            f"{_MAX_TIME_INTERVAL_SEC:g}."
+        )
+    return value
+
+
+def _receiving(given: Mapping[str, object | None]) -> Receiving:
+    busy_poll_us = given["--busy-poll-us"]
+    assert isinstance(busy_poll_us, int)
+    if not 0 <= busy_poll_us <= MAX_BUSY_POLL_US:
+        raise SettingsError(f"--busy-poll-us {busy_poll_us} is not 0 to {MAX_BUSY_POLL_US}.")
+    return Receiving(Stamps(str(given["--stamps"])), busy_poll_us)
+
+
 def _optional_int(value: object | None) -> int | None:
     assert value is None or isinstance(value, int)
     return value
 
 
-def _api_key(path: object | None, environment: Mapping[str, str]) -> str | None:
+def _optional_path(value: object | None) -> Path | None:
+    assert value is None or isinstance(value, Path)
+    return value
+
+
+def _final_wait(value: object | None, chosen: Experiment) -> float:
+    if value is None:
+        return float(chosen.timing.scrape_interval_sec)
+    assert isinstance(value, float)
+    if not 0 <= value <= MAX_FINAL_SCRAPE_WAIT_SEC:
+        raise SettingsError(
+            f"--final-scrape-wait-sec {value:g} is not 0 to {MAX_FINAL_SCRAPE_WAIT_SEC:g}."
+        )
+    return value
+
+
+def _api_key(path: Path | None, environment: Mapping[str, str]) -> str | None:
     """The key from a file or the environment; there is no flag that would show it to `ps`."""
-    if path is None:
-        return environment.get(API_KEY_VARIABLE)
-    assert isinstance(path, Path)
+    return environment.get(API_KEY_VARIABLE) if path is None else read_api_key(path)
+
+
+def read_api_key(path: Path) -> str:
+    """The API key in a file.
+
+    Raises:
+        SettingsError: it cannot be read, or is no text.
+    """
     try:
         return path.read_text(encoding="ascii").strip()
     except OSError as error:
@@ -265,7 +387,7 @@ def _given(
     try:
         value = flag.kind(text)
     except ValueError:
-        wanted = "yes or no" if flag.switch else "a whole number"
+        wanted = _WANTED.get(flag.kind, "usable")
         raise SettingsError(f"{flag.variable}={text!r} is not {wanted}.") from None
     if flag.choices is not None and value not in flag.choices:
         raise SettingsError(f"{flag.variable}={text!r} is not one of {', '.join(flag.choices)}.")

@@ -48,6 +48,7 @@ class StateCollector(Collector):
         yield self._per_channel(metrics.BYTES, lambda state: state.payload_bytes)
         for metric, attribute in (
             (metrics.LOST, "lost"),
+            (metrics.FOUND, "found"),
             (metrics.GAPS, "gaps"),
             (metrics.DUPLICATES, "duplicates"),
             (metrics.OUT_OF_ORDER, "out_of_order"),

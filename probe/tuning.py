@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,30 @@ def applied(tuning: Tuning, *, cpu_dma_latency: Path = CPU_DMA_LATENCY) -> Itera
         if tuning.low_latency_idle:
             _stay_awake(held, cpu_dma_latency)
         yield
+
+
+def background_executor(tuning: Tuning) -> ThreadPoolExecutor:
+    """Threads for what must not delay the reader, such as encoding a scrape.
+
+    A thread inherits its creator's real-time priority, and on one core the reader could not
+    preempt its equal. Just below it the thread still comes before all that is not real-time: it
+    holds the interpreter's lock at times, and the reader then waits for it.
+    """
+    priority = tuning.realtime_priority
+    if priority is None:
+        return ThreadPoolExecutor(thread_name_prefix="background")
+    return ThreadPoolExecutor(
+        thread_name_prefix="background", initializer=_run_below, initargs=(priority,)
+    )
+
+
+def _run_below(priority: int) -> None:
+    """Set this thread's priority; 0 stands for the calling thread (sched(7))."""
+    lowest = os.sched_get_priority_min(os.SCHED_FIFO)
+    if priority > lowest:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority - 1))
+    else:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _pin(cpu: int) -> None:

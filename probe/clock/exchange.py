@@ -4,7 +4,8 @@ The server read its clock at some moment between request and answer, so one answ
 offset from both sides, to half the round trip (Cristian, "Probabilistic clock synchronization",
 1989). Every further answer narrows the bounds (the intersection of Marzullo and Owicki, 1983), and
 every second widens them by what the two clocks may drift apart. Waiting for one round trip of the
-smallest kind uses only one answer, and forgets it or trusts it too long.
+smallest kind uses only one answer, and forgets it or trusts it too long. Of each few requests the
+one with the smallest round trip also tells how fast the clocks drift apart (`drift`).
 
 The time host is not the stream host; what differs between the exchange's own hosts is beyond this
 bound.
@@ -18,11 +19,18 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from probe.clock.drift import Drift, DriftEstimator
+from probe.contract.clocks import MAX_DRIFT_RATIO
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 SAMPLES: Final = 5
-MAX_DRIFT_PPM: Final = 15.0  # PHI, the tolerance of a disciplined clock (RFC 5905, section 7.1)
+# Spot tells microseconds when asked to, USD-M milliseconds whatever is asked. As microseconds this
+# is 1973, as milliseconds the year 5138.
+_SMALLEST_IN_MICROSECONDS: Final = 100_000_000_000_000
+_US_NS: Final = 1_000
+_MS_NS: Final = 1_000_000
 
 
 class TimeEndpointError(Exception):
@@ -48,30 +56,30 @@ class ExchangeClock:
     Attributes:
         offset_sec: exchange clock minus local clock.
         error_bound_sec: bound on the offset's error.
+        drift: rate of the exchange's clock against the local one, or None while it is not known.
     """
 
     offset_sec: float
     error_bound_sec: float
+    drift: Drift | None = None
 
 
 class ExchangeClockEstimator:
     """Keeps the interval that holds the exchange's clock minus the local one.
 
     Args:
-        unit_ns: unit of `serverTime` in nanoseconds, as the request asks for it.
-        max_drift_ppm: how fast the two clocks may drift apart.
+        max_drift: how fast the two clocks may drift apart, as a ratio.
         clock_ns: the local clock.
     """
 
     def __init__(
         self,
         *,
-        unit_ns: int,
-        max_drift_ppm: float = MAX_DRIFT_PPM,
+        max_drift: float = MAX_DRIFT_RATIO,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._unit_ns = unit_ns
-        self._drift = max_drift_ppm * 1e-6
+        self._max_drift = max_drift
+        self._drift = DriftEstimator()
         self._clock_ns = clock_ns
         self._interval: tuple[float, float] | None = None
         self._as_of_ns = 0
@@ -89,34 +97,54 @@ class ExchangeClockEstimator:
             TimeEndpointError: from `fetch`, or an answer without a usable `serverTime`; answers
                 before it are kept.
         """
+        quickest: tuple[int, float, int] | None = None
         for _ in range(samples):
             sent_ns = self._clock_ns()
             body = await fetch()
             received_ns = self._clock_ns()
             try:
                 server_time = msgspec.json.decode(body, type=_ServerTime).server_time
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise TimeEndpointError(f"no serverTime in {body[:80]!r}") from error
-            self._observe(sent_ns, server_time * self._unit_ns, received_ns)
-        if self._interval is None:
+            unit_ns = _unit_ns(server_time)
+            server_ns = server_time * unit_ns
+            self._observe(sent_ns, server_ns, received_ns, unit_ns)
+            took_ns = received_ns - sent_ns
+            if took_ns >= 0 and (quickest is None or took_ns < quickest[2]):
+                offset_ns = server_ns + unit_ns / 2 - (sent_ns + received_ns) / 2
+                quickest = received_ns, offset_ns, took_ns
+        if self._interval is None or quickest is None:
             raise TimeEndpointError("the local clock was set back while the endpoint was asked")
+        self._drift.add(*quickest)
+        return self._clock_of(*self._interval)
+
+    def known(self) -> ExchangeClock | None:
+        """What is known without asking: the last estimate, its bound grown until now."""
+        if self._interval is None:
+            return None
         low, high = self._interval
-        return ExchangeClock((low + high) / 2 * 1e-9, (high - low) / 2 * 1e-9)
+        widened = self._max_drift * abs(self._clock_ns() - self._as_of_ns)
+        return self._clock_of(low - widened, high + widened)
 
     def forget(self) -> None:
         """Start afresh, because the local clock was set."""
         self._interval = None
+        self._drift.forget()
 
-    def _observe(self, sent_ns: int, server_ns: int, received_ns: int) -> None:
+    def _clock_of(self, low_ns: float, high_ns: float) -> ExchangeClock:
+        middle_sec, half_sec = (low_ns + high_ns) / 2 * 1e-9, (high_ns - low_ns) / 2 * 1e-9
+        return ExchangeClock(middle_sec, half_sec, self._drift.estimate())
+
+    def _observe(self, sent_ns: int, server_ns: int, received_ns: int, unit_ns: int) -> None:
         if received_ns < sent_ns:
             self.forget()
             return
         # The server cut its time down to the unit, and the clocks drifted until now.
-        drifted = self._drift * (received_ns - sent_ns)
+        drifted = self._max_drift * (received_ns - sent_ns)
         low = server_ns - received_ns - drifted
-        high = server_ns + self._unit_ns - sent_ns + drifted
+        high = server_ns + unit_ns - sent_ns + drifted
         if self._interval is not None:
-            widened = self._drift * abs(received_ns - self._as_of_ns)
+            widened = self._max_drift * abs(received_ns - self._as_of_ns)
             known_low, known_high = self._interval
             known_low, known_high = known_low - widened, known_high + widened
             # No overlap: one of the clocks was set. Only the new answer is true of it now.
@@ -126,18 +154,5 @@ class ExchangeClockEstimator:
         self._as_of_ns = received_ns
 
 
-async def estimate(
-    fetch: Callable[[], Awaitable[bytes]],
-    *,
-    unit_ns: int,
-    samples: int = SAMPLES,
-    clock_ns: Callable[[], int] = time.time_ns,
-) -> ExchangeClock:
-    """One estimate without a past.
-
-    Raises:
-        TimeEndpointError: from `fetch`, or an answer without a usable `serverTime`.
-    """
-    return await ExchangeClockEstimator(unit_ns=unit_ns, clock_ns=clock_ns).update(
-        fetch, samples=samples
-    )
+def _unit_ns(server_time: int) -> int:
+    return _US_NS if server_time >= _SMALLEST_IN_MICROSECONDS else _MS_NS

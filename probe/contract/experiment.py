@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from probe.contract import bounded_yaml
+from probe.contract.bounded_yaml import YamlError
 
 if TYPE_CHECKING:
     from datetime import datetime, time
@@ -174,25 +176,22 @@ def load(path: Path | None = None) -> Experiment:
     """
     path = path or default_path()
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ExperimentError(f"{path}: cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise ExperimentError(f"{path}: is not UTF-8 text.") from error
-    return parse(text, source=str(path))
+        document = bounded_yaml.load(path)
+    except YamlError as error:
+        raise ExperimentError(str(error)) from error
+    return _validate(document, str(path))
 
 
 def parse(text: str, *, source: str) -> Experiment:
     """Validate an experiment from its YAML text; see `load`."""
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "cannot be parsed"
-        raise ExperimentError(f"{source}{where}: not valid YAML: {problem}.") from error
-    except (RecursionError, ValueError) as error:
-        raise ExperimentError(f"{source}: not valid YAML: {error}.") from error
+        document = bounded_yaml.parse(text, source=source)
+    except YamlError as error:
+        raise ExperimentError(str(error)) from error
+    return _validate(document, source)
+
+
+def _validate(document: Any, source: str) -> Experiment:
     if not isinstance(document, dict):
         raise ExperimentError(f"{source}: expected a mapping of sections such as `timing:`.")
     try:

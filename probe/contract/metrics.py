@@ -110,6 +110,26 @@ class ErrorKind(StrEnum):
     INTERNAL = "internal"
 
 
+class RefusalReason(StrEnum):
+    """Why the metrics port turned somebody away."""
+
+    UNAUTHENTICATED = "unauthenticated"
+    WRONG_TOKEN = "wrong_token"  # noqa: S105 - a reason, no token
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105 - a reason, no password
+    NO_CLIENT_CERTIFICATE = "no_client_certificate"
+    WRONG_CLIENT_CERTIFICATE = "wrong_client_certificate"
+    PLAIN_HTTP = "plain_http"
+    TLS = "tls"
+    REQUEST_LINE = "request_line"
+    HEADERS = "headers"
+    BODY = "body"
+    MALFORMED = "malformed"
+    NOT_SERVED = "not_served"
+    SLOW = "slow"
+    RATE = "rate"
+    CONNECTIONS = "connections"
+
+
 def _histogram(name: str, text: str, labels: tuple[str, ...]) -> Metric:
     return Metric(name, Kind.NATIVE_HISTOGRAM, text, labels, "seconds")
 
@@ -159,6 +179,10 @@ BYTES: Final = _counter("feed_bytes_total", "Payload bytes received.")
 LOST: Final = _counter(
     "feed_messages_lost_total",
     "Messages missing from the sequence and not arrived late; for depth a lower bound.",
+)
+FOUND: Final = _counter(
+    "feed_messages_found_total",
+    "Messages that arrived after they had been counted as lost.",
 )
 GAPS: Final = _counter("feed_sequence_gaps_total", "Jumps forward in the sequence of ids.")
 DUPLICATES: Final = _counter("feed_duplicates_total", "Messages received more than once.")
@@ -240,8 +264,47 @@ EXCHANGE_CLOCK_OFFSET: Final = _gauge(
 )
 EXCHANGE_CLOCK_ERROR_BOUND: Final = _gauge(
     "feed_exchange_clock_error_bound_seconds",
-    "Half the smallest round trip to the time endpoint.",
+    "Bound on the offset's error, from the round trips to the time endpoint.",
     ("market",),
+    "seconds",
+)
+EXCHANGE_CLOCK_DRIFT: Final = _gauge(
+    "feed_exchange_clock_drift_ratio",
+    "Rate of the exchange's clock against the local clock, minus one; 5e-05 is 50 ppm.",
+    ("market",),
+    "ratio",
+)
+EXCHANGE_CLOCK_DRIFT_BOUND: Final = _gauge(
+    "feed_exchange_clock_drift_error_bound_ratio",
+    "Bound on the drift's error; large at first.",
+    ("market",),
+    "ratio",
+)
+
+LOOP_DELAY: Final = _histogram(
+    "feed_loop_delay_seconds",
+    "How late the probe's event loop handles a kernel timer, looked at ten times a second.",
+    (),
+)
+GC_PAUSE: Final = _histogram(
+    "feed_gc_pause_seconds",
+    "How long each collection of garbage stopped the probe's program.",
+    ("generation",),
+)
+
+HTTP_REFUSALS: Final = _counter(
+    "feed_http_refusals_total",
+    "Connections and requests that the metrics port turned away.",
+    ("reason",),
+)
+CONFIG_RELOAD_SUCCESSFUL: Final = _gauge(
+    "feed_config_last_reload_successful",
+    "1 if the last reading of secrets and web configuration succeeded.",
+)
+CONFIG_RELOAD_SUCCESS: Final = _gauge(
+    "feed_config_last_reload_success_timestamp_seconds",
+    "When that last succeeded, Unix time.",
+    (),
     "seconds",
 )
 

@@ -14,11 +14,12 @@ from probe.doctor import cpu, ethtool, network_card
 from probe.doctor.clock import check_leap_smear, check_local_clock, check_steps
 from probe.doctor.configuration import Configuration, check_configuration
 from probe.doctor.event_loop import check_lateness, measure_lateness
-from probe.doctor.exchange_clock import check_exchange_clock
+from probe.doctor.exchange_clock import ExchangeWatch
 from probe.doctor.limits import check_file_descriptors
 from probe.doctor.result import Result, Status
 from probe.doctor.route import check_endpoint
-from probe.doctor.stamps import check_receive_stamps
+from probe.doctor.stamps import check_receive_stamps, check_stamp_sources
+from probe.net.receiving import Stamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
     from probe.settings import Settings
 
 WATCH_SEC: Final = 1.0
-_NEED_CONFIGURATION: Final = ("DNS", "route to exchange", "TLS", "exchange clock")
+_NEED_CONFIGURATION: Final = (
+    "DNS",
+    "route to exchange",
+    "TLS",
+    "exchange clock",
+    "clock drift",
+)
 
 
 def run_checks(load: Callable[[], Settings], *, watch_sec: float = WATCH_SEC) -> list[Result]:
@@ -47,29 +54,36 @@ async def _run(load: Callable[[], Settings], watch_sec: float) -> list[Result]:
     usable = cpu.usable_cpus()
 
     interface = network_card.default_interface()
+    exchange = _exchange(configuration)
+    if exchange is not None:
+        await exchange.ask()
     steps = StepDetector()
     time_before, counters_before = cpu.read_cpu_time(), _counters(interface)
     late_ns = await measure_lateness(watch_sec)
     time_after, counters_after = cpu.read_cpu_time(), _counters(interface)
     step_sec = steps.check()
 
-    if configuration is None:
+    if configuration is None or exchange is None:
         network = [
             Result(name, Status.SKIP, "the configuration is not valid", "")
             for name in _NEED_CONFIGURATION
         ]
     else:
-        data = configuration.settings.experiment.market_data
+        await exchange.ask()
         network = await check_endpoint(
             configuration.url, configuration.tls, pinned=configuration.settings.pin_address
         )
-        network.append(await check_exchange_clock(data.time_endpoint, configuration.tls, reading))
+        network += [
+            exchange.check_clock(reading),
+            exchange.check_drift(stepped=step_sec is not None),
+        ]
     return [
         configured,
         clock,
         check_steps(step_sec, watch_sec),
         check_leap_smear(reading),
         stamps,
+        check_stamp_sources(_asked_stamps(configuration), interface),
         check_lateness(late_ns),
         cpu.check_cores(usable),
         cpu.check_isolation(usable),
@@ -93,6 +107,17 @@ def _clock_source(
     settings = configuration.settings
     limit_sec = settings.experiment.decision.constraints.clock_error_bound_sec
     return local.SOURCES[settings.clock_source], limit_sec
+
+
+def _asked_stamps(configuration: Configuration | None) -> Stamps:
+    return Stamps.SOCKET if configuration is None else configuration.settings.receiving.stamps
+
+
+def _exchange(configuration: Configuration | None) -> ExchangeWatch | None:
+    if configuration is None:
+        return None
+    url = configuration.settings.experiment.market_data.time_endpoint
+    return ExchangeWatch(url, configuration.tls)
 
 
 def _counters(interface: str | None) -> dict[str, int]:

@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from probe import settings
-from probe.doctor.checks import run_checks
+from probe.doctor.checks import WATCH_SEC, run_checks
 from probe.doctor.report import WIDTH, render_json, render_text
 from probe.doctor.result import Result, Status
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 COMMAND: Final = "doctor"
 _WIDEST: Final = 120
+_SHORTEST_WATCH_SEC: Final = 0.05
+_LONGEST_WATCH_SEC: Final = 3600.0
 _EPILOG: Final = """\
 exit codes:
   0  no check failed (PASS, WARN or SKIP)
@@ -40,18 +42,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         COMMAND,
         help="say whether this host can measure, and what to do",
         description="Check clock, kernel stamps, processors, network card and the way to the "
-        "exchange, for the settings given. Takes a few seconds. Colours follow the terminal and "
-        "NO_COLOR.",
+        "exchange, for the settings given. Takes a few seconds more than --watch-sec. Colours "
+        "follow the terminal and NO_COLOR.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a screen")
+    parser.add_argument(
+        "--watch-sec",
+        metavar="N",
+        type=_watch_sec,
+        default=WATCH_SEC,
+        help=f"how long to watch what moves; 120 show a drift of 50 ppm (default {WATCH_SEC:g})",
+    )
     settings.add_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> ExitCode:
     """Run all checks and print them; returns the exit code."""
-    results = run_checks(lambda: settings.from_process(arguments))
+    results = run_checks(lambda: settings.from_process(arguments), watch_sec=arguments.watch_sec)
     if arguments.json:
         sys.stdout.write(render_json(results))
     else:
@@ -64,6 +73,15 @@ def run(arguments: argparse.Namespace) -> ExitCode:
             )
         )
     return exit_code(results)
+
+
+def _watch_sec(text: str) -> float:
+    seconds = float(text)
+    if not _SHORTEST_WATCH_SEC <= seconds <= _LONGEST_WATCH_SEC:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not {_SHORTEST_WATCH_SEC:g} to {_LONGEST_WATCH_SEC:g} seconds"
+        )
+    return seconds
 
 
 def _width(*, terminal: bool) -> int:

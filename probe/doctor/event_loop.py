@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import math
-import os
-import time
 from typing import TYPE_CHECKING, Final
 
 from probe.doctor.result import Result, Status, duration
+from probe.loop_timer import loop_timer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,56 +16,22 @@ _NAME: Final = "event loop delay"
 _WARN_P99_SEC: Final = 1e-3
 _FAIL_P99_SEC: Final = 10e-3
 _INTERVAL_NS: Final = 2_000_000
-_TFD_NONBLOCK: Final = os.O_NONBLOCK
-_TFD_CLOEXEC: Final = os.O_CLOEXEC
-_TFD_TIMER_ABSTIME: Final = 1
 _NS: Final = 1_000_000_000
 
 
-class _Timespec(ctypes.Structure):
-    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
-
-
-class _TimerSpec(ctypes.Structure):
-    _fields_ = (("it_interval", _Timespec), ("it_value", _Timespec))
-
-
 async def measure_lateness(duration_sec: float) -> list[int]:
-    """How late the running loop handles a kernel timer that fires every 2 ms, nanoseconds.
-
-    The timer is a file descriptor (timerfd_create(2)), so a wake-up takes the way of a message;
-    the loop's own timers are cut to milliseconds.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = libc.timerfd_create(time.CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
-    if descriptor < 0:
-        raise OSError(ctypes.get_errno(), "timerfd_create")
-    loop = asyncio.get_running_loop()
-    done = asyncio.Event()
-    due_ns = time.monotonic_ns() + _INTERVAL_NS
-    end_ns = due_ns + int(duration_sec * _NS)
+    """How late the running loop handles a kernel timer that fires every 2 ms, nanoseconds."""
     late: list[int] = []
+    done = asyncio.Event()
+    wanted = math.ceil(duration_sec * _NS / _INTERVAL_NS)
 
-    def tick() -> None:
-        nonlocal due_ns
-        expired = int.from_bytes(os.read(descriptor, 8), "little")
-        now_ns = time.monotonic_ns()
-        for _ in range(expired):
-            late.append(now_ns - due_ns)
-            due_ns += _INTERVAL_NS
-        if due_ns > end_ns:
+    def note(late_ns: int) -> None:
+        late.append(late_ns)
+        if len(late) >= wanted:
             done.set()
 
-    try:
-        spec = _TimerSpec(_Timespec(0, _INTERVAL_NS), _Timespec(*divmod(due_ns, _NS)))
-        libc.timerfd_settime(descriptor, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None)
-        loop.add_reader(descriptor, tick)
-        try:
-            await done.wait()
-        finally:
-            loop.remove_reader(descriptor)
-    finally:
-        os.close(descriptor)
+    with loop_timer(_INTERVAL_NS, note):
+        await done.wait()
     return late
 
 

@@ -1,4 +1,4 @@
-"""Check of the local clock against the exchange's."""
+"""Checks of the local clock against the exchange's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from probe.clock import exchange, time_endpoint
+from probe.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
 from probe.doctor.result import Result, Status, duration
 
 if TYPE_CHECKING:
@@ -15,37 +16,88 @@ if TYPE_CHECKING:
     from probe.clock.reading import ClockReading
 
 _NAME: Final = "exchange clock"
-# An exchange steers its own clock to a millisecond or so; what is beyond that is a wrong clock.
-_TOLERANCE_SEC: Final = 5e-3
+_DRIFT_NAME: Final = "clock drift"
+_PPM: Final = 1e-6
+# What a crystal that nobody steers does; a doubt larger than this tells nothing.
+_WORTH_FINDING: Final = 50e-6
 
 
-async def check_exchange_clock(
-    url: str | None, tls: ssl.SSLContext, reading: ClockReading | None
-) -> Result:
-    """Whether the two clocks agree within what is known of both."""
-    expected = f"apart ≤ bounds + {duration(_TOLERANCE_SEC)}"
-    if url is None:
-        return Result(_NAME, Status.SKIP, "no time endpoint is set", expected)
-    try:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as http:
-            clock = await exchange.estimate(
-                lambda: time_endpoint.fetch(http, url), unit_ns=time_endpoint.UNIT_NS
+class ExchangeWatch:
+    """Asks the time endpoint whenever told to, and keeps what came of it.
+
+    Args:
+        url: of the endpoint, or None where there is none.
+        tls: certificate authorities to trust.
+    """
+
+    def __init__(self, url: str | None, tls: ssl.SSLContext) -> None:
+        self._url = url
+        self._tls = tls
+        self._estimator = exchange.ExchangeClockEstimator()
+        self._refusal: exchange.TimeEndpointError | None = None
+
+    async def ask(self) -> None:
+        """A few requests; none any more after a refusal."""
+        if self._url is None or self._refusal is not None:
+            return
+        connector = aiohttp.TCPConnector(ssl=self._tls)
+        async with aiohttp.ClientSession(connector=connector) as http:
+            try:
+                await self._estimator.update(time_endpoint.TimeEndpoint(http, self._url).fetch)
+            except exchange.TimeEndpointError as error:
+                self._refusal = error
+
+    def check_clock(self, reading: ClockReading | None) -> Result:
+        """Whether the two clocks agree within what is known of both."""
+        expected = f"apart ≤ bounds + {duration(EXCHANGE_TOLERANCE_SEC)}"
+        if self._url is None:
+            return Result(_NAME, Status.SKIP, "no time endpoint is set", expected)
+        if self._refusal is not None:
+            wait = self._refusal.retry_after_sec
+            action = (
+                "Check --time-endpoint and the way to it; without it the exchange's clock is "
+                "unknown."
+                if wait is None
+                else f"Wait {duration(wait)}: the exchange limits requests from this address."
             )
-    except exchange.TimeEndpointError as error:
-        wait = error.retry_after_sec
+            return Result(_NAME, Status.WARN, str(self._refusal), expected, action)
+        clock = self._estimator.known()
+        assert clock is not None, "asked, and not refused"
+        side = "behind" if clock.offset_sec > 0 else "ahead"
+        known = duration(clock.error_bound_sec)
+        found = f"{duration(abs(clock.offset_sec))} {side}, known to {known}"
+        bound = clock.error_bound_sec
+        if reading is not None and reading.synchronized:
+            bound += reading.error_bound_sec
+        if abs(clock.offset_sec) <= bound + EXCHANGE_TOLERANCE_SEC:
+            return Result(_NAME, Status.PASS, found, expected)
         action = (
-            "Check --time-endpoint and the way to it; without it the exchange's clock is unknown."
-            if wait is None
-            else f"Wait {duration(wait)}: the exchange limits requests from this address."
+            "Set this host's clock right ('chronyc makestep'): the exchange's is seldom wrong by "
+            "more than this. If its source calls it right, the source is wrong: change it."
         )
-        return Result(_NAME, Status.WARN, str(error), expected, action)
-    side = "behind" if clock.offset_sec > 0 else "ahead"
-    known = duration(clock.error_bound_sec)
-    found = f"{duration(abs(clock.offset_sec))} {side}, known to {known}"
-    bound = clock.error_bound_sec
-    if reading is not None and reading.synchronized:
-        bound += reading.error_bound_sec
-    if abs(clock.offset_sec) <= bound + _TOLERANCE_SEC:
-        return Result(_NAME, Status.PASS, found, expected)
-    action = "Set this host's clock right: the exchange's is seldom wrong by more than this."
-    return Result(_NAME, Status.FAIL, found, expected, action)
+        return Result(_NAME, Status.FAIL, found, expected, action)
+
+    def check_drift(self, *, stepped: bool) -> Result:
+        """Whether the local clock runs at the exchange's rate, as far as the time watched tells.
+
+        Args:
+            stepped: whether the local clock was set in between.
+        """
+        expected = f"≤ {MAX_DRIFT_RATIO / _PPM:g} ppm"
+        clock = self._estimator.known()
+        if self._refusal is not None or clock is None:
+            return Result(_DRIFT_NAME, Status.SKIP, "the exchange's clock is unknown", expected)
+        if stepped or clock.drift is None:
+            return Result(_DRIFT_NAME, Status.SKIP, "a clock was set meanwhile", expected)
+        # The exchange's clock seems to gain what this one loses.
+        rate = f"{-clock.drift.ratio / _PPM:+.3g} ppm ± {clock.drift.error_bound / _PPM:.2g}"
+        if clock.drift.proven > MAX_DRIFT_RATIO:
+            action = (
+                "Let chrony steer the clock, and see with 'chronyc tracking' that it does: nobody "
+                "corrects its rate, or somebody does so wrongly."
+            )
+            return Result(_DRIFT_NAME, Status.FAIL, rate, expected, action)
+        if clock.drift.error_bound > _WORTH_FINDING:
+            found = f"not above {clock.drift.error_bound / _PPM:.0f} ppm; --watch-sec 120 tells"
+            return Result(_DRIFT_NAME, Status.SKIP, found, expected)
+        return Result(_DRIFT_NAME, Status.PASS, rate, expected)

@@ -28,23 +28,36 @@ _STYLES: Final = {
     Status.FAIL: "bold red",
     Status.SKIP: "dim",
 }
+_NOT_AS_EXPECTED: Final = (Status.FAIL, Status.WARN)  # worst first
 
 
 def render_text(results: Sequence[Result], *, color: bool = False, width: int = WIDTH) -> str:
-    """One screen: a table of results, then what to do, worst first."""
+    """One screen: a table of results, then what to do, worst first.
+
+    Below `WIDTH` columns what is expected stands only where it is not so, beside what was found:
+    in a column of its own it would break every line in two.
+    """
+    wide = width >= WIDTH
     table = Table(box=None, expand=True, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("CHECK", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("FOUND", ratio=1, overflow="fold")
-    table.add_column("EXPECTED", overflow="fold", style="dim")
+    if wide:
+        table.add_column("EXPECTED", overflow="fold", style="dim")
     for result in results:
-        verdict = Text(result.status, style=_STYLES[result.status])
-        table.add_row(Text(result.name), verdict, Text(result.found), Text(result.expected))
+        cells = [Text(result.name), Text(result.status, style=_STYLES[result.status])]
+        if wide:
+            cells += [Text(result.found), Text(result.expected)]
+        elif result.status in _NOT_AS_EXPECTED:
+            cells.append(Text(f"{result.found}; expected: {result.expected}"))
+        else:
+            cells.append(Text(result.found))
+        table.add_row(*cells)
     parts: list[RenderableType] = [table, Text()]
     actions = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     actions.add_column(no_wrap=True)
     actions.add_column(ratio=1, overflow="fold")
-    for status in (Status.FAIL, Status.WARN):
+    for status in _NOT_AS_EXPECTED:
         for result in results:
             if result.status is status and result.action:
                 actions.add_row(Text(result.name, style=_STYLES[status]), Text(result.action))

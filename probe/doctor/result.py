@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Status(StrEnum):
@@ -40,9 +41,13 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}{ending}"
 
 
+# 999.5 ms and more are shown as a second.
+_ROUNDED_UP: Final = 0.9995
+
+
 def duration(seconds: float) -> str:
     """Three significant digits in the unit a reader thinks in."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if abs(seconds) >= size:
+        if abs(seconds) >= size * _ROUNDED_UP:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e9:.0f} ns"

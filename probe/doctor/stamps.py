@@ -8,9 +8,12 @@ import time
 from typing import Final
 
 from probe.doctor.result import Result, Status, duration
+from probe.net import nic_stamps, stamps_check
+from probe.net.receiving import Stamps
 from probe.net.stamped_socket import enable_receive_stamps, receive
 
 _NAME: Final = "kernel stamps"
+_SOURCES_NAME: Final = "stamp sources"
 _EXPECTED: Final = "between sending and reading"
 _ROUNDS: Final = 50
 # Stamping begins some moments after it was asked for: the kernel switches it on in the background.
@@ -36,6 +39,26 @@ def check_receive_stamps() -> Result:
         )
     found = f"{_ROUNDS} of {_ROUNDS}, read {duration(statistics.median(delays_ns) * 1e-9)} later"
     return Result(_NAME, Status.PASS, found, _EXPECTED)
+
+
+def check_stamp_sources(asked: Stamps, interface: str | None) -> Result:
+    """Which stamps besides those of reads can be had here (docs/timestamps.md).
+
+    Args:
+        asked: what the configuration asks for.
+        interface: the network card towards the exchange, or None if there is no route.
+    """
+    missing = {Stamps.CAPTURE: stamps_check.why_no_capture()}
+    if interface is None:
+        missing[Stamps.NIC] = "no network card"
+    else:
+        missing[Stamps.NIC] = nic_stamps.why_not(interface)
+    possible = [Stamps.SOCKET, *(source for source, why in missing.items() if why is None)]
+    found = ", ".join(possible)
+    why = missing.get(asked)
+    if why is None:
+        return Result(_SOURCES_NAME, Status.PASS, found, f"--stamps {asked} possible")
+    return Result(_SOURCES_NAME, Status.FAIL, found, f"--stamps {asked} possible", f"{why}.")
 
 
 class _StampError(Exception):

@@ -128,7 +128,7 @@ def _buckets(buckets: Buckets, spans_field: int) -> bytes:
     return b"".join(spans) + _bytes(spans_field + 1, _packed(deltas))
 
 
-@lru_cache(maxsize=4096)  # sparse tails repeat the same few spans by the hundred
+@lru_cache(maxsize=1024)  # sparse tails repeat the same few spans by the hundred
 def _span(field: int, offset: int, length: int) -> bytes:
     return _bytes(field, _integer(1, _zigzag(offset)) + _integer(2, length))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
@@ -78,6 +78,27 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     trade_ns: int | None = None
 
 
+class EventRun(msgspec.Struct, frozen=True, gc=False):
+    """Messages of one channel whose ids go up one by one, in their order: a burst.
+
+    Attributes:
+        channel: where they belong.
+        first_id: id of the first one; each has one id.
+        event_ns: when the exchange sent each, Unix nanoseconds.
+        trade_ns: when each happened, Unix nanoseconds.
+    """
+
+    channel: Channel
+    first_id: int
+    event_ns: Sequence[int]
+    trade_ns: Sequence[int]
+
+    def at(self, position: int) -> Event:
+        """The event at a position, from 0."""
+        number = self.first_id + position
+        return Event(self.channel, number, number, self.event_ns[position], self.trade_ns[position])
+
+
 class Notice(Enum):
     """A message about the connection rather than the market."""
 
@@ -109,4 +130,16 @@ class Feed(Protocol):
 
         Raises:
             FrameError: it is not what the feed promises; nothing of it may be used.
+        """
+
+
+@runtime_checkable
+class DecodesRuns(Protocol):
+    """What a feed may be able to do besides, to be faster in bursts."""
+
+    def decode_run(self, frames: Sequence[bytes], *, binary: bool) -> EventRun | None:
+        """Decode messages at once that are a run, which costs less than one by one.
+
+        Returns:
+            What `decode` would give for each, or None: they are no run.
         """

@@ -7,19 +7,25 @@ notice.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
 from probe.contract.metrics import ErrorKind
-from probe.feeds.base import Channel, Event, FeedConfigError, FrameError, Ids, Notice
+from probe.feeds.base import Channel, Event, EventRun, FeedConfigError, FrameError, Ids, Notice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 MAX_STREAMS: Final = 1024  # per connection, Binance's limit
 QUOTED_CHARS: Final = 120  # of a bad frame, in an error
+
+_BEGINNING: Final = b'{"stream":"'
+_NAME_AT: Final = len(_BEGINNING)
+# How msgspec says that an event is none of those that a stream may have.
+_NOT_ALLOWED: Final = "Invalid enum value"
+_AT_EVENT: Final = "`$.data.e`"
 
 # Ids and times: whole numbers of 64 bits.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -29,8 +35,8 @@ class StreamKind(NamedTuple):
     """What one kind of stream sends.
 
     Attributes:
-        frame: type of the combined frame; its `data` is the payload.
-        event: value that the payload's `e` must have, or None where there is none.
+        frame: type of the combined frame; its `data` is the payload. Where payloads have an `e`,
+            the type allows the one value that is right.
         ids: what the ids can show.
         read: makes the event of a payload; the last argument is the time unit in ns.
         has_event_time: whether payloads say when they were sent.
@@ -38,7 +44,6 @@ class StreamKind(NamedTuple):
     """
 
     frame: type[Any]
-    event: str | None
     ids: Ids
     read: Callable[[Channel, Any, int], Event]
     has_event_time: bool = True
@@ -47,14 +52,14 @@ class StreamKind(NamedTuple):
 
 # Spot and futures send these alike.
 class _Trade(msgspec.Struct, gc=False):
-    event: str = msgspec.field(name="e")
+    event: Literal["trade"] = msgspec.field(name="e")
     event_time: Count = msgspec.field(name="E")
     trade_time: Count = msgspec.field(name="T")
     id: Count = msgspec.field(name="t")
 
 
 class _AggTrade(msgspec.Struct, gc=False):
-    event: str = msgspec.field(name="e")
+    event: Literal["aggTrade"] = msgspec.field(name="e")
     event_time: Count = msgspec.field(name="E")
     trade_time: Count = msgspec.field(name="T")
     id: Count = msgspec.field(name="a")
@@ -70,18 +75,40 @@ class _AggTradeFrame(msgspec.Struct, gc=False):
 
 def read_both_times(channel: Channel, data: Any, unit_ns: int) -> Event:
     """The event of a payload with one id and both times; see `StreamKind.read`."""
-    return Event(channel, data.id, data.id, data.event_time * unit_ns, data.trade_time * unit_ns)
+    number = data.id
+    return Event(channel, number, number, data.event_time * unit_ns, data.trade_time * unit_ns)
 
 
-TRADE: Final = StreamKind(_TradeFrame, "trade", Ids.CONSECUTIVE, read_both_times)
-AGG_TRADE: Final = StreamKind(_AggTradeFrame, "aggTrade", Ids.CONSECUTIVE, read_both_times)
+def check_order(first_id: int, last_id: int) -> None:
+    """Refuse a range of ids that runs backwards.
+
+    Raises:
+        FrameError: it does.
+    """
+    if last_id < first_id:
+        raise FrameError(ErrorKind.BAD_FIELD, f"ids run backwards: {first_id} to {last_id}")
 
 
-class _Route(NamedTuple):
-    channel: Channel
-    event: str | None
-    decoder: msgspec.json.Decoder[Any]
-    read: Callable[[Channel, Any, int], Event]
+TRADE: Final = StreamKind(_TradeFrame, Ids.CONSECUTIVE, read_both_times)
+AGG_TRADE: Final = StreamKind(_AggTradeFrame, Ids.CONSECUTIVE, read_both_times)
+
+
+def _reader(channel: Channel, kind: StreamKind, unit_ns: int) -> Callable[[bytes], Event]:
+    """What turns a combined frame of one channel into its event, or raises FrameError."""
+    decode, read = msgspec.json.Decoder(kind.frame).decode, kind.read
+
+    def read_frame(frame: bytes) -> Event:
+        try:
+            return read(channel, decode(frame).data, unit_ns)
+        except msgspec.ValidationError as error:
+            text = str(error)
+            unknown = text.startswith(_NOT_ALLOWED) and text.endswith(_AT_EVENT)
+            kind = ErrorKind.UNKNOWN_EVENT if unknown else ErrorKind.BAD_FIELD
+            raise FrameError(kind, f"{error}: {quote(frame)}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise FrameError(ErrorKind.BAD_JSON, f"{error}: {quote(frame)}") from error
+
+    return read_frame
 
 
 class BinanceJson:
@@ -117,14 +144,16 @@ class BinanceJson:
         self.channels = make_channels(market, kinds, symbols, streams, first_index)
         self.url = url([subscription(channel) for channel in self.channels])
         self._unit_ns = unit_ns
-        decoders = {name: msgspec.json.Decoder(kind.frame) for name, kind in kinds.items()}
-        self._routes = {
-            subscription(channel).encode(): _Route(
+        self._run_decoders = {
+            subscription(channel).encode(): (
                 channel,
-                kinds[channel.stream].event,
-                decoders[channel.stream],
-                kinds[channel.stream].read,
+                msgspec.json.Decoder(kinds[channel.stream].frame).decode,
             )
+            for channel in self.channels
+            if kinds[channel.stream].read is read_both_times and channel.ids is Ids.CONSECUTIVE
+        }
+        self._readers = {
+            subscription(channel).encode(): _reader(channel, kinds[channel.stream], unit_ns)
             for channel in self.channels
         }
 
@@ -133,28 +162,39 @@ class BinanceJson:
         if binary:
             raise FrameError(ErrorKind.BINARY_FRAME, f"{len(frame)} bytes in a binary frame")
         # Binance always sends "stream" first; anything else takes the slow way round.
-        end = frame.find(b'"', 11)
-        if end < 0 or frame[:11] != b'{"stream":"':
+        if not frame.startswith(_BEGINNING):
             return self._decode_unusual(frame)
-        route = self._routes.get(frame[11:end])
-        if route is None:
-            return self._decode_unusual(frame)
-        return self._decode_event(frame, route)
+        read = self._readers.get(frame[_NAME_AT : frame.find(b'"', _NAME_AT)])
+        return self._decode_unusual(frame) if read is None else read(frame)
 
-    def _decode_event(self, frame: bytes, route: _Route) -> Event:
-        channel, expected, decoder, read = route
+    def decode_run(self, frames: Sequence[bytes], *, binary: bool) -> EventRun | None:
+        """Decode messages of trades; see `DecodesRuns`."""
+        first = frames[0]
+        if binary or not first.startswith(_BEGINNING):
+            return None
+        name_end = first.find(b'"', _NAME_AT)
+        found = self._run_decoders.get(first[_NAME_AT:name_end])
+        beginning = first[: name_end + 1]
+        if found is None or not frames[-1].startswith(beginning):
+            return None
+        for frame in frames:
+            if not frame.startswith(beginning):
+                return None
+        channel, decode = found
         try:
-            data = decoder.decode(frame).data
-        except msgspec.ValidationError as error:
-            raise FrameError(ErrorKind.BAD_FIELD, f"{error}: {quote(frame)}") from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise FrameError(ErrorKind.BAD_JSON, f"{error}: {quote(frame)}") from error
-        if expected is not None and data.event != expected:
-            raise FrameError(ErrorKind.UNKNOWN_EVENT, quote(frame))
-        event = read(channel, data, self._unit_ns)
-        if event.last_id < event.first_id:
-            raise FrameError(ErrorKind.BAD_FIELD, f"ids run backwards: {quote(frame)}")
-        return event
+            payloads = [decode(frame).data for frame in frames]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None  # one by one it will show which
+        ids = [payload.id for payload in payloads]
+        first_id, unit_ns = ids[0], self._unit_ns
+        if ids != list(range(first_id, first_id + len(ids))):
+            return None
+        return EventRun(
+            channel,
+            first_id,
+            [payload.event_time * unit_ns for payload in payloads],
+            [payload.trade_time * unit_ns for payload in payloads],
+        )
 
     def _decode_unusual(self, frame: bytes) -> Event | Notice:
         try:
@@ -171,10 +211,10 @@ class BinanceJson:
         stream = message["stream"]
         if stream == "!serverShutdown":
             return Notice.SHUTDOWN
-        route = self._routes.get(stream.encode()) if isinstance(stream, str) else None
-        if route is None:
+        read = self._readers.get(stream.encode()) if isinstance(stream, str) else None
+        if read is None:
             raise FrameError(ErrorKind.UNKNOWN_STREAM, quote(frame))
-        return self._decode_event(frame, route)
+        return read(frame)
 
 
 def decode_notice(message: dict[str, Any], frame: bytes) -> Notice:

@@ -140,16 +140,25 @@ class BinanceSbe:
     def __init__(
         self, endpoint: str, symbols: Sequence[str], streams: Sequence[str], *, api_key: str
     ) -> None:
+        self.headers: Mapping[str, str] = {}
+        self.use_api_key(api_key)
+        self.channels = make_channels(MARKET, STREAMS, symbols, streams)
+        names = "/".join(subscription(channel) for channel in self.channels)
+        self.url = f"{combined_base(endpoint)}/stream?streams={names}"
+        self._by_name = {(c.stream, c.symbol.encode()): c for c in self.channels}
+
+    def use_api_key(self, api_key: str) -> None:
+        """Use a key for connections that are opened from now on.
+
+        Raises:
+            FeedConfigError: it is none.
+        """
         if not api_key or not api_key.isascii() or not api_key.isalnum():
             raise FeedConfigError(
                 "the sbe market needs an API key of letters and digits; "
                 "give it with --api-key-file or PROBE_API_KEY."
             )
-        self.headers: Mapping[str, str] = MappingProxyType({API_KEY_HEADER: api_key})
-        self.channels = make_channels(MARKET, STREAMS, symbols, streams)
-        names = "/".join(subscription(channel) for channel in self.channels)
-        self.url = f"{combined_base(endpoint)}/stream?streams={names}"
-        self._by_name = {(c.stream, c.symbol.encode()): c for c in self.channels}
+        self.headers = MappingProxyType({API_KEY_HEADER: api_key})
 
     def decode(self, frame: bytes, *, binary: bool) -> Event | Notice:
         """Decode one message; see `Feed.decode`."""
@@ -175,8 +184,9 @@ class BinanceSbe:
 
 def _event(channel: Channel, fields: _Fields) -> Event:
     first_id, last_id, event_us, trade_us, _ = fields
-    if last_id < first_id or first_id < 0 or event_us < 0:
-        raise FrameError(ErrorKind.BAD_FIELD, f"ids {first_id}..{last_id}, time {event_us}")
+    if last_id < first_id or first_id < 0 or event_us < 0 or (trade_us or 0) < 0:
+        detail = f"ids {first_id}..{last_id}, times {event_us} and {trade_us}"
+        raise FrameError(ErrorKind.BAD_FIELD, detail)
     return Event(
         channel,
         first_id,

@@ -6,12 +6,20 @@ Payloads are those of Binance's documentation, "WebSocket Streams" of the Spot A
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from probe.feeds.base import Channel, Event, Ids
-from probe.feeds.binance_json import AGG_TRADE, TRADE, BinanceJson, Count, StreamKind, combined_base
+from probe.feeds.binance_json import (
+    AGG_TRADE,
+    TRADE,
+    BinanceJson,
+    Count,
+    StreamKind,
+    check_order,
+    combined_base,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +29,7 @@ _NS_PER_US: Final = 1_000
 
 
 class _Depth(msgspec.Struct, gc=False):
-    event: str = msgspec.field(name="e")
+    event: Literal["depthUpdate"] = msgspec.field(name="e")
     event_time: Count = msgspec.field(name="E")
     first_id: Count = msgspec.field(name="U")
     last_id: Count = msgspec.field(name="u")
@@ -40,6 +48,7 @@ class _BookTickerFrame(msgspec.Struct, gc=False):
 
 
 def _read_depth(channel: Channel, data: _Depth, unit_ns: int) -> Event:
+    check_order(data.first_id, data.last_id)
     return Event(channel, data.first_id, data.last_id, data.event_time * unit_ns)
 
 
@@ -47,9 +56,7 @@ def _read_book_ticker(channel: Channel, data: _BookTicker, _: int) -> Event:
     return Event(channel, data.id, data.id)
 
 
-_DEPTH: Final = StreamKind(
-    _DepthFrame, "depthUpdate", Ids.RANGES, _read_depth, has_trade_time=False
-)
+_DEPTH: Final = StreamKind(_DepthFrame, Ids.RANGES, _read_depth, has_trade_time=False)
 STREAMS: Final[Mapping[str, StreamKind]] = MappingProxyType(
     {
         "trade": TRADE,
@@ -59,7 +66,6 @@ STREAMS: Final[Mapping[str, StreamKind]] = MappingProxyType(
         # No time at all, and ids that jump: rates and order, nothing more.
         "bookTicker": StreamKind(
             _BookTickerFrame,
-            None,
             Ids.NONE,
             _read_book_ticker,
             has_event_time=False,

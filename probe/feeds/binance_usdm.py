@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -20,6 +20,7 @@ from probe.feeds.binance_json import (
     BinanceJson,
     Count,
     StreamKind,
+    check_order,
     combined_base,
     read_both_times,
 )
@@ -32,7 +33,7 @@ _NS_PER_MS: Final = 1_000_000
 
 
 class _Depth(msgspec.Struct, gc=False):
-    event: str = msgspec.field(name="e")
+    event: Literal["depthUpdate"] = msgspec.field(name="e")
     event_time: Count = msgspec.field(name="E")
     trade_time: Count = msgspec.field(name="T")
     previous_id: Count = msgspec.field(name="pu")
@@ -40,7 +41,7 @@ class _Depth(msgspec.Struct, gc=False):
 
 
 class _BookTicker(msgspec.Struct, gc=False):
-    event: str = msgspec.field(name="e")
+    event: Literal["bookTicker"] = msgspec.field(name="e")
     event_time: Count = msgspec.field(name="E")
     trade_time: Count = msgspec.field(name="T")
     id: Count = msgspec.field(name="u")
@@ -56,19 +57,21 @@ class _BookTickerFrame(msgspec.Struct, gc=False):
 
 def _read_depth(channel: Channel, data: _Depth, unit_ns: int) -> Event:
     # Futures books are whole iff `pu` is the previous `u`: the message covers what lies between.
+    first_id = data.previous_id + 1
+    check_order(first_id, data.last_id)
     return Event(
         channel,
-        data.previous_id + 1,
+        first_id,
         data.last_id,
         data.event_time * unit_ns,
         data.trade_time * unit_ns,
     )
 
 
-_DEPTH: Final = StreamKind(_DepthFrame, "depthUpdate", Ids.RANGES, _read_depth)
+_DEPTH: Final = StreamKind(_DepthFrame, Ids.RANGES, _read_depth)
 _PUBLIC: Final = MappingProxyType(
     {
-        "bookTicker": StreamKind(_BookTickerFrame, "bookTicker", Ids.NONE, read_both_times),
+        "bookTicker": StreamKind(_BookTickerFrame, Ids.NONE, read_both_times),
         "trade": TRADE,
         **dict.fromkeys(("depth", "depth@0ms", "depth@100ms", "depth@500ms"), _DEPTH),
     }

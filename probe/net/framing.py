@@ -8,6 +8,7 @@ frames: RFC 6455, section 5.2.
 
 from __future__ import annotations
 
+import struct
 from enum import Enum
 from typing import Final, Protocol
 
@@ -16,6 +17,7 @@ _FIN_BINARY: Final = 0x82
 _RESERVED_BITS: Final = 0x70
 _MASKED: Final = 0x80
 _SHORTEST_HEADER: Final = 2
+_TWO_NUMBERS: Final = struct.Struct(">HH")  # opcode and length, and the length where it is longer
 _LENGTH_IN_2_BYTES: Final = 126
 _LENGTH_IN_8_BYTES: Final = 127
 
@@ -31,8 +33,8 @@ class Flow(Enum):
 class Sink(Protocol):
     """Takes what a splitter finds, in the order in which it came."""
 
-    def on_data(self, payload: bytes, *, binary: bool) -> None:
-        """A complete message that came in one frame."""
+    def on_messages(self, payloads: list[bytes], *, binary: bool) -> None:
+        """Complete messages that came in one frame each, one or more of them."""
 
     def on_other(self, frame: bytes) -> Flow:
         """The bytes of another frame, or of everything after the flow has ended."""
@@ -43,7 +45,7 @@ class FrameSplitter:
 
     Args:
         sink: takes them.
-        max_bytes: a longer frame is a violation, for the core to refuse.
+        max_bytes: a longer frame is a violation, for the core to refuse; 65535 or more.
     """
 
     __slots__ = ("_buffer", "_fragmented", "_handed_over", "_max_bytes", "_needed", "_sink")
@@ -70,41 +72,86 @@ class FrameSplitter:
         elif position < len(data):
             self._buffer += data[position:]
 
-    def _split(self, data: bytes) -> int:  # noqa: C901 - the hot path: one loop without calls
+    def _split(self, data: bytes) -> int:
         """Deliver the frames in `data`; returns where the first incomplete one starts."""
-        sink = self._sink
-        position, size = 0, len(data)
-        self._needed = _SHORTEST_HEADER
-        while size - position >= _SHORTEST_HEADER:
-            first = data[position]
-            length = data[position + 1]
-            start = position + 2
-            if length >= _LENGTH_IN_2_BYTES:
-                if length == _LENGTH_IN_2_BYTES:
-                    start += 2
-                elif length == _LENGTH_IN_8_BYTES:
-                    start += 8
-                if length > _LENGTH_IN_8_BYTES or size < start:
-                    if length & _MASKED:  # a server must not mask
-                        self._handed_over = True
-                    else:
-                        self._needed = start - position
-                    return position
-                length = int.from_bytes(data[position + 2 : start], "big")
-            if first & _RESERVED_BITS or length > self._max_bytes:
-                self._handed_over = True
+        position = 0
+        while True:
+            start = position
+            position = self._split_messages(data, position)
+            position = self._split_one(data, position)
+            if position == start or self._handed_over:
                 return position
-            end = start + length
-            if end > size:
-                self._needed = end - position
-                return position
-            if not self._fragmented and first in (_FIN_TEXT, _FIN_BINARY):
-                sink.on_data(data[start:end], binary=first == _FIN_BINARY)
+
+    def _split_messages(self, data: bytes, position: int) -> int:
+        """Deliver the usual: complete messages below 64 KiB; returns where they end.
+
+        The hot path: nothing in it is called for each frame but what cuts the frame out.
+        """
+        last_header = len(data) - _TWO_NUMBERS.size
+        if self._fragmented or position > last_header:
+            return position
+        unpack = _TWO_NUMBERS.unpack_from
+        opcode = data[position]
+        if opcode not in (_FIN_TEXT, _FIN_BINARY):
+            return position
+        shortest = opcode << 8
+        medium = shortest | _LENGTH_IN_2_BYTES
+        payloads: list[bytes] = []
+        append = payloads.append
+        size = len(data)
+        while True:
+            begin, length = unpack(data, position)
+            if begin == medium:
+                start = position + 4
+                end = start + length
+            elif shortest <= begin < medium:
+                start = position + 2
+                end = start + begin - shortest
             else:
-                flow = sink.on_other(data[position:end])
-                if flow is Flow.ENDED:
-                    self._handed_over = True
-                    return end
-                self._fragmented = flow is Flow.FRAGMENTS
+                break
+            if end > size:
+                break
+            append(data[start:end])
             position = end
+            if position > last_header:
+                break
+        if payloads:
+            self._sink.on_messages(payloads, binary=opcode == _FIN_BINARY)
         return position
+
+    def _split_one(self, data: bytes, position: int) -> int:  # noqa: C901 - one table of cases
+        """Deliver a frame of any kind; returns where it ends, or starts if it is not complete."""
+        size = len(data)
+        self._needed = _SHORTEST_HEADER
+        if size - position < _SHORTEST_HEADER:
+            return position
+        first = data[position]
+        length = data[position + 1]
+        start = position + 2
+        if length >= _LENGTH_IN_2_BYTES:
+            if length == _LENGTH_IN_2_BYTES:
+                start += 2
+            elif length == _LENGTH_IN_8_BYTES:
+                start += 8
+            if length > _LENGTH_IN_8_BYTES or size < start:
+                if length & _MASKED:  # a server must not mask
+                    self._handed_over = True
+                else:
+                    self._needed = start - position
+                return position
+            length = int.from_bytes(data[position + 2 : start], "big")
+        if first & _RESERVED_BITS or length > self._max_bytes:
+            self._handed_over = True
+            return position
+        end = start + length
+        if end > size:
+            self._needed = end - position
+            return position
+        if not self._fragmented and first in (_FIN_TEXT, _FIN_BINARY):
+            self._sink.on_messages([data[start:end]], binary=first == _FIN_BINARY)
+        else:
+            flow = self._sink.on_other(data[position:end])
+            if flow is Flow.ENDED:
+                self._handed_over = True
+            self._fragmented = flow is Flow.FRAGMENTS
+        return end

@@ -10,13 +10,20 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from probe.net.nic_stamps import SO_TIMESTAMPING
+
+if TYPE_CHECKING:
+    from probe.net.nic_stamps import NicStamps
 
 SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h; Python's socket module does not name it
 READ_SIZE: Final = 65536
 _TIMESPEC: Final = struct.Struct("@qq")
-_ANCILLARY_SIZE: Final = 64
+_ANCILLARY_SIZE: Final = 128
 _STAMPING_TIMEOUT_SEC: Final = 1.0
+_SO_BUSY_POLL: Final = 46
+_SO_PREFER_BUSY_POLL: Final = 69
 _NS: Final = 1_000_000_000
 
 
@@ -27,6 +34,16 @@ def enable_receive_stamps(sock: socket.socket) -> None:
         OSError: the platform has no such stamps (they are Linux').
     """
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+
+def enable_busy_polling(sock: socket.socket, microseconds: int) -> None:
+    """Let each read ask the network card's queue instead of waiting for its interrupt.
+
+    Raises:
+        PermissionError: without CAP_NET_ADMIN.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, _SO_BUSY_POLL, microseconds)
+    sock.setsockopt(socket.SOL_SOCKET, _SO_PREFER_BUSY_POLL, 1)
 
 
 def keep_stamping_on() -> socket.socket:
@@ -58,12 +75,15 @@ def keep_stamping_on() -> socket.socket:
     return holder
 
 
-def receive(sock: socket.socket, buffer: bytearray) -> tuple[int, int | None, int]:
+def receive(
+    sock: socket.socket, buffer: bytearray, nic: NicStamps | None = None
+) -> tuple[int, int | None, int]:
     """Read once without blocking.
 
     Args:
         sock: a non-blocking socket with stamps enabled.
         buffer: filled from its start.
+        nic: takes the network card's stamp instead of the kernel's, where there is one.
 
     Returns:
         Bytes read (0 at the end of the stream), the kernel's receive stamp of the last of them
@@ -75,6 +95,10 @@ def receive(sock: socket.socket, buffer: bytearray) -> tuple[int, int | None, in
     """
     size, ancillary, _, _ = sock.recvmsg_into([buffer], _ANCILLARY_SIZE)
     now_ns = time.time_ns()
+    if nic is not None:
+        for _, kind, data in ancillary:
+            if kind == SO_TIMESTAMPING and (stamp_ns := nic.stamp_ns(data)) is not None:
+                return size, stamp_ns, now_ns
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
             seconds, nanoseconds = _TIMESPEC.unpack_from(data)

@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from probe.contract.metrics import ConnectPhase
 from probe.net import stamped_socket
+from probe.net.capture import Capture
 from probe.net.errors import ConnectFailed
+from probe.net.nic_stamps import NicStamps
+from probe.net.receiving import DEFAULT, Receiving, Stamps, StampsError
+from probe.net.stamps_check import poll_busily
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +30,7 @@ _T = TypeVar("_T")
 
 # Reads before the event loop gets a turn: enough for a burst, not enough to starve a scrape.
 _READS_PER_TURN: Final = 16
+_RECORD_SIZE: Final = 16384  # the largest that TLS allows (RFC 8446, section 5.1)
 
 
 class Receiver(Protocol):
@@ -41,10 +46,23 @@ class Receiver(Protocol):
 class Transport:
     """An established byte stream. Make one with `open_transport`."""
 
-    def __init__(self, sock: socket.socket, tls: _Tls | None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        tls: _Tls | None,
+        *,
+        capture: Capture | None = None,
+        nic: NicStamps | None = None,
+        busy_poll_us: int = 0,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._tls = tls
+        self._capture = capture
+        self._nic = nic
+        self._busy_poll_ns = busy_poll_us * 1000
+        self._polling_until_ns = 0
+        self._polling: asyncio.Handle | None = None
         self._buffer = bytearray(stamped_socket.READ_SIZE)
         self._view = memoryview(self._buffer)
         self._unsent = bytearray()
@@ -75,35 +93,71 @@ class Transport:
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
+        if self._polling is not None:
+            self._polling.cancel()
+        for source in (self._capture, self._nic):
+            if source is not None:
+                source.close()
 
     def _on_readable(self) -> None:
-        for _ in range(_READS_PER_TURN):
+        self._read()
+        if self._busy_poll_ns and self._polling is None and not self._closed:
+            self._polling_until_ns = time.monotonic_ns() + self._busy_poll_ns
+            self._polling = self._loop.call_soon(self._poll)
+
+    def _poll(self) -> None:
+        """Ask again in every turn of the loop, until nothing has come for long enough."""
+        self._polling = None
+        now_ns = time.monotonic_ns()
+        if self._read():
+            self._polling_until_ns = now_ns + self._busy_poll_ns
+        if now_ns < self._polling_until_ns and not self._closed:
+            self._polling = self._loop.call_soon(self._poll)
+
+    def _read(self) -> bool:
+        """Read what there is, up to a limit; returns whether there was anything."""
+        for number in range(_READS_PER_TURN):
             if self._closed:
-                return
+                return True
             try:
-                size, stamp_ns, read_ns = stamped_socket.receive(self._sock, self._buffer)
+                size, stamp_ns, read_ns = stamped_socket.receive(
+                    self._sock, self._buffer, self._nic
+                )
             except (BlockingIOError, InterruptedError):
-                return
+                return number > 0
             except OSError as error:
                 self._end(error)
-                return
+                return True
             if size == 0:
                 self._end(None)
-                return
+                return True
             if stamp_ns is None:
                 self.unstamped_reads += 1
                 stamp_ns = read_ns
-            self._deliver(bytes(self._view[:size]), stamp_ns, read_ns)
+            self._deliver_pieces(size, stamp_ns, read_ns)
             if size < stamped_socket.READ_SIZE:
-                return
+                return True
+        return True
 
-    def _deliver(self, data: bytes, stamp_ns: int, read_ns: int) -> None:
-        ended, error = False, None
-        if self._tls is not None:
+    def _deliver_pieces(self, size: int, stamp_ns: int, read_ns: int) -> None:
+        """Deliver what has been read, each captured segment with its own stamp."""
+        pieces = None if self._capture is None else self._capture.read(size)
+        start = 0
+        for end, piece_ns in pieces or ((size, stamp_ns),):
+            self._deliver(self._view[start:end], piece_ns, read_ns)
+            if self._closed:
+                return
+            start = end
+
+    def _deliver(self, received: bytes | memoryview, stamp_ns: int, read_ns: int) -> None:
+        data, ended, error = b"", False, None
+        if self._tls is None:
+            data = bytes(received)
+        else:
             try:
-                data, ended = self._tls.decrypt(data)
+                data, ended = self._tls.decrypt(received)
             except ssl.SSLError as problem:
-                ended, error, data = True, problem, b""
+                ended, error = True, problem
         if data and self._receiver is not None:
             self._receiver.bytes_received(data, stamp_ns, read_ns)
         if ended:
@@ -152,6 +206,7 @@ class _Tls:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
+        self.handshake_bytes = 0  # received in it
 
     async def handshake(self, sock: socket.socket) -> None:
         """Negotiate over a connected socket."""
@@ -165,6 +220,7 @@ class _Tls:
                 if not data:
                     raise ConnectionResetError("the server closed during the handshake") from None
                 self._incoming.write(data)
+                self.handshake_bytes += len(data)
             except ssl.SSLError:
                 with contextlib.suppress(OSError):  # the alert is a courtesy
                     await loop.sock_sendall(sock, self._outgoing.read())
@@ -173,19 +229,25 @@ class _Tls:
                 break
         await loop.sock_sendall(sock, self._outgoing.read())
 
-    def decrypt(self, data: bytes) -> tuple[bytes, bool]:
+    def decrypt(self, data: bytes | memoryview) -> tuple[bytes, bool]:
         """Plain bytes of encrypted ones, and whether the peer ended the stream."""
+        incoming, read = self._incoming, self._object.read
         if data:
-            self._incoming.write(data)
-        parts = []
+            incoming.write(data)
+        parts, ended = [], False
         try:
-            while part := self._object.read(stamped_socket.READ_SIZE):
+            # A read takes one record. Asking for one more than there are costs an exception.
+            while part := read(_RECORD_SIZE):
                 parts.append(part)
+                if not incoming.pending:
+                    break
+            else:
+                ended = True
         except ssl.SSLWantReadError:
-            return b"".join(parts), False
-        except ssl.SSLZeroReturnError:
             pass
-        return b"".join(parts), True
+        except ssl.SSLZeroReturnError:
+            ended = True
+        return parts[0] if len(parts) == 1 else b"".join(parts), ended
 
     def encrypt(self, data: bytes) -> bytes:
         """Encrypted bytes of plain ones."""
@@ -205,6 +267,7 @@ async def open_transport(
     tls: ssl.SSLContext | None,
     timeout_sec: float,
     on_phase: Callable[[ConnectPhase, float], None],
+    receiving: Receiving = DEFAULT,
 ) -> Transport:
     """Resolve, connect and, with a TLS context, negotiate.
 
@@ -215,16 +278,18 @@ async def open_transport(
         tls: context, or None for plain TCP.
         timeout_sec: limit of each step.
         on_phase: told the duration in seconds of each step that succeeded.
+        receiving: where stamps come from, and whether to poll.
 
     Raises:
-        ConnectFailed: naming the step.
+        ConnectFailed: naming the step, or what `receiving` asks for that cannot be had.
     """
     addresses = await _step(
         ConnectPhase.DNS, resolve(address or host, port), timeout_sec=timeout_sec, on_phase=on_phase
     )
-    sock = await _step(
-        ConnectPhase.TCP, _connect(addresses), timeout_sec=timeout_sec, on_phase=on_phase
+    sock, capture = await _step(
+        ConnectPhase.TCP, _connect(addresses, receiving), timeout_sec=timeout_sec, on_phase=on_phase
     )
+    nic = None
     try:
         session = None
         if tls is not None:
@@ -235,9 +300,21 @@ async def open_transport(
                 timeout_sec=timeout_sec,
                 on_phase=on_phase,
             )
-        return Transport(sock, session)
+            if capture is not None:
+                capture.read(session.handshake_bytes)
+        if receiving.stamps is Stamps.NIC:
+            try:
+                nic = NicStamps(sock)
+            except StampsError as error:
+                raise ConnectFailed(ConnectPhase.TCP, str(error)) from error
+        return Transport(
+            sock, session, capture=capture, nic=nic, busy_poll_us=receiving.busy_poll_us
+        )
     except BaseException:
         sock.close()
+        for source in (capture, nic):
+            if source is not None:
+                source.close()
         raise
 
 
@@ -254,7 +331,7 @@ async def _step(
             result = await work
     except TimeoutError as error:
         raise ConnectFailed(phase, f"no answer within {timeout_sec:g} s") from error
-    except (OSError, UnicodeError) as error:  # ssl.SSLError and gaierror are OSErrors
+    except (OSError, UnicodeError, StampsError) as error:  # SSLError and gaierror are OSErrors
         raise ConnectFailed(phase, str(error)) from error
     on_phase(phase, time.perf_counter() - started)
     return result
@@ -265,21 +342,29 @@ async def resolve(host: str, port: int) -> Sequence[_AddressInfo]:
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-async def _connect(addresses: Sequence[_AddressInfo]) -> socket.socket:
+async def _connect(
+    addresses: Sequence[_AddressInfo], receiving: Receiving
+) -> tuple[socket.socket, Capture | None]:
+    """A connected socket, and the capture of what it receives if that is asked for."""
     failure: OSError = OSError("the name has no address")
     for family, kind, protocol, _, address in addresses:
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(0)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            stamped_socket.enable_receive_stamps(sock)
-            await asyncio.get_running_loop().sock_connect(sock, address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
+        with contextlib.ExitStack() as opened:
+            sock = opened.enter_context(socket.socket(family, kind, protocol))
+            try:
+                sock.settimeout(0)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                stamped_socket.enable_receive_stamps(sock)
+                if receiving.busy_poll_us:
+                    poll_busily(sock, receiving.busy_poll_us)
+                capture = None
+                if receiving.stamps is Stamps.CAPTURE:
+                    sock.bind(("", 0))  # the capture has to know our port before we connect
+                    capture = Capture(address[0], address[1], sock.getsockname()[1])
+                    opened.callback(capture.close)
+                await asyncio.get_running_loop().sock_connect(sock, address)
+            except OSError as error:
+                failure = error
+                continue
+            opened.pop_all()
+            return sock, capture
     raise failure

@@ -22,16 +22,18 @@ from websockets.uri import parse_uri
 from probe.contract.metrics import ConnectPhase, ReconnectReason
 from probe.net.errors import Closed, ConnectFailed, retry_after_sec
 from probe.net.framing import Flow, FrameSplitter
+from probe.net.receiving import DEFAULT
 from probe.net.transport import open_transport
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
+    from probe.net.receiving import Receiving
     from probe.net.transport import Transport
 
-    # Payload, whether it came in a binary frame, kernel stamp and time of the read in Unix ns.
-    OnMessage = Callable[[bytes, bool, int, int], None]
+    # Payloads, whether they came in binary frames, kernel stamp and time of the read in Unix ns.
+    OnMessages = Callable[[list[bytes], bool, int, int], None]
 
 MAX_MESSAGE_BYTES: Final = 8 * 2**20
 CONNECT_TIMEOUT_SEC: Final = 10.0
@@ -58,12 +60,12 @@ class WebSocketConnection:
         self,
         transport: Transport,
         protocol: ClientProtocol,
-        on_message: OnMessage,
+        on_messages: OnMessages,
         on_rtt: Callable[[float], None],
     ) -> None:
         self._transport = transport
         self._protocol = protocol
-        self._on_message = on_message
+        self._on_messages = on_messages
         self._on_rtt = on_rtt
         self._splitter = FrameSplitter(self, MAX_MESSAGE_BYTES)
         self._stamp_ns = 0
@@ -144,9 +146,9 @@ class WebSocketConnection:
         if protocol.close_expected() or protocol.parser_exc is not None:
             self._expect_end()
 
-    def on_data(self, payload: bytes, *, binary: bool) -> None:
-        """A complete message; see `framing.Sink`."""
-        self._on_message(payload, binary, self._stamp_ns, self._read_ns)
+    def on_messages(self, payloads: list[bytes], *, binary: bool) -> None:
+        """Complete messages; see `framing.Sink`."""
+        self._on_messages(payloads, binary, self._stamp_ns, self._read_ns)
 
     def on_other(self, frame: bytes) -> Flow:
         """Anything else, for the core; see `framing.Sink`."""
@@ -199,7 +201,7 @@ class WebSocketConnection:
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             if frame.fin:
-                self.on_data(bytes(frame.data), binary=opcode is Opcode.BINARY)
+                self.on_messages([bytes(frame.data)], binary=opcode is Opcode.BINARY)
             else:
                 self._fragments = [bytes(frame.data)]
                 self._fragments_binary = opcode is Opcode.BINARY
@@ -208,7 +210,7 @@ class WebSocketConnection:
             if frame.fin:
                 message = b"".join(self._fragments)
                 self._fragments = []
-                self.on_data(message, binary=self._fragments_binary)
+                self.on_messages([message], binary=self._fragments_binary)
         elif opcode is Opcode.PONG:
             sent_ns = self._pings.pop(bytes(frame.data), None)
             if sent_ns is not None:
@@ -251,11 +253,12 @@ async def connect(
     *,
     headers: Mapping[str, str],
     tls: ssl.SSLContext | None,
-    on_message: OnMessage,
+    on_messages: OnMessages,
     on_rtt: Callable[[float], None],
     on_phase: Callable[[ConnectPhase, float], None],
     address: str | None = None,
     timeout_sec: float = CONNECT_TIMEOUT_SEC,
+    receiving: Receiving = DEFAULT,
 ) -> WebSocketConnection:
     """Open a WebSocket connection.
 
@@ -263,11 +266,12 @@ async def connect(
         url: `ws://` or `wss://` URL.
         headers: extra headers of the upgrade request.
         tls: context used for `wss`.
-        on_message: called with every complete data message, from the event loop.
+        on_messages: called with all complete data messages of a read, from the event loop.
         on_rtt: called with the seconds between a `ping` and its pong.
         on_phase: called with the seconds each step of connecting took.
         address: IP address to use instead of resolving the URL's host, or None.
         timeout_sec: limit of each step.
+        receiving: where stamps come from, and whether to poll.
 
     Raises:
         ConnectFailed: naming the step that failed and why.
@@ -283,10 +287,11 @@ async def connect(
         tls=tls if uri.secure else None,
         timeout_sec=timeout_sec,
         on_phase=on_phase,
+        receiving=receiving,
     )
     # No extensions: decompression would run inside the measured path.
     protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_LOGGER)
-    connection = WebSocketConnection(transport, protocol, on_message, on_rtt)
+    connection = WebSocketConnection(transport, protocol, on_messages, on_rtt)
     started = time.perf_counter()
     try:
         await connection.upgrade(headers, timeout_sec)

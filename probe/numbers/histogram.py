@@ -480,9 +480,14 @@ class NativeHistogram:
     """A histogram with exponential buckets, and classic ones beside them if bounds are given.
 
     Any thread may observe while any other captures: nothing is lost or counted twice.
+
+    Attributes:
+        append: observes one value and does nothing else, for callers that observe much and call
+            `settle` now and then. Raises TypeError if the value is no number.
+        extend: the same for values in their order.
     """
 
-    __slots__ = ("_clock", "_lock", "_pending", "_settings", "_state")
+    __slots__ = ("_clock", "_lock", "_pending", "_settings", "_state", "append", "extend")
 
     def __init__(
         self,
@@ -495,6 +500,8 @@ class NativeHistogram:
         self._clock = clock
         self._state = self._settings.empty(clock())
         self._pending = array("d")
+        self.append: Final = self._pending.append
+        self.extend: Final = self._pending.extend
         self._lock = Lock()
 
     def observe(self, value: float) -> None:
@@ -503,14 +510,19 @@ class NativeHistogram:
         Raises:
             TypeError: the value is no number.
         """
-        pending = self._pending
-        pending.append(value)
+        self.append(value)
+        self.settle()
+
+    def settle(self) -> bool:
+        """Fold what is pending if it has become much; returns whether it did, and took time."""
         # A fold under way elsewhere is not waited for: the next call will see to the rest.
-        if len(pending) >= _BATCH and self._lock.acquire(blocking=False):
-            try:
-                self._fold_pending()
-            finally:
-                self._lock.release()
+        if len(self._pending) < _BATCH or not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self._fold_pending()
+        finally:
+            self._lock.release()
+        return True
 
     def capture(self) -> Capture:
         """This moment's state, to be resolved later: about a microsecond whatever the size."""

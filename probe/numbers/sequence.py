@@ -1,7 +1,8 @@
 """Sequence check: gaps, losses, duplicates and late arrivals from the ids of one channel.
 
 Late is not lost: a missing id counts as lost only when it has not arrived within a grace period.
-The invariant, for ids that go up one by one: ids seen + lost + pending = last - first + 1.
+The invariant, for ids that go up one by one:
+ids seen + lost - found + pending = last - first + 1.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ FORWARD_RESET: Final = 1_000_000_000
 BACKWARD_RESET: Final = 1_000_000
 # Holes remembered; beyond it the oldest pending one is given up as lost.
 MAX_HOLES: Final = 4096
+_NONE_YET: Final = -1  # ids are not negative
 
 
 class Seen(Enum):
@@ -27,14 +29,17 @@ class Seen(Enum):
 
 
 class _Hole:
-    """A range of missing ids, `first..last`; `deadline_ns` None once counted as lost."""
+    """A range of missing ids, `first..last`; `deadline_ns` None once nothing is waited for."""
 
-    __slots__ = ("deadline_ns", "first", "last")
+    __slots__ = ("deadline_ns", "first", "last", "lost")
 
-    def __init__(self, first: int, last: int, deadline_ns: int | None) -> None:
+    def __init__(
+        self, first: int, last: int, deadline_ns: int | None, *, lost: bool = False
+    ) -> None:
         self.first = first
         self.last = last
         self.deadline_ns = deadline_ns
+        self.lost = lost
 
 
 class SequenceCheck:
@@ -47,37 +52,44 @@ class SequenceCheck:
         grace_ns: how long a missing id may still arrive late, nanoseconds.
 
     Attributes:
+        next_id: id that the next message starts with if nothing is missing, -1 at the beginning.
+            Where a message starts just there and nothing is `pending_holes`, moving this on says
+            what `see` would: the hot path does so.
+        pending_holes: ranges of ids that may still arrive in time.
         gaps: jumps forward.
         lost: messages missing for longer than the grace period.
         duplicates: messages whose ids had all been seen.
         out_of_order: messages that filled a hole after a later one had arrived. One that comes
             after the grace period counts here too, and stays counted as lost.
+        found: messages that arrived after they had been counted as lost.
     """
 
     __slots__ = (
         "_first",
         "_grace_ns",
         "_holes",
-        "_last",
-        "_pending",
         "_per_id",
         "duplicates",
+        "found",
         "gaps",
         "lost",
+        "next_id",
         "out_of_order",
+        "pending_holes",
     )
 
     def __init__(self, *, per_id: bool, grace_ns: int = GRACE_NS) -> None:
         self._per_id = per_id
         self._grace_ns = grace_ns
-        self._first = 0  # meaningful once there is a last one
-        self._last: int | None = None
+        self._first = 0  # meaningful once there is a next one
         self._holes: deque[_Hole] = deque()  # ordered by deadline, hence by first id
-        self._pending = 0
+        self.next_id = _NONE_YET
+        self.pending_holes = 0
         self.gaps = 0
         self.lost = 0
         self.duplicates = 0
         self.out_of_order = 0
+        self.found = 0
 
     @property
     def pending(self) -> int:
@@ -98,29 +110,29 @@ class SequenceCheck:
         Returns:
             What it is among all messages seen by this check.
         """
-        previous = self._last
+        expected = self.next_id
         seen = Seen.NEW
-        if previous is None:
-            self._first, self._last = first, last
-        elif first == previous + 1:
-            self._last = last
-        elif first > previous + 1:
-            self._jump(previous, first, now_ns)
-            self._last = last
-        elif last > previous:
-            self._last = last  # overlaps what was seen: nothing is missing
-        elif last < previous - BACKWARD_RESET:
+        if first == expected:
+            self.next_id = last + 1
+        elif expected == _NONE_YET:
+            self._first, self.next_id = first, last + 1
+        elif first > expected:
+            self._jump(expected, first, now_ns)
+            self.next_id = last + 1
+        elif last >= expected:
+            self.next_id = last + 1  # overlaps what was seen: nothing is missing
+        elif last + 1 < expected - BACKWARD_RESET:
             self.restart()
-            self._first, self._last = first, last
+            self._first, self.next_id = first, last + 1
         else:
             seen = self._see_old(first, last, here)
-        if self._pending:
+        if self.pending_holes:
             self.settle(now_ns)
         return seen
 
     def settle(self, now_ns: int) -> None:
         """Count as lost what has been missing for longer than the grace period."""
-        if not self._pending:
+        if not self.pending_holes:
             return
         for hole in self._holes:
             if hole.deadline_ns is None:
@@ -135,7 +147,7 @@ class SequenceCheck:
             if hole.deadline_ns is not None:
                 self._give_up(hole)
         self._holes.clear()
-        self._last = None
+        self.next_id = _NONE_YET
 
     def _see_old(self, first: int, last: int, here: Seen | None) -> Seen:
         if last < self._first:  # older than the first one seen: late, and nothing was lost by it
@@ -151,14 +163,14 @@ class SequenceCheck:
             self.duplicates += 1
         return Seen.REPEATED
 
-    def _jump(self, previous: int, first: int, now_ns: int) -> None:
+    def _jump(self, expected: int, first: int, now_ns: int) -> None:
         self.gaps += 1
-        if first - previous > FORWARD_RESET:
+        if first - expected >= FORWARD_RESET:
             self.restart()
             self._first = first
             return
-        self._holes.append(_Hole(previous + 1, first - 1, now_ns + self._grace_ns))
-        self._pending += 1
+        self._holes.append(_Hole(expected, first - 1, now_ns + self._grace_ns))
+        self.pending_holes += 1
         if len(self._holes) > MAX_HOLES:
             oldest = self._holes.popleft()
             if oldest.deadline_ns is not None:
@@ -170,18 +182,23 @@ class SequenceCheck:
         for hole in touched:
             position = self._holes.index(hole)
             del self._holes[position]
-            self._pending -= hole.deadline_ns is not None
+            self.pending_holes -= hole.deadline_ns is not None
             parts = ((hole.first, first - 1), (last + 1, hole.last))
+            # A hole in ranges counted as one message: that has come when nothing of it is missing.
+            self.found += hole.lost and (self._per_id or first <= hole.first <= hole.last <= last)
             for start, end in reversed(parts):
                 if start <= end:
-                    self._holes.insert(position, _Hole(start, end, hole.deadline_ns))
-                    self._pending += hole.deadline_ns is not None
+                    self._holes.insert(
+                        position, _Hole(start, end, hole.deadline_ns, lost=hole.lost)
+                    )
+                    self.pending_holes += hole.deadline_ns is not None
         return bool(touched)
 
     def _give_up(self, hole: _Hole) -> None:
         self.lost += self._messages(hole)
         hole.deadline_ns = None
-        self._pending -= 1
+        hole.lost = True
+        self.pending_holes -= 1
 
     def _messages(self, hole: _Hole) -> int:
         return hole.last - hole.first + 1 if self._per_id else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import subprocess
 import sys
@@ -49,13 +48,6 @@ def test_help_shows_an_example_and_the_exit_codes() -> None:
     assert "probe run --region ap-northeast-1" in result.stdout
     assert "exit codes:" in result.stdout
     assert "PROBE_METRICS_PORT" in result.stdout
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_with_exit_code_0(number: signal.Signals) -> None:
-    with running() as (process, _):
-        process.send_signal(number)
-        assert process.wait(timeout=20) == 0
 
 
 def test_it_serves_and_counts_while_the_exchange_is_out_of_reach() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from probe import settings
 from probe.contract import metrics
@@ -19,6 +20,7 @@ from probe.contract.timeline import NS_PER_SEC, Timeline
 from probe.server import ProbeServer
 from probe.session import Session
 from probe.state_collector import StateCollector
+from probe.web.policy import LivePolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,7 +46,7 @@ async def session(feed: BinanceSpot, recorder: Recorder, instruments: Instrument
 
 @pytest.fixture
 async def client(
-    registry: CollectorRegistry, recorder: Recorder, session: Session
+    registry: CollectorRegistry, recorder: Recorder, session: Session, instruments: Instruments
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """An HTTP client of a probe named `<exp>`, to see that it is escaped."""
     registry.register(StateCollector("spot", recorder, session))
@@ -52,9 +54,17 @@ async def client(
     arguments = Namespace(**dict.fromkeys(names))
     arguments.experiment_id = "<exp>"
     arguments.metrics_port = 0
-    server = ProbeServer(settings.resolve(arguments, {}), registry, recorder, session, "1.2.3")
-    host, port = await server.start()
-    async with aiohttp.ClientSession(f"http://{host}:{port}") as client:
+    server = ProbeServer(
+        settings.resolve(arguments, {}),
+        registry,
+        recorder,
+        session,
+        version="1.2.3",
+        policy=LivePolicy(None, None),
+        refused=lambda reason: instruments.http_refusals.labels(reason.value).inc(),
+    )
+    port = await server.start()
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
         yield client
     await server.stop()
 
@@ -63,8 +73,8 @@ def record_one(recorder: Recorder, feed: BinanceSpot, run: Run, frames: Any) -> 
     recorder.begin_run(run)
     event = run.measure_start_ns
     connection = recorder.receiver(feed, recorder.lines[0], lambda: None)
-    connection.on_message(frames.trade(7, event), False, event + 2_000_000, event + 3_000_000)
-    connection.on_message(frames.book_ticker(8), False, event + 2_000_000, event + 3_000_000)
+    connection.on_messages([frames.trade(7, event)], False, event + 2_000_000, event + 3_000_000)
+    connection.on_messages([frames.book_ticker(8)], False, event + 2_000_000, event + 3_000_000)
 
 
 async def test_prometheus_gets_protobuf(client: aiohttp.ClientSession) -> None:
@@ -196,6 +206,26 @@ async def test_landing_page_links_and_escapes(client: aiohttp.ClientSession) -> 
     assert "<exp>" not in page
     for path in ("metrics", "status", "samples", "-/healthy", "-/ready"):
         assert f'href="{path}"' in page
+
+
+HOSTILE = "\"><script>alert('1')</script>\\ {}\u202e\U0001f600%s"
+
+
+async def test_hostile_label_values_are_escaped_and_come_back_as_they_were(
+    client: aiohttp.ClientSession, instruments: Instruments, promtool_binary: Path
+) -> None:
+    instruments.probe_info.labels("1", HOSTILE, f"{HOSTILE}\n# TYPE x counter\n", "local").set(1)
+    async with client.get("/metrics") as response:
+        body = await response.read()
+    check = await asyncio.create_subprocess_exec(
+        promtool_binary, "check", "metrics", stdin=PIPE, stdout=PIPE, stderr=PIPE
+    )
+    assert await check.communicate(body) == (b"", b"")
+    families = {family.name: family for family in text_string_to_metric_families(body.decode())}
+    (sample,) = families["feed_probe_info"].samples
+    assert sample.labels["experiment"] == HOSTILE
+    assert sample.labels["region"] == f"{HOSTILE}\n# TYPE x counter\n"
+    assert "x" not in families
 
 
 async def test_unknown_paths_and_methods_are_refused(client: aiohttp.ClientSession) -> None:

@@ -267,3 +267,32 @@ async def test_ready_once_warmed_up_and_connected(
         assert not session.ready
         monkeypatch.setattr(session, "_warm_from_ns", time.time_ns())
         assert session.ready
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+async def test_time_without_connection_counts_no_more_once_it_was_told_to_stop(
+    exchange: Exchange, instruments: Instruments
+) -> None:
+    async with running(exchange, instruments) as session:
+        await exchange.connection(0)
+        await until(lambda: session.life.connected)
+        session.stop()
+        assert session.stopping
+        await until(lambda: not session.life.connected)
+        assert session.life.disconnected_sec == 0
+
+
+async def test_not_ready_once_it_was_told_to_stop(
+    exchange: Exchange, instruments: Instruments
+) -> None:
+    async with running(exchange, instruments) as session:
+        await exchange.connection(0)
+        await until(lambda: session.life.connected)
+        session._warm_from_ns = 0
+        was_ready = session.ready
+        session.stop()
+        assert (was_ready, session.ready) == (True, False)

@@ -9,6 +9,7 @@ import pytest
 
 from probe import settings
 from probe.contract.experiment import ExperimentError
+from probe.net.receiving import Receiving, Stamps
 from probe.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ def test_a_bad_override_names_its_flag(flags: tuple[str, ...], message: str) -> 
     [
         ("PROBE_WARMUP_SEC", "soon", "PROBE_WARMUP_SEC='soon' is not a whole number"),
         ("PROBE_MARKET", "moon", "PROBE_MARKET='moon' is not one of spot, usdm, sbe"),
+        ("PROBE_TIME_INTERVAL_SEC", "x", "PROBE_TIME_INTERVAL_SEC='x' is not a number"),
+        ("PROBE_REGION", "a\nb", r"PROBE_REGION='a\\nb' is not printable text"),
+        ("PROBE_REGION", "\udcff", "is not printable text"),
+        ("PROBE_FINAL_SCRAPE_WAIT_SEC", "-1", "--final-scrape-wait-sec -1 is not 0 to 3600"),
         ("PROBE_METRICS_PORT", "70000", "--metrics-port 70000 is not a port"),
     ],
 )
@@ -71,6 +76,24 @@ def test_a_bad_variable_names_itself(variable: str, value: str, message: str) ->
         resolve(**{variable: value})
 
 
+def test_the_last_values_stay_for_one_scrape_interval_unless_told() -> None:
+    chosen = resolve()
+    assert chosen.final_scrape_wait_sec == chosen.experiment.timing.scrape_interval_sec
+    assert resolve("--final-scrape-wait-sec", "0").final_scrape_wait_sec == 0
+
+
 def test_another_experiment_file(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match=r"gone\.yaml"):
         resolve("--config", str(tmp_path / "gone.yaml"))
+
+
+def test_stamps_come_from_the_socket_and_nothing_polls_unless_asked_for() -> None:
+    assert resolve().receiving == Receiving(Stamps.SOCKET, 0)
+    chosen = resolve("--stamps", "capture", PROBE_BUSY_POLL_US="50")
+    assert chosen.receiving == Receiving(Stamps.CAPTURE, 50)
+
+
+@pytest.mark.parametrize("value", ["-1", "1000001"])
+def test_polling_for_an_impossible_time_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"--busy-poll-us .* is not 0 to 1000000"):
+        resolve("--busy-poll-us", value)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe.tuning import Tuning, TuningError, applied
+from probe.tuning import Tuning, TuningError, applied, background_executor
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -84,3 +84,26 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
         applied(tuning, cpu_dma_latency=tmp_path / "none" / "x"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("priority", "expected"), [(50, (os.SCHED_FIFO, 49)), (1, (os.SCHED_OTHER, 0))]
+)
+def test_background_threads_run_one_step_below_the_reader(
+    priority: int, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        os,
+        "sched_setscheduler",
+        lambda pid, policy, parameter: asked.append((pid, policy, parameter.sched_priority)),
+    )
+    with background_executor(Tuning(realtime_priority=priority)) as executor:
+        executor.submit(int).result()
+    assert asked == [(0, *expected)]
+
+
+def test_without_a_real_time_priority_background_threads_are_as_the_reader() -> None:
+    policy = os.sched_getscheduler(0)
+    with background_executor(Tuning()) as executor:
+        assert executor.submit(os.sched_getscheduler, 0).result() == policy

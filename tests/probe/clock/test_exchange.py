@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.clock.exchange import ExchangeClockEstimator, TimeEndpointError, estimate
+from probe.clock.exchange import ExchangeClockEstimator, TimeEndpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MS = 1_000_000
 SEC = 1_000_000_000
 START_NS = 1_700_000_000 * SEC
-UNIT_NS = 1000
+US = 1000
 
 
 class Network:
@@ -26,14 +26,21 @@ class Network:
         offset_ns: its clock minus the local one, at first.
         delays_ns: delay there and back, per request.
         drift_ppm: how fast it moves away from the local clock.
+        unit_ns: unit of the times it tells.
     """
 
     def __init__(
-        self, offset_ns: int, delays_ns: list[tuple[int, int]], *, drift_ppm: float = 0.0
+        self,
+        offset_ns: int,
+        delays_ns: list[tuple[int, int]],
+        *,
+        drift_ppm: float = 0.0,
+        unit_ns: int = US,
     ) -> None:
         self.now_ns = START_NS
         self.step_ns = 0
         self._offset_ns = offset_ns
+        self._unit_ns = unit_ns
         self._drift = drift_ppm * 1e-6
         self._delays = iter(delays_ns)
 
@@ -45,16 +52,16 @@ class Network:
     async def fetch(self) -> bytes:
         there, back = next(self._delays)
         self.now_ns += there
-        server_us = (self.now_ns + self.offset_ns) // UNIT_NS
+        told = (self.now_ns + self.offset_ns) // self._unit_ns
         self.now_ns += back
-        return b'{"serverTime":%d}' % server_us
+        return b'{"serverTime":%d}' % told
 
     @property
     def clock(self) -> Callable[[], int]:
         return lambda: self.now_ns
 
     def estimator(self) -> ExchangeClockEstimator:
-        return ExchangeClockEstimator(unit_ns=UNIT_NS, clock_ns=self.clock)
+        return ExchangeClockEstimator(clock_ns=self.clock)
 
 
 DELAYS = st.lists(
@@ -67,9 +74,7 @@ async def test_the_truth_lies_within_the_bound(
     offset_ns: int, delays: list[tuple[int, int]]
 ) -> None:
     network = Network(offset_ns, delays)
-    clock = await estimate(
-        network.fetch, unit_ns=UNIT_NS, samples=len(delays), clock_ns=network.clock
-    )
+    clock = await network.estimator().update(network.fetch, samples=len(delays))
     assert abs(clock.offset_sec - offset_ns * 1e-9) <= clock.error_bound_sec + 1e-9
 
 
@@ -131,7 +136,7 @@ async def test_a_clock_set_back_under_way_gives_no_estimate() -> None:
         return b'{"serverTime":1}'
 
     with pytest.raises(TimeEndpointError, match="set back"):
-        await estimate(fetch, unit_ns=UNIT_NS, samples=1, clock_ns=lambda: next(times))
+        await ExchangeClockEstimator(clock_ns=lambda: next(times)).update(fetch, samples=1)
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"serverTime":"now"}', b"\xff"])
@@ -140,4 +145,35 @@ async def test_nonsense_is_an_error_that_quotes_it(body: bytes) -> None:
         return body
 
     with pytest.raises(TimeEndpointError, match="no serverTime in"):
-        await estimate(fetch, unit_ns=UNIT_NS)
+        await ExchangeClockEstimator().update(fetch)
+
+
+async def test_an_endpoint_that_tells_milliseconds_is_understood() -> None:
+    network = Network(SEC, [(0, 0)], unit_ns=MS)
+    clock = await network.estimator().update(network.fetch, samples=1)
+    assert clock.error_bound_sec == pytest.approx(0.5e-3)
+    assert abs(clock.offset_sec - 1.0) <= clock.error_bound_sec + 1e-9
+
+
+async def test_what_is_known_without_asking_is_known_less_well_every_second() -> None:
+    network = Network(SEC, [(0, 0)])
+    estimator = network.estimator()
+    assert estimator.known() is None
+    await estimator.update(network.fetch, samples=1)
+    network.now_ns += 1000 * SEC
+    known = estimator.known()
+    assert known is not None
+    assert known.offset_sec == pytest.approx(1.0, abs=1e-5)
+    assert known.error_bound_sec == pytest.approx(15e-3, rel=0.01)
+
+
+async def test_clocks_that_drift_apart_are_seen_to_do_so() -> None:
+    network = Network(0, [(20 * MS, 3 * MS)] * 5, drift_ppm=50.0)
+    estimator = network.estimator()
+    for _ in range(5):
+        clock = await estimator.update(network.fetch, samples=1)
+        network.now_ns += 60 * SEC
+    assert clock.drift is not None
+    assert clock.drift.proven > 15e-6
+    estimator.forget()
+    assert estimator.known() is None

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from probe.clock.exchange import TimeEndpointError
-from probe.clock.time_endpoint import fetch
+from probe.clock.time_endpoint import TimeEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -33,7 +33,10 @@ async def serve() -> AsyncIterator[Serve]:
 
         async def answer(request: web.Request) -> web.Response:
             units.append(request.headers.get("X-MBX-TIME-UNIT", ""))
-            return response
+            # A response can be sent once.
+            return web.Response(
+                body=response.body, status=response.status, headers=response.headers
+            )
 
         application = web.Application()
         application.router.add_get("/time", answer)
@@ -51,7 +54,7 @@ async def serve() -> AsyncIterator[Serve]:
 
 async def test_microseconds_are_asked_for(http: aiohttp.ClientSession, serve: Serve) -> None:
     url, units = await serve(web.Response(text='{"serverTime":1}'))
-    assert await fetch(http, url) == b'{"serverTime":1}'
+    assert await TimeEndpoint(http, url).fetch() == b'{"serverTime":1}'
     assert units == ["MICROSECOND"]
 
 
@@ -60,7 +63,7 @@ async def test_a_rate_limit_says_how_long_to_wait(
 ) -> None:
     url, _ = await serve(web.Response(status=429, headers={"Retry-After": "30"}))
     with pytest.raises(TimeEndpointError, match="answered 429") as caught:
-        await fetch(http, url)
+        await TimeEndpoint(http, url).fetch()
     assert caught.value.retry_after_sec == 30
 
 
@@ -69,10 +72,47 @@ async def test_a_date_to_wait_for_is_left_to_the_caller(
 ) -> None:
     url, _ = await serve(web.Response(status=503, headers={"Retry-After": "Mon, 1 Jan 2029"}))
     with pytest.raises(TimeEndpointError) as caught:
-        await fetch(http, url)
+        await TimeEndpoint(http, url).fetch()
     assert caught.value.retry_after_sec is None
 
 
 async def test_no_server_is_an_error_that_names_the_address(http: aiohttp.ClientSession) -> None:
     with pytest.raises(TimeEndpointError, match=r"127\.0\.0\.1:1/time: "):
-        await fetch(http, "http://127.0.0.1:1/time")
+        await TimeEndpoint(http, "http://127.0.0.1:1/time").fetch()
+
+
+@pytest.mark.parametrize(("status", "pause_sec"), [(429, 60), (418, 120), (503, None)])
+async def test_a_refusal_that_names_no_time_is_given_the_usual_one(
+    http: aiohttp.ClientSession, serve: Serve, status: int, pause_sec: float | None
+) -> None:
+    url, _ = await serve(web.Response(status=status))
+    with pytest.raises(TimeEndpointError) as caught:
+        await TimeEndpoint(http, url).fetch()
+    assert caught.value.retry_after_sec == pause_sec
+
+
+async def test_an_address_that_has_used_half_of_its_weight_leaves_the_rest_of_the_minute_to_others(
+    http: aiohttp.ClientSession, serve: Serve
+) -> None:
+    url, asked = await serve(web.Response(text="{}", headers={"X-MBX-USED-WEIGHT-1M": "1201"}))
+    now = 600.0
+    endpoint = TimeEndpoint(http, url, now=lambda: now)
+    await endpoint.fetch()
+    now = 645.0
+    with pytest.raises(TimeEndpointError, match="more than 1200") as caught:
+        await endpoint.fetch()
+    assert (caught.value.retry_after_sec, len(asked)) == (15.0, 1)
+    now = 660.0
+    await endpoint.fetch()
+    assert len(asked) == 2
+
+
+async def test_a_clock_set_back_does_not_silence_the_probe(
+    http: aiohttp.ClientSession, serve: Serve
+) -> None:
+    url, _ = await serve(web.Response(text="{}", headers={"X-MBX-USED-WEIGHT-1M": "6000"}))
+    now = 600.0
+    endpoint = TimeEndpoint(http, url, now=lambda: now)
+    await endpoint.fetch()
+    now = 0.0
+    assert await endpoint.fetch() == b"{}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from probe.doctor import checks, command
+from probe.doctor import command
 from probe.doctor.result import Result, Status
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ NAMES = [
     "clock steps",
     "leap seconds",
     "kernel stamps",
+    "stamp sources",
     "event loop delay",
     "CPU cores",
     "CPU isolation",
@@ -35,6 +36,7 @@ NAMES = [
     "route to exchange",
     "TLS",
     "exchange clock",
+    "clock drift",
 ]
 
 
@@ -49,16 +51,13 @@ class Exchange(Protocol):
 
 
 @pytest.fixture
-def doctor(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
+def doctor(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     """Run the command; returns exit code and standard output."""
-    monkeypatch.setattr(checks.run_checks, "__kwdefaults__", {"watch_sec": 0.05})
     parser = argparse.ArgumentParser()
     command.add_parser(parser.add_subparsers())
 
     def run(*flags: str) -> tuple[int, str]:
-        code = command.run(parser.parse_args(["doctor", *flags]))
+        code = command.run(parser.parse_args(["doctor", "--watch-sec", "0.05", *flags]))
         return code, capsys.readouterr().out
 
     return run
@@ -100,7 +99,7 @@ def test_bad_settings_are_a_finding_and_the_host_is_checked_all_the_same(
     found = statuses(output)
     assert list(found) == NAMES
     assert (code, found["configuration"], found["kernel stamps"]) == (1, "FAIL", "PASS")
-    assert {found[name] for name in NAMES[-4:]} == {"SKIP"}
+    assert {found[name] for name in NAMES[-5:]} == {"SKIP"}
 
 
 def test_the_screen_has_a_line_for_every_check(
@@ -136,3 +135,13 @@ def test_a_terminal_is_colored_unless_no_color_is_set(
 )
 def test_only_a_failure_fails(found: list[Status], code: int) -> None:
     assert command.exit_code([Result("x", status, "", "") for status in found]) == code
+
+
+@pytest.mark.parametrize("seconds", ["0", "3601", "soon"])
+def test_a_time_that_cannot_be_watched_is_refused(
+    doctor: Callable[..., tuple[int, str]], capsys: pytest.CaptureFixture[str], seconds: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        doctor("--watch-sec", seconds)
+    assert caught.value.code == 2
+    assert "--watch-sec" in capsys.readouterr().err

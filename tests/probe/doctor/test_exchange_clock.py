@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import pytest
 
 from probe.clock.reading import ClockReading
-from probe.doctor.exchange_clock import check_exchange_clock
-from probe.doctor.result import Status
+from probe.doctor.exchange_clock import ExchangeWatch
+from probe.doctor.result import Result, Status
 
 if TYPE_CHECKING:
     import ssl
@@ -24,6 +25,14 @@ class Exchange(Protocol):
 
 def reading(bound_sec: float, *, synchronized: bool = True) -> ClockReading:
     return ClockReading(0.0, bound_sec, synchronized=synchronized, source="kernel")
+
+
+async def check_exchange_clock(
+    url: str | None, tls: ssl.SSLContext, found: ClockReading | None
+) -> Result:
+    watch = ExchangeWatch(url, tls)
+    await watch.ask()
+    return watch.check_clock(found)
 
 
 async def test_clocks_that_agree_pass(exchange: Exchange, trust: ssl.SSLContext) -> None:
@@ -66,3 +75,51 @@ async def test_an_endpoint_that_cannot_be_reached_is_a_warning(trust: ssl.SSLCon
     result = await check_exchange_clock("https://127.0.0.1:1/time", trust, None)
     assert result.status is Status.WARN
     assert "--time-endpoint" in result.action
+
+
+class TwoMoments(NamedTuple):
+    """What the exchange's clock was ahead by at first and later, and what time was in between."""
+
+    first_sec: float
+    later_sec: float
+    between_sec: float
+
+
+async def drift(exchange: Exchange, trust: ssl.SSLContext, moments: TwoMoments) -> Result:
+    watch = ExchangeWatch(exchange.time, trust)
+    exchange.ahead_sec = moments.first_sec
+    await watch.ask()
+    await asyncio.sleep(moments.between_sec)
+    exchange.ahead_sec = moments.later_sec
+    await watch.ask()
+    return watch.check_drift(stepped=False)
+
+
+async def test_a_clock_that_loses_time_fails(exchange: Exchange, trust: ssl.SSLContext) -> None:
+    # So much that no load on this machine comes near it.
+    result = await drift(exchange, trust, TwoMoments(0.0, 60.0, 0.1))
+    assert result.status is Status.FAIL
+    assert result.found.startswith("-")
+    assert "chronyc tracking" in result.action
+
+
+async def test_a_glance_is_too_short_to_tell_a_drift(
+    exchange: Exchange, trust: ssl.SSLContext
+) -> None:
+    result = await drift(exchange, trust, TwoMoments(0.0, 0.0, 0.0))
+    assert result.status is Status.SKIP
+    assert "--watch-sec" in result.found
+
+
+async def test_a_clock_that_was_set_is_not_said_to_drift(
+    exchange: Exchange, trust: ssl.SSLContext
+) -> None:
+    watch = ExchangeWatch(exchange.time, trust)
+    await watch.ask()
+    assert watch.check_drift(stepped=True).status is Status.SKIP
+
+
+async def test_a_rate_that_cannot_be_known_is_skipped(trust: ssl.SSLContext) -> None:
+    watch = ExchangeWatch(None, trust)
+    await watch.ask()
+    assert watch.check_drift(stepped=False).found == "the exchange's clock is unknown"

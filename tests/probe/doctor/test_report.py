@@ -24,6 +24,13 @@ def test_every_result_is_one_line() -> None:
             assert part in line
 
 
+def test_a_narrow_screen_keeps_one_line_for_what_is_as_it_should_be() -> None:
+    lines = render_text(RESULTS, width=80).splitlines()
+    assert lines[1].split() == ["clock", "PASS", "chrony:", "bound", "20", "µs"]
+    assert "3.1 a core; expected: ≤ 0.7 a core" in lines[2]
+    assert "EXPECTED" not in lines[0]
+
+
 def test_what_to_do_begins_with_what_is_worst() -> None:
     text = render_text(RESULTS)
     todo = text[text.index("What to do") :]
@@ -60,7 +67,14 @@ def test_json_holds_every_field_and_the_worst_status() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(2.0, "2 s"), (0.0123, "12.3 ms"), (98e-6, "98 µs"), (450e-9, "450 ns"), (-0.25, "-250 ms")],
+    [
+        (2.0, "2 s"),
+        (0.0123, "12.3 ms"),
+        (98e-6, "98 µs"),
+        (450e-9, "450 ns"),
+        (-0.25, "-250 ms"),
+        (0.99999, "1 s"),
+    ],
 )
 def test_durations_are_in_the_unit_one_thinks_in(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -9,6 +9,8 @@ import pytest
 
 from probe.doctor import stamps
 from probe.doctor.result import Status
+from probe.net import stamps_check
+from probe.net.receiving import Stamps
 
 if TYPE_CHECKING:
     import socket
@@ -50,3 +52,18 @@ def test_no_loopback_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     result = stamps.check_receive_stamps()
     assert result.status is Status.FAIL
     assert "Operation not permitted" in result.found
+
+
+def test_the_sources_of_stamps_that_can_be_had_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stamps_check, "why_no_capture", lambda: None)
+    result = stamps.check_stamp_sources(Stamps.SOCKET, "lo")
+    assert (result.status, result.found) == (Status.PASS, "socket, capture")
+
+
+def test_a_source_that_is_asked_for_and_cannot_be_had_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stamps_check, "why_no_capture", lambda: "needs CAP_NET_RAW")
+    result = stamps.check_stamp_sources(Stamps.CAPTURE, None)
+    assert (result.status, result.found) == (Status.FAIL, "socket")
+    assert "CAP_NET_RAW" in result.action

@@ -33,8 +33,8 @@ class Core:
         uri = parse_uri("ws://x.test/")
         self.protocol = ClientProtocol(uri, max_size=MAX_BYTES, state=State.OPEN)
 
-    def on_data(self, payload: bytes, *, binary: bool) -> None:
-        self.messages.append((binary, payload))
+    def on_messages(self, payloads: list[bytes], *, binary: bool) -> None:
+        self.messages += [(binary, payload) for payload in payloads]
 
     def on_other(self, frame: bytes) -> Flow:
         if frame and self.protocol.state is not State.CLOSED:
@@ -52,7 +52,7 @@ class Core:
                 self.parts, self.binary = [], frame.opcode is Opcode.BINARY
             self.parts.append(bytes(frame.data))
             if frame.fin:
-                self.on_data(b"".join(self.parts), binary=self.binary)
+                self.on_messages([b"".join(self.parts)], binary=self.binary)
         else:
             self.others.append(frame.opcode)
 

@@ -43,18 +43,18 @@ class Client:
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     rtts: asyncio.Queue[float] = field(default_factory=asyncio.Queue)
 
-    def on_message(self, payload: bytes, binary: bool, stamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - as the hot path calls it
-        self.messages.append(payload)
+    def on_messages(self, payloads: list[bytes], binary: bool, stamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - as the hot path calls it
+        self.messages += payloads
         self.heard.set()
-        self.binary.append(binary)
-        self.stamps.append((stamp_ns, read_ns))
+        self.binary += [binary] * len(payloads)
+        self.stamps += [(stamp_ns, read_ns)] * len(payloads)
 
     async def connect(self, port: int, *, timeout_sec: float = 5.0) -> WebSocketConnection:
         return await connect(
             f"ws://127.0.0.1:{port}/stream",
             headers={"X-Test": "yes"},
             tls=None,
-            on_message=self.on_message,
+            on_messages=self.on_messages,
             on_rtt=self.rtts.put_nowait,
             on_phase=lambda phase, _: self.phases.append(phase),
             timeout_sec=timeout_sec,
@@ -382,7 +382,7 @@ async def test_an_unknown_name_fails_the_dns_phase() -> None:
             "ws://name.invalid/",
             headers={},
             tls=None,
-            on_message=client.on_message,
+            on_messages=client.on_messages,
             on_rtt=client.rtts.put_nowait,
             on_phase=lambda *_: None,
         )

@@ -418,3 +418,39 @@ def test_an_empty_histogram_has_no_buckets() -> None:
     snapshot = NativeHistogram().capture().resolve()
     assert snapshot.bucket_count == 0
     assert snapshot.positive == Buckets.of({})
+
+
+@given(
+    st.lists(st.lists(st.floats(width=32), max_size=5), max_size=600),
+    st.integers(0, 40),
+)
+def test_appending_batches_gives_what_observing_one_by_one_gives(
+    batches: list[list[float]], repeat: int
+) -> None:
+    """Whatever is captured in between."""
+    one_by_one, batched = NativeHistogram(clock=float), NativeHistogram(clock=float)
+    for number, batch in enumerate(batches):
+        values = batch * (repeat + 1)
+        for value in values:
+            one_by_one.observe(value)
+        batched.extend(values)
+        if number % 50 == 0:
+            assert batched.capture().resolve().count == one_by_one.capture().resolve().count
+        batched.settle()
+    one, other = one_by_one.snapshot(), batched.snapshot()
+    assert (one.positive, one.negative) == (other.positive, other.negative)
+    assert (one.count, one.zero_count, one.classic_counts) == (
+        other.count,
+        other.zero_count,
+        other.classic_counts,
+    )
+
+
+def test_settling_folds_only_when_much_is_pending() -> None:
+    histogram = NativeHistogram()
+    histogram.append(1.0)
+    assert not histogram.settle()
+    histogram.extend([1.0] * 10_000)
+    assert histogram.settle()
+    assert not histogram.settle()
+    assert histogram.snapshot().count == 10_001

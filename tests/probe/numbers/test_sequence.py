@@ -151,3 +151,39 @@ def test_two_connections_lose_only_what_both_lose(first: list[bool], second: lis
     lost = sum(1 for a, b in zip(first, second, strict=False) if not (a or b))
     assert settled(check)[1:] == (lost, 0, 0)
     assert fresh == 61 - lost
+
+
+def test_what_comes_after_it_was_given_up_is_found() -> None:
+    check = SequenceCheck(per_id=True)
+    check.see(1, 1, 0)
+    check.see(4, 4, 0)
+    check.settle(2 * GRACE_NS)
+    check.see(2, 2, 2 * GRACE_NS)
+    assert (check.lost, check.found) == (2, 1)
+
+
+def test_what_comes_late_but_in_time_was_never_lost() -> None:
+    check = SequenceCheck(per_id=True)
+    check.see(1, 1, 0)
+    check.see(3, 3, 0)
+    check.see(2, 2, GRACE_NS // 2)
+    assert (check.lost, check.found) == (0, 0)
+
+
+def test_a_lost_range_is_found_when_nothing_of_it_is_missing() -> None:
+    check = SequenceCheck(per_id=False)
+    check.see(1, 5, 0)
+    check.see(16, 20, 0)
+    check.settle(2 * GRACE_NS)
+    check.see(6, 10, 2 * GRACE_NS)
+    assert (check.lost, check.found) == (1, 0)
+    check.see(11, 15, 2 * GRACE_NS)
+    assert (check.lost, check.found) == (1, 1)
+
+
+def test_a_message_older_than_the_first_one_seen_was_never_lost() -> None:
+    check = SequenceCheck(per_id=True)
+    check.see(10, 10, 0)
+    check.see(7, 7, 0)
+    check.see(8, 8, 2 * GRACE_NS)
+    assert (check.lost, check.found) == (0, 0)

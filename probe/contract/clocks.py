@@ -1,0 +1,14 @@
+"""What clocks that are right may still do: beyond this, one of them is wrong.
+
+The probe, its doctor and the analysis judge by the same two numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# An exchange steers its own clock to a millisecond or so, and its hosts differ among themselves.
+EXCHANGE_TOLERANCE_SEC: Final = 5e-3
+# PHI, the frequency tolerance of a disciplined clock (RFC 5905, section 7.1): 15 ppm. A crystal
+# that nobody steers is off by 10 to 100 ppm.
+MAX_DRIFT_RATIO: Final = 15e-6

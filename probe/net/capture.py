@@ -1,0 +1,180 @@
+"""Stamps of every TCP segment of one connection, from a packet capture of its headers.
+
+A packet socket for all protocols sees a segment before TCP does (packet(7), net/core/dev.c), so
+whatever TCP hands to the program has been captured already. Segments that the network card or GRO
+merged on their way are one to both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ipaddress
+import socket
+import struct
+from typing import Final
+
+from probe.net import stamped_socket
+from probe.net.receiving import StampsError
+from probe.net.segments import SegmentStamps
+from probe.net.tcp_header import parse
+
+_ETH_P_ALL: Final = 0x0003
+_ETH_P_IP: Final = 0x0800
+_ETH_P_IPV6: Final = 0x86DD
+_PACKET_OUTGOING: Final = 4  # linux/if_packet.h
+_SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
+_SO_RCVBUFFORCE: Final = 33
+_HEADERS_SIZE: Final = 128  # of IP and TCP, with all options
+_QUEUE_BYTES: Final = 16 * 2**20
+_INSTRUCTION: Final = struct.Struct("HBBI")
+
+# Opcodes of the classic packet filter (linux/bpf_common.h).
+_LOAD_WORD: Final = 0x20
+_LOAD_HALF: Final = 0x28
+_LOAD_BYTE: Final = 0x30
+_LOAD_HALF_AT_X: Final = 0x48
+_LOAD_X_HEADER: Final = 0xB1  # X = 4 * (byte & 0xf): the length of an IPv4 header
+_JUMP_EQUAL: Final = 0x15
+_JUMP_ANY_BIT: Final = 0x45
+_RETURN: Final = 0x06
+# Places of what the kernel knows of a packet (SKF_AD_OFF and after, linux/filter.h).
+_PROTOCOL: Final = 0xFFFFF000
+_PACKET_TYPE: Final = 0xFFFFF004
+
+
+class Capture:
+    """Captures the segments that a server sends to one socket of ours.
+
+    Opened before the connection, so that the first segment, which says where the sequence numbers
+    begin, is captured too.
+
+    Args:
+        address: the server's IP address.
+        server_port: its port.
+        own_port: ours.
+
+    Raises:
+        StampsError: not allowed here.
+    """
+
+    def __init__(self, address: str, server_port: int, own_port: int) -> None:
+        try:
+            self._socket = socket.socket(
+                socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL)
+            )
+        except PermissionError:
+            raise StampsError(
+                "--stamps capture needs CAP_NET_RAW; run as root, give the capability to the "
+                "service, or use --stamps socket."
+            ) from None
+        except OSError as error:
+            raise StampsError(f"--stamps capture: no packet socket: {error.strerror}.") from error
+        self._buffer = bytearray(_HEADERS_SIZE)
+        self._stamps: SegmentStamps | None = None
+        self._offset = 0
+        try:
+            self._socket.settimeout(0)
+            stamped_socket.enable_receive_stamps(self._socket)
+            _attach_filter(self._socket, _filter(address, server_port, own_port))
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _QUEUE_BYTES)
+            except PermissionError:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE_BYTES)
+            self._drop_others()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def close(self) -> None:
+        """End the capture."""
+        self._socket.close()
+
+    def read(self, size: int) -> list[tuple[int, int]] | None:
+        """The stamps of the bytes read next from the stream.
+
+        Args:
+            size: how many.
+
+        Returns:
+            Pieces of them in order, each by its end (from 0 to `size`) and stamp in Unix
+            nanoseconds; None if a segment was not captured.
+        """
+        self._collect()
+        start = self._offset
+        self._offset += size
+        if self._stamps is None:
+            return None
+        pieces = self._stamps.read(start, self._offset)
+        return None if pieces is None else [(end - start, stamp) for end, stamp in pieces]
+
+    def _collect(self) -> None:
+        """Take everything captured so far."""
+        while True:
+            try:
+                size, stamp_ns, _ = stamped_socket.receive(self._socket, self._buffer)
+            except (BlockingIOError, InterruptedError):
+                return
+            segment = parse(self._buffer[:size])
+            if segment is None or stamp_ns is None:
+                continue
+            if segment.syn:
+                self._stamps = self._stamps or SegmentStamps(segment.sequence + 1)
+            elif self._stamps is not None:
+                self._stamps.add(segment.sequence, segment.size, stamp_ns)
+
+    def _drop_others(self) -> None:
+        """Drop what was captured before the filter was in place: none of it is ours."""
+        while True:
+            try:
+                self._socket.recv(1)
+            except (BlockingIOError, InterruptedError):
+                return
+
+
+def _filter(address: str, server_port: int, own_port: int) -> bytes:
+    """A program that accepts the headers of TCP segments of one connection to us."""
+    remote = ipaddress.ip_address(address)
+    tcp = socket.IPPROTO_TCP
+    incoming = [(_LOAD_BYTE, _PACKET_TYPE), (_JUMP_ANY_BIT, _PACKET_OUTGOING)]
+    if remote.version == 4:  # noqa: PLR2004 - the version of IP
+        tests = [
+            incoming,
+            [(_LOAD_HALF, _PROTOCOL), (_JUMP_EQUAL, _ETH_P_IP)],
+            [(_LOAD_BYTE, 9), (_JUMP_EQUAL, tcp)],
+            [(_LOAD_WORD, 12), (_JUMP_EQUAL, int(remote))],
+            [(_LOAD_HALF, 6), (_JUMP_ANY_BIT, 0x1FFF)],  # a later fragment has no TCP header
+            [(_LOAD_X_HEADER, 0), (_LOAD_HALF_AT_X, 0), (_JUMP_EQUAL, server_port)],
+            [(_LOAD_HALF_AT_X, 2), (_JUMP_EQUAL, own_port)],
+        ]
+    else:
+        words = struct.unpack(">4I", remote.packed)
+        tests = [
+            incoming,
+            [(_LOAD_HALF, _PROTOCOL), (_JUMP_EQUAL, _ETH_P_IPV6)],
+            [(_LOAD_BYTE, 6), (_JUMP_EQUAL, tcp)],
+            *([(_LOAD_WORD, 8 + 4 * n), (_JUMP_EQUAL, word)] for n, word in enumerate(words)),
+            [(_LOAD_HALF, 40), (_JUMP_EQUAL, server_port)],
+            [(_LOAD_HALF, 42), (_JUMP_EQUAL, own_port)],
+        ]
+    steps = [step for test in tests for step in test]
+    program = []
+    for number, (code, operand) in enumerate(steps):
+        to_refusal = len(steps) - number
+        on_true, on_false = 0, 0
+        if code == _JUMP_EQUAL:
+            on_false = to_refusal
+        elif code == _JUMP_ANY_BIT:
+            on_true = to_refusal
+        program.append(_INSTRUCTION.pack(code, on_true, on_false, operand))
+    program.append(_INSTRUCTION.pack(_RETURN, 0, 0, _HEADERS_SIZE))
+    program.append(_INSTRUCTION.pack(_RETURN, 0, 0, 0))
+    return b"".join(program)
+
+
+def _attach_filter(sock: socket.socket, program: bytes) -> None:
+    held = ctypes.create_string_buffer(program, len(program))
+    count = len(program) // _INSTRUCTION.size
+    # struct sock_fprog: a count and a pointer
+    sock.setsockopt(
+        socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", count, ctypes.addressof(held))
+    )

@@ -1,0 +1,66 @@
+"""Whether the stamps and the polling that are asked for can be had on this host."""
+
+from __future__ import annotations
+
+import socket
+
+from probe.net import nic_stamps
+from probe.net.capture import Capture
+from probe.net.receiving import Receiving, Stamps, StampsError
+from probe.net.stamped_socket import enable_busy_polling
+
+_ANY_PORT = 9  # nothing is sent to it
+
+
+def check(receiving: Receiving, host: str) -> None:
+    """Try what is asked for without a connection.
+
+    Args:
+        receiving: what is asked for.
+        host: the server's name or address, which says which network card will be used.
+
+    Raises:
+        StampsError: it cannot be had; says why and what it takes.
+    """
+    if receiving.stamps is Stamps.CAPTURE:
+        Capture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
+    elif receiving.stamps is Stamps.NIC:
+        nic_stamps.switch_on(_interface_towards(host))
+    if receiving.busy_poll_us:
+        with socket.socket() as sock:
+            poll_busily(sock, receiving.busy_poll_us)
+
+
+def why_no_capture() -> str | None:
+    """Why packets cannot be captured here, or None."""
+    try:
+        Capture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
+    except StampsError as error:
+        return str(error).rstrip(".")
+    return None
+
+
+def poll_busily(sock: socket.socket, microseconds: int) -> None:
+    """`enable_busy_polling`, with a sentence for who may not.
+
+    Raises:
+        StampsError: without CAP_NET_ADMIN.
+    """
+    try:
+        enable_busy_polling(sock, microseconds)
+    except PermissionError:
+        raise StampsError(
+            "--busy-poll-us needs CAP_NET_ADMIN; run as root, give the capability to the service, "
+            "or leave it out."
+        ) from None
+
+
+def _interface_towards(host: str) -> str:
+    try:
+        found = socket.getaddrinfo(host, _ANY_PORT, type=socket.SOCK_DGRAM)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as sock:
+            sock.connect(address)  # chooses the route; sends nothing
+            return nic_stamps.interface_of(str(sock.getsockname()[0]))
+    except OSError as error:
+        raise StampsError(f"--stamps nic: no route to {host}: {error.strerror}.") from error

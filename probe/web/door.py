@@ -1,0 +1,191 @@
+"""The door: everything that is served stands behind it."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
+
+from probe.contract.metrics import RefusalReason
+from probe.web.credentials import PasswordCheck
+from probe.web.guard import Guard
+from probe.web.limits import Limits
+from probe.web.listener import Listener
+from probe.web.token_bucket import TokenBuckets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from aiohttp.typedefs import Handler, Middleware
+
+    from probe.web.policy import LivePolicy, Policy
+
+_LOG: Final = logging.getLogger(__name__)
+# So long a body that nobody wants is read on, so that its sender sees the answer.
+_LINGER_SEC: Final = 0.2
+_SHUTDOWN_SEC: Final = 2.0
+_RETRY_AFTER_SEC: Final = 1
+# The parser's own limits stay behind the guard's, which count.
+_PARSER_FACTOR: Final = 2
+
+_STATUS: Final = {
+    RefusalReason.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    RefusalReason.WRONG_TOKEN: HTTPStatus.UNAUTHORIZED,
+    RefusalReason.WRONG_PASSWORD: HTTPStatus.UNAUTHORIZED,
+    RefusalReason.BODY: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    RefusalReason.RATE: HTTPStatus.TOO_MANY_REQUESTS,
+}
+
+
+class Door:
+    """Serves an application to those who may come in.
+
+    Args:
+        app: what is served; without a router of its own for errors.
+        policy: what is asked of clients.
+        refused: counts.
+        limits: how much of anything.
+        open_paths: served without credentials, to check that the process lives.
+        on_answer: called for each answer that has been written.
+    """
+
+    def __init__(
+        self,
+        app: web.Application,
+        policy: LivePolicy,
+        refused: Callable[[RefusalReason], None],
+        *,
+        limits: Limits | None = None,
+        open_paths: Collection[str] = (),
+        on_answer: Callable[[web.StreamResponse], None] = lambda _: None,
+    ) -> None:
+        self._policy = policy
+        self._refused = refused
+        self._limits = limits or Limits()
+        self._open_paths = open_paths
+        self._rates = TokenBuckets(self._limits.new_per_sec, self._limits.burst)
+        self._passwords = PasswordCheck()
+        app.middlewares.append(self._middleware())
+        app.on_response_prepare.append(self._add_headers)
+        self._runner = web.AppRunner(
+            app,
+            handle_signals=False,
+            shutdown_timeout=_SHUTDOWN_SEC,
+            access_log_class=_answer_logger(on_answer),
+            logger=_quiet_logger(),
+            max_line_size=self._limits.request_line * _PARSER_FACTOR,
+            max_field_size=self._limits.head * _PARSER_FACTOR,
+            keepalive_timeout=self._limits.idle_sec * 2,
+            lingering_time=_LINGER_SEC,
+        )
+        self._listener: Listener | None = None
+
+    async def open(self, host: str, port: int) -> int:
+        """Listen; returns the port.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None
+        self._listener = Listener(server, self._policy, self._limits, self._refused)
+        try:
+            return await self._listener.start(host, port)
+        except OSError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Finish what is being answered, then close everything."""
+        if self._listener is not None:
+            await self._listener.stop_accepting()
+            await self._runner.cleanup()
+            await self._listener.wait_closed()
+            self._listener = None
+        self._passwords.close()
+
+    def _middleware(self) -> Middleware:
+        @web.middleware
+        async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+            policy = self._policy.current
+            guard = _guard(request)
+            if guard is not None:
+                guard.understood()
+            reason = await self._reason_against(request, policy)
+            if reason is not None:
+                return self._refusal(reason, policy)
+            try:
+                response = await handler(request)
+            except web.HTTPClientError:
+                self._refused(RefusalReason.NOT_SERVED)
+                raise
+            if guard is None or guard.policy.context is not policy.context:
+                # The connection was made under other rules: the next one follows the new ones.
+                response.force_close()
+            return response
+
+        return check
+
+    async def _reason_against(self, request: web.Request, policy: Policy) -> RefusalReason | None:
+        if request.body_exists:
+            return RefusalReason.BODY
+        if not self._rates.take(request.remote or ""):
+            return RefusalReason.RATE
+        if policy.bucket is not None and not policy.bucket.take():
+            return RefusalReason.RATE
+        if request.path in self._open_paths:
+            return None
+        header = request.headers.get("Authorization")
+        return await policy.credentials.refuse(header, self._passwords)
+
+    def _refusal(self, reason: RefusalReason, policy: Policy) -> web.Response:
+        self._refused(reason)
+        status = _STATUS[reason]
+        response = web.Response(status=status, text=f"{status}: {reason.value}\n")
+        if status is HTTPStatus.UNAUTHORIZED:
+            response.headers["WWW-Authenticate"] = policy.credentials.challenge
+        if status is HTTPStatus.TOO_MANY_REQUESTS:
+            response.headers["Retry-After"] = str(_RETRY_AFTER_SEC)
+        response.force_close()
+        return response
+
+    async def _add_headers(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(self._policy.current.headers)
+
+
+def _guard(request: web.BaseRequest) -> Guard | None:
+    """The guard of a request's connection; None once that is gone."""
+    protocol = None if request.transport is None else request.transport.get_protocol()
+    return protocol if isinstance(protocol, Guard) else None
+
+
+def _answer_logger(
+    on_answer: Callable[[web.StreamResponse], None],
+) -> type[AbstractAccessLogger]:
+    """The server's access log is where it tells that an answer was written."""
+
+    class AnswerLogger(AbstractAccessLogger):
+        def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+            del time
+            guard = _guard(request)
+            if guard is not None:
+                guard.answered()
+                on_answer(response)
+
+    return AnswerLogger
+
+
+def _quiet_logger() -> logging.Logger:
+    """A logger that does not quote a malformed request, which may hold a password."""
+    logger = _LOG.getChild("http")
+    logger.addFilter(_is_our_fault)
+    return logger
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)

@@ -1,0 +1,176 @@
+"""Stands between a connection and the HTTP server: limits its size and its time."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import TYPE_CHECKING, Final, cast
+
+from probe.contract.metrics import RefusalReason
+from probe.web.request_head import HeadState, RequestHead
+from probe.web.tls import alternative_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from probe.web.limits import Limits
+    from probe.web.policy import Policy
+
+_REFUSALS: Final = {
+    HeadState.LINE_TOO_LONG: (RefusalReason.REQUEST_LINE, b"414 URI Too Long"),
+    HeadState.TOO_LARGE: (RefusalReason.HEADERS, b"431 Request Header Fields Too Large"),
+}
+
+
+class _State(Enum):
+    NEW = "new"
+    HEAD = "head"
+    ANSWER = "answer"
+    IDLE = "idle"
+
+
+class Guard(asyncio.Protocol):
+    """The protocol of one connection; passes on what is within the limits.
+
+    A client that sends its request byte by byte, or never reads its answer, is cut off when its
+    time is over, whatever trickles in until then.
+
+    Args:
+        inner: the HTTP server's protocol.
+        policy: under which the connection was made.
+        limits: of size and time.
+        refused: counts.
+        ended: called once the connection is gone.
+    """
+
+    def __init__(
+        self,
+        inner: asyncio.Protocol,
+        policy: Policy,
+        limits: Limits,
+        refused: Callable[[RefusalReason], None],
+        ended: Callable[[Guard], None],
+    ) -> None:
+        self.policy = policy
+        self._inner = inner
+        self._limits = limits
+        self._refused = refused
+        self._ended = ended
+        self._state = _State.NEW
+        self._head = self._new_head()
+        self._more = False
+        self._understood = False
+        self._let_in = False
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let the connection in, unless its certificate is somebody else's."""
+        # uvloop's transports are of no common class.
+        self._transport = opened = cast("asyncio.Transport", transport)
+        names = self.policy.allowed_names
+        certificate = opened.get_extra_info("peercert")
+        if names is not None and certificate and not names & alternative_names(certificate):
+            self._refused(RefusalReason.WRONG_CLIENT_CERTIFICATE)
+            opened.abort()
+            return
+        self._let_in = True
+        self._inner.connection_made(opened)
+        self._wait(self._limits.head_sec)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes on, as long as the head they belong to is of a sane size."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._state is _State.ANSWER:
+            self._more = True
+        else:
+            if self._state is _State.IDLE:
+                self._begin_head()
+            state = self._head.feed(data)
+            if state in _REFUSALS:
+                self._refuse(state)
+                return
+            if state is HeadState.COMPLETE:
+                self._more = self._head.followed
+                self._begin_answer()
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """The client sends nothing more."""
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the answer is written."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport = None
+        if self._let_in:
+            self._inner.connection_lost(exc)
+        self._ended(self)
+
+    def understood(self) -> None:
+        """What was received is a request, and is being answered."""
+        self._understood = True
+
+    def answered(self) -> None:
+        """An answer was written."""
+        if not self._understood:
+            self._refused(RefusalReason.MALFORMED)
+        self._understood = False
+        self._head = self._new_head()
+        if self._more:
+            self._more = False
+            self._begin_head()
+        else:
+            self._state = _State.IDLE
+            self._wait(self._limits.answer_sec if self._unread else self._limits.idle_sec)
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def _unread(self) -> bool:
+        transport = self._transport
+        return transport is not None and transport.get_write_buffer_size() > 0
+
+    def _new_head(self) -> RequestHead:
+        return RequestHead(self._limits.request_line, self._limits.head)
+
+    def _begin_head(self) -> None:
+        self._state = _State.HEAD
+        self._wait(self._limits.head_sec)
+
+    def _begin_answer(self) -> None:
+        self._state = _State.ANSWER
+        self._wait(self._limits.answer_sec)
+
+    def _wait(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        if self._state in {_State.NEW, _State.HEAD} or self._unread:
+            self._refused(RefusalReason.SLOW)
+        self.abort()
+
+    def _refuse(self, state: HeadState) -> None:
+        assert self._transport is not None
+        reason, status = _REFUSALS[state]
+        self._refused(reason)
+        head = b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        self._transport.write(head)
+        self._transport.close()
+        # A client that does not read this keeps its connection no longer than others.
+        self._wait(self._limits.head_sec)

@@ -1,0 +1,207 @@
+"""Accepts the metrics port's connections, so many and so fast, and speaks TLS with them."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import ssl
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from probe.contract.metrics import RefusalReason
+from probe.web.guard import Guard
+from probe.web.token_bucket import TokenBuckets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from probe.web.limits import Limits
+    from probe.web.policy import LivePolicy
+
+_LOG: Final = logging.getLogger(__name__)
+_BACKLOG: Final = 256
+# After each refused connection the next ones wait: turning a flood away costs next to nothing.
+_PAUSE_SEC: Final = 0.01
+# Out of descriptors or memory: nothing to do but to let others finish.
+_EXHAUSTED_PAUSE_SEC: Final = 0.5
+_CLOSE_WITHIN_SEC: Final = 5.0
+_REASONS: Final = {
+    "HTTP_REQUEST": RefusalReason.PLAIN_HTTP,
+    "HTTPS_PROXY_REQUEST": RefusalReason.PLAIN_HTTP,
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": RefusalReason.NO_CLIENT_CERTIFICATE,
+    "CERTIFICATE_VERIFY_FAILED": RefusalReason.WRONG_CLIENT_CERTIFICATE,
+}
+
+
+class Listener:
+    """The listening sockets and all connections that came in through them.
+
+    Args:
+        make_protocol: makes the HTTP server's protocol for a connection.
+        policy: whether and how TLS is spoken.
+        limits: how many connections.
+        refused: counts.
+    """
+
+    def __init__(
+        self,
+        make_protocol: Callable[[], asyncio.Protocol],
+        policy: LivePolicy,
+        limits: Limits,
+        refused: Callable[[RefusalReason], None],
+    ) -> None:
+        self._make_protocol = make_protocol
+        self._policy = policy
+        self._limits = limits
+        self._refused = refused
+        self._rates = TokenBuckets(limits.new_per_sec, limits.burst)
+        self._sockets: list[socket.socket] = []
+        self._accepting: list[asyncio.Task[None]] = []
+        self._opening: set[asyncio.Task[None]] = set()
+        self._open: dict[Guard, str] = {}
+        self._per_address: Counter[str] = Counter()
+        self._all_closed = asyncio.Event()
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port.
+
+        Args:
+            host: a name or address; empty for all of this host.
+            port: 0 for any free one, the same for all addresses.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        try:
+            for family, _, _, _, address in dict.fromkeys(found):
+                bound = (address[0], port, *address[2:])
+                listening = socket.create_server(bound, family=family, backlog=_BACKLOG)
+                self._sockets.append(listening)
+                listening.setblocking(False)  # noqa: FBT003 - as the standard library has it
+                port = listening.getsockname()[1]
+        except OSError:
+            await self.stop_accepting()
+            raise
+        self._accepting = [loop.create_task(self._accept(s)) for s in self._sockets]
+        return port
+
+    async def stop_accepting(self) -> None:
+        """Listen no more; connections that are open stay."""
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        self._accepting.clear()
+        for listening in self._sockets:
+            listening.close()
+        self._sockets.clear()
+
+    async def wait_closed(self) -> None:
+        """Wait until all connections are closed; who does not read the rest is cut off."""
+        for task in self._opening:
+            task.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
+        if self._open:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSE_WITHIN_SEC):
+                    await self._all_closed.wait()
+        for guard in list(self._open):
+            guard.abort()
+        if self._open:
+            await self._all_closed.wait()
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        complained = False
+        while True:
+            try:
+                connection, peer = await loop.sock_accept(listening)
+            except OSError as error:
+                if not complained:
+                    _LOG.error("the metrics port cannot accept connections: %s", error.strerror)
+                    complained = True
+                await asyncio.sleep(_EXHAUSTED_PAUSE_SEC)
+                continue
+            complained = False
+            address = str(peer[0])
+            reason = self._reason_against(address)
+            if reason is not None:
+                connection.close()
+                self._refused(reason)
+                await asyncio.sleep(_PAUSE_SEC)
+                continue
+            self._per_address[address] += 1
+            opening = loop.create_task(self._let_in(connection, address))
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
+
+    def _reason_against(self, address: str) -> RefusalReason | None:
+        limits = self._limits
+        if (
+            self._per_address.total() >= limits.connections
+            or self._per_address[address] >= limits.connections_per_address
+        ):
+            return RefusalReason.CONNECTIONS
+        return None if self._rates.take(address) else RefusalReason.RATE
+
+    async def _let_in(self, connection: socket.socket, address: str) -> None:
+        """Open the connection; with TLS that is its handshake."""
+        policy = self._policy.current
+        guard = Guard(self._make_protocol(), policy, self._limits, self._refused, self._lost)
+        self._open[guard] = address
+        self._all_closed.clear()
+        times = (
+            {}
+            if policy.context is None
+            else {
+                "ssl_handshake_timeout": self._limits.handshake_sec,
+                "ssl_shutdown_timeout": _CLOSE_WITHIN_SEC,
+            }
+        )
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: guard, connection, ssl=policy.context, **times
+            )
+        except OSError as error:
+            self._refused(_reason(error))
+            self._lost(guard)
+        except BaseException:
+            self._lost(guard)
+            raise
+        finally:
+            if guard not in self._open:
+                connection.close()
+
+    def _lost(self, guard: Guard) -> None:
+        address = self._open.pop(guard, None)
+        if address is None:
+            return
+        self._per_address[address] -= 1
+        if not self._per_address[address]:
+            del self._per_address[address]
+        if not self._open:
+            self._all_closed.set()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host given to `Listener.start` can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _reason(error: OSError) -> RefusalReason:
+    """What a handshake failed at."""
+    if isinstance(error, ssl.SSLError):
+        return _REASONS.get(error.reason or "", RefusalReason.TLS)
+    # So asyncio and uvloop tell of a handshake that took too long.
+    if isinstance(error, TimeoutError) or type(error) is ConnectionAbortedError:
+        return RefusalReason.SLOW
+    return RefusalReason.TLS

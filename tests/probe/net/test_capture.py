@@ -1,0 +1,216 @@
+"""A packet capture gives each segment its own stamp, also where the kernel's queue joined them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import ssl
+import sys
+import termios
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.tls import make_certificates
+from probe.net import stamped_socket
+from probe.net.capture import Capture
+from probe.net.receiving import Receiving, Stamps, StampsError
+from probe.net.transport import open_transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def may_capture() -> bool:
+    try:
+        Capture("127.0.0.1", 1, 1).close()
+    except StampsError:
+        return False
+    return True
+
+
+needs_privilege = pytest.mark.skipif(not may_capture(), reason="needs CAP_NET_RAW")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stamping() -> Iterator[None]:
+    with stamped_socket.keep_stamping_on():
+        yield
+
+
+class Pieces:
+    """Collects what a transport delivers."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[bytes, int, int]] = []
+        self.ended = asyncio.Event()
+
+    def bytes_received(self, data: bytes, stamp_ns: int, read_ns: int) -> None:
+        self.pieces.append((data, stamp_ns, read_ns))
+
+    def stream_ended(self, error: Exception | None) -> None:
+        self.ended.set()
+
+
+async def receive(address: str, receiving: Receiving, writes: list[bytes]) -> Pieces:
+    """What comes of a few writes that all wait in the queue before the first read."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    pieces = Pieces()
+    with socket.create_server((address, 0), family=family) as server:
+        transport = await open_transport(
+            address,
+            server.getsockname()[1],
+            address=None,
+            tls=None,
+            timeout_sec=10,
+            on_phase=lambda *_: None,
+            receiving=receiving,
+        )
+        try:
+            peer, _ = server.accept()
+            with peer:
+                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for write in writes:
+                    peer.sendall(write)
+                    await asyncio.sleep(0.002)
+            async with asyncio.timeout(20):
+                while waiting_bytes(transport._sock) < sum(map(len, writes)):
+                    await asyncio.sleep(0.001)
+                transport.start(pieces)
+                await pieces.ended.wait()
+        finally:
+            transport.close()
+    return pieces
+
+
+def waiting_bytes(sock: socket.socket) -> int:
+    answer = fcntl.ioctl(sock, termios.FIONREAD, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
+
+
+@needs_privilege
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_segments_that_waited_together_keep_their_own_stamps(address: str) -> None:
+    writes = [b"a" * 10, b"b" * 2000, b"c"]
+    found = (await receive(address, Receiving(Stamps.CAPTURE), writes)).pieces
+    assert [data for data, *_ in found] == writes
+    stamps = [stamp_ns for _, stamp_ns, _ in found]
+    assert all(earlier < later for earlier, later in pairwise(stamps))
+    assert all(stamp_ns <= read_ns for _, stamp_ns, read_ns in found)
+
+
+@needs_privilege
+async def test_each_record_gets_the_stamp_of_its_segment_after_a_handshake(tmp_path: Path) -> None:
+    """What the handshake took of the stream is counted."""
+    certificates = make_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.cert, certificates.key)
+    sent_ns: list[int] = []
+    all_sent = asyncio.Event()
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for letter in (b"a", b"b", b"c"):
+            await asyncio.sleep(0.005)
+            sent_ns.append(time.time_ns())
+            writer.write(letter)
+        all_sent.set()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    pieces = Pieces()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with server:
+        transport = await open_transport(
+            "127.0.0.1",
+            server.sockets[0].getsockname()[1],
+            address=None,
+            tls=ssl.create_default_context(cafile=certificates.authority),
+            timeout_sec=10,
+            on_phase=lambda *_: None,
+            receiving=Receiving(Stamps.CAPTURE),
+        )
+        try:
+            async with asyncio.timeout(20):
+                await all_sent.wait()
+                transport.start(pieces)
+                await pieces.ended.wait()
+        finally:
+            transport.close()
+    assert b"".join(data for data, *_ in pieces.pieces) == b"abc"
+    stamps = [stamp_ns for _, stamp_ns, _ in pieces.pieces]
+    assert len(stamps) == 3
+    assert all(earlier < later for earlier, later in pairwise(stamps))
+    assert all(sent <= stamp_ns for sent, stamp_ns in zip(sent_ns, stamps, strict=True))
+
+
+async def test_without_capture_they_share_the_newest() -> None:
+    found = (await receive("127.0.0.1", Receiving(), [b"a", b"b", b"c"])).pieces
+    assert [data for data, *_ in found] == [b"abc"]
+
+
+@needs_privilege
+async def test_a_segment_is_captured_after_it_was_sent_and_before_tcp_has_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.bind(("", 0))
+        port = server.getsockname()[1]
+        stamped_socket.enable_receive_stamps(client)
+        capture = Capture("127.0.0.1", port, client.getsockname()[1])
+        try:
+            client.connect(("127.0.0.1", port))
+            peer, _ = server.accept()
+            with peer:
+                sent_ns = time.time_ns()
+                peer.sendall(b"x" * 100)
+                size, stamp_ns, _ = stamped_socket.receive(client, bytearray(200))
+            assert stamp_ns is not None
+            pieces = capture.read(size)
+            assert pieces is not None
+            ((end, captured_ns),) = pieces
+            assert end == size == 100
+            assert sent_ns <= captured_ns <= stamp_ns
+            assert capture.read(1) is None  # nothing more was captured
+        finally:
+            capture.close()
+
+
+@needs_privilege
+async def test_other_connections_are_not_captured() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as other:
+        port = server.getsockname()[1]
+        capture = Capture("127.0.0.1", port, 1)
+        try:
+            other.connect(("127.0.0.1", port))
+            peer, _ = server.accept()
+            with peer:
+                peer.sendall(b"x" * 100)
+                other.recv(100)
+            assert capture.read(100) is None
+        finally:
+            capture.close()
+
+
+def test_without_the_privilege_the_sentence_says_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    with pytest.raises(StampsError, match=r"--stamps capture needs CAP_NET_RAW.*--stamps socket"):
+        Capture("127.0.0.1", 1, 1)
+
+
+async def test_busy_polling_delivers_everything_and_stops() -> None:
+    try:
+        with socket.socket() as sock:
+            stamped_socket.enable_busy_polling(sock, 1)
+    except PermissionError:
+        pytest.skip("needs CAP_NET_ADMIN")
+    found = (await receive("127.0.0.1", Receiving(busy_poll_us=500), [b"a", b"b"])).pieces
+    assert b"".join(data for data, *_ in found) == b"ab"

@@ -1,0 +1,122 @@
+"""Which of the exchange's addresses a connection uses, and that this is told."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from probe import settings
+from probe.app import Probe
+from probe.contract.timeline import NS_PER_SEC, Timeline
+from probe.feeds.binance_spot import BinanceSpot
+from probe.recorder import Recorder
+from probe.session import Session
+from probe.settings import SettingsError
+from probe.state_collector import StateCollector
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from probe.instruments import Instruments
+
+HOUR = Timeline(NS_PER_SEC, 3600 * NS_PER_SEC, NS_PER_SEC)
+# Two front ends of one exchange; Linux answers on all of 127.0.0.0/8.
+FRONT_ENDS = ["127.0.0.1", "127.0.0.2"]
+
+
+def resolve(*flags: str) -> settings.Settings:
+    parser = argparse.ArgumentParser()
+    settings.add_flags(parser)
+    return settings.resolve(parser.parse_args(flags), {})
+
+
+async def test_each_connection_uses_its_address_and_says_so(
+    instruments: Instruments, registry: CollectorRegistry
+) -> None:
+    reached: list[str] = []
+    everywhere = asyncio.Event()
+
+    async def handle(connection: ServerConnection) -> None:
+        reached.append(connection.local_address[0])
+        if len(reached) == len(FRONT_ENDS):
+            everywhere.set()
+        await connection.wait_closed()
+
+    async with serve(handle, FRONT_ENDS[0], 0, compression=None) as one:
+        port = next(iter(one.sockets)).getsockname()[1]
+        async with serve(handle, FRONT_ENDS[1], port, compression=None):
+            # The name resolves to nothing: only the addresses can have led there.
+            feed = BinanceSpot(f"ws://exchange.invalid:{port}", ["BTCUSDT"], ["trade"])
+            recorder = Recorder("spot", feed.channels, instruments, lines=len(FRONT_ENDS))
+            session = Session(
+                [feed],
+                HOUR,
+                recorder,
+                instruments,
+                tls=ssl.create_default_context(),
+                addresses=FRONT_ENDS,
+            )
+            registry.register(StateCollector("spot", recorder, session))
+            task = asyncio.create_task(session.run())
+            try:
+                await everywhere.wait()
+                while len(session.life.remote_addresses) < len(FRONT_ENDS):
+                    await asyncio.sleep(0)
+                shown = {
+                    name: registry.get_sample_value(
+                        "feed_connection_info",
+                        {"market": "spot", "connection": name, "remote_address": address},
+                    )
+                    for name, address in zip("01", FRONT_ENDS, strict=True)
+                }
+            finally:
+                session.stop()
+                await task
+    assert sorted(reached) == FRONT_ENDS
+    assert shown == {"0": 1.0, "1": 1.0}
+
+
+async def test_all_addresses_of_the_name_get_a_connection_each() -> None:
+    chosen = resolve("--endpoint", "ws://localhost:1", "--all-addresses")
+    known = {str(info[4][0]) for info in socket.getaddrinfo("localhost", 1)}
+    found = await Probe(chosen)._addresses()
+    assert set(found) == known
+    assert len(found) == len(known)
+
+
+async def test_a_name_without_addresses_is_an_error_that_names_it() -> None:
+    chosen = resolve("--endpoint", "ws://exchange.invalid", "--all-addresses")
+    with pytest.raises(SettingsError, match=r"exchange\.invalid cannot be resolved"):
+        await Probe(chosen)._addresses()
+
+
+async def test_a_pinned_address_is_used_by_every_connection() -> None:
+    chosen = resolve("--pin-address", "127.0.0.2", "--connections", "3")
+    assert await Probe(chosen)._addresses() == ["127.0.0.2"] * 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--pin-address", "stream.binance.com"), "--pin-address"),
+        (("--all-addresses", "--pin-address", "127.0.0.1"), "leave out"),
+        (("--all-addresses", "--connections", "2"), "leave out"),
+    ],
+)
+def test_addresses_that_contradict_one_another_are_refused(
+    flags: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        resolve(*flags)
+
+
+@pytest.mark.parametrize("seconds", ["0.1", "3601", "nan"])
+def test_an_interval_of_asking_for_the_time_that_cannot_be_is_refused(seconds: str) -> None:
+    with pytest.raises(SettingsError, match="--time-interval-sec"):
+        resolve("--time-interval-sec", seconds)
