@@ -1,281 +1,169 @@
 """How fast, and how truthfully, a client receives: this probe beside other WebSocket clients.
 
-Each client runs in a process of its own against a sender process on 127.0.0.1, over TLS, with
-trade frames of about 200 bytes. Two modes:
+Every client runs its whole path (receive, stamp, decode, check the sequence, observe a histogram)
+against the same sender on 127.0.0.1, over TLS, with trade frames of about 200 bytes; sender and
+client each have a core. Measured are
 
-- saturated: as fast as the client takes them; CPU microseconds per message of the client process;
-- paced: at a given rate; how much later than the moment of sending the client's stamp is.
+- saturated: CPU time per message, and the messages per second that one core could do at that;
+- paced, each message in a write of its own: how much later than the sender's clock a message's
+  recorded stamp is;
+- bursts of 500 messages within one millisecond: the same for the last message of a burst;
+- what a scrape of 40 series adds to the probe's own delay.
 
 Rounds alternate between the clients, so that a machine that gets slower slows all of them; medians
-and ratios are what to quote. Needs `pip install picows` for that row.
+of rounds and ratios are what to quote.
 
-    python benchmarks/receive.py --messages 200000 --rate 10000 --rounds 3
+    python benchmarks/receive.py --rounds 5
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import importlib.util
 import json
-import multiprocessing
-import ssl
+import os
 import statistics
-import struct
 import tempfile
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Final
 
-import aiohttp
-import uvloop
-import websockets
-from prometheus_client import CollectorRegistry
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
-from websockets.server import ServerProtocol
-
-from deploy.local.tls import Certificates, make_certificates
-from probe.contract import experiment
-from probe.contract.timeline import Run
-from probe.feeds.binance_spot import BinanceSpot
-from probe.instruments import Instruments
-from probe.net.websocket import connect
-from probe.recorder import Recorder
+from benchmarks.receive_clients import CAPTURING, CLIENTS, SCRAPED, WHOLE_PATH, may_capture
+from benchmarks.receive_round import RUST, Round, build_rust_client, measure
+from benchmarks.receive_sender import BURST, Load
+from deploy.local.tls import make_certificates
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
+    from collections.abc import Callable, Mapping, Sequence
 
-PATH = "/stream?streams=btcusdt@trade&timeUnit=MICROSECOND"
-# The sender's clock, in nanoseconds, travels in the price: all clients can read it alike.
-FRAME = (
-    '{"stream":"btcusdt@trade","data":{"e":"trade","E":%d,"s":"BTCUSDT","t":%d,'
-    '"p":"%019d","q":"0.00100000","T":%d,"m":true,"M":true}}'
-)
-_START = (FRAME % (10**15, 10**9, 0, 0)).index('"p":"') + len('"p":"')
-SENT_AT = slice(_START, _START + 19)
-BATCH = 64
+    from deploy.local.tls import Certificates
 
+RATES: Final = (1_000, 10_000, 50_000)
+PACED_SEC: Final = 2.0
+BURSTS: Final = 10
+BURSTS_PER_SEC: Final = 5.0
+SCRAPE_SEC: Final = 4.0
+QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+_REFERENCE: Final = "websockets + json"
+_CACHE: Final = Path(__file__).parent.parent / ".cache" / "rust_client"
 
-def frame(number: int) -> bytes:
-    now_ns = time.time_ns()
-    event_us = now_ns // 1000
-    payload = FRAME % (event_us, 10**9 + number, now_ns, event_us)
-    return Frame(Opcode.TEXT, payload.encode()).serialize(mask=False)
+Figures = dict[str, float]
 
 
-class Sender(asyncio.Protocol):
-    """Upgrades, waits for one byte in a frame, then sends."""
-
-    def __init__(self, messages: int, rate: float) -> None:
-        self.messages = messages
-        self.rate = rate
-        self.protocol = ServerProtocol()
-        self.writable = asyncio.Event()
-        self.writable.set()
-        self.task: asyncio.Task[None] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
-
-    def data_received(self, data: bytes) -> None:
-        self.protocol.receive_data(data)
-        for event in self.protocol.events_received():
-            if isinstance(event, Request):
-                self.protocol.send_response(self.protocol.accept(event))
-                self.task = asyncio.create_task(self.send())
-        for reply in self.protocol.data_to_send():
-            if reply:
-                self.transport.write(reply)
-
-    def pause_writing(self) -> None:
-        self.writable.clear()
-
-    def resume_writing(self) -> None:
-        self.writable.set()
-
-    async def send(self) -> None:
-        await asyncio.sleep(0.2)
-        if self.rate:
-            await self._send_paced()
-        else:
-            for start in range(0, self.messages, BATCH):
-                await self.writable.wait()
-                batch = range(start, min(start + BATCH, self.messages))
-                self.transport.write(b"".join(map(frame, batch)))
-        self.transport.write(Frame(Opcode.CLOSE, struct.pack("!H", 1000)).serialize(mask=False))
-        await self.writable.wait()
-        self.transport.close()
-
-    async def _send_paced(self) -> None:
-        interval = 1 / self.rate
-        due = time.perf_counter()
-        for number in range(self.messages):
-            due += interval
-            while time.perf_counter() < due:  # spins: timers are too coarse for this
-                await asyncio.sleep(0)
-            self.transport.write(frame(number))
+def quantile_us(values_ns: Sequence[int], q: float) -> float:
+    """A quantile of nanoseconds in microseconds, NaN of nothing."""
+    if not values_ns:
+        return float("nan")
+    ordered = sorted(values_ns)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * q))] / 1e3
 
 
-def serve(certificates: Certificates, messages: int, rate: float, ready: Connection) -> None:
-    async def main() -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificates.cert, certificates.key)
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: Sender(messages, rate), "127.0.0.1", 0, ssl=context
-        )
-        ready.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+def saturated(run: Callable[[Load], Round], messages: int) -> Figures:
+    return {"cpu_us": run(Load(messages)).cpu_us}
 
 
-class Delays:
-    """Collects how late stamps are, nanoseconds."""
-
-    def __init__(self) -> None:
-        self.late_ns: list[int] = []
-
-    def on_message(self, frame: bytes, binary: bool, stamp_ns: int, read_ns: int) -> None:  # noqa: ARG002, FBT001 - as the hot path calls it
-        self.note(frame, stamp_ns)
-
-    def note(self, payload: bytes | str, stamp_ns: int) -> None:
-        self.late_ns.append(stamp_ns - int(payload[SENT_AT]))
+def paced(run: Callable[[Load], Round], rate: int) -> Figures:
+    measured = run(Load(int(rate * PACED_SEC), rate=rate))
+    figures = {f"{rate}/s {n}": quantile_us(measured.late_ns, q) for n, q in QUANTILES.items()}
+    return {**figures, f"{rate}/s cpu_us": measured.cpu_us}
 
 
-async def probe_client(url: str, tls: ssl.SSLContext, delays: Delays, *, whole: bool) -> None:
-    """This project: kernel stamps; with `whole`, decoding, sequence and histograms too."""
-    if whole:
-        feed = BinanceSpot(url.removesuffix(PATH), ["BTCUSDT"], ["trade"])
-        instruments = Instruments(CollectorRegistry(), experiment.load().histogram, "spot")
-        recorder = Recorder("spot", feed.channels, instruments)
-        now = time.time_ns()
-        recorder.begin_run(Run(now, now, now + 10**12, now + 10**12))
-        on_message = recorder.receiver(feed, recorder.lines[0], lambda: None).on_message
-    else:
-        on_message = delays.on_message
-    connection = await connect(
-        url,
-        headers={},
-        tls=tls,
-        on_message=on_message,
-        on_rtt=lambda _: None,
-        on_phase=lambda *_: None,
-    )
-    await connection.closed
+def bursts(run: Callable[[Load], Round]) -> Figures:
+    measured = run(Load(BURSTS * BURST, bursts_per_sec=BURSTS_PER_SEC))
+    last = measured.late_ns[BURST - 1 :: BURST]
+    return {"last of burst": quantile_us(last, 0.5)}
 
 
-async def websockets_client(url: str, tls: ssl.SSLContext, delays: Delays) -> None:
-    async with websockets.connect(
-        url, ssl=tls, compression=None, ping_interval=None, max_queue=None
-    ) as connection:
-        async for message in connection:
-            delays.note(message, time.time_ns())
+def scrapes(certificates: Certificates) -> Figures:
+    """The probe's own delay at 10,000 messages a second, without and with scrapes."""
+    load = Load(int(10_000 * SCRAPE_SEC), rate=10_000)
+    measured = {name: measure(name, load, certificates) for name in (WHOLE_PATH, SCRAPED)}
+    return {
+        f"{name} {q_name}": quantile_us(measured[name].own_ns, q)
+        for name in measured
+        for q_name, q in QUANTILES.items()
+    }
 
 
-async def aiohttp_client(url: str, tls: ssl.SSLContext, delays: Delays) -> None:
-    async with aiohttp.ClientSession() as session, session.ws_connect(url, ssl=tls) as connection:
-        async for message in connection:
-            delays.note(message.data, time.time_ns())
+def medians(rounds: Sequence[Figures]) -> Figures:
+    return {key: statistics.median(figures[key] for figures in rounds) for key in rounds[0]}
 
 
-async def picows_client(url: str, tls: ssl.SSLContext, delays: Delays) -> None:
-    import picows  # noqa: PLC0415 - optional
+def run_all(
+    names: Sequence[str], options: argparse.Namespace, certificates: Certificates, rust: Path | None
+) -> dict[str, Figures]:
+    rounds: dict[str, list[Figures]] = {name: [] for name in [*names, SCRAPED]}
+    for number in range(options.rounds):
+        for name in names:
 
-    class Listener(picows.WSListener):
-        def on_ws_frame(self, _: Any, frame: Any) -> None:
-            if frame.msg_type == picows.WSMsgType.TEXT:
-                delays.note(frame.get_payload_as_bytes(), time.time_ns())
+            def run(load: Load, client: str = name) -> Round:
+                return measure(client, load, certificates, rust=rust)
 
-    transport, _ = await picows.ws_connect(Listener, url, ssl_context=tls)
-    await transport.wait_disconnected()
-
-
-CLIENTS = {
-    "probe, receiving": lambda *a: probe_client(*a, whole=False),
-    "probe, whole path": lambda *a: probe_client(*a, whole=True),
-    "picows": picows_client,
-    "aiohttp": aiohttp_client,
-    "websockets": websockets_client,
-}
+            figures = saturated(run, options.messages)
+            for rate in RATES:
+                figures |= paced(run, rate)
+            rounds[name].append(figures | bursts(run))
+        rounds[SCRAPED].append(scrapes(certificates))
+        print(f"round {number + 1} of {options.rounds} done", flush=True)
+    return {name: medians(results) for name, results in rounds.items()}
 
 
-def receive(name: str, url: str, authority: Path, result: Connection) -> None:
-    delays = Delays()
-    tls = ssl.create_default_context(cafile=authority)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        started = time.process_time()
-        runner.run(CLIENTS[name](url, tls, delays))
-        cpu_sec = time.process_time() - started
-    delays.late_ns.sort()
-    result.send((cpu_sec, delays.late_ns))
-
-
-def measure(name: str, certificates: Certificates, messages: int, rate: float) -> dict[str, float]:
-    """One round of one client."""
-    ready, ready_child = multiprocessing.Pipe()
-    server = multiprocessing.Process(
-        target=serve, args=(certificates, messages, rate, ready_child), daemon=True
-    )
-    server.start()
-    url = f"wss://127.0.0.1:{ready.recv()}{PATH}"
-    result, result_child = multiprocessing.Pipe()
-    client = multiprocessing.Process(
-        target=receive, args=(name, url, certificates.authority, result_child), daemon=True
-    )
-    client.start()
-    cpu_sec, late_ns = result.recv()
-    client.join()
-    server.terminate()
-    server.join()
-    measured = {"cpu_us": cpu_sec * 1e6 / messages}
-    if late_ns:
-        measured["p50_us"] = late_ns[len(late_ns) // 2] / 1e3
-        measured["p99_us"] = late_ns[int(len(late_ns) * 0.99)] / 1e3
-    return measured
+def show(results: Mapping[str, Figures]) -> None:
+    clients = {name: figures for name, figures in results.items() if name != SCRAPED}
+    base = clients[_REFERENCE]["cpu_us"]
+    print(f"\n{'saturated':30} {'CPU µs/msg':>10} {'msg/s per core':>15} {'ratio':>6}")
+    for name, figures in clients.items():
+        cpu_us = figures["cpu_us"]
+        print(f"{name:30} {cpu_us:10.2f} {1e6 / cpu_us:15,.0f} {base / cpu_us:6.1f}")
+    print("\nstamp minus the sender's clock, µs: p50 / p99 / p99.9")
+    print(f"{'':30} " + " ".join(f"{f'{rate}/s':>22}" for rate in RATES))
+    for name, figures in clients.items():
+        cells = (" / ".join(f"{figures[f'{rate}/s {q}']:.0f}" for q in QUANTILES) for rate in RATES)
+        print(f"{name:30} " + " ".join(f"{cell:>22}" for cell in cells))
+    print("\nCPU µs per message when paced, each in a record of its own")
+    for name, figures in clients.items():
+        cells = (f"{figures[f'{rate}/s cpu_us']:.1f}" for rate in RATES)
+        print(f"{name:30} " + " ".join(f"{cell:>22}" for cell in cells))
+    print(f"\nlast of {BURST} messages within a millisecond: stamp minus the sender's clock")
+    base = clients[_REFERENCE]["last of burst"]
+    for name, figures in clients.items():
+        late = figures["last of burst"]
+        print(f"{name:30} {late:8.0f} µs {late / base:7.1%}")
+    print("\nthe probe's own delay at 10000/s, µs: p50 / p99 / p99.9")
+    for name in (WHOLE_PATH, SCRAPED):
+        cell = " / ".join(f"{results[SCRAPED][f'{name} {q}']:.0f}" for q in QUANTILES)
+        print(f"{name:30} {cell:>22}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", type=int, default=200_000)
-    parser.add_argument("--rate", type=float, default=10_000, help="of the paced mode, per second")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    names = [n for n in CLIENTS if n != "picows" or importlib.util.find_spec("picows")]
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory() as folder:
-        certificates = make_certificates(Path(folder))
-        for _ in range(options.rounds):
-            for name in names:
-                saturated = measure(name, certificates, options.messages, 0)
-                paced = measure(name, certificates, options.messages // 5, options.rate)
-                rounds[name].append(
-                    {
-                        "cpu_us": saturated["cpu_us"],
-                        "paced_p50_us": paced.get("p50_us", float("nan")),
-                        "paced_p99_us": paced.get("p99_us", float("nan")),
-                    }
-                )
-    medians = {
-        name: {key: statistics.median(r[key] for r in results) for key in results[0]}
-        for name, results in rounds.items()
-    }
-    if options.json:
-        print(json.dumps(medians, indent=2))
-        return
-    base = medians["probe, receiving"]["cpu_us"]
-    print(
-        f"{options.messages} messages, paced {options.rate:g}/s, {options.rounds} rounds, medians"
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--messages", type=int, default=200_000, help="of the saturated mode")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--realtime-priority",
+        type=int,
+        metavar="N",
+        help="of sender and clients alike, 1 to 99, where others load the machine; needs root",
     )
-    print(f"{'client':20} {'CPU µs/msg':>10} {'ratio':>6} {'late p50 µs':>12} {'late p99 µs':>12}")
-    for name, row in medians.items():
-        print(
-            f"{name:20} {row['cpu_us']:10.2f} {row['cpu_us'] / base:6.1f} "
-            f"{row['paced_p50_us']:12.0f} {row['paced_p99_us']:12.0f}"
-        )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the medians there too")
+    options = parser.parse_args()
+    rust = build_rust_client(_CACHE)
+    names = [name for name in CLIENTS if name != SCRAPED]
+    if not may_capture():
+        names.remove(CAPTURING)
+        print(f"capturing packets needs CAP_NET_RAW: no row for {CAPTURING}.")
+    if importlib.util.find_spec("picows") is None:
+        names = [name for name in names if "picows" not in name]
+    if rust is not None:
+        names.append(RUST)
+    if options.realtime_priority is not None:
+        parameter = os.sched_param(options.realtime_priority)
+        os.sched_setscheduler(0, os.SCHED_FIFO, parameter)
+    print(f"{options.messages} messages saturated, {options.rounds} rounds, medians")
+    with tempfile.TemporaryDirectory() as folder:
+        results = run_all(names, options, make_certificates(Path(folder)), rust)
+    show(results)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,85 @@
+"""Starts the probes of the fault laboratory: each as a process of its own, or many in one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.local.child import Child, Priority
+from deploy.local.stack import console_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from deploy.local.faults.laboratory import ProbeSpec
+
+_HERE = Path(__file__).parent
+# 23 h 50 min are as much as this.
+SCALED_ROLLOVER_SEC = 4.0
+
+
+@contextmanager
+def each_its_own(
+    specs: Sequence[ProbeSpec], dns_port: int, folder: Path
+) -> Iterator[Sequence[Child]]:
+    """The real command for each; a process with a seam where the fault needs one."""
+    with ExitStack() as stack:
+        children = []
+        for spec in specs:
+            if spec.seam:
+                waits = {"ROLLOVER_SEC": SCALED_ROLLOVER_SEC} if spec.seam == "rollover" else {}
+                children.append(_seamed(spec.name, [spec], dns_port, folder, waits))
+            else:
+                command = [console_command("probe"), "run", *spec.arguments]
+                children.append(Child(spec.name, command, folder=folder, priority=Priority.PROMPT))
+            stack.enter_context(children[-1])
+        yield children
+        for child in children:
+            child.ask_to_stop()
+
+
+@contextmanager
+def in_two_processes(
+    specs: Sequence[ProbeSpec], dns_port: int, folder: Path, waits: Mapping[str, float]
+) -> Iterator[Sequence[Child]]:
+    """Few processes for many probes, with the waits of `probe.keeper` scaled."""
+    groups = {
+        "probes": [spec for spec in specs if spec.seam != "rollover"],
+        "rollover": [spec for spec in specs if spec.seam == "rollover"],
+    }
+    extra = {"rollover": {"ROLLOVER_SEC": SCALED_ROLLOVER_SEC}}
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                _seamed(name, group, dns_port, folder, {**waits, **extra.get(name, {})})
+            )
+            for name, group in groups.items()
+            if group
+        ]
+
+
+def _seamed(
+    name: str,
+    specs: Sequence[ProbeSpec],
+    dns_port: int,
+    folder: Path,
+    waits: Mapping[str, float],
+) -> Child:
+    file = folder / f"{name}.json"
+    document = {
+        "probes": [list(spec.arguments) for spec in specs],
+        "dns_port": dns_port,
+        "waits": dict(waits),
+    }
+    file.write_text(json.dumps(document))
+    command = [sys.executable, str(_HERE / "seamed_probes.py"), str(file)]
+    return Child(
+        name,
+        command,
+        folder=folder,
+        priority=Priority.PROMPT,
+        environment={"PYTHONPATH": str(_HERE.parent)},
+    )

@@ -1,0 +1,327 @@
+"""The clients that `receive.py` compares, each doing the same: receive, decode, check, observe.
+
+Each takes a URL and says what it measured. With `errors` it notes, beside, how far the stamp of
+each message is from the moment the sender sent it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import msgspec
+import websockets
+from prometheus_client import CollectorRegistry, Histogram
+
+from benchmarks.receive_sender import PATH, SENT_AT
+from probe import exposition, tuning
+from probe.contract import experiment
+from probe.contract.timeline import Run
+from probe.feeds.binance_spot import BinanceSpot
+from probe.instruments import Instruments
+from probe.net import stamps_check
+from probe.net.receiving import DEFAULT, Receiving, Stamps, StampsError
+from probe.net.websocket import connect
+from probe.numbers.histogram import NativeHistogram
+from probe.recorder import Recorder
+from probe.tuning import Tuning
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Coroutine, Sequence
+
+    Client = Callable[[str, ssl.SSLContext, "Meter"], Coroutine[None, None, None]]
+
+RUN_NS: Final = 10**12
+WHOLE_PATH: Final = "probe"
+CAPTURING: Final = "probe, --stamps capture"
+SCRAPED: Final = "probe, scraped"
+# A hundred times more often than Prometheus does, so that a scrape is no rare event.
+SCRAPE_PAUSE_SEC: Final = 0.1
+PROTOBUF: Final = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+)
+
+
+@dataclass(slots=True)
+class Meter:
+    """What a client used from its first message to its last, and how true its stamps are.
+
+    Attributes:
+        errors: whether to note each message's error.
+        late_ns: stamp minus the sender's time, in the order received.
+        own_ns: from stamp to program, where the client can tell.
+        shared: messages whose stamp one before them has too.
+        cpu_sec: CPU time of the process since `start`.
+    """
+
+    errors: bool
+    late_ns: list[int] = field(default_factory=list)
+    own_ns: list[int] = field(default_factory=list)
+    shared: int = 0
+    cpu_sec: float = 0.0
+    _cpu_at_start: float = 0.0
+
+    def start(self) -> None:
+        """Everything is connected; the first message is about to come."""
+        self._cpu_at_start = time.process_time()
+
+    def stop(self) -> None:
+        self.cpu_sec = time.process_time() - self._cpu_at_start
+
+    def note(self, payload: bytes | str, stamp_ns: int) -> None:
+        self.late_ns.append(stamp_ns - int(payload[SENT_AT]))
+
+
+async def probe(
+    url: str,
+    tls: ssl.SSLContext,
+    meter: Meter,
+    *,
+    symbols: Sequence[str] = ("BTCUSDT",),
+    receiving: Receiving = DEFAULT,
+) -> None:
+    """This project's whole path; only the first symbol is sent, the others have history."""
+    registry = CollectorRegistry()
+    feed, recorder = make_recorder(url, symbols, registry)
+    receiver = recorder.receiver(feed, recorder.lines[0], lambda: None)
+
+    def on_messages(payloads: list[bytes], binary: bool, stamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - as the hot path calls it
+        receiver.on_messages(payloads, binary, stamp_ns, read_ns)
+        for payload in payloads:
+            meter.note(payload, stamp_ns)
+        meter.own_ns += [read_ns - stamp_ns] * len(payloads)
+
+    for state in recorder.states[1:]:
+        assert state.histograms is not None
+        for histogram in state.histograms.all:
+            for number in range(10_000):
+                histogram.observe(1e-3 * 1.5 ** (number % 1000 / 1000))
+    connection = await connect(
+        f"{url.partition('/stream')[0]}{PATH}",
+        headers={},
+        tls=tls,
+        on_messages=on_messages if meter.errors else receiver.on_messages,
+        on_rtt=lambda _: None,
+        on_phase=lambda *_: None,
+        receiving=receiving,
+    )
+    meter.start()
+    async with asyncio.TaskGroup() as tasks:
+        scraper = tasks.create_task(_scrape(registry)) if len(symbols) > 1 else None
+        await connection.closed
+        if scraper is not None:
+            scraper.cancel()
+    meter.stop()
+    meter.shared = recorder.lines[0].shared_stamps
+    state = recorder.states[0]
+    assert state.sequence is not None
+    assert state.sequence.gaps == 0
+    assert state.histograms is not None
+    assert state.histograms.receive_delay.snapshot().count == state.messages
+
+
+async def probe_capturing(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
+    """The whole path with the stamps of a packet capture."""
+    await probe(url, tls, meter, receiving=Receiving(Stamps.CAPTURE))
+
+
+def may_capture() -> bool:
+    try:
+        stamps_check.check(Receiving(Stamps.CAPTURE), "127.0.0.1")
+    except StampsError:
+        return False
+    return True
+
+
+async def probe_scraped(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
+    """The whole path with the series of 10 symbols, 40 histograms, scraped all the time."""
+    await probe(url, tls, meter, symbols=[f"{name}USDT" for name in ("BTC", *"ABCDEFGHI")])
+
+
+async def _scrape(registry: CollectorRegistry) -> None:
+    """As the probe's server does it."""
+    priority = os.sched_getparam(0).sched_priority
+    asyncio.get_running_loop().set_default_executor(
+        tuning.background_executor(Tuning(realtime_priority=priority or None))
+    )
+    while True:
+        await asyncio.sleep(SCRAPE_PAUSE_SEC)
+        snapshot = exposition.take_snapshot(registry)
+        await asyncio.to_thread(exposition.render, snapshot, PROTOBUF, "gzip")
+
+
+async def receiving(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
+    """This project's reading alone: stamps, TLS and frames."""
+
+    def on_messages(payloads: list[bytes], binary: bool, stamp_ns: int, read_ns: int) -> None:  # noqa: ARG001, FBT001 - as the hot path calls it
+        if meter.errors:
+            for payload in payloads:
+                meter.note(payload, stamp_ns)
+
+    connection = await connect(
+        url,
+        headers={},
+        tls=tls,
+        on_messages=on_messages,
+        on_rtt=lambda _: None,
+        on_phase=lambda *_: None,
+    )
+    meter.start()
+    await connection.closed
+    meter.stop()
+
+
+class JsonPath:
+    """The usual way: json, and prometheus_client's histogram."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        bounds = experiment.load().histogram
+        self._observe = (
+            Histogram(
+                "feed_latency_seconds",
+                "Event time to receive time.",
+                ["stream"],
+                registry=CollectorRegistry(),
+                buckets=[
+                    bounds.classic_min_sec
+                    * (bounds.classic_max_sec / bounds.classic_min_sec)
+                    ** (i / (bounds.classic_buckets - 1))
+                    for i in range(bounds.classic_buckets)
+                ],
+            )
+            .labels("trade")
+            .observe
+        )
+        self._last_id = 0
+        self.gaps = 0
+
+    def on_message(self, text: str) -> None:
+        stamp_ns = time.time_ns()
+        data = json.loads(text)["data"]
+        number = data["t"]
+        if self._last_id and number != self._last_id + 1:
+            self.gaps += 1
+        self._last_id = number
+        self._observe((stamp_ns - data["E"] * 1000) * 1e-9)
+        if self._meter.errors:
+            self._meter.note(text, stamp_ns)
+
+
+async def websockets_json(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
+    path = JsonPath(meter)
+    async with websockets.connect(
+        url, ssl=tls, compression=None, ping_interval=None, max_queue=None
+    ) as connection:
+        meter.start()
+        async for message in connection:
+            assert isinstance(message, str)
+            path.on_message(message)
+        meter.stop()
+
+
+async def aiohttp_json(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
+    path = JsonPath(meter)
+    async with aiohttp.ClientSession() as session, session.ws_connect(url, ssl=tls) as connection:
+        meter.start()
+        async for message in connection:
+            path.on_message(message.data)
+        meter.stop()
+
+
+class _Trade(msgspec.Struct, gc=False):
+    event_time: int = msgspec.field(name="E")
+    id: int = msgspec.field(name="t")
+
+
+class _TradeFrame(msgspec.Struct, gc=False):
+    data: _Trade
+
+
+async def picows_msgspec(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
+    import picows  # noqa: PLC0415 - optional
+
+    decode = msgspec.json.Decoder(_TradeFrame).decode
+    observe = NativeHistogram().observe
+    text = picows.WSMsgType.TEXT
+
+    class Listener(picows.WSListener):
+        last_id = 0
+        gaps = 0
+
+        def on_ws_frame(self, _: Any, frame: Any) -> None:
+            if frame.msg_type != text:
+                if frame.msg_type == picows.WSMsgType.CLOSE:
+                    transport.disconnect()
+                return
+            stamp_ns = time.time_ns()
+            payload = frame.get_payload_as_bytes()
+            data = decode(payload).data
+            number = data.id
+            if self.last_id and number != self.last_id + 1:
+                self.gaps += 1
+            self.last_id = number
+            observe((stamp_ns - data.event_time * 1000) * 1e-9)
+            if meter.errors:
+                meter.note(payload, stamp_ns)
+
+    transport, _ = await picows.ws_connect(Listener, url, ssl_context=tls)
+    meter.start()
+    await transport.wait_disconnected()
+    meter.stop()
+
+
+async def picows_recorder(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
+    """The library picows in front of this project's numbers: the very same work after receiving."""
+    import picows  # noqa: PLC0415 - optional
+
+    feed, recorder = make_recorder(url, ["BTCUSDT"], CollectorRegistry())
+    on_messages = recorder.receiver(feed, recorder.lines[0], lambda: None).on_messages
+    text = picows.WSMsgType.TEXT
+
+    class Listener(picows.WSListener):
+        def on_ws_frame(self, _: Any, frame: Any) -> None:
+            if frame.msg_type != text:
+                if frame.msg_type == picows.WSMsgType.CLOSE:
+                    transport.disconnect()
+                return
+            stamp_ns = time.time_ns()
+            payload = frame.get_payload_as_bytes()
+            on_messages([payload], False, stamp_ns, stamp_ns)  # noqa: FBT003 - the hot path's way
+            if meter.errors:
+                meter.note(payload, stamp_ns)
+
+    transport, _ = await picows.ws_connect(Listener, url, ssl_context=tls)
+    meter.start()
+    await transport.wait_disconnected()
+    meter.stop()
+
+
+def make_recorder(
+    url: str, symbols: Sequence[str], registry: CollectorRegistry
+) -> tuple[BinanceSpot, Recorder]:
+    """What the probe records trades with, in the middle of a run."""
+    feed = BinanceSpot(url.removesuffix(PATH), symbols, ["trade"])
+    instruments = Instruments(registry, experiment.load().histogram, "spot")
+    recorder = Recorder("spot", feed.channels, instruments)
+    now = time.time_ns()
+    recorder.begin_run(Run(now - RUN_NS, now - RUN_NS, now + RUN_NS, now + RUN_NS))
+    return feed, recorder
+
+
+CLIENTS: Final[dict[str, Client]] = {
+    WHOLE_PATH: probe,
+    CAPTURING: probe_capturing,
+    SCRAPED: probe_scraped,
+    "probe, receiving only": receiving,
+    "picows + msgspec": picows_msgspec,
+    "picows + the probe's recorder": picows_recorder,
+    "aiohttp + json": aiohttp_json,
+    "websockets + json": websockets_json,
+}

@@ -1,0 +1,128 @@
+"""One round of `receive.py`: a sender and a client, in a process and on a core of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+
+from benchmarks.receive_clients import CLIENTS, Meter
+from benchmarks.receive_sender import PATH, Load, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from multiprocessing.connection import Connection
+
+    from deploy.local.tls import Certificates
+
+RUST: Final = "tokio-tungstenite + serde"
+_CRATE: Final = Path(__file__).parent / "rust_client"
+_SWITCH_INTERVAL_SEC: Final = 2e-5  # as the probe sets it
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one client did with one load.
+
+    Attributes:
+        cpu_us: CPU time of the client per message, microseconds.
+        late_ns: stamp minus the sender's time of each message, in order.
+        own_ns: from stamp to program of each message, where the client can tell.
+    """
+
+    cpu_us: float
+    late_ns: Sequence[int]
+    own_ns: Sequence[int]
+
+
+def build_rust_client(target: Path) -> Path | None:
+    """The compiled client's binary; None where there is no cargo, or building fails."""
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        print(f"cargo is not installed: no row for {RUST}.", file=sys.stderr)
+        return None
+    built = subprocess.run(
+        [cargo, "build", "--release", "--quiet", "--locked", "--target-dir", target],
+        cwd=_CRATE,
+        check=False,
+    )
+    if built.returncode:
+        print(f"cargo build failed: no row for {RUST}.", file=sys.stderr)
+        return None
+    return target / "release" / "rust-client"
+
+
+def cores() -> tuple[int | None, int | None]:
+    """A core for the sender and one for the client; None where there is only one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return (allowed[0], allowed[1]) if len(allowed) > 1 else (None, None)
+
+
+def measure(
+    client: str, load: Load, certificates: Certificates, *, rust: Path | None = None
+) -> Round:
+    """Run one client once; errors are noted unless the load saturates it."""
+    errors = load.is_paced
+    sender_cpu, client_cpu = cores()
+    ready, ready_child = multiprocessing.Pipe()
+    sender = multiprocessing.Process(
+        target=serve, args=(certificates, load, sender_cpu, ready_child), daemon=True
+    )
+    sender.start()
+    url = f"wss://127.0.0.1:{ready.recv()}{PATH}"
+    try:
+        if client == RUST:
+            assert rust is not None
+            return _measure_rust(rust, url, load, certificates.authority, client_cpu, errors=errors)
+        result, result_child = multiprocessing.Pipe()
+        process = multiprocessing.Process(
+            target=_run_client,
+            args=(client, url, certificates.authority, client_cpu, Meter(errors), result_child),
+            daemon=True,
+        )
+        process.start()
+        result_child.close()
+        meter: Meter = result.recv()
+        process.join()
+    finally:
+        sender.join(timeout=5)
+        sender.terminate()
+        sender.join()
+    return Round(meter.cpu_sec * 1e6 / load.messages, meter.late_ns, meter.own_ns)
+
+
+def _run_client(  # noqa: PLR0917 - the target of a process
+    client: str,
+    url: str,
+    authority: Path,
+    cpu: int | None,
+    meter: Meter,
+    result: Connection,
+) -> None:
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
+    sys.setswitchinterval(_SWITCH_INTERVAL_SEC)
+    tls = ssl.create_default_context(cafile=authority)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(CLIENTS[client](url, tls, meter))
+    result.send(meter)
+
+
+def _measure_rust(
+    binary: Path, url: str, load: Load, authority: Path, cpu: int | None, *, errors: bool
+) -> Round:
+    pin = ["taskset", "-c", str(cpu)] if cpu is not None and shutil.which("taskset") else []
+    arguments = [*pin, str(binary), url, str(authority), *(["errors"] if errors else [])]
+    run = subprocess.run(arguments, check=True, stdout=subprocess.PIPE)
+    measured = json.loads(run.stdout)
+    return Round(measured["cpu_sec"] * 1e6 / load.messages, measured["late_ns"], [])

@@ -1,0 +1,78 @@
+"""Probes of the fault laboratory that need a seam: real ones, several in one process if asked.
+
+What is replaced, and only that: where names are resolved (a host's own resolver needs root to be
+pointed elsewhere), and the long waits of `probe.keeper` (23 h 50 min cannot be waited for).
+
+    python benchmarks/seamed_probes.py FILE
+
+FILE is JSON: `probes`, a list of arguments of `probe run` for each one; `dns_port`, a DNS server on
+127.0.0.1 for names under `.test`; `waits`, constants of `probe.keeper` by name. Prints what each
+probe prints, and ends with SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVarTuple
+
+import uvloop
+
+from deploy.local.faults import dns
+from probe import keeper, settings
+from probe.app import Probe
+from probe.net import transport
+from probe.net.stamped_socket import keep_stamping_on
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    Resolve = Callable[[str, int], Awaitable[Sequence[Any]]]
+
+
+_Ts = TypeVarTuple("_Ts")
+
+
+def resolving_test_names(resolve: Resolve, dns_port: int) -> Resolve:
+    async def resolve_here(host: str, port: int) -> Sequence[Any]:
+        if host.endswith(".test"):
+            host = await asyncio.to_thread(dns.query, host, dns_port)
+        return await resolve(host, port)
+
+    return resolve_here
+
+
+async def serve(probes: list[list[str]]) -> None:
+    parser = argparse.ArgumentParser()
+    settings.add_flags(parser)
+    tasks = [
+        asyncio.create_task(Probe(settings.from_process(parser.parse_args(arguments))).serve())
+        for arguments in probes
+    ]
+    await asyncio.gather(*tasks)
+
+
+class Loop(uvloop.Loop):
+    """Probes share it, so SIGTERM is not theirs."""
+
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
+        if sig != signal.SIGTERM:
+            super().add_signal_handler(sig, callback, *args)
+
+
+def main() -> None:
+    setup = json.loads(Path(sys.argv[1]).read_text())
+    for name, seconds in setup["waits"].items():
+        assert hasattr(keeper, name)
+        setattr(keeper, name, seconds)
+    transport.resolve = resolving_test_names(transport.resolve, setup["dns_port"])  # type: ignore[assignment]
+    with keep_stamping_on(), asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(serve(setup["probes"]))
+
+
+if __name__ == "__main__":
+    main()

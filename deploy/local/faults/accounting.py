@@ -1,0 +1,87 @@
+"""Do the accounts close? What the exchange says it sent beside what Prometheus says of the probe.
+
+For a stream whose ids go up one by one, message by message:
+
+    sent = received + counted lost + in flight at the cut
+
+- *sent*: what the market sent from the first message to this probe on, whether the probe was
+  connected or not. The exchange's own record of a witness that is never disturbed says so.
+- *received*: `feed_messages_total` without the duplicates among them (`feed_duplicates_total`).
+- *counted lost*: `feed_messages_lost_total` without what came after all, so late that it had been
+  given up (`feed_messages_found_total`). What is missed while there is no connection shows as a
+  gap in the ids and is among them.
+- *in flight*: what the market sent after the last message that was sent to this probe. No later
+  message can tell the probe that these are missing.
+
+Where a message covers a range of ids (depth), a gap says that at least one is missing, not how
+many: the counter is a lower bound and can be checked only as such.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the exchange says of one stream and one probe.
+
+    Attributes:
+        messages: sent by the market since the probe's first one.
+        in_flight: of these, sent after the last one that was sent to the probe.
+    """
+
+    messages: int
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One stream of one probe.
+
+    Attributes:
+        sent: messages of the market.
+        in_flight: of these, on their way at the end.
+        received: messages the probe counted, duplicates left out.
+        duplicates: messages it counted more than once.
+        lost: messages it counted as lost and that never came.
+    """
+
+    sent: int
+    in_flight: int
+    received: int
+    duplicates: int
+    lost: int
+
+    @property
+    def missing(self) -> int:
+        """Messages sent that did not arrive, whether the probe knows it or not."""
+        return self.sent - self.in_flight - self.received
+
+    @property
+    def unaccounted(self) -> int:
+        """Messages of which the probe knows nothing, or that it counted twice if negative."""
+        return self.missing - self.lost
+
+
+def sent(witness: pd.DataFrame, place: pd.DataFrame, stream: str) -> Sent:
+    """What the market sent in a stream, seen from one place.
+
+    Args:
+        witness: ground truth of a place that was connected all the time.
+        place: ground truth of the probe's place.
+        stream: name of the stream on the wire.
+
+    Raises:
+        ValueError: nothing was sent to the place.
+    """
+    theirs = place[(place["stream"] == stream) & (place["outcome"] == "sent")]
+    if theirs.empty:
+        raise ValueError(f"nothing of {stream} was sent")
+    all_ids = witness[witness["stream"] == stream]["last_id"].drop_duplicates()
+    since_first = all_ids[all_ids >= theirs["last_id"].min()]
+    return Sent(len(since_first), int((since_first > theirs["last_id"].max()).sum()))

@@ -1,0 +1,377 @@
+"""Faults that strike an established connection: its bytes, its frames, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from deploy.local.faults import frames as f
+from deploy.local.faults.fault import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deploy.local.faults.proxy import Link
+
+_EVENT_TIME: Final = re.compile(rb'"E":(\d+)')
+_TICK_SEC: Final = 0.01
+_US_PER_SEC: Final = 1_000_000
+
+
+class OnConnection(Fault):
+    """Concerns the connections there are, and none that comes later."""
+
+    lasting = False
+
+
+class Reset(OnConnection):
+    """A TCP reset."""
+
+    def began(self, link: Link) -> None:
+        """Reset."""
+        link.reset()
+
+
+class HalfOpen(OnConnection):
+    """The peer has vanished without a word; the connection stays open for the probe."""
+
+    sticky = True
+
+    def began(self, link: Link) -> None:
+        """Vanish."""
+        link.vanish()
+
+    def exchange_ended(self, link: Link) -> None:
+        """Do not tell."""
+
+
+class Close(OnConnection):
+    """A close frame, then the end."""
+
+    def __init__(self, code: int | None) -> None:
+        """With this code, or with none."""
+        self._code = code
+
+    def began(self, link: Link) -> None:
+        """Close."""
+        link.send(f.close(self._code))
+        link.close()
+
+
+class Violation(OnConnection):
+    """One frame that no server may send, in place of the next one."""
+
+    def __init__(self, make: Callable[[bytes], bytes]) -> None:
+        """Made out of the frame that it replaces."""
+        self._make = make
+        self._done: set[Link] = set()
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Once."""
+        for frame in frames:
+            if f.is_data(frame) and link not in self._done:
+                self._done.add(link)
+                link.send(self._make(frame))
+            else:
+                link.send(frame)
+
+
+class CutMidFrame(OnConnection):
+    """The connection ends in the middle of a frame."""
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Half of the first one, then nothing."""
+        link.send(frames[0][: len(frames[0]) // 2])
+        link.cut()
+
+
+class Withholding(Fault):
+    """Keeps frames for later; whatever waits is sent when the fault is lifted."""
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self._held: dict[Link, deque[tuple[float, bytes]]] = {}
+        self._exchange_gone: set[Link] = set()
+
+    def hold(self, link: Link, frames: list[bytes]) -> deque[tuple[float, bytes]]:
+        """Keep frames of a connection; returns what waits, each with the time of its arrival."""
+        held = self._held.setdefault(link, deque())
+        now = time.monotonic()
+        held.extend((now, frame) for frame in frames)
+        return held
+
+    def release(self, link: Link) -> None:
+        """Send everything that waits, at once."""
+        link.send(b"".join(frame for _, frame in self._held.pop(link, ())))
+
+    def ended(self, link: Link) -> None:
+        """Send what waits, and the end if it came meanwhile."""
+        self.release(link)
+        if link in self._exchange_gone:
+            link.close()
+
+    def exchange_ended(self, link: Link) -> None:
+        """Not before what waits."""
+        self._exchange_gone.add(link)
+
+
+class Stall(Withholding):
+    """Silence in both directions without a close; afterwards everything comes late."""
+
+    lasting = False
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        super().__init__()
+        self._upstream: dict[Link, bytearray] = {}
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Keep."""
+        self.hold(link, frames)
+
+    def upstream(self, link: Link, data: bytes) -> None:
+        """Keep."""
+        self._upstream.setdefault(link, bytearray()).extend(data)
+
+    def ended(self, link: Link) -> None:
+        """Let go."""
+        link.forward(bytes(self._upstream.pop(link, b"")))
+        super().ended(link)
+
+
+class StreamStall(OnConnection):
+    """No message comes any more on a connection that lives: pings are answered."""
+
+    sticky = True
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Only control frames."""
+        link.send(b"".join(frame for frame in frames if not f.is_data(frame)))
+
+
+class Backlog(Withholding):
+    """Messages are withheld while pings are answered, and come when the probe closes."""
+
+    lasting = False
+    sticky = True
+
+    def __init__(self, delay_sec: float) -> None:
+        """They come by this time after the probe's close frame."""
+        super().__init__()
+        self._delay_sec = delay_sec
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Keep all but control frames."""
+        self.hold(link, [frame for frame in frames if f.is_data(frame)])
+        link.send(b"".join(frame for frame in frames if not f.is_data(frame)))
+
+    def upstream(self, link: Link, data: bytes) -> None:
+        """Let go some time after a close frame, and only then pass it on."""
+        if f.is_close(data):
+            asyncio.get_running_loop().call_later(self._delay_sec, self._let_go, link, data)
+        else:
+            link.forward(data)
+
+    def _let_go(self, link: Link, close: bytes) -> None:
+        self.release(link)
+        link.forward(close)
+
+    def exchange_ended(self, link: Link) -> None:
+        """Nothing waits any more, or nobody waits for it."""
+        link.close()
+
+
+class Delay(Withholding):
+    """Everything of the exchange comes later by the same time."""
+
+    def __init__(self, delay_sec: float) -> None:
+        """By this time."""
+        super().__init__()
+        self._delay_sec = delay_sec
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Later."""
+        self.hold(link, frames)
+        asyncio.get_running_loop().call_later(self._delay_sec, self._send_due, link)
+
+    def _send_due(self, link: Link) -> None:
+        held = self._held.get(link)
+        until = time.monotonic() - self._delay_sec
+        while held and held[0][0] <= until + _TICK_SEC:
+            link.send(held.popleft()[1])
+
+
+class Throttle(Withholding):
+    """Only so many bytes a second get through; the others pile up."""
+
+    def __init__(self, bytes_per_sec: float) -> None:
+        """This many."""
+        super().__init__()
+        self._bytes_per_sec = bytes_per_sec
+        self._busy: set[Link] = set()
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Queue."""
+        self.hold(link, frames)
+        if link not in self._busy:
+            self._busy.add(link)
+            self._next(link)
+
+    def _next(self, link: Link) -> None:
+        held = self._held.get(link)
+        if not held:
+            self._busy.discard(link)
+            return
+        frame = held.popleft()[1]
+        link.send(frame)
+        pause_sec = len(frame) / self._bytes_per_sec
+        asyncio.get_running_loop().call_later(pause_sec, self._next, link)
+
+
+class Join(Withholding):
+    """Hundreds of frames arrive in one write."""
+
+    def __init__(self, count: int) -> None:
+        """At least this many, or all at the end."""
+        super().__init__()
+        self._count = count
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Collect."""
+        if len(self.hold(link, frames)) >= self._count:
+            self.release(link)
+
+
+class SingleBytes(Fault):
+    """Every byte travels alone."""
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """One by one."""
+        for frame in frames:
+            for byte in frame:
+                link.send(bytes((byte,)))
+
+
+class Fragments(Fault):
+    """Every message comes in fragments, with pings between them."""
+
+    def __init__(self, pieces: int) -> None:
+        """In this many."""
+        self._pieces = pieces
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Cut."""
+        for frame in frames:
+            link.send(f.in_fragments(frame, self._pieces) if f.is_data(frame) else frame)
+
+
+class EveryFrame(Fault):
+    """Does the same to every message."""
+
+    def __init__(self, change: Callable[[bytes], bytes]) -> None:
+        """Replace each frame by this of it; nothing loses it."""
+        self._change = change
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Change."""
+        link.send(b"".join(self._change(x) if f.is_data(x) else x for x in frames))
+
+
+class EveryNth(EveryFrame):
+    """Does something to every n-th message of all streams."""
+
+    def __init__(self, n: int, change: Callable[[bytes], bytes]) -> None:
+        """Change every n-th frame."""
+        super().__init__(lambda frame: change(frame) if self._is_due() else frame)
+        self._n = n
+        self._count = 0
+
+    def _is_due(self) -> bool:
+        self._count += 1
+        return self._count % self._n == 0
+
+
+class Reorder(Fault):
+    """Every n-th message comes right behind its successor in the same stream."""
+
+    def __init__(self, n: int) -> None:
+        """Hold every n-th back."""
+        self._n = n
+        self._count = 0
+        self._held: dict[tuple[Link, bytes], bytes] = {}
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Swap."""
+        for frame in frames:
+            if not f.is_data(frame):
+                link.send(frame)
+                continue
+            key = link, _stream_of(frame)
+            before = self._held.pop(key, b"")
+            self._count += 1
+            if not before and self._count % self._n == 0:
+                self._held[key] = frame
+            else:
+                link.send(frame + before)
+
+    def ended(self, link: Link) -> None:
+        """Send what has had no successor."""
+        for key in [key for key in self._held if key[0] is link]:
+            link.send(self._held.pop(key))
+
+
+class NoPings(Fault):
+    """The server's pings never arrive."""
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Without them."""
+        link.send(b"".join(frame for frame in frames if not f.is_ping(frame)))
+
+
+class AgeLimit(Fault):
+    """A connection is closed without a warning when it has reached an age; the 24 h, scaled."""
+
+    def __init__(self, limit_sec: float) -> None:
+        """At this age."""
+        self._limit_sec = limit_sec
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Until then."""
+        super().downstream(link, frames)
+        if time.monotonic() - link.opened > self._limit_sec:
+            link.send(f.close(1001))
+            link.close()
+
+
+def shift_event_time(frame: bytes, seconds: float) -> bytes:
+    """The frame with an event time that is later by this."""
+
+    def later(match: re.Match[bytes]) -> bytes:
+        return b'"E":%d' % (int(match.group(1)) + round(seconds * _US_PER_SEC))
+
+    return f.text(_EVENT_TIME.sub(later, f.payload(frame)))
+
+
+class ClockSteps(Fault):
+    """The exchange's clock jumps back and forth."""
+
+    def __init__(self, step_sec: float, period_sec: float) -> None:
+        """By this much, every so often."""
+        self._step_sec = step_sec
+        self._period_sec = period_sec
+        self._since = time.monotonic()
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Every second period."""
+        stepped = int((time.monotonic() - self._since) / self._period_sec) % 2 == 0
+        for frame in frames:
+            shift = stepped and f.is_data(frame)
+            link.send(shift_event_time(frame, self._step_sec) if shift else frame)
+
+
+def _stream_of(frame: bytes) -> bytes:
+    """The name of the stream that a combined frame belongs to."""
+    return f.payload(frame).split(b'"', 4)[3]

@@ -1,0 +1,318 @@
+"""Stands between one probe and the exchange, and brings faults about in the middle.
+
+Towards the probe it speaks TLS with a certificate of its own, towards the exchange plain TCP: so it
+sees whole frames and can do to bytes, frames, handshakes and connections whatever a fault asks for.
+Without a fault it passes everything on, frame by frame, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from deploy.local.faults.fault import Fault
+from deploy.local.faults.frames import END_OF_HEADERS, FrameCutter
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Coroutine, Mapping
+    from typing import Self
+
+    from deploy.local.faults.certificates import Identity
+
+HOST: Final = "127.0.0.1"
+_BACKLOG: Final = 64
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+_HANDSHAKE_TIMEOUT_SEC: Final = 30.0
+
+
+class _Side(asyncio.Protocol):
+    """One end of a link: the probe's or the exchange's."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.transport: asyncio.Transport | None = None
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # asyncio's own TLS transport is no subclass of asyncio.Transport.
+        self.transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.transport = None
+        if not self.ended.done():
+            self.ended.set_result(None)
+        self._link.side_ended(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._link.received(self, data)
+
+    def write(self, data: bytes) -> None:
+        if data and self.transport is not None and not self.transport.is_closing():
+            self.transport.write(data)
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class Link:
+    """One connection of the probe through the proxy to the exchange.
+
+    Attributes:
+        fault: what happens to it.
+        opened: `time.monotonic()` of the upgrade, or of the beginning before it.
+        upgraded: whether the exchange's answer to the upgrade has been passed on.
+        frames: frames passed on or withheld so far.
+        well_since: `time.monotonic()` of the first frames passed on without a fault, since the
+            last one; None before.
+    """
+
+    def __init__(self, proxy: FaultProxy, fault: Fault) -> None:
+        self.fault = fault
+        self.opened = time.monotonic()
+        self.upgraded = False
+        self.frames = 0
+        self.well_since: float | None = None
+        self.probe = _Side(self)
+        self.exchange = _Side(self)
+        self._proxy = proxy
+        self._cutter = FrameCutter()
+        self._request = bytearray()
+        self._requested = False
+        self._vanished = False
+
+    # What a fault may do.
+
+    def send(self, data: bytes) -> None:
+        """Send bytes to the probe."""
+        if not self._vanished:
+            self.probe.write(data)
+
+    def forward(self, data: bytes) -> None:
+        """Send bytes of the probe to the exchange."""
+        self.exchange.write(data)
+
+    def close(self) -> None:
+        """End both sides in good order, behind what has been sent."""
+        self.exchange.abort()
+        if self.probe.transport is not None:
+            self.probe.transport.close()
+
+    def cut(self) -> None:
+        """End the probe's side without any goodbye of TLS or WebSocket."""
+        self.exchange.abort()
+        self.probe.abort()
+
+    def reset(self) -> None:
+        """End the probe's side with a TCP reset."""
+        if self.probe.transport is not None:
+            sock = self.probe.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.cut()
+
+    def vanish(self) -> None:
+        """Be there no more, without a word: nothing is sent, nothing is read."""
+        self._vanished = True
+        if self.probe.transport is not None:
+            self.probe.transport.pause_reading()
+        self.exchange.abort()
+
+    # The sides' events.
+
+    def received(self, side: _Side, data: bytes) -> None:
+        """Bytes came in."""
+        if self._vanished:
+            return
+        if side is self.exchange:
+            self._from_exchange(data)
+        elif self._requested:
+            self.fault.upstream(self, data)
+        else:
+            self._from_probe(data)
+
+    def side_ended(self, side: _Side) -> None:
+        """One of the sides is over."""
+        if side is self.exchange:
+            self.fault.exchange_ended(self)
+        else:
+            self.exchange.abort()
+            self._proxy.links.pop(self, None)
+
+    def _from_exchange(self, data: bytes) -> None:
+        response, frames = self._cutter.feed(data)
+        if response:
+            self.send(response)
+            self.opened = time.monotonic()
+            self.upgraded = True
+        if frames:
+            self.frames += len(frames)
+            if self.well_since is None and type(self.fault) is Fault:
+                self.well_since = time.monotonic()
+            self.fault.downstream(self, frames)
+
+    def _from_probe(self, data: bytes) -> None:
+        self._request += data
+        if END_OF_HEADERS not in self._request:
+            return
+        self._requested = True
+        answer = self.fault.answer(bytes(self._request))
+        if answer is None:
+            self._proxy.spawn(self._reach_exchange())
+        else:
+            self.send(answer)
+            self.close()
+
+    async def _reach_exchange(self) -> None:
+        host, port = self._proxy.upstream
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: self.exchange, host, port)
+        except OSError:
+            self.close()
+            return
+        if self.probe.transport is None:
+            self.exchange.abort()
+            return
+        self.exchange.write(bytes(self._request))
+
+
+class FaultProxy:
+    """Listens where a probe thinks the exchange is. A context manager.
+
+    Attributes:
+        upstream: host and port of the exchange, plain TCP.
+        links: connections of the probe, in the order in which they came.
+        accepted: how many connections were accepted.
+        port: where it listens, the same through all its life.
+    """
+
+    def __init__(
+        self, upstream: tuple[str, int], identities: Mapping[Identity, ssl.SSLContext]
+    ) -> None:
+        """Prepare a proxy; nothing listens yet.
+
+        Args:
+            upstream: host and port of the exchange, plain TCP.
+            identities: server contexts to choose from.
+        """
+        self.upstream = upstream
+        self.links: dict[Link, None] = {}
+        self.accepted = 0
+        self.port = 0
+        self._identities = identities
+        self._fault = Fault()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: socket.socket | None = None
+        self._host = HOST
+
+    async def __aenter__(self) -> Self:
+        """Listen on a free port."""
+        self.listen()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End every connection and stop listening."""
+        self.stop_listening()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for link in tuple(self.links):
+            link.fault = Fault()
+            link.cut()
+            for side in (link.probe, link.exchange):
+                if side.transport is not None:
+                    await side.ended
+
+    def inject(self, fault: Fault) -> None:
+        """Bring a fault about, until `lift`; one at a time."""
+        if fault.lasting:
+            self._fault = fault
+        fault.injected(self)
+        for link in tuple(self.links):
+            if not link.fault.sticky:
+                link.fault = fault
+                link.well_since = None
+                fault.began(link)
+
+    def lift(self, fault: Fault) -> None:
+        """Pass everything on again, first of all what was withheld."""
+        self._fault = Fault()
+        fault.lifted(self)
+        for link in tuple(self.links):
+            if link.fault is fault and not fault.sticky:
+                link.fault = self._fault
+                fault.ended(link)
+
+    def listen(self, host: str | None = None) -> None:
+        """Accept connections; at the same port as before, if there was one.
+
+        Raises:
+            OSError: the port is taken at this address.
+        """
+        if self._listener is not None:
+            return
+        self._host = host or self._host
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.settimeout(0)
+        self._listener.bind((self._host, self.port))
+        self._listener.listen(_BACKLOG)
+        self.port = int(self._listener.getsockname()[1])
+        asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
+
+    def stop_listening(self) -> None:
+        """Refuse connections."""
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+
+    def reset_links(self) -> None:
+        """Reset every connection there is."""
+        for link in tuple(self.links):
+            link.reset()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something that ends with the proxy at the latest."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            sock, _ = self._listener.accept()
+            sock.settimeout(0)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.accepted += 1
+            self.spawn(self._admit(sock))
+
+    async def _admit(self, sock: socket.socket) -> None:
+        """Carry a connection through the fault of the moment and the TLS handshake."""
+        fault = self._fault
+        try:
+            if not await fault.admit(sock):
+                sock.close()
+                return
+        except BaseException:
+            sock.close()
+            raise
+        link = Link(self, fault)
+        self.links[link] = None
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: link.probe,
+                sock,
+                ssl=self._identities[fault.identity],
+                ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_SEC,
+            )
+        except OSError:  # ssl.SSLError among them: the probe refused, or gave up
+            self.links.pop(link, None)
+        except BaseException:
+            self.links.pop(link, None)
+            sock.close()
+            raise

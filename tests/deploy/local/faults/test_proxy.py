@@ -1,0 +1,229 @@
+"""The proxy passes everything on, and does what a fault asks for to each connection."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
+
+from deploy.local.faults import at_connect, in_flight
+from deploy.local.faults import frames as f
+from deploy.local.faults.certificates import Identities, Identity, make_identities
+from deploy.local.faults.proxy import HOST, FaultProxy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from deploy.local.faults.fault import Fault
+
+
+class Exchange:
+    """A server that sends what a test tells it to."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.connection: ServerConnection | None = None
+        self.received: asyncio.Queue[str | bytes] = asyncio.Queue()
+
+    async def handle(self, connection: ServerConnection) -> None:
+        self.connection = connection
+        async for message in connection:
+            self.received.put_nowait(message)
+
+    async def send(self, *messages: str) -> None:
+        assert self.connection is not None
+        for message in messages:
+            await self.connection.send(message)
+
+
+@pytest.fixture(scope="module")
+def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
+    return make_identities(tmp_path_factory.mktemp("identities"), ["here.test"])
+
+
+@pytest.fixture
+async def exchange() -> AsyncIterator[Exchange]:
+    exchange = Exchange()
+    async with serve(exchange.handle, HOST, 0, compression=None) as server:
+        exchange.port = next(iter(server.sockets)).getsockname()[1]
+        yield exchange
+
+
+@pytest.fixture
+async def proxy(exchange: Exchange, identities: Identities) -> AsyncIterator[FaultProxy]:
+    async with FaultProxy((HOST, exchange.port), identities.contexts) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def client(proxy: FaultProxy, identities: Identities) -> AsyncIterator[ClientConnection]:
+    async with opened(proxy, identities) as client:
+        yield client
+
+
+def opened(proxy: FaultProxy, identities: Identities) -> connect:
+    tls = ssl.create_default_context(cafile=identities.authority)
+    return connect(
+        f"wss://{HOST}:{proxy.port}/", ssl=tls, compression=None, ping_interval=None, proxy=None
+    )
+
+
+async def test_messages_pass_in_both_directions(
+    client: ClientConnection, exchange: Exchange
+) -> None:
+    await client.send("up")
+    assert await exchange.received.get() == "up"
+    await exchange.send("down", "and down")
+    assert [await client.recv(), await client.recv()] == ["down", "and down"]
+
+
+async def test_a_stall_keeps_everything_for_later_in_order(
+    client: ClientConnection, exchange: Exchange, proxy: FaultProxy
+) -> None:
+    fault = in_flight.Stall()
+    proxy.inject(fault)
+    await exchange.send("1", "2")
+    link = next(iter(proxy.links))
+    while link.frames < 2:
+        await asyncio.sleep(0)
+    proxy.lift(fault)
+    await exchange.send("3")
+    assert [await client.recv() for _ in range(3)] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        in_flight.SingleBytes(),
+        in_flight.Fragments(3),
+        in_flight.Delay(0.01),
+        in_flight.Throttle(10_000.0),
+        in_flight.Join(3),
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
+async def test_how_messages_travel_does_not_change_them(
+    fault: Fault, client: ClientConnection, exchange: Exchange, proxy: FaultProxy
+) -> None:
+    proxy.inject(fault)
+    await exchange.send("one", "two", "three")
+    assert [await client.recv() for _ in range(3)] == ["one", "two", "three"]
+    proxy.lift(fault)
+
+
+async def test_every_nth_message_is_dropped(
+    client: ClientConnection, exchange: Exchange, proxy: FaultProxy
+) -> None:
+    proxy.inject(in_flight.EveryNth(2, lambda _: b""))
+    await exchange.send("1", "2", "3", "4", "5")
+    assert [await client.recv() for _ in range(3)] == ["1", "3", "5"]
+
+
+async def test_a_message_held_back_comes_behind_its_successor_of_the_same_stream(
+    client: ClientConnection, exchange: Exchange, proxy: FaultProxy
+) -> None:
+    proxy.inject(in_flight.Reorder(2))
+    messages = ['{"stream":"a","n":1}', '{"stream":"b","n":2}', '{"stream":"a","n":3}']
+    await exchange.send(*messages, '{"stream":"b","n":4}')
+    received = [str(await client.recv()) for _ in range(4)]
+    assert [message[-2] for message in received] == ["1", "3", "4", "2"]
+
+
+async def test_event_times_are_shifted_and_nothing_else() -> None:
+    frame = f.text(b'{"data":{"E":1700000000000000,"t":5,"T":1700000000000000}}')
+    later = f.payload(in_flight.shift_event_time(frame, 1.5))
+    assert later == b'{"data":{"E":1700000001500000,"t":5,"T":1700000000000000}}'
+
+
+async def test_a_close_frame_has_the_code_of_the_fault(
+    client: ClientConnection, proxy: FaultProxy
+) -> None:
+    proxy.inject(in_flight.Close(4321))
+    with pytest.raises(ConnectionClosedError) as closed:
+        await client.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4321
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [in_flight.Reset(), at_connect.Refuse(), at_connect.ResetOnAccept()],
+    ids=lambda fault: type(fault).__name__,
+)
+async def test_a_reset_ends_the_connection_without_a_close_frame(
+    fault: Fault, client: ClientConnection, proxy: FaultProxy
+) -> None:
+    proxy.inject(fault)
+    with pytest.raises(ConnectionClosedError) as closed:
+        await client.recv()
+    assert closed.value.rcvd is None
+
+
+async def test_the_end_of_the_exchange_is_passed_on(
+    client: ClientConnection, exchange: Exchange
+) -> None:
+    assert exchange.connection is not None
+    await exchange.send("last")
+    await exchange.connection.close(1001)
+    assert await client.recv() == "last"
+    with pytest.raises(ConnectionClosedOK):
+        await client.recv()
+
+
+async def test_who_refuses_listens_at_the_same_port_again(
+    proxy: FaultProxy, exchange: Exchange, identities: Identities
+) -> None:
+    fault = at_connect.Refuse()
+    proxy.inject(fault)
+    with pytest.raises(ConnectionRefusedError):
+        await opened(proxy, identities)
+    proxy.lift(fault)
+    async with opened(proxy, identities):
+        pass
+
+
+@pytest.mark.parametrize("identity", [Identity.EXPIRED, Identity.WRONG_NAME])
+async def test_a_bad_certificate_is_not_trusted(
+    identity: Identity, proxy: FaultProxy, identities: Identities
+) -> None:
+    proxy.inject(at_connect.BadCertificate(identity))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await opened(proxy, identities)
+
+
+async def test_an_upgrade_is_refused_with_the_time_to_stay_away(
+    proxy: FaultProxy, identities: Identities
+) -> None:
+    proxy.inject(at_connect.Status(429, 7))
+    with pytest.raises(InvalidStatus) as refused:
+        await opened(proxy, identities)
+    assert refused.value.response.status_code == 429
+    assert refused.value.response.headers["Retry-After"] == "7"
+
+
+async def test_a_wrong_route_answers_pings_and_sends_no_message_even_afterwards(
+    proxy: FaultProxy, exchange: Exchange, identities: Identities
+) -> None:
+    fault = at_connect.WrongRoute()
+    proxy.inject(fault)
+    async with opened(proxy, identities) as client:
+        proxy.lift(fault)
+        await exchange.send("unheard")
+        await (await client.ping())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.recv(), 0.05)
+
+
+async def test_who_has_vanished_does_not_even_answer_pings(
+    client: ClientConnection, proxy: FaultProxy
+) -> None:
+    proxy.inject(in_flight.HalfOpen())
+    pong = await client.ping()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(pong, 0.05)
+    client.transport.abort()

@@ -1,0 +1,123 @@
+"""Every fault of the laboratory once, all at the same time, each against a probe of its own.
+
+The probes are real ones in two processes; what is expected of each is read from one Prometheus.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.fault_probes import in_two_processes
+from deploy.local.exchange.truth import read_truth
+from deploy.local.faults import laboratory
+from deploy.local.faults.registry import FAULTS
+from deploy.local.faults.watcher import LABEL, Watcher, running_watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pandas as pd
+
+    from deploy.local.faults.laboratory import Outcome
+    from deploy.local.prometheus_binary import Binaries
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+# As long as the probe waits in earnest, nobody should wait for a test.
+# Longer than the longest fault that is not silence.
+WAITS = {"SILENCE_TIMEOUT_SEC": 10.0, "FIRST_MESSAGE_TIMEOUT_SEC": 10.0}
+EARLIER = "[10m]"  # the probes have ended since
+EXACT = "trade"
+WIRE = "btcusdt@trade"
+LOWER_BOUND = "depth@100ms"
+LOSSLESS = [name for name, entry in FAULTS.items() if entry.lossless]
+
+
+@dataclass(frozen=True)
+class Aftermath:
+    outcomes: dict[str, Outcome]
+    watcher: Watcher
+    folder: Path
+
+    def truth(self, fault: str) -> pd.DataFrame:
+        return read_truth(self.folder / "truth" / f"{fault}.truth")
+
+    def value(self, fault: str, expression: str) -> float:
+        return self.watcher.query(expression)[fault]
+
+
+@pytest.fixture(scope="module")
+def after(
+    prometheus_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Aftermath]:
+    folder = tmp_path_factory.mktemp("faults")
+    start = partial(in_two_processes, waits=WAITS)
+    with running_watcher(prometheus_binaries, folder / "prometheus", 3) as watcher:
+        outcomes = asyncio.run(laboratory.run(FAULTS, folder / "laboratory", watcher, start))
+        yield Aftermath(outcomes, watcher, folder / "laboratory")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_probe_survives_and_messages_come_again(fault: str, after: Aftermath) -> None:
+    outcome = after.outcomes[fault]
+    assert outcome.survived
+    assert outcome.recovered_sec is not None
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_accounts_close_exactly(fault: str, after: Aftermath) -> None:
+    account = after.outcomes[fault].accounts[EXACT]
+    assert account.sent > account.in_flight
+    assert account.unaccounted == 0, account
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_depth_counts_a_lower_bound_of_what_is_missing(fault: str, after: Aftermath) -> None:
+    account = after.outcomes[fault].accounts[LOWER_BOUND]
+    assert min(1, account.missing) <= account.lost <= account.missing, account
+
+
+@pytest.mark.parametrize("fault", LOSSLESS)
+def test_nothing_is_lost_that_only_came_late_twice_or_in_pieces(
+    fault: str, after: Aftermath
+) -> None:
+    assert after.outcomes[fault].accounts[EXACT].lost == 0
+
+
+@pytest.mark.parametrize("fault", [name for name, entry in FAULTS.items() if entry.shows])
+def test_the_fault_shows_under_its_name(fault: str, after: Aftermath) -> None:
+    shown = after.outcomes[fault].shown
+    assert all(value > 0 for value in shown.values()), shown
+
+
+def test_the_time_without_a_connection_is_measured(after: Aftermath) -> None:
+    outcome = after.outcomes["refuse"]
+    window_sec = (outcome.over_ns - outcome.began_ns) / 1e9
+    assert outcome.disconnected_sec >= window_sec - 0.5
+    assert after.outcomes["stall"].disconnected_sec == 0
+
+
+def test_messages_late_by_a_stall_are_recorded_late(after: Aftermath) -> None:
+    """No coordinated omission: the histogram holds every message of the stall, with its age."""
+    outcome = after.outcomes["stall"]
+    sent = after.truth("stall")
+    trades = sent[(sent["stream"] == WIRE) & (sent["outcome"] == "sent")]
+    withheld = trades[trades["send_ns"].between(outcome.began_ns, outcome.over_ns)]
+    ages_sec = (outcome.over_ns - withheld["event_ns"]) / 1e9
+    latency = f'last_over_time(feed_latency_seconds{{fault="stall",stream="{EXACT}"}}{EARLIER})'
+    # A second is the bound of a bucket, so the fraction is exact.
+    late = f"histogram_count({latency}) * histogram_fraction(1, +Inf, {latency})"
+    assert round(after.value("stall", late)) >= (ages_sec > 1.0).sum() > 0
+    assert after.value("stall", f"histogram_quantile(1, {latency})") > ages_sec.max() - 1.0
+
+
+def test_silence_shows_as_the_age_of_the_newest_message(after: Aftermath) -> None:
+    age = "timestamp(feed_last_message_timestamp_seconds) - feed_last_message_timestamp_seconds"
+    oldest = f"max by ({LABEL}) (max_over_time(({age})[2m:1s]))"
+    assert after.value("stall", oldest) > 3.0
