@@ -1,6 +1,10 @@
 # The probe, the analysis and the local stack in one image; see docker-compose.yml.
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /source
+COPY requirements/local.txt requirements/
+RUN python -m venv /opt/sweep \
+    && /opt/sweep/bin/pip install --no-cache-dir --require-hashes --only-binary :all: \
+        --requirement requirements/local.txt
 COPY pyproject.toml README.md LICENSE experiment.yaml ./
 COPY probe probe
 COPY collector collector
@@ -8,8 +12,7 @@ COPY analysis analysis
 COPY deploy deploy
 COPY grafana grafana
 COPY prometheus prometheus
-RUN python -m venv /opt/sweep \
-    && /opt/sweep/bin/pip install --no-cache-dir '.[local]'
+RUN /opt/sweep/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.13-slim-bookworm
 # New volumes take over the owner of the folders they are mounted on.

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from collector.live import PlaceState, Snapshot
     from probe.contract.experiment import Constraints
 
-# From here on there is room for region and phase of each place.
-WIDE: Final = 112
+# From here on there is room for the region of each place and a longer trend.
+WIDE: Final = 120
+# Below this a place could not be told from its neighbours.
+_LEAST_NAME: Final = 12
+# Headline, heading, legend, three empty lines, two of trouble and one that says what is left out.
+_LINES_AROUND: Final = 9
 
 _UNKNOWN: Final = "-"
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -47,10 +51,12 @@ class View:
     Attributes:
         limits: what is marked when it is exceeded.
         width: columns of the terminal.
+        height: lines of the terminal, or None where the screen may scroll.
     """
 
     limits: Constraints
     width: int
+    height: int | None = None
 
     def draw(self, snapshot: Snapshot, *, now: float, trouble: str | None = None) -> RenderableType:
         """A headline, the table and a line that explains it.
@@ -60,7 +66,11 @@ class View:
             now: the server's clock as far as is known, Unix seconds; the countdown goes by it.
             trouble: why there is no newer snapshot, or None.
         """
-        parts: list[RenderableType] = [self._headline(snapshot, now), Text(), self._table(snapshot)]
+        shown = snapshot.places[: self._room]
+        parts: list[RenderableType] = [self._headline(snapshot, now), Text()]
+        parts.append(self._table(shown, snapshot.phase))
+        if left_out := len(snapshot.places) - len(shown):
+            parts.append(Text(f"{left_out} slower ones do not fit on the screen", style=_DOUBTFUL))
         parts += [Text(), Text(self._legend(), style="dim")]
         if trouble is not None:
             age = max(0, round(now - snapshot.taken_at))
@@ -70,6 +80,11 @@ class View:
     @property
     def _wide(self) -> bool:
         return self.width >= WIDE
+
+    @property
+    def _room(self) -> int | None:
+        """How many places fit on the screen, or None for any number."""
+        return None if self.height is None else max(1, self.height - _LINES_AROUND)
 
     def _headline(self, snapshot: Snapshot, now: float) -> Text:
         left = _clock(max(0.0, snapshot.phase_ends_at - now))
@@ -87,23 +102,34 @@ class View:
             return f"Latencies in ms, of the newest run. {counted}. ! breaks a limit."
         return f"ms of the newest run; {counted}; ! breaks a limit"
 
-    def _table(self, snapshot: Snapshot) -> Table:
-        table = Table(box=None, pad_edge=False, padding=(0, 1 + self._wide, 0, 0))
-        table.header_style = "dim"
-        if self._wide:
-            table.add_column("region", no_wrap=True)
-        table.add_column("place", no_wrap=True, overflow="ellipsis", ratio=None)
-        for name in ("p50", "p99", "p99.9"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("p99 trend" if not self._wide else "p99 over time", no_wrap=True)
-        for name in ("loss", "reconn", "clock"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("state", no_wrap=True)
-        for state in snapshot.places:
-            table.add_row(*self._row(state, snapshot))
+    def _table(self, states: Sequence[PlaceState], phase: Phase) -> Table:
+        rows = [self._row(state, phase) for state in states]
+        trend = "p99 over time" if self._wide else "p99 trend"
+        headings = ["region", "place", "p50", "p99", "p99.9", trend, "loss", "reconn", "clock"]
+        headings = [*headings[not self._wide :], "state"]
+        left = {"region", "place", trend, "state"}
+        gap = 1 + self._wide
+        table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
+        widths = [
+            max(len(heading), *(row[column].cell_len for row in rows))
+            for column, heading in enumerate(headings)
+        ]
+        for heading, width in zip(headings, widths, strict=True):
+            # Only a place's name may be cut: half a number or a mark that is gone would be wrong.
+            others = sum(widths) - width + gap * (len(widths) - 1)
+            room = max(_LEAST_NAME, self.width - others) if heading == "place" else width
+            table.add_column(
+                heading,
+                justify="left" if heading in left else "right",
+                no_wrap=True,
+                overflow="ellipsis",
+                width=min(width, room),
+            )
+        for row in rows:
+            table.add_row(*row)
         return table
 
-    def _row(self, state: PlaceState, snapshot: Snapshot) -> list[Text]:
+    def _row(self, state: PlaceState, phase: Phase) -> list[Text]:
         limits, place = self.limits, state.place
         name = f"{place.az_id} {place.instance_type}"
         trend = state.trend_sec if self._wide else state.trend_sec[-_NARROW_TREND:]
@@ -123,7 +149,7 @@ class View:
                 limits.reconnects_per_hour - 0.5,
             ),
             self._clock_cell(state),
-            self._state_cell(state, snapshot),
+            self._state_cell(state, phase),
         ]
 
     def _clock_cell(self, state: PlaceState) -> Text:
@@ -133,7 +159,7 @@ class View:
         text = _UNKNOWN if bound is None else f"±{_small(bound)}"
         return _limited(text, bound, self.limits.clock_error_bound_sec)
 
-    def _state_cell(self, state: PlaceState, snapshot: Snapshot) -> Text:
+    def _state_cell(self, state: PlaceState, common: Phase) -> Text:
         """What is wrong, or what the place does if it is not what all do."""
         if state.probes_up < state.probes:
             down = state.probes - state.probes_up
@@ -145,7 +171,7 @@ class View:
         if not state.phases:
             return Text(_UNKNOWN, style="dim")
         (phase,) = state.phases
-        return Text(phase.value, style="green" if phase is snapshot.phase else _DOUBTFUL)
+        return Text(phase.value, style="green" if phase is common else _DOUBTFUL)
 
 
 def document(snapshot: Snapshot) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from rich.live import Live
 from analysis import options
 from analysis.options import UsageError
 from analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
+from collector.keys import key_presses
 from collector.live import NothingThereError, Snapshot, Watcher
 from collector.live_view import View, to_json
 from deploy.local.interruption import Interrupted, interruptible
@@ -28,6 +29,7 @@ _REDRAW_SEC: Final = 1.0
 _LEAST_REFRESH_SEC: Final = 2.0
 _ANSWER_WITHIN_SEC: Final = 10.0
 _SIGINT_CODE: Final = 130
+_LEAVE: Final = "q"
 
 _EPILOG: Final = """\
 examples:
@@ -35,10 +37,10 @@ examples:
   sweep watch --prometheus https://prometheus.example --bearer-token-file token
   sweep watch --prometheus http://prometheus:9090 --once --output json
 
-Ctrl-C leaves the live table. Colours follow NO_COLOR.
+q or Ctrl-C leaves the live table. Colours follow NO_COLOR.
 
 exit codes:
-    0  shown; or left by Ctrl-C
+    0  shown; or left by q or Ctrl-C
     2  an option or a file is not valid
     6  Prometheus knows no probe of the experiment
     7  Prometheus cannot be reached or did not answer
@@ -123,10 +125,13 @@ def _run(given: argparse.Namespace) -> None:
 def _live(
     console: Console, watcher: Watcher, snapshot: Snapshot, limits: Constraints, refresh_sec: float
 ) -> None:
-    """Redraw until interrupted; a server that does not answer is asked again and again."""
+    """Redraw until told to leave; a server that does not answer is asked again and again."""
     trouble: str | None = None
     taken = asked = time.monotonic()
-    with Live(console=console, screen=True, auto_refresh=False) as live:
+    with (
+        key_presses() as keys_within,
+        Live(console=console, screen=True, auto_refresh=False) as live,
+    ):
         while True:
             if time.monotonic() - asked >= refresh_sec:
                 asked = time.monotonic()
@@ -137,9 +142,10 @@ def _live(
                     trouble = str(error)
             # By the server's clock, which this machine's need not agree with.
             now = snapshot.taken_at + time.monotonic() - taken
-            view = View(limits, console.width)
+            view = View(limits, console.width, console.height)
             live.update(view.draw(snapshot, now=now, trouble=trouble), refresh=True)
-            time.sleep(_REDRAW_SEC)
+            if _LEAVE in keys_within(_REDRAW_SEC).lower():
+                return
 
 
 def _complain(what: object, code: ExitCode) -> ExitCode:

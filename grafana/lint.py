@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from grafana.board import COLUMNS
-from grafana.panels import NO_DATA
+from grafana.panels import BAD, NO_DATA
 from grafana.promql import deciding
 from probe.contract.metrics import FEED, TARGET_LABELS
 
@@ -81,6 +81,8 @@ def _panel_faults(panel: Mapping[str, Any], limits: set[float]) -> Iterator[str]
             yield f"column {name!r} has no unit."
     if defaults.get("noValue") != NO_DATA:
         yield f"does not say {NO_DATA!r} when it is empty."
+    if panel["type"] == "stat" and defaults["thresholds"]["steps"][0]["color"] == BAD:
+        yield "is red before there is any data."
     references = Counter(target["refId"] for target in panel["targets"])
     if not references:
         yield "has no query."

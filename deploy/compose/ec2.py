@@ -27,7 +27,7 @@ def main() -> None:
 
     server = ThreadedMotoServer("127.0.0.1", given.port, verbose=False)
     server.start()
-    feed = Feed(given.feed)
+    feed: Feed = given.feed
     machines = feed.machines(
         places.load(given.places), first_port=given.first_probe_port, region=given.region
     )
@@ -39,7 +39,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.compose.ec2", description=__doc__)
-    parser.add_argument("--feed", choices=list(Feed), required=True)
+    parser.add_argument("--feed", type=Feed.active, required=True, help="active profiles")
     parser.add_argument("--port", type=int, required=True, help="of the EC2 API")
     parser.add_argument("--first-probe-port", type=int, required=True, help="others follow")
     parser.add_argument("--region", required=True, help="of the real feed's probe")

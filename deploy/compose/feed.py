@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,20 @@ class Feed(StrEnum):
 
     SIMULATION = "simulation"
     BINANCE = "binance"
+
+    @classmethod
+    def active(cls, profiles: str) -> Feed:
+        """The one feed among active profiles, `simulation,analyze`; a type of argparse.
+
+        Raises:
+            argparse.ArgumentTypeError: there is none, or both.
+        """
+        found = set(cls) & set(profiles.split(","))
+        if len(found) != 1:
+            raise argparse.ArgumentTypeError(
+                f"the profiles {profiles!r} need one feed: {' or '.join(cls)}"
+            )
+        return cls(found.pop())
 
     def experiment(self) -> Experiment:
         """What is measured; named apart, so that simulated evidence never mixes with real.

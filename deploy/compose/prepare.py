@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Write everything."""
     given = _parser().parse_args()
-    feed = Feed(given.feed)
+    feed: Feed = given.feed
     scenery = places.load(given.places)
     experiment = feed.experiment()
     folder: Path = given.config
@@ -71,7 +71,7 @@ def _password(file: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.compose.prepare", description=__doc__)
-    parser.add_argument("--feed", choices=list(Feed), required=True)
+    parser.add_argument("--feed", type=Feed.active, required=True, help="active profiles")
     parser.add_argument("--config", type=Path, required=True, help="folder to write to")
     parser.add_argument("--secret", type=Path, required=True, help="folder for the password")
     parser.add_argument("--prometheus-version", required=True, help="that of the image")

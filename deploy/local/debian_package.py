@@ -1,4 +1,4 @@
-"""Prometheus from the Debian archive, without installing anything.
+"""Programs from the Debian archive, without installing anything.
 
 A stable Debian is years behind, but the packages of the testing and unstable suites need nothing
 but libc: they are downloaded with private apt state and unpacked into a folder. The archive's
@@ -12,19 +12,28 @@ import shutil
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from deploy.local.fetching import FetchError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
 SUITES: Final = ("forky", "sid")
-PACKAGES: Final = ("prometheus", "promtool")
+# Where each package keeps its program.
+PROMETHEUS: Final = {"prometheus": "usr/bin/prometheus", "promtool": "usr/bin/promtool"}
+DOCKER_COMPOSE: Final = {"docker-compose": "usr/libexec/docker/cli-plugins/docker-compose"}
 KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _TIMEOUT_SEC: Final = 300
 
 
-def fetch(folder: Path) -> None:
-    """Put `prometheus` and `promtool` into `folder`.
+def fetch(folder: Path, programs: Mapping[str, str] = PROMETHEUS) -> None:
+    """Put the programs of packages into `folder`, each named like its package.
+
+    Args:
+        folder: where to.
+        programs: path inside each package, by the package's name.
 
     Raises:
         FetchError: this is no Debian, or its mirror cannot serve them.
@@ -39,10 +48,10 @@ def fetch(folder: Path) -> None:
     reason = ""
     for mirror in mirrors:
         for suite in SUITES:
-            with TemporaryDirectory(prefix="prometheus-apt-") as scratch:
+            with TemporaryDirectory(prefix="sweep-apt-") as scratch:
                 try:
-                    _download(Path(scratch), mirror, suite)
-                    _unpack(Path(scratch), folder)
+                    _download(Path(scratch), mirror, suite, programs)
+                    _unpack(Path(scratch), folder, programs)
                 except FetchError as error:
                     reason = str(error)
                 else:
@@ -53,53 +62,71 @@ def fetch(folder: Path) -> None:
 def _mirrors() -> list[str]:
     """Debian archives among apt's sources, whichever file or format names them."""
     # Without release information it answers before the first `apt-get update`, too.
-    answer = _run(["apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)"])
+    answer = run(["apt-get", "indextargets", "--no-release-info", "--format", "$(REPO_URI)"])
     repositories = dict.fromkeys(answer.split())
     return [r for r in repositories if urlsplit(r).path.rstrip("/").endswith("/debian")]
 
 
-def _download(scratch: Path, mirror: str, suite: str) -> None:
+def _download(scratch: Path, mirror: str, suite: str, packages: Iterable[str]) -> None:
     """Download the packages into `scratch` with apt state of its own."""
-    for name in ("state/lists/partial", "cache/archives/partial", "parts"):
-        (scratch / name).mkdir(parents=True)
+    (scratch / "parts").mkdir()
     (scratch / "status").touch()
     (scratch / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror} {suite} main\n")
-    configuration = scratch / "apt.conf"
-    # The machine's own configuration stays in force, for its proxies; its hooks do not.
-    configuration.write_text(
+    apt = private_apt(
+        scratch,
         f'Dir::Etc::sourcelist "{scratch}/sources.list";\n'
         f'Dir::Etc::sourceparts "{scratch}/parts";\n'
         'Dir::Etc::preferences "/dev/null";\n'
         f'Dir::Etc::preferencesparts "{scratch}/parts";\n'
+        f'Dir::State::status "{scratch}/status";\n',
+    )
+    run(["apt-get", *apt, "update", "-o", "APT::Update::Error-Mode=any"], cwd=scratch)
+    run(["apt-get", *apt, "download", *packages], cwd=scratch)
+
+
+def private_apt(scratch: Path, configuration: str = "") -> list[str]:
+    """Options with which apt keeps its lists and downloads in a folder and needs no privilege.
+
+    Args:
+        scratch: the folder.
+        configuration: further lines for apt. The machine's own configuration stays in force, for
+            its sources and proxies; its hooks do not.
+    """
+    for name in ("state/lists/partial", "cache/archives/partial"):
+        (scratch / name).mkdir(parents=True)
+    file = scratch / "apt.conf"
+    file.write_text(
         f'Dir::State "{scratch}/state";\n'
-        f'Dir::State::status "{scratch}/status";\n'
         f'Dir::Cache "{scratch}/cache";\n'
         'Dir::Log "/dev/null";\n'
         'APT::Sandbox::User "";\n'
+        'Debug::NoLocking "true";\n'
         'Acquire::Languages "none";\n'
         'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";\n'
         'Acquire::IndexTargets::deb::CNF::DefaultEnabled "false";\n'
         "#clear APT::Update::Pre-Invoke;\n"
         "#clear APT::Update::Post-Invoke;\n"
-        "#clear APT::Update::Post-Invoke-Success;\n"
+        "#clear APT::Update::Post-Invoke-Success;\n" + configuration
     )
-    apt = ["apt-get", "-c", str(configuration), "-qq"]
-    _run([*apt, "update", "-o", "APT::Update::Error-Mode=any"], cwd=scratch)
-    _run([*apt, "download", *PACKAGES], cwd=scratch)
+    return ["-c", str(file), "-qq"]
 
 
-def _unpack(scratch: Path, folder: Path) -> None:
+def _unpack(scratch: Path, folder: Path, programs: Mapping[str, str]) -> None:
     for package in scratch.glob("*.deb"):
-        _run(["dpkg-deb", "-x", str(package), str(scratch / "root")])
-    for name in PACKAGES:
+        run(["dpkg-deb", "-x", str(package), str(scratch / "root")])
+    for name, path in programs.items():
         try:
-            shutil.copy2(scratch / "root/usr/bin" / name, folder / name)
+            shutil.copy2(scratch / "root" / path, folder / name)
         except OSError as error:
             raise FetchError(f"the Debian package has no {name}: {error.strerror}") from error
 
 
-def _run(command: list[str], cwd: Path | None = None) -> str:
-    """Run an apt command and return its output, or raise the first error it prints."""
+def run(command: list[str], cwd: Path | None = None) -> str:
+    """Run a command of Debian's and return its output.
+
+    Raises:
+        FetchError: it fails; the message is the first line that it complains with.
+    """
     try:
         done = subprocess.run(  # noqa: S603 - arguments are made here
             command,

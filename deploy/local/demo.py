@@ -25,6 +25,7 @@ from deploy.local.stack import Stack, console_command, running_stack
 from deploy.local.watch import schedule, settled_at_ns, watch
 from probe.contract.experiment import ExperimentError
 from probe.contract.timeline import NS_PER_SEC, Timeline
+from prometheus.rules.generate import RulesError
 
 if TYPE_CHECKING:
     from deploy.local.prometheus_binary import Binaries
@@ -86,6 +87,7 @@ def run(options: Options, console: Console | None = None, errors: Console | None
             PrometheusUnavailableError,
             RecordingError,
             ReplayError,
+            RulesError,
         ) as error:
             code, complaint = int(ExitCode.BAD_INPUT), str(error)
         except AnalysisError as error:

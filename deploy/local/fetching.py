@@ -1,7 +1,7 @@
-"""What the sources of a Prometheus have in common."""
+"""What the sources of programs have in common."""
 
 from __future__ import annotations
 
 
 class FetchError(Exception):
-    """A source cannot provide Prometheus; the message says why, in one sentence."""
+    """A source cannot provide the program; the message says why, in one sentence."""

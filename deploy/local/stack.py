@@ -6,10 +6,11 @@ Everything is a process of its own, started in the order of need and stopped in 
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 import sysconfig
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,11 +19,12 @@ import yaml
 from deploy.local import tls
 from deploy.local.child import Child, Priority
 from deploy.local.ec2 import Machine, running_ec2
-from deploy.local.exchange.config import ExchangeConfig, Symbol, Tls
+from deploy.local.exchange.config import ExchangeConfig, Market, Symbol, Tls
 from deploy.local.loopback import get_json
 from deploy.local.prometheus_process import Prometheus, running_prometheus
 from probe.contract.metrics import JOB
 from prometheus.configuration import PrometheusSettings
+from prometheus.rules import generate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,10 +33,14 @@ if TYPE_CHECKING:
     from deploy.local.places import Place, Scenery
     from deploy.local.prometheus_binary import Binaries
     from probe.contract.experiment import Experiment
+    from prometheus.configuration import RemoteWrite
+    from prometheus.rules.generate import Pace
 
 _READY_WITHIN_SEC: Final = 60.0
 # Discovery tells the scraper of new targets every 5 s; asking EC2 more often gains nothing.
 _EC2_REFRESH_SEC: Final = 5
+# Where a probe looks for the key of a market that needs one.
+_API_KEY_VARIABLE: Final = "PROBE_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Setup:
         folder: receives configuration, logs and data; made if needed.
         replay: recorded frames in place of the generated market, or None.
         truth: whether the exchange writes down what it really sent, in `folder`/truth.
+        pace: how fast the rules notice; as on AWS if None.
+        remote_write: stores that receive everything as well.
     """
 
     experiment: Experiment
@@ -54,6 +62,8 @@ class Setup:
     folder: Path
     replay: Replay | None = None
     truth: bool = False
+    pace: Pace | None = None
+    remote_write: tuple[RemoteWrite, ...] = ()
 
     @property
     def experiment_file(self) -> Path:
@@ -98,6 +108,7 @@ class Exchange:
         control_url: base URL of its control interface.
         authority: certificate authority to trust.
         child: its process.
+        api_key: opens its connections where the market needs a key; made up for this stack.
     """
 
     endpoints: dict[str, str]
@@ -105,6 +116,7 @@ class Exchange:
     control_url: str
     authority: Path
     child: Child
+    api_key: str = field(repr=False)
 
     def stats(self) -> dict[str, Any]:
         """Counters of what it has done so far.
@@ -162,7 +174,12 @@ def running_stack(
 
     Raises:
         ChildError: a process does not start; the message quotes its log.
+        RulesError: the experiment scrapes too rarely for the rules.
     """
+    data = setup.folder / "prometheus"
+    data.mkdir(parents=True, exist_ok=True)
+    # With the limits of this experiment, not of the shipped one.
+    rules = generate.write(data, setup.experiment, setup.pace)
     setup.logs.mkdir(parents=True, exist_ok=True)
     document = setup.experiment.model_dump(by_alias=True)
     setup.experiment_file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
@@ -199,9 +216,9 @@ def running_stack(
             scrape_interval_sec=setup.experiment.timing.scrape_interval_sec,
             refresh_interval_sec=_EC2_REFRESH_SEC,
             simulated_ec2=ec2.access,
+            rule_files=rules,
+            remote_write=setup.remote_write,
         )
-        data = setup.folder / "prometheus"
-        data.mkdir(exist_ok=True)
         prometheus = cleanup.enter_context(running_prometheus(binaries, settings, data))
 
         announce("Waiting until Prometheus has discovered every probe ...")
@@ -228,11 +245,13 @@ def running_stack(
 
 def _start_exchange(cleanup: ExitStack, setup: Setup) -> Exchange:
     certificates = tls.make_certificates(setup.folder / "tls")
-    symbols = setup.experiment.market_data.symbols
+    data = setup.experiment.market_data
+    api_key = secrets.token_hex(32)
     config = ExchangeConfig(
         seed=setup.scenery.seed,
         places={place.name: place.feed for place in setup.scenery.places},
-        symbols={symbol: setup.scenery.symbols.get(symbol, Symbol()) for symbol in symbols},
+        markets={data.market: Market(api_keys=[api_key])},
+        symbols={symbol: setup.scenery.symbols.get(symbol, Symbol()) for symbol in data.symbols},
         tls=Tls(cert=certificates.cert, key=certificates.key),
         truth_dir=setup.truth_folder if setup.truth else None,
         replay=setup.replay,
@@ -245,11 +264,12 @@ def _start_exchange(cleanup: ExitStack, setup: Setup) -> Exchange:
     )
     addresses = _announcement(child)
     return Exchange(
-        endpoints={name: place["url"] for name, place in addresses["places"].items()},
-        time_endpoint=f"{addresses['rest']}/api/v3/time",
+        endpoints={name: place["urls"][data.market] for name, place in addresses["places"].items()},
+        time_endpoint=addresses["time"][data.market],
         control_url=addresses["control"],
         authority=certificates.authority,
         child=child,
+        api_key=api_key,
     )
 
 
@@ -269,7 +289,13 @@ def _probe(place: Place, setup: Setup, exchange: Exchange) -> Child:
     }
     arguments = [part for option in options.items() for part in option]
     command = [console_command("probe"), "run", *arguments]
-    return Child(f"probe-{place.name}", command, folder=setup.logs, priority=Priority.PROMPT)
+    return Child(
+        f"probe-{place.name}",
+        command,
+        folder=setup.logs,
+        environment={_API_KEY_VARIABLE: exchange.api_key},
+        priority=Priority.PROMPT,
+    )
 
 
 def _probe_url(child: Child) -> str:

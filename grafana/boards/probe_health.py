@@ -234,6 +234,10 @@ def _machine() -> list[Cell]:
         Query(f"{rate(_CHOSEN.target(name), _EACH)} > 0", f"{_NAME} {text}")
         for name, text in ALLOWANCES.items()
     ]
+    descriptors, allowed = (
+        aggregate("max", _CHOSEN.scrape(f"process_{name}_fds"), _EACH) for name in ("open", "max")
+    )
+    pauses = rate(_CHOSEN.target(metrics.GC_PAUSE.name), (*_EACH, "generation"))
     return [
         Cell(
             graph(
@@ -253,6 +257,40 @@ def _machine() -> list[Cell]:
                 Query(
                     aggregate("max", _CHOSEN.scrape("process_resident_memory_bytes"), _EACH), _NAME
                 ),
+            ),
+            8,
+            8,
+        ),
+        Cell(
+            graph(
+                "File descriptors",
+                "Share of the file descriptors that the probe may open. It should not grow from "
+                "run to run: each connection that is not closed keeps one.",
+                "percentunit",
+                Query(f"{descriptors} / {allowed}", _NAME),
+            ),
+            8,
+            8,
+        ),
+        Cell(
+            graph(
+                "Event loop delay, p99",
+                "How late the probe handles a timer of the kernel: so long a message waits before "
+                "it is read. The kernel's stamps keep latencies right; but messages that are read "
+                "together share one.",
+                "s",
+                Query(quantile(0.99, rate(_CHOSEN.target(metrics.LOOP_DELAY.name), _EACH)), _NAME),
+            ),
+            8,
+            8,
+        ),
+        Cell(
+            graph(
+                "Garbage collection",
+                "Share of the time in which the probe stands still to collect garbage, by "
+                "generation. Pauses of the oldest one are the longest.",
+                "percentunit",
+                Query(f"histogram_sum({pauses})", f"{_NAME} generation {{{{generation}}}}"),
             ),
             8,
             8,

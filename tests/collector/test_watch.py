@@ -62,10 +62,12 @@ def snapshot(*places: PlaceState) -> Snapshot:
     )
 
 
-def screen(*places: PlaceState, width: int = 80, trouble: str | None = None) -> list[str]:
+def screen(
+    *places: PlaceState, width: int = 80, height: int | None = None, trouble: str | None = None
+) -> list[str]:
     console = Console(file=StringIO(), width=width)
     shown = snapshot(*places)
-    console.print(View(LIMITS, width).draw(shown, now=shown.taken_at + 5, trouble=trouble))
+    console.print(View(LIMITS, width, height).draw(shown, now=shown.taken_at + 5, trouble=trouble))
     assert isinstance(console.file, StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
@@ -74,14 +76,14 @@ def row(state: PlaceState, width: int = 80) -> str:
     return next(line for line in screen(state, width=width) if state.place.az_id in line)
 
 
-@pytest.mark.parametrize("width", [80, 111, 112, 200])
+@pytest.mark.parametrize("width", [80, 119, 120, 200])
 def test_every_line_fits_the_terminal_and_every_column_has_a_heading(width: int) -> None:
     lines = screen(GOOD, UNKNOWN, width=width)
     assert max(map(len, lines)) <= width
     heading = next(line for line in lines if "p99.9" in line)
     for name in ("place", "p50", "p99", "loss", "reconn", "clock", "state"):
         assert name in heading
-    assert ("region" in heading) == (width >= 112)
+    assert ("region" in heading) == (width >= 120)
 
 
 def test_the_headline_counts_down_to_the_end_of_the_phase() -> None:
@@ -111,6 +113,30 @@ def test_what_breaks_a_limit_is_marked_without_colour(broken: dict[str, object],
     line = row(replace(GOOD, **broken))  # type: ignore[arg-type]
     assert mark in line
     assert line.count("!") == 1
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_only_a_name_is_cut_when_there_is_no_room(width: int) -> None:
+    wide = replace(
+        GOOD,
+        place=Place("ap-northeast-1", "apne1-az4", "c6in.metal-32xl"),
+        loss_ratio=0.05123,
+        clock_error_bound_sec=0.0142,
+        probes=12,
+    )
+    lines = screen(wide, width=width)
+    assert "apne1-az4 c6in.met" in lines[3]
+    assert "…" in lines[3]
+    assert [word for word in lines[3].split() if "!" in word] == ["5.123%!", "±14.2ms!", "down!"]
+    assert "…" not in lines[2]
+
+
+def test_places_that_do_not_fit_are_counted_and_the_legend_stays() -> None:
+    lines = screen(*[GOOD] * 40, height=24, trouble="It is unreachable.")
+    assert len(lines) <= 24
+    assert sum(GOOD.place.az_id in line for line in lines) == 15
+    assert "25 slower ones do not fit on the screen" in lines
+    assert lines[-1].endswith("trying again.")
 
 
 def test_the_trend_rises_from_zero_and_leaves_gaps_empty() -> None:

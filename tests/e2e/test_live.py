@@ -7,35 +7,30 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-import yaml
 
 from analysis.evidence import Request, collect
 from analysis.prometheus_api import PrometheusClient
-from deploy.local.child import Child
+from deploy.local.child import Child, Priority
 from deploy.local.loopback import get_json
 from deploy.local.places import Scenery
 from deploy.local.prometheus_process import Prometheus
 from deploy.local.stack import Setup, console_command, running_stack
 from probe.contract import experiment
 from probe.contract.timeline import NS_PER_SEC, Timeline
-from prometheus.configuration import PrometheusSettings, RemoteWrite, flags, render
-from prometheus.rules import generate
+from prometheus.configuration import RemoteWrite, flags
 from prometheus.rules.generate import Pace
+from tests.e2e.terminal import Terminal
+from tests.restarting import on_same_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,11 +41,16 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
+_LISTENING = re.compile(rb"Listening on.*?address=(127\.0\.0\.1:\d+)")
 COOKBOOK = Path(__file__).parents[2] / "docs" / "promql.md"
 _FENCE = re.compile(r"^```promql\n(.*?)^```", re.MULTILINE | re.DOTALL)
 QUERIES = [
     query.strip() for block in _FENCE.findall(COOKBOOK.read_text()) for query in block.split("\n\n")
 ]
+SETTABLE_CLOCK = str(Path(__file__).with_name("settable_clock.py"))
+ESCAPE = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
+# Back from the alternate screen, with a cursor.
+SHOWN_AGAIN = re.compile(rb"\x1b\[\?1049l.*\x1b\[\?25h|\x1b\[\?25h.*\x1b\[\?1049l", re.DOTALL)
 PACE = Pace(live_sec=4, short_sec=6, long_sec=60, patience_sec=2)
 WITHIN_SEC = 60
 SCENERY = {
@@ -88,7 +88,7 @@ class Watched:
     """
 
     stack: Stack
-    store: Prometheus
+    store: Store
     first: Run
     timeline: Timeline
 
@@ -111,39 +111,67 @@ def is_ready(url: str) -> bool:
         return False
 
 
+class Store:
+    """A Prometheus that scrapes nothing and takes remote write requests; may be restarted."""
+
+    def __init__(self, binaries: Binaries, folder: Path) -> None:
+        self._binaries = binaries
+        self._folder = folder
+        self._config = folder / "prometheus.yml"
+        self._config.write_text("global: {}\n")
+        self.prometheus = self._start("127.0.0.1:0")
+
+    @property
+    def url(self) -> str:
+        return self.prometheus.url
+
+    def kill(self) -> None:
+        """End it without a chance to say goodbye."""
+        os.kill(self.prometheus.child.pid, signal.SIGKILL)
+        self.prometheus.child.stop()
+
+    def start_again(self) -> None:
+        """On the same port, with the same data."""
+        self.prometheus = self._start(self.url.removeprefix("http://"))
+
+    def _start(self, address: str) -> Prometheus:
+        options = flags(
+            self._binaries.version,
+            config_file=self._config,
+            data=self._folder / "tsdb",
+            listen=address,
+            receiver=True,
+        )
+        child = Child("store", [self._binaries.prometheus, *options], folder=self._folder)
+        try:
+            child.wait_until(
+                lambda: _LISTENING.search(child.log.read_bytes()) is not None,
+                within_sec=WITHIN_SEC,
+                what="listen",
+            )
+            found = _LISTENING.search(child.log.read_bytes())
+            assert found is not None
+            url = f"http://{found.group(1).decode()}"
+            wait_until("ready", lambda: is_ready(url))
+        except BaseException:
+            child.stop()
+            raise
+        return Prometheus(url, child)
+
+
 @pytest.fixture(scope="module")
 def store(
     prometheus_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes nothing and takes remote write requests."""
-    folder = tmp_path_factory.mktemp("store")
-    config = folder / "prometheus.yml"
-    config.write_text("global: {}\n")
-    options = flags(
-        prometheus_binaries.version,
-        config_file=config,
-        data=folder / "tsdb",
-        listen="127.0.0.1:0",
-        receiver=True,
-    )
-    with Child("store", [prometheus_binaries.prometheus, *options], folder=folder) as child:
-        listening = re.compile(rb"Listening on.*?address=(127\.0\.0\.1:\d+)")
-        child.wait_until(
-            lambda: listening.search(child.log.read_bytes()) is not None,
-            within_sec=WITHIN_SEC,
-            what="listen",
-        )
-        found = listening.search(child.log.read_bytes())
-        assert found is not None
-        url = f"http://{found.group(1).decode()}"
-        wait_until("ready", lambda: is_ready(url))
-        yield Prometheus(url, child)
+) -> Iterator[Store]:
+    store = Store(prometheus_binaries, tmp_path_factory.mktemp("store"))
+    yield store
+    store.prometheus.child.stop()
 
 
 @pytest.fixture(scope="module")
 def watched(
     prometheus_binaries: Binaries,
-    store: Prometheus,
+    store: Store,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Watched]:
     """Two places, one of them bad, after a finished run."""
@@ -161,44 +189,19 @@ def watched(
         experiment.Experiment.model_validate(document),
         Scenery.model_validate(SCENERY),
         tmp_path_factory.mktemp("live"),
+        pace=PACE,
+        remote_write=(RemoteWrite(f"{store.url}/api/v1/write"),),
     )
     with running_stack(setup, prometheus_binaries) as stack:
-        _reconfigure(stack, prometheus_binaries, store)
         timeline = Timeline.of(setup.experiment.timing)
         # Evidence looks back to the last sample before a run.
         sent = "count(feed_messages_total)"
-        wait_until("sent on", lambda: store.query(sent) == stack.prometheus.query(sent))
+        wait_until("sent on", lambda: store.prometheus.query(sent) == stack.prometheus.query(sent))
         first = timeline.run_after(timeline.run_at(time.time_ns()))
         # Everything of the run has been scraped, sent on and looked at by the rules.
         enough = first.end_ns / NS_PER_SEC + 3
         wait_until("over", lambda: time.time() > enough)
         yield Watched(stack, store, first, timeline)
-
-
-def _reconfigure(stack: Stack, binaries: Binaries, store: Prometheus) -> None:
-    """Give the scraper quick rules and a store, and wait until it has taken them."""
-    folder = stack.setup.folder / "prometheus"
-    file = folder / "prometheus.yml"
-    rules = generate.write(folder, stack.setup.experiment, PACE)
-    settings = PrometheusSettings(
-        version=binaries.version,
-        experiment="unused",
-        regions=(),
-        scrape_interval_sec=1,
-        rule_files=rules,
-        remote_write=(RemoteWrite(f"{store.url}/api/v1/write"),),
-    )
-    wanted = yaml.safe_load(render(settings))
-    running = yaml.safe_load(file.read_text())
-    running |= {"rule_files": wanted["rule_files"], "remote_write": wanted["remote_write"]}
-    file.write_text(yaml.safe_dump(running))
-    os.kill(stack.prometheus.child.pid, signal.SIGHUP)
-    wait_until("reloaded", lambda: "place:feed_latency_seconds:p99_6s" in _rule_names(stack))
-
-
-def _rule_names(stack: Stack) -> set[str]:
-    groups = get_json(f"{stack.prometheus.url}/api/v1/rules")["data"]["groups"]
-    return {rule["name"] for group in groups for rule in group["rules"]}
 
 
 def alerts(watched: Watched) -> list[dict[str, Any]]:
@@ -224,59 +227,14 @@ def sweep_watch(*arguments: str | Path, **environment: str) -> subprocess.Comple
     )
 
 
-class Gate:
-    """Forwards to a server, or refuses as one that restarts.
-
-    Attributes:
-        url: its own address.
-        refuses: whether it answers 503 itself.
-    """
-
-    def __init__(self, server: str, url: str) -> None:
-        self.server = server
-        self.url = url
-        self.refuses = False
+def watch_command(url: str, watched: Watched) -> list[str]:
+    config = str(watched.stack.setup.experiment_file)
+    return [console_command("sweep"), "watch", "--prometheus", url, "--config", config]
 
 
-@contextmanager
-def refusing_gate(server: str) -> Iterator[Gate]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            status, content = 503, b"restarting"
-            if not gate.refuses:
-                form = {"Content-Type": self.headers["Content-Type"]}
-                answer = requests.post(gate.server + self.path, body, headers=form, timeout=10)
-                status, content = answer.status_code, answer.content
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        gate = Gate(server, f"http://127.0.0.1:{http.server_port}")
-        thread = threading.Thread(target=http.serve_forever)
-        thread.start()
-        try:
-            yield gate
-        finally:
-            http.shutdown()
-            thread.join()
-
-
-def read_until(terminal: int, text: bytes, without: bytes | None = None) -> None:
-    """Read what a terminal shows, until a screen has one text and not another."""
-    seen = b""
-    deadline = time.monotonic() + WITHIN_SEC
-    while text not in seen or (without is not None and without in seen):
-        assert time.monotonic() < deadline, seen
-        if without is not None and without in seen:
-            seen = b""
-        if select.select([terminal], [], [], 1)[0]:
-            seen += os.read(terminal, 65536)
+def control(watched: Watched, action: str, **body: str) -> None:
+    url = f"{watched.stack.exchange.control_url}/control/{action}"
+    assert requests.post(url, json=body, timeout=10).ok
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -311,10 +269,13 @@ def test_the_store_gives_the_same_evidence_as_the_prometheus_that_scraped(
     assert (stored.scope, stored.warnings) == (scraped.scope, scraped.warnings)
 
 
-def test_limits_that_the_bad_place_breaks_are_alerted_and_no_others(watched: Watched) -> None:
-    expected = {("FeedLatencyOverLimit", "eu-central-1"), ("FeedLossFastBurn", "eu-central-1")}
-    wait_until("firing", lambda: expected <= firing(watched))
-    assert not [name for name, region in firing(watched) if region == "ap-northeast-1"]
+def test_limits_that_the_bad_place_breaks_are_alerted_and_no_loss_of_the_good_one(
+    watched: Watched,
+) -> None:
+    broken = {"FeedLatencyOverLimit", "FeedLossFastBurn"}
+    wait_until("firing", lambda: {(name, "eu-central-1") for name in broken} <= firing(watched))
+    # Its latency depends on how busy this machine is.
+    assert ("FeedLossFastBurn", "ap-northeast-1") not in firing(watched)
 
 
 def test_what_alerts_say_is_complete(watched: Watched) -> None:
@@ -336,9 +297,9 @@ def test_watch_prints_every_place_once(watched: Watched) -> None:
     good, bad = (
         next(line for line in lines if name in line) for name in ("c6in.large", "c6i.large")
     )
-    assert lines.index(good) < lines.index(bad)
-    assert "!" not in good
-    assert "!" in bad
+    # Latencies depend on how busy this machine is; what is lost does not.
+    assert "%!" not in good
+    assert "%!" in bad
 
 
 def test_watch_gives_programs_the_same_as_json(watched: Watched) -> None:
@@ -347,36 +308,50 @@ def test_watch_gives_programs_the_same_as_json(watched: Watched) -> None:
         "--prometheus", watched.scraper.url, "--config", config, "--once", "--output", "json"
     )
     document = json.loads(done.stdout)
-    best, worst = document["places"]
-    assert best["instance_type"] == "c6in.large"
-    assert best["p99_sec"] == pytest.approx(0.02, rel=0.5)
-    assert worst["p99_sec"] == pytest.approx(0.14, rel=0.2)
-    assert worst["loss_ratio"] == pytest.approx(0.05, rel=0.5)
-    assert best["loss_ratio"] == 0
+    places = {place["instance_type"]: place for place in document["places"]}
+    good, bad = places["c6in.large"], places["c6i.large"]
+    # The delays that are planted are the least that there can be.
+    assert 0.0199 < good["p50_sec"] <= good["p99_sec"] <= good["p999_sec"]
+    assert 0.0999 < bad["p50_sec"] <= bad["p99_sec"] <= bad["p999_sec"]
+    assert document["places"] == sorted(document["places"], key=lambda place: place["p99_sec"])
+    assert bad["loss_ratio"] == pytest.approx(0.05, rel=0.5)
+    assert good["loss_ratio"] == 0
     assert {place["probes_up"] for place in document["places"]} == {1}
     assert document["phase"] in {"warmup", "measure", "cooldown"}
 
 
-def test_live_watch_outlives_a_server_that_hangs_up_and_ends_with_ctrl_c(watched: Watched) -> None:
-    config = watched.stack.setup.experiment_file
-    with refusing_gate(watched.scraper.url) as gate:
-        controller, terminal = pty.openpty()
-        arguments = ["--prometheus", gate.url, "--config", str(config)]
-        command = [console_command("sweep"), "watch", *arguments]
-        with subprocess.Popen(command, stdin=terminal, stdout=terminal) as process:
-            os.close(terminal)
-            try:
-                read_until(controller, b"c6in.large")
-                gate.refuses = True
-                read_until(controller, b"trying again")
-                gate.refuses = False
-                # A fresh table follows the last one that was too old.
-                read_until(controller, b"breaks a limit\x1b[0m", without=b"trying again")
-            finally:
-                process.send_signal(signal.SIGINT)
-                os.set_blocking(controller, False)
-            assert process.wait(WITHIN_SEC) == 0
-        os.close(controller)
+@pytest.mark.parametrize(
+    ("leave", "code"),
+    [
+        (lambda terminal: terminal.type(b"q"), 0),
+        (lambda terminal: terminal.type(b"\x03"), 0),
+        (lambda terminal: terminal.process.terminate(), 143),
+    ],
+    ids=["q", "ctrl-c", "sigterm"],
+)
+def test_live_watch_leaves_the_terminal_as_it_was(
+    leave: Callable[[Terminal], None], code: int, watched: Watched
+) -> None:
+    with Terminal(watch_command(watched.scraper.url, watched)) as terminal:
+        terminal.wait_for(b"breaks a limit")
+        assert terminal.settings_changed
+        leave(terminal)
+        assert terminal.exit_code() == code
+        assert SHOWN_AGAIN.search(terminal.seen)
+        assert not terminal.settings_changed
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_live_watch_fills_its_terminal_and_no_more(columns: int, watched: Watched) -> None:
+    with Terminal(watch_command(watched.scraper.url, watched), columns=columns) as terminal:
+        terminal.wait_for(b"breaks a limit")
+        screen = ESCAPE.sub("", terminal.seen.decode())
+        terminal.type(b"q")
+        assert terminal.exit_code() == 0
+    lines = [line.rstrip() for line in screen.splitlines()]
+    assert max(map(len, lines)) <= columns
+    assert not [line for line in lines if "…" in line]
+    assert ("region" in screen) == (columns == 200)
 
 
 def test_watch_names_the_experiments_that_are_there(watched: Watched) -> None:
@@ -385,18 +360,72 @@ def test_watch_names_the_experiments_that_are_there(watched: Watched) -> None:
     assert "name one with --experiment: live-test." in done.stderr
 
 
+def test_live_watch_outlives_a_prometheus_that_is_killed_and_started_again(
+    watched: Watched,
+) -> None:
+    with Terminal(watch_command(watched.store.url, watched)) as terminal:
+        terminal.wait_for(b"breaks a limit")
+        watched.store.kill()
+        terminal.wait_for(b"trying again")
+        watched.store.start_again()
+        terminal.wait_for(b"breaks a limit", without=b"trying again")
+        terminal.type(b"q")
+        assert terminal.exit_code() == 0
+
+
+# From here on the stack is broken and mended: each test leaves it whole, with some scars.
+
+
+def test_messages_that_get_lost_are_alerted_until_no_more_are(watched: Watched) -> None:
+    lost = ("FeedLossFastBurn", "ap-northeast-1")
+    place = watched.stack.probes[0].place.name
+
+    def lose_some() -> bool:
+        control(watched, "stall", place=place, mode="drop")
+        time.sleep(0.3)
+        control(watched, "resume", place=place)
+        return lost in firing(watched)
+
+    wait_until("firing", lose_some)
+    wait_until("resolved", lambda: lost not in firing(watched))
+
+
 def test_a_stalled_feed_is_alerted_until_it_goes_on(watched: Watched) -> None:
-    """Last but one, because it stops the market."""
-    control = f"{watched.stack.exchange.control_url}/control"
-    assert requests.post(f"{control}/stall", json={}, timeout=10).ok
+    control(watched, "stall")
     silent = {("FeedProbeSilent", "ap-northeast-1"), ("FeedProbeSilent", "eu-central-1")}
     wait_until("firing", lambda: bool(silent & firing(watched)))
-    assert requests.post(f"{control}/resume", json={}, timeout=10).ok
+    control(watched, "resume")
     wait_until("resolved", lambda: not silent & firing(watched))
 
 
-def test_a_probe_that_is_killed_is_alerted(watched: Watched) -> None:
-    """Last, because it ends a probe."""
+def test_a_probe_that_is_killed_is_alerted_until_it_is_back(
+    watched: Watched, tmp_path: Path
+) -> None:
     probe = watched.stack.probes[0]
+    command = on_same_port(probe)
+    failing = ("FeedScrapeFailing", probe.place.region)
     os.kill(probe.child.pid, signal.SIGKILL)
-    wait_until("firing", lambda: ("FeedScrapeFailing", probe.place.region) in firing(watched))
+    wait_until("firing", lambda: failing in firing(watched))
+    with Child("probe-again", command, folder=tmp_path, priority=Priority.PROMPT):
+        wait_until("resolved", lambda: failing not in firing(watched))
+
+
+def test_a_clock_that_is_set_is_alerted_until_it_runs_evenly(
+    watched: Watched, tmp_path: Path
+) -> None:
+    """Takes the place of the other probe, so that it comes after nothing that needs it."""
+    probe = watched.stack.probes[1]
+    interpreter, _script, *arguments = on_same_port(probe)
+    command = [interpreter, SETTABLE_CLOCK, "probe.cli", *arguments]
+    stepped = ("FeedClockStepped", probe.place.region)
+    probe.child.stop()
+    with Child("probe-settable", command, folder=tmp_path, priority=Priority.PROMPT) as child:
+        child.wait_until(
+            lambda: b"\n" in child.output.read_bytes(), within_sec=WITHIN_SEC, what="get ready"
+        )
+        steps = f'timestamp(feed_clock_steps_total{{instance="{probe.instance}"}}) > {time.time()}'
+        wait_until("scraped", lambda: bool(watched.scraper.query(steps)))
+        assert stepped not in firing(watched)
+        os.kill(child.pid, signal.SIGUSR1)
+        wait_until("firing", lambda: stepped in firing(watched))
+        wait_until("resolved", lambda: stepped not in firing(watched))

@@ -41,6 +41,11 @@ def silent_when_empty(dashboard: dict[str, Any]) -> None:
     del panel(dashboard, "stat")["fieldConfig"]["defaults"]["noValue"]
 
 
+def red_when_empty(dashboard: dict[str, Any]) -> None:
+    steps = panel(dashboard, "stat")["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    steps[0]["color"] = "red"
+
+
 def without_query(dashboard: dict[str, Any]) -> None:
     panel(dashboard, "stat")["targets"] = []
 
@@ -107,6 +112,7 @@ def unknown_variable(dashboard: dict[str, Any]) -> None:
         (without_unit, "has no unit"),
         (column_without_unit, "column 'p99' has no unit"),
         (silent_when_empty, "does not say 'no data yet' when it is empty"),
+        (red_when_empty, "is red before there is any data"),
         (without_query, "has no query"),
         (same_reference_twice, "has 2 queries named A"),
         (strange_threshold, "has a threshold at 0.07, which is no limit"),

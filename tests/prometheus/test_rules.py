@@ -66,6 +66,7 @@ def test_promtool_finds_no_fault_in_the_rules(name: str, promtool_binary: Path) 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.timeout(180)  # five seconds of work, which a busy machine stretches
 def test_the_unit_tests_of_the_rules_pass(promtool_binary: Path) -> None:
     done = subprocess.run(
         [promtool_binary, "test", "rules", UNIT_TESTS], capture_output=True, text=True, check=False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -29,7 +30,6 @@ REPOSITORY = Path(__file__).parents[3]
 FILE = REPOSITORY / "docker-compose.yml"
 TEXT = FILE.read_text()
 PORTS = (3000, 5000, 9090, 9101, 9102, 9103, 9442, 9443, 9444, 9445)
-OWN = "binance-latency-sweep:0.1.0"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -228,6 +228,24 @@ def test_the_usual_profile_is_the_simulation() -> None:
     assert named == {*Feed, "analyze"}
 
 
+@pytest.mark.parametrize(
+    ("profiles", "feed"),
+    [
+        ("simulation", Feed.SIMULATION),
+        ("binance,analyze", Feed.BINANCE),
+        ("analyze,simulation", Feed.SIMULATION),
+    ],
+)
+def test_the_feed_is_the_one_among_the_active_profiles(profiles: str, feed: Feed) -> None:
+    assert Feed.active(profiles) is feed
+
+
+@pytest.mark.parametrize("profiles", ["analyze", "simulation,binance", ""])
+def test_profiles_without_one_feed_are_refused(profiles: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="one feed: simulation or binance"):
+        Feed.active(profiles)
+
+
 def test_the_real_feed_keeps_the_endpoint_of_the_experiment() -> None:
     words = SERVICES["probe-binance"]["command"]
     assert not [word for word in words if "endpoint" in word or "ca-file" in word]
@@ -243,14 +261,25 @@ def test_the_image_holds_every_package_that_is_installed() -> None:
     assert copied <= kept
 
 
-@pytest.mark.parametrize("profile", list(Feed))
-def test_the_compose_plugin_accepts_every_profile_where_it_is_installed(profile: str) -> None:
-    environment = os.environ | {"COMPOSE_PROFILES": profile}
-    command = ["docker", "compose", "--file", str(FILE), "config", "--format", "json"]
-    try:
-        subprocess.run(["docker", "compose", "version"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("docker compose is not installed")
+@pytest.mark.parametrize("profiles", [*Feed, "analyze", "simulation,analyze", "binance,analyze"])
+def test_docker_compose_accepts_every_profile(profiles: str, docker_compose: list[str]) -> None:
+    environment = os.environ | {"COMPOSE_PROFILES": profiles}
+    command = [*docker_compose, "--file", str(FILE), "config", "--format", "json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["services"]
+    # It warns of variables that are not set, among others.
+    assert (done.returncode, done.stderr) == (0, "")
+    wanted = set(profiles.split(","))
+    expected = {name for name, s in SERVICES.items() if wanted & set(s.get("profiles", wanted))}
+    assert json.loads(done.stdout)["services"].keys() == expected
+
+
+@pytest.mark.parametrize("section", ["image", "ports", "volumes"])
+def test_the_readme_explains_what_the_file_uses(section: str) -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    used = {
+        "image": {service["image"] for service in SERVICES.values()},
+        "ports": {port.split(":")[1] for s in SERVICES.values() for port in s.get("ports", [])},
+        "volumes": set(yaml.safe_load(TEXT)["volumes"]),
+    }[section]
+    assert used
+    assert [thing for thing in used if f"`{thing}`" not in readme] == []
