@@ -8,7 +8,7 @@ from collector import inventory, lifecycle_tags, scrape_secrets
 from collector.archiving import PREFIX
 from collector.aws import AWS_ERRORS, Aws, AwsError, explain
 from collector.capacity import shortages
-from collector.state import Stage
+from collector.state import MonitorHost, Stage
 from collector.terraform import ApplyError
 
 if TYPE_CHECKING:
@@ -48,14 +48,18 @@ def deploy(sweep: Sweep, terraform: Terraform, aws: Aws, *, say: Callable[[str],
     outputs = terraform.outputs()
     known_instances = {probe.instance_id for probe in outputs.probes}
     remove_strays(aws, sweep.plan, known_instances, say=say)
+    monitor = outputs.monitor
     sweep.reach(
         Stage.DEPLOYED,
         probes=outputs.probes,
         prometheus_url=sweep.plan.prometheus_url or outputs.prometheus_url,
+        monitor=None
+        if monitor is None
+        else MonitorHost(region=monitor.region, instance_id=monitor.instance_id),
         grafana_url=outputs.grafana_url,
     )
-    if outputs.monitor is not None and sweep.plan.prometheus_url is None:
-        say(f"To reach Prometheus: {outputs.monitor.prometheus_tunnel}")
+    if monitor is not None and sweep.plan.prometheus_url is None:
+        say(f"To reach Prometheus yourself: {monitor.prometheus_tunnel}")
     say(f"{len(outputs.probes)} probes in {len({p.region for p in outputs.probes})} regions.")
 
 

@@ -20,8 +20,6 @@ SWEEPS: Final = Path("sweeps")
 
 _AZ_ID: Final = re.compile(r"[a-z0-9]+-az[0-9]+")
 _EXPERIMENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_DURATION: Final = re.compile(r"([1-9][0-9]*)([smh]?)")
-_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:
@@ -235,11 +233,13 @@ def positive(text: str) -> int:
 
 
 def seconds(text: str) -> int:
-    """Seconds of a duration such as 300, 5m or 1h."""
-    found = _DURATION.fullmatch(text)
-    if found is None:
+    """Whole seconds of a duration such as 300, 5m or 1h."""
+    plain = text.isascii() and text.isdigit()
+    found = analysis_options.duration(f"{text}s" if plain else text)
+    number = found.total_seconds() if found is not None else 0.0
+    if number < 1 or not number.is_integer():
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 300, 5m or 1h")
-    return int(found[1]) * _SECONDS[found[2]]
+    return int(number)
 
 
 def experiment_id(text: str) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from probe.contract.experiment import Experiment
 
 # From `terraform apply` to the first whole run, and from the last run to the last instance gone.
-_AROUND_HOURS: Final = 0.5
+AROUND_HOURS: Final = 0.5
 _SEC_PER_HOUR: Final = 3600
 _SHORTEST_TTL_HOURS: Final = 4
 _LONGEST_TTL_HOURS: Final = 720
@@ -116,7 +116,7 @@ def outline(request: Request) -> Outline:
     lasting_sec = schedule.longest_sec(
         experiment, now_ns=time.time_ns(), runs=runs, strata=request.strata
     )
-    return Outline(experiment, regions, types, runs, lasting_sec / _SEC_PER_HOUR + _AROUND_HOURS)
+    return Outline(experiment, regions, types, runs, lasting_sec / _SEC_PER_HOUR + AROUND_HOURS)
 
 
 def wanted(request: Request, found: Outline, bucket: str | None) -> Wanted:

@@ -122,6 +122,13 @@ class Probe(_Record):
         return f"{self.region}/{self.az_id}/{self.instance_type} ({self.instance_id})"
 
 
+class MonitorHost(_Record):
+    """The instance with the central Prometheus, which listens on its own loopback only."""
+
+    region: str
+    instance_id: str
+
+
 class Archived(_Record):
     """Where the evidence is.
 
@@ -151,6 +158,7 @@ class State(_Record):
         dropped: candidates given up.
         probes: the instances, once deployed.
         prometheus_url: the central Prometheus, once known.
+        monitor: the instance it is on, if Terraform made it: the address is one of that instance.
         grafana_url: its dashboards, if there are any.
         schedule: label of each run to wait for, once the probes are ready.
         archive: where the evidence is, once it is kept.
@@ -163,6 +171,7 @@ class State(_Record):
     dropped: tuple[Dropped, ...] = ()
     probes: tuple[Probe, ...] = ()
     prometheus_url: str | None = None
+    monitor: MonitorHost | None = None
     grafana_url: str | None = None
     schedule: tuple[str, ...] = ()
     archive: Archived | None = None

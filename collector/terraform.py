@@ -73,11 +73,15 @@ class Monitor(BaseModel):
     """The central Prometheus, where Terraform made it.
 
     Attributes:
+        region: where the instance is.
+        instance_id: of the instance.
         prometheus_tunnel: command that brings it to this machine.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    region: str
+    instance_id: str
     prometheus_tunnel: str
 
 

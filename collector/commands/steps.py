@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from collector import (
     planning,
     state,
     teardown,
+    tunnel,
 )
 from collector.cost import load_fees
 from collector.meter import Meter
@@ -27,10 +29,11 @@ from probe.contract import experiment as experiments
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
+    from analysis.prometheus_api import PrometheusClient
     from collector.aws import Aws
     from collector.planning import Outline, Request
 
@@ -85,10 +88,8 @@ def collect(given: argparse.Namespace, sweep: Sweep, aws: Aws, console: Console)
             f"--experiment-id {sweep.plan.experiment_id} first."
         )
     experiment = experiments.load(sweep.experiment_file)
-    url = sweep.state.prometheus_url
-    region = sweep.plan.bucket_region
     with (
-        options.prometheus(given, aws, url=url, region=region) as client,
+        prometheus(given, sweep, aws, console) as client,
         Meter(console) as meter,
     ):
         collecting.collect(sweep, experiment, client, meter, ready_within_sec=given.ready_timeout)
@@ -105,9 +106,7 @@ def archive(given: argparse.Namespace, sweep: Sweep, aws: Aws, console: Console)
             f"{sweep.plan.experiment_id} is destroyed; what was kept of it is in {sweep.folder}."
         )
     experiment = experiments.load(sweep.experiment_file)
-    url = sweep.state.prometheus_url
-    region = sweep.plan.bucket_region
-    with options.prometheus(given, aws, url=url, region=region) as client:
+    with prometheus(given, sweep, aws, console) as client:
         archiving.keep(sweep, experiment, client, aws, say=announcer(console))
 
 
@@ -120,6 +119,25 @@ def destroy(given: argparse.Namespace, sweep: Sweep, aws: Aws, console: Console)
         discard_evidence=given.discard_evidence,
         say=announcer(console),
     )
+
+
+@contextmanager
+def prometheus(
+    given: argparse.Namespace, sweep: Sweep, aws: Aws, console: Console
+) -> Iterator[PrometheusClient]:
+    """The central Prometheus; one on an instance of the sweep is reached through a tunnel.
+
+    Raises:
+        TunnelError: there is no tunnel.
+        UsageError, AwsError, InvalidUrlError: see `options.prometheus`.
+    """
+    url, region = sweep.state.prometheus_url, sweep.plan.bucket_region
+    own_way = given.prometheus_url or sweep.plan.prometheus_url
+    with ExitStack() as opened:
+        if own_way is None and sweep.state.monitor is not None:
+            way = tunnel.Tunnel(sweep.state.monitor, folder=sweep.folder, say=announcer(console))
+            url = opened.enter_context(way).url
+        yield opened.enter_context(options.prometheus(given, aws, url=url, region=region))
 
 
 def _terraform(given: argparse.Namespace, sweep: Sweep) -> Terraform:
@@ -139,6 +157,8 @@ def _begin(given: argparse.Namespace, name: str, aws: Aws, console: Console) -> 
     if given.monitor_cidr is not None and given.prometheus_url is None:
         raise UsageError("--monitor-cidr needs --prometheus-url.")
     find_program(given.terraform)  # known before minutes of questions
+    if given.prometheus_url is None and (absent := tunnel.missing()) is not None:
+        say(f"Note: {absent}")
     request = options.request_of(given)
     found = planning.outline(request)
     report = survey(given, request, found, aws)

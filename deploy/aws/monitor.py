@@ -1,7 +1,8 @@
-"""Prometheus' configuration on the monitor instance: `python -m deploy.aws.monitor`.
+"""Prometheus' configuration and rules on the monitor instance: `python -m deploy.aws.monitor`.
 
-It is the configuration of the local stack, with what only AWS needs: probes of other regions are
-reached at their public addresses, node_exporter is scraped too, and alerts go to an Alertmanager.
+The rules have the limits of the experiment that is measured. The configuration is that of the local
+stack, with what only AWS needs: probes of other regions are reached at their public addresses,
+node_exporter is scraped too, and alerts go to an Alertmanager.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ from prometheus.configuration import (
     ScrapeSecurity,
     render,
 )
+from prometheus.rules import generate
+from prometheus.rules.generate import RulesError
 from prometheus.version import Version, VersionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from probe.contract.experiment import Experiment
 
 # The name in the probes' certificate: they share one, and their addresses are not known before.
 SERVER_NAME: Final = "probe.latency-sweep.internal"
@@ -89,7 +94,7 @@ def _node(probes: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the configuration; returns the exit code."""
+    """Print the configuration and write the rules; returns the exit code."""
     arguments = _parser().parse_args(argv)
     try:
         sweep = experiment.load(arguments.experiment_file)
@@ -100,13 +105,27 @@ def main(argv: Sequence[str] | None = None) -> int:
             scrape_interval_sec=sweep.timing.scrape_interval_sec,
             port=arguments.metrics_port,
             security=_security(arguments.tls_folder),
+            rule_files=_write_rules(arguments.rules_folder, sweep),
         )
         document = configuration(settings)
-    except (ExperimentError, ConfigurationError, VersionError) as error:
+    except (ExperimentError, ConfigurationError, RulesError, VersionError) as error:
         print(f"deploy.aws.monitor: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except OSError as error:
+        print(f"deploy.aws.monitor: {error.filename}: {error.strerror}.", file=sys.stderr)
         return BAD_INPUT
     yaml.safe_dump(document, sys.stdout, sort_keys=False)
     return 0
+
+
+def _write_rules(folder: Path, sweep: Experiment) -> tuple[Path, ...]:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    # A bootstrap that is run again must leave files alone that are as they should be.
+    files = {folder / name: text for name, text in generate.render(sweep).items()}
+    if all(file.exists() and file.read_text("utf-8") == text for file, text in files.items()):
+        return tuple(files)
+    return generate.write(folder, sweep)
 
 
 def _security(folder: Path | None) -> ScrapeSecurity | None:
@@ -120,9 +139,11 @@ def _security(folder: Path | None) -> ScrapeSecurity | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.aws.monitor",
-        description="Print the Prometheus configuration of the monitor instance.",
+        description="Print the Prometheus configuration of the monitor instance and write the "
+        "rules that it names.",
     )
     parser.add_argument("--experiment-file", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--rules-folder", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--experiment-id", required=True, metavar="NAME")
     parser.add_argument("--regions", required=True, metavar="LIST", help="comma-separated")
     parser.add_argument("--metrics-port", type=int, default=9090, metavar="N")

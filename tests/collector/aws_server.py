@@ -1,10 +1,14 @@
 """A simulated AWS in a process of its own, `python aws_server.py`: moto, with faults on demand.
 
+It has a few images only, which load faster; `--all-images` gives those that SSM's parameters name.
+
 `POST /__faults` with a JSON list replaces the faults. Each has an `action` (the Action of EC2 and
 STS, the last part of X-Amz-Target, or the method of S3), optionally a `region`, parameters
 `given` and how many `times` it happens, and what is answered: `status`, `code` and `message`, or
 `body` or `xml` where moto lacks an answer: it knows no quotas but those of VPCs, no placement
 groups to describe and no price list. `hang` delays the real answer until the faults are replaced.
+
+`GET /__calls` lists what was asked since the faults were last replaced, as `ec2:RunInstances`.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import json
 import os
 import re
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +44,7 @@ class Faulty:
     def __init__(self, moto: Callable[..., Iterable[bytes]]) -> None:
         self._moto = moto
         self._faults: list[dict[str, Any]] = []
+        self._calls: set[str] = set()
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
 
@@ -50,9 +56,15 @@ class Faulty:
             text = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
             with self._changed:
                 self._faults = json.loads(text)
+                self._calls.clear()
                 self._changed.notify_all()
             start_response("200 OK", [("Content-Length", "0")])
             return [b""]
+        if environ["PATH_INFO"] == "/__calls":
+            with self._lock:
+                listed = json.dumps(sorted(self._calls)).encode()
+            start_response("200 OK", [("Content-Length", str(len(listed)))])
+            return [listed]
         fault = self._fault_of(environ)
         if fault is not None and fault.get("hang"):
             with self._changed:
@@ -67,6 +79,7 @@ class Faulty:
         region = found[1] if found else None
         action, text = _action(environ)
         with self._lock:
+            self._calls.add(f"{found[2] if found else ''}:{action}")
             for fault in self._faults:
                 if fault["action"] != action or fault.get("region", region) != region:
                     continue
@@ -121,7 +134,8 @@ def _answer(
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-    os.environ["MOTO_AMIS_PATH"] = str(IMAGES)
+    if "--all-images" not in sys.argv:
+        os.environ["MOTO_AMIS_PATH"] = str(IMAGES)
     # Imported late, because moto reads the variable while it is imported.
     from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
         DomainDispatcherApplication,

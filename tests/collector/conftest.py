@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import closing
 from dataclasses import dataclass
@@ -42,17 +43,23 @@ _REGIONS = (
     "<regionInfo>{}</regionInfo></DescribeRegionsResponse>"
 )
 ENABLED = ("ap-northeast-1", "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "us-west-2")
-_ENABLED = "".join(_REGION.format(name, "opt-in-not-required") for name in ENABLED)
-# An account with fewer regions than moto has, because looking into each takes its time.
-REGIONS = [
-    {
-        "action": "DescribeRegions",
-        "given": "AllRegions=true",
-        "status": 200,
-        "xml": _REGIONS.format(_ENABLED + _REGION.format("ap-east-1", "not-opted-in")),
-    },
-    {"action": "DescribeRegions", "status": 200, "xml": _REGIONS.format(_ENABLED)},
-]
+
+
+def account_regions(*enabled: str) -> list[dict[str, Any]]:
+    """An account with fewer regions than moto has, because looking into each takes its time."""
+    items = "".join(_REGION.format(name, "opt-in-not-required") for name in enabled)
+    disabled = _REGION.format("ap-east-1", "not-opted-in")
+    return [
+        {
+            "action": "DescribeRegions",
+            "given": "AllRegions=true",
+            "status": 200,
+            "xml": _REGIONS.format(items + disabled),
+        },
+        {"action": "DescribeRegions", "status": 200, "xml": _REGIONS.format(items)},
+    ]
+
+
 _numbers = count(1)
 
 
@@ -68,12 +75,19 @@ class SimulatedAws:
 
     def faults(self, *faults: dict[str, Any]) -> None:
         """Replace the faults; what moto lacks stays, unless a fault replaces it."""
-        self.post("/__faults", [*faults, QUOTA, NO_GROUPS, *REGIONS])
+        self.post("/__faults", [*faults, QUOTA, NO_GROUPS, *account_regions(*ENABLED)])
 
     def post(self, path: str, document: Any = None) -> None:
         with requests.Session() as session:
             session.trust_env = False
             session.post(self.url + path, json=document, timeout=30).raise_for_status()
+
+    def calls(self) -> list[str]:
+        """What was asked since the faults were last replaced, as `ec2:RunInstances`."""
+        with requests.Session() as session:
+            session.trust_env = False
+            found: list[str] = session.get(self.url + "/__calls", timeout=30).json()
+        return found
 
     def ec2(self, region: str) -> Any:
         return boto3.client("ec2", region_name=region)
@@ -188,6 +202,47 @@ def terraform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     program.chmod(0o755)
     monkeypatch.setenv("SWEEP_TERRAFORM", str(program))
     return StandIn(program, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionManager:
+    """The stand-in for the AWS CLI's sessions.
+
+    Attributes:
+        folder: with its script and its log of sessions.
+    """
+
+    folder: Path
+
+    def script(self, **values: Any) -> None:
+        (self.folder / "script.json").write_text(json.dumps(values))
+
+    @property
+    def sessions(self) -> list[str]:
+        """The command line of each session."""
+        log = self.folder / "sessions.log"
+        return log.read_text().splitlines() if log.exists() else []
+
+    @property
+    def pids(self) -> list[int]:
+        """The process of each session, in order."""
+        return [int(line.split()[0]) for line in self.sessions]
+
+
+@pytest.fixture
+def session_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SessionManager:
+    """On PATH stands an `aws` that only knows sessions, and an empty plugin."""
+    folder = tmp_path / "session-manager"
+    folder.mkdir()
+    aws = folder / "aws"
+    aws.write_text(f'#!/bin/sh\nexec {sys.executable} {HERE}/tunnel_stand_in.py "$@"\n')
+    aws.chmod(0o755)
+    plugin = folder / "session-manager-plugin"
+    plugin.write_text("#!/bin/sh\nexit 1\n")
+    plugin.chmod(0o755)
+    monkeypatch.setenv("STAND_IN_TUNNEL", str(folder))
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return SessionManager(folder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ where Terraform's would be in S3: it outlives the sweep's folder. What is to go 
 
     short_of     candidates that AWS has no capacity for
     fails        whether an apply fails for another reason
+    prometheus_url, monitor
+                 outputs of these names
     pause_in     action in which to wait for being killed, after the first instance is created
                  and before the state says so
 """
@@ -102,6 +104,7 @@ def _output(_options: list[str]) -> int:
         "probes": probes,
         "probe_ips": ips,
         "prometheus_url": _script().get("prometheus_url"),
+        "monitor": _script().get("monitor"),
         "grafana_url": None,
     }
     print(json.dumps({name: {"sensitive": False, "value": v} for name, v in outputs.items()}))

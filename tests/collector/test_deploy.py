@@ -16,6 +16,9 @@ import yaml
 if TYPE_CHECKING:
     from .conftest import SimulatedAws, StandIn, SweepCommand
 
+# Every step starts processes, which takes a while on a busy machine.
+pytestmark = pytest.mark.timeout(180)
+
 BUCKET = "sweep-bucket"
 REGIONS = ("eu-west-1", "eu-west-2")
 NEW = ("--bucket", BUCKET, "--wheel", "binance-latency-sweep==0.1.0")

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from .conftest import SimulatedAws, SweepCommand
 
+# Every step starts processes, which takes a while on a busy machine.
+pytestmark = pytest.mark.timeout(180)
+
 BUCKET = "sweep-bucket"
 
 

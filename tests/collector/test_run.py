@@ -1,6 +1,7 @@
 """A whole sweep, killed at every stage: real exchange simulator, probes, Prometheus and `sweep`.
 
-AWS is simulated, and Terraform is stood in for (see terraform_stand_in.py).
+AWS is simulated, and Terraform and Session Manager are stood in for (see terraform_stand_in.py and
+tunnel_stand_in.py): Prometheus is reached through the tunnel that `sweep run` opens.
 """
 
 from __future__ import annotations
@@ -33,11 +34,14 @@ if TYPE_CHECKING:
 
     from deploy.local.prometheus_binary import Binaries
 
-    from .conftest import SimulatedAws, StandIn
+    from .conftest import SessionManager, SimulatedAws, StandIn
 
 REGIONS = ("eu-west-1", "eu-west-2")
 TYPE = "c6i.large"
 BUCKET = "sweep-bucket"
+# What the monitor's own loopback would be called; nothing of this machine answers there.
+NOWHERE = "http://127.0.0.1:9"
+MONITOR = {"region": REGIONS[0], "instance_id": "i-monitor", "prometheus_tunnel": "aws ssm ..."}
 LOCAL = Path(experiments.__file__).parents[2] / "deploy" / "local" / "experiment.yaml"
 
 
@@ -129,7 +133,12 @@ class KilledRun:
 @pytest.mark.e2e
 @pytest.mark.timeout(180)
 def test_killed_at_every_stage_a_sweep_finishes_without_double_instances_or_lost_evidence(
-    aws: SimulatedAws, terraform: StandIn, site: Site, experiment_id: str, tmp_path: Path
+    aws: SimulatedAws,
+    terraform: StandIn,
+    session_manager: SessionManager,
+    site: Site,
+    experiment_id: str,
+    tmp_path: Path,
 ) -> None:
     sweeps = tmp_path / "sweeps"
     run = KilledRun(
@@ -140,7 +149,8 @@ def test_killed_at_every_stage_a_sweep_finishes_without_double_instances_or_lost
             *("--wheel", "binance-latency-sweep==0.1.0"),
         ],
     )
-    script = {"ports": site.ports, "prometheus_url": site.prometheus_url}
+    session_manager.script(target=site.prometheus_url.removeprefix("http://"))
+    script = {"ports": site.ports, "prometheus_url": NOWHERE, "monitor": MONITOR}
     paused = terraform.folder / "paused"
 
     def kill_terraform() -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from .conftest import SimulatedAws, StandIn, SweepCommand
 
+# Every step starts processes, which takes a while on a busy machine.
+pytestmark = pytest.mark.timeout(180)
+
 NEW = ("--bucket", "sweep-bucket", "--wheel", "binance-latency-sweep==0.1.0")
 
 

@@ -38,7 +38,9 @@ output "probes" {
     replica       = 1
   }]
 }
-output "monitor" { value = { prometheus_tunnel = "aws ssm start-session", region = "eu-west-1" } }
+output "monitor" {
+  value = { prometheus_tunnel = "aws ssm start-session", region = "eu-west-1", instance_id = "i-1" }
+}
 output "prometheus_url" { value = "http://127.0.0.1:9090" }
 """
 

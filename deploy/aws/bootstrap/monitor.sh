@@ -28,6 +28,7 @@ configure() {
   if [[ $SCRAPE_TLS == true ]]; then tls=(--tls-folder "$ETC/scrape"); fi
   "$VENV/bin/python" -m deploy.aws.monitor \
     --experiment-file "$ETC/experiment.yaml" --experiment-id "$EXPERIMENT_ID" \
+    --rules-folder "$ETC/rules" \
     --regions "$REGIONS" --metrics-port "$METRICS_PORT" \
     --prometheus-version "$PROMETHEUS_VERSION" "${tls[@]}" >"$ETC/prometheus.yml.new"
   "$OPT/bin/promtool" check config --syntax-only "$ETC/prometheus.yml.new" >&2
@@ -50,7 +51,7 @@ start_services() {
   install_units prometheus.service alertmanager.service sweep-journal.service
   systemctl daemon-reload
   local unit wanted
-  wanted=$(cat "$OPT"/*.version "$VENV/.installed" "$ETC/prometheus.yml" "$ETC/alertmanager.yml" \
+  wanted=$(cat "$OPT"/*.version "$VENV/.installed" "$ETC/prometheus.yml" "$ETC"/rules/*.yml "$ETC/alertmanager.yml" \
     /etc/grafana/grafana.ini /etc/grafana/provisioning/*/*.yml | sha256sum)
   for unit in alertmanager prometheus grafana-server; do
     systemctl enable --now "$unit.service"

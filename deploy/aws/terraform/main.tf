@@ -106,11 +106,12 @@ module "network" {
 }
 
 resource "aws_placement_group" "precision_time" {
-  for_each = length(setintersection(var.precision_time_types, local.chosen_types)) > 0 ? toset(module.plan.regions) : []
+  # As a value, so that providers older than this strategy still accept sweeps that do not use it.
+  for_each = length(setintersection(var.precision_time_types, local.chosen_types)) > 0 ? { for region in module.plan.regions : region => "precision-time" } : {}
 
   region   = each.key
   name     = "latency-probe-${var.experiment_id}"
-  strategy = "precision-time"
+  strategy = each.value
   tags     = local.life_tags
 }
 

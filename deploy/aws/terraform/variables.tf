@@ -212,9 +212,9 @@ variable "metrics_port" {
 }
 
 variable "scrape_tls" {
-  description = "Serve and scrape metrics over TLS with a bearer token. Needs a wheel whose probe reads PROBE_WEB_CONFIG_FILE and PROBE_BEARER_TOKEN_FILE, and the secrets in SSM Parameter Store before the instances start: see docs/aws.md."
+  description = "Serve and scrape metrics over TLS with a bearer token. The secrets must be in SSM Parameter Store before the instances start: `sweep deploy` sees to that, see docs/aws.md for doing it by hand."
   type        = bool
-  default     = false
+  default     = true
   nullable    = false
 }
 

@@ -52,7 +52,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ],
         check=True,
         capture_output=True,
-        timeout=50,
+        timeout=200,
     )
     (built,) = folder.glob("*.whl")
     return built

@@ -103,7 +103,7 @@ class Sandbox:
             env=variables,
             capture_output=True,
             text=True,
-            timeout=55,
+            timeout=200,
             check=False,
         )
 

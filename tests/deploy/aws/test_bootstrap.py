@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
-import hashlib
-import io
 import json
 import shlex
-import sysconfig
-import tarfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from deploy.aws import scrape_secrets
+from tests.deploy.aws import instances
 from tests.deploy.aws.places import AWS
-from tests.deploy.aws.terraform_module import evaluate
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from subprocess import CompletedProcess
 
     from tests.deploy.aws.sandbox import Sandbox
+
+# Making a virtual environment takes a while on a busy machine.
+pytestmark = pytest.mark.timeout(240)
 
 SECRETS = "/binance-latency-sweep/test/scrape"
 UNIT = AWS / "bootstrap" / "binance-probe.service"
@@ -36,23 +35,14 @@ KNOBS = {
 
 
 @pytest.fixture(scope="module")
+def secrets() -> dict[str, str]:
+    """As `sweep deploy` makes them."""
+    return scrape_secrets.make()
+
+
+@pytest.fixture(scope="module")
 def environment(wheel: Path) -> dict[str, str]:
-    return {
-        "WHEEL_URI": f"s3://artifacts/releases/{wheel.name}",
-        "WHEEL_SHA256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
-        "PIP_INDEX_URL": "",
-        "EXPERIMENT_ID": "test",
-        "EXPIRES_AT": "2031-01-02 03:04:05 UTC",
-        "CLOCK": "auto",
-        "SCRAPE_TLS": "true",
-        "SECRETS_PATH": SECRETS,
-        "METRICS_PORT": "9090",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        "LOG_GROUP": "/binance-latency-sweep/test",
-        "NODE_EXPORTER_VERSION": "1.9.1",
-        "PROMETHEUS_VERSION": "3.13.3",
-        "ALERTMANAGER_VERSION": "0.28.1",
-    }
+    return {**instances.settings(wheel, SECRETS), "CLOCK": "auto", "METRICS_PORT": "9090"}
 
 
 @pytest.fixture(scope="module")
@@ -62,27 +52,22 @@ def user_data(
     environment: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> str:
-    variables = {
-        "role": "probe",
-        "experiment_yaml": experiment_path.read_text(),
-        "bootstrap_environment": environment,
-        "files": {
+    return instances.user_data(
+        terraform_binary,
+        tmp_path_factory.mktemp("user_data"),
+        role="probe",
+        experiment=experiment_path,
+        environment=environment,
+        files={
             "/etc/latency-sweep/probe.env": "PROBE_CONFIG=/etc/latency-sweep/experiment.yaml\n"
             "PROBE_REGION=eu-west-1\nPROBE_INSTANCE_FAMILY=network\nPROBE_EXPERIMENT_ID=test\n"
-            "PROBE_METRICS_HOST=0.0.0.0\nPROBE_METRICS_PORT=9090\n",
+            "PROBE_METRICS_HOST=0.0.0.0\nPROBE_METRICS_PORT=9090\n"
+            "PROBE_WEB_CONFIG_FILE=/etc/latency-sweep/web.yml\n"
+            "PROBE_BEARER_TOKEN_FILE=/etc/latency-sweep/scrape/token\n",
             "/etc/latency-sweep/web.yml": (AWS / "bootstrap/web.yml").read_text(),
             f"/etc/systemd/system/{UNIT.name}.d/10-scheduling.conf": "[Service]\nNice=-10\n",
         },
-    }
-    outputs = evaluate(
-        terraform_binary,
-        AWS / "terraform/modules/user_data",
-        variables,
-        tmp_path_factory.mktemp("user_data"),
     )
-    text = gzip.decompress(base64.b64decode(outputs["user_data_base64"])).decode()
-    assert text == outputs["cloud_config"]
-    return text
 
 
 @pytest.fixture(scope="module")
@@ -91,59 +76,26 @@ def cloud_config(user_data: str) -> dict[str, Any]:
     return document
 
 
-def _release(name: str, binaries: tuple[str, ...]) -> tuple[bytes, str]:
-    """An archive as the Prometheus project publishes them, and its line of checksums."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for binary in binaries:
-            content = b"#!/bin/sh\nexit 0\n"
-            member = tarfile.TarInfo(f"{name}/{binary}")
-            member.size, member.mode = len(content), 0o755
-            tar.addfile(member, io.BytesIO(content))
-    data = buffer.getvalue()
-    return data, f"{hashlib.sha256(data).hexdigest()}  {name}.tar.gz\n"
-
-
 @pytest.fixture(scope="module")
-def instance(sandbox: Sandbox, cloud_config: dict[str, Any], wheel: Path) -> Sandbox:
+def instance(
+    sandbox: Sandbox, cloud_config: dict[str, Any], wheel: Path, secrets: dict[str, str]
+) -> Sandbox:
     """A sandbox in which cloud-init has written its files, and EC2 has what is asked of it."""
-    for file in cloud_config["write_files"]:
-        sandbox.write(file["path"], file["content"], mode=int(file["permissions"], 8))
+    instances.prepare(
+        sandbox, cloud_config, wheel, {f"{SECRETS}/{n}": v for n, v in secrets.items()}
+    )
     for path, value in KNOBS.items():
         sandbox.knob(path, value)
     for name, value in (("adaptive-rx", "on"), ("rx-usecs", "20")):
         sandbox.write(f"/edge/{name}", value + "\n")
     sandbox.write("/edge/generic-receive-offload", "on\n")
-    for name in ("server.pem", "server.key", "token"):
-        sandbox.write(f"/edge/parameters{SECRETS}/{name}", f"the {name}\n")
-    sandbox.write(f"/edge/s3/{wheel.name}", wheel.read_bytes())
-    sums = ""
-    for platform in ("linux-amd64", "linux-arm64"):
-        name = f"node_exporter-1.9.1.{platform}"
-        data, line = _release(name, ("node_exporter",))
-        sandbox.write(f"/edge/web/{name}.tar.gz", data)
-        sums += line
-    sandbox.write("/edge/web/sha256sums.txt", sums)
-    # The dependencies of this environment stand in for the package index.
-    installed = Path(sysconfig.get_paths()["purelib"])
-    folder = sandbox.upper / "edge/site"
-    folder.mkdir(parents=True)
-    for entry in installed.iterdir():
-        if "binance_latency_sweep" not in entry.name:
-            (folder / entry.name).symlink_to(entry)
-    # The interpreter may live in a home folder that other users cannot enter.
-    sandbox.run(["chmod", "a+rx", "/root"])
+    instances.publish(sandbox, {"node_exporter-1.9.1": {"node_exporter": "exit 0"}})
     return sandbox
-
-
-def bootstrap(instance: Sandbox, cloud_config: dict[str, Any]) -> CompletedProcess[str]:
-    (command,) = cloud_config["runcmd"]
-    return instance.run(command, PYTHONPATH="/edge/site", PIP_NO_INDEX="1")
 
 
 @pytest.fixture(scope="module")
 def first_run(instance: Sandbox, cloud_config: dict[str, Any]) -> CompletedProcess[str]:
-    return bootstrap(instance, cloud_config)
+    return instances.bootstrap(instance, cloud_config)
 
 
 @pytest.fixture(scope="module")
@@ -157,22 +109,6 @@ def test_user_data_is_smaller_than_ec2_takes(user_data: str) -> None:
     assert len(gzip.compress(user_data.encode())) < 16 * 1024
 
 
-def test_monitors_user_data_fits_too_and_starts_its_own_script(
-    terraform_binary: Path, experiment_path: Path, environment: dict[str, str], tmp_path: Path
-) -> None:
-    variables = {
-        "role": "monitor",
-        "experiment_yaml": experiment_path.read_text(),
-        "bootstrap_environment": {**environment, "REGIONS": "eu-west-1"},
-        "files": {"/etc/latency-sweep/prometheus.env": "RETENTION=30d\n"},
-    }
-    module = AWS / "terraform/modules/user_data"
-    outputs = evaluate(terraform_binary, module, variables, tmp_path)
-    assert len(base64.b64decode(outputs["user_data_base64"])) < 16 * 1024
-    document = yaml.safe_load(outputs["cloud_config"])
-    assert document["runcmd"] == [["/opt/latency-sweep/bootstrap/monitor.sh"]]
-
-
 def test_bootstrap_runs_to_its_end(first_run: CompletedProcess[str]) -> None:
     assert first_run.returncode == 0, first_run.stderr
     assert first_run.stderr.endswith("probe is up\n")
@@ -183,7 +119,7 @@ def test_second_bootstrap_changes_no_file_and_restarts_nothing(
 ) -> None:
     before = bootstrapped.state()
     bootstrapped.forget_calls()
-    again = bootstrap(bootstrapped, cloud_config)
+    again = instances.bootstrap(bootstrapped, cloud_config)
     assert again.returncode == 0, again.stderr
     after = bootstrapped.state()
     assert {k for k in before.keys() | after.keys() if before.get(k) != after.get(k)} == set()
@@ -195,19 +131,22 @@ def test_expiry_is_armed_before_anything_can_fail(bootstrapped: Sandbox) -> None
     assert "OnCalendar=2031-01-02 03:04:05 UTC" in drop_in.read_text().splitlines()
 
 
-def test_no_secret_is_readable_by_other_users(bootstrapped: Sandbox) -> None:
+def test_no_secret_is_readable_by_other_users(
+    bootstrapped: Sandbox, secrets: dict[str, str]
+) -> None:
     scrape = bootstrapped.upper / "etc/latency-sweep/scrape"
     assert {p.name: oct(p.stat().st_mode & 0o777) for p in scrape.iterdir()} == dict.fromkeys(
         ("server.key", "server.pem", "token"), "0o640"
     )
-    assert (scrape / "token").read_text() == "the token\n"
+    assert (scrape / "token").read_text().strip() == secrets["token"]
 
 
 def test_no_secret_is_in_user_data_or_output(
-    user_data: str, first_run: CompletedProcess[str]
+    user_data: str, first_run: CompletedProcess[str], secrets: dict[str, str]
 ) -> None:
-    assert "the token" not in user_data + first_run.stdout + first_run.stderr
-    assert "the server.key" not in user_data + first_run.stdout + first_run.stderr
+    seen = user_data + first_run.stdout + first_run.stderr
+    assert secrets["token"] not in seen
+    assert "PRIVATE KEY" not in seen
 
 
 def test_every_knob_that_exists_is_set_and_reported(bootstrapped: Sandbox) -> None:
@@ -271,36 +210,57 @@ def test_release_with_another_checksum_is_refused(bootstrapped: Sandbox) -> None
 
 
 _START = """\
-import ctypes, json, os, shlex, subprocess, sys, time, urllib.request, fcntl, socket, struct
+import ctypes, json, os, shlex, ssl, subprocess, sys, time, urllib.error, urllib.request
+import fcntl, socket, struct
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:  # this namespace's loopback, up
     fcntl.ioctl(sock, 0x8914, struct.pack("16sh", b"lo", 0x1 | 0x40))
-command, settings = json.loads(sys.argv[1])
+command, settings, authority, token = json.loads(sys.argv[1])
 environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": "/edge/site", "PYTHONDONTWRITEBYTECODE": "1"}
 environment |= dict(line.split("=", 1) for line in open(settings).read().splitlines())
 def deny_write_and_execute():
     ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)  # what MemoryDenyWriteExecute= asks of the kernel
 probe = subprocess.Popen(command, env=environment, user="binance-probe", group="binance-probe",
                          extra_groups=[], cwd="/", preexec_fn=deny_write_and_execute)
+context = ssl.create_default_context(cadata=authority)
+context.check_hostname = False  # the name of all probes is none of this machine's
+def status(**headers):
+    request = urllib.request.Request("https://127.0.0.1:9090/status", headers=headers)
+    with urllib.request.urlopen(request, timeout=5, context=context) as answer:
+        return answer.read()
 while True:
     if probe.poll() is not None:
         sys.exit(f"the probe ended with {probe.returncode}")
     try:
-        status = urllib.request.urlopen("http://127.0.0.1:9090/status", timeout=5).read()
+        shown = status(Authorization=f"Bearer {token}")
         break
     except OSError:
         time.sleep(0.05)
+try:
+    refused = status()
+except urllib.error.HTTPError as error:
+    refused = error.code
 probe.terminate()
-print(json.dumps({"status": json.loads(status), "code": probe.wait(30)}))
+print(json.dumps({"status": json.loads(shown), "refused": refused, "code": probe.wait(30)}))
 """
 
 
-def test_units_command_runs_the_probe_as_its_user_with_its_settings(bootstrapped: Sandbox) -> None:
+def test_units_command_runs_the_probe_as_its_user_with_its_settings_behind_tls_and_token(
+    bootstrapped: Sandbox, secrets: dict[str, str]
+) -> None:
     unit = dict(line.split("=", 1) for line in UNIT.read_text().splitlines() if "=" in line)
-    argument = json.dumps([shlex.split(unit["ExecStart"]), unit["EnvironmentFile"]])
+    argument = json.dumps(
+        [
+            shlex.split(unit["ExecStart"]),
+            unit["EnvironmentFile"],
+            secrets["ca.pem"],
+            secrets["token"],
+        ]
+    )
     answer = bootstrapped.run(["python3.11", "-c", _START, argument], network=False)
     assert answer.returncode == 0, answer.stderr
     result = json.loads(answer.stdout.splitlines()[-1])
     assert result["code"] == 0
+    assert result["refused"] == 401
     info = json.dumps(result["status"])
     assert '"eu-west-1"' in info
     assert '"network"' in info

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from deploy.aws import monitor
+from probe.contract import experiment
+from prometheus.rules import generate
 from tests.deploy.aws.places import AWS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from deploy.local.prometheus_binary import Binaries
 
 
 @pytest.fixture
 def document(
-    experiment_path: Path, prometheus_binaries: Binaries, capsys: pytest.CaptureFixture[str]
+    experiment_path: Path,
+    prometheus_binaries: Binaries,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> dict[str, Any]:
     code = monitor.main(
         [
             "--experiment-file",
             str(experiment_path),
+            "--rules-folder",
+            str(tmp_path / "rules"),
             "--experiment-id",
             "test",
             "--regions",
@@ -99,13 +105,44 @@ def test_monitor_itself_is_no_target(document: dict[str, Any]) -> None:
         } in job["relabel_configs"]
 
 
+def test_rules_have_the_limits_of_the_experiment_that_is_measured(
+    experiment_path: Path, document: dict[str, Any]
+) -> None:
+    files = [Path(path) for path in document["rule_files"]]
+    sweep = experiment.load(experiment_path)
+    assert {file.name: file.read_text() for file in files} == generate.render(sweep)
+
+
+def test_an_experiment_that_scrapes_too_rarely_for_the_rules_is_one_sentence(
+    experiment_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = yaml.safe_load(experiment_path.read_text())
+    sweep["timing"]["scrape_interval_sec"] = 20
+    file = tmp_path / "experiment.yaml"
+    file.write_text(yaml.safe_dump(sweep))
+    options = {
+        "--experiment-file": file,
+        "--rules-folder": tmp_path / "rules",
+        "--experiment-id": "test",
+        "--regions": "eu-west-1",
+        "--prometheus-version": "3.13.3",
+    }
+    words = [str(word) for option in options.items() for word in option]
+    assert monitor.main(words) == monitor.BAD_INPUT
+    complaint = capsys.readouterr().err
+    assert "timing.scrape_interval_sec: 20 s is too long" in complaint
+    assert complaint.count("\n") == 1
+
+
 def test_bad_version_is_one_sentence(
-    experiment_path: Path, capsys: pytest.CaptureFixture[str]
+    experiment_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = monitor.main(
         [
             "--experiment-file",
             str(experiment_path),
+            "--rules-folder",
+            str(tmp_path),
             "--experiment-id",
             "test",
             "--regions",
