@@ -2,9 +2,14 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+LOCK   := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+          --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+# Checkov wants other versions of this project's dependencies, hence an environment of its own.
+CHECKOV_VERSION := 3.3.30
+CHECKOV := $(VENV)/checkov
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench bench-decision fuzz clean
+.PHONY: help demo test test-terraform lint format bench bench-probe bench-soak bench-faults bench-soak-faults bench-decision fuzz lock audit sbom clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -12,9 +17,12 @@ help: ## Show the targets.
 demo: $(VENV)/.installed-local ## Run a whole sweep on this machine against a simulated exchange.
 	@$(BIN)/sweep demo
 
-test: $(VENV)/.installed-dev ## Run every test, the end-to-end ones included.
+test: $(VENV)/.installed-dev $(CHECKOV)/.installed-$(CHECKOV_VERSION) ## Run every test, the end-to-end ones included.
 	$(BIN)/python -m pytest -n 2 -m "not e2e"
 	$(BIN)/python -m pytest -m e2e
+
+test-terraform: $(VENV)/.installed-dev ## Run Terraform with the AWS provider against a simulated AWS.
+	@$(BIN)/python -m pytest -q -m terraform tests/collector/provider
 
 lint: $(VENV)/.installed-dev ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .
@@ -30,11 +38,37 @@ bench: $(VENV)/.installed-dev ## Measure what the documentation claims.
 	$(BIN)/python benchmarks/histogram.py
 	$(BIN)/python benchmarks/receive.py
 
+bench-probe: $(VENV)/.installed-dev ## Compare the probe's whole path with other clients (10 minutes).
+	$(BIN)/python benchmarks/receive.py
+	$(BIN)/python benchmarks/receive_options.py
+
+bench-soak: $(VENV)/.installed-dev ## Watch the probe's memory at 20,000 messages/s (MINUTES=30).
+	$(BIN)/python benchmarks/soak.py --minutes $(or $(MINUTES),30)
+
+bench-faults: $(VENV)/.installed-dev ## Bring every fault about and write docs/reliability.md (6 minutes).
+	$(BIN)/python -m benchmarks.faults --table --load
+
+bench-soak-faults: $(VENV)/.installed-dev ## A fault every 5 s at 20,000 messages a second (10 minutes).
+	$(BIN)/python -m benchmarks.faults --soak 600
+
 bench-decision: $(VENV)/.installed-dev ## Calibrate the decision: false winners, power, coverage (20 minutes).
 	$(BIN)/python benchmarks/calibration.py --trials 400
 
 fuzz: $(VENV)/.installed-dev $(VENV)/.installed-fuzz ## Feed ten million inputs to every reader of bytes (INPUTS=n for fewer).
 	$(BIN)/python -m tests.fuzz.run --inputs $(or $(INPUTS),10000000)
+
+lock: $(VENV)/.installed-dev ## Lock the newest dependencies that pyproject.toml permits, with hashes.
+	$(LOCK) pyproject.toml --output-file requirements/probe.txt
+	$(LOCK) pyproject.toml --extra local --constraint requirements/probe.txt \
+	  --output-file requirements/local.txt
+
+audit: $(VENV)/.installed-dev ## Ask the advisory database about the locked dependencies; needs the network.
+	$(BIN)/python requirements/audit.py
+
+sbom: $(VENV)/.installed-dev ## Write the bill of materials of the locked dependencies, CycloneDX.
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py requirements requirements/local.txt --pyproject pyproject.toml \
+	  --output-reproducible --output-file dist/sbom.cdx.json
 
 clean: ## Remove the virtual environment and every cache.
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -48,3 +82,9 @@ $(VENV)/.installed-%: pyproject.toml
 	  && $(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[$*]' \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
+
+$(CHECKOV)/.installed-%: | $(VENV)/.installed-dev
+	@echo "Installing checkov into $(CHECKOV) ..."
+	@$(PYTHON) -m venv $(CHECKOV)
+	@if $(BIN)/uv pip install --quiet --python $(CHECKOV)/bin/python 'checkov==$*'; then touch $@; \
+	  else echo "checkov $* cannot be installed here; its test will be skipped."; fi
