@@ -1,7 +1,7 @@
 # The probe, the analysis and the local stack in one image; see docker-compose.yml.
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /source
-COPY requirements/local.txt requirements/
+COPY requirements requirements
 RUN python -m venv /opt/sweep \
     && /opt/sweep/bin/pip install --no-cache-dir --require-hashes --only-binary :all: \
         --requirement requirements/local.txt

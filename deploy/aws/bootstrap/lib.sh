@@ -81,9 +81,16 @@ install_wheel() {
   # A half-made environment of an earlier attempt is not to be trusted.
   rm -rf "$VENV"
   python3.11 -m venv "$VENV"
+  # The wheel brings the list of its dependencies: one version of each, and its checksums.
+  "$VENV/bin/python" -c 'import sys, zipfile
+sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read("probe/requirements.txt"))' \
+    "$wheel" >"$folder/requirements.txt"
   # Wheels only: nothing is compiled or run from a source archive on the instance.
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
-    --only-binary=:all: ${index:+--index-url "$index"} "$wheel"
+    --only-binary=:all: --require-hashes ${index:+--index-url "$index"} \
+    --requirement "$folder/requirements.txt"
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+    --no-index --no-deps "$wheel"
   rm -rf "$folder"
   "$VENV/bin/probe" --version >/dev/null || die "the installed wheel does not start"
   printf '%s\n' "$wanted" >"$VENV/.installed"
