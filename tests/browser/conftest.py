@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests of a worker; where there is none, the error says how to get it."""
+    """A browser; where there is none, the error says how to get it.
+
+    It ends with its module: while it runs, Playwright keeps an event loop running, beside which
+    no asynchronous test can run.
+    """
     chromium = find_or_fetch()
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(

@@ -257,7 +257,8 @@ def test_the_image_holds_every_package_that_is_installed() -> None:
         re.findall(r"^COPY (\w+) \1$", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)
     )
     kept = set(re.findall(r"^!(\w+)$", (REPOSITORY / ".dockerignore").read_text(), re.MULTILINE))
-    assert copied == {"probe", "collector", "analysis", "deploy", "grafana", "prometheus"}
+    packages = {"probe", "collector", "analysis", "deploy", "grafana", "prometheus"}
+    assert copied == packages | {"requirements"}
     assert copied <= kept
 
 
