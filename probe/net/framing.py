@@ -19,7 +19,8 @@ _MASKED: Final = 0x80
 _SHORTEST_HEADER: Final = 2
 _TWO_NUMBERS: Final = struct.Struct(">HH")  # opcode and length, and the length where it is longer
 _LENGTH_IN_2_BYTES: Final = 126
-_LENGTH_IN_8_BYTES: Final = 127
+_OPCODE: Final = 0x0F
+_OPCODES: Final = frozenset({0x0, 0x1, 0x2, 0x8, 0x9, 0xA})
 
 
 class Flow(Enum):
@@ -119,7 +120,7 @@ class FrameSplitter:
             self._sink.on_messages(payloads, binary=opcode == _FIN_BINARY)
         return position
 
-    def _split_one(self, data: bytes, position: int) -> int:  # noqa: C901 - one table of cases
+    def _split_one(self, data: bytes, position: int) -> int:
         """Deliver a frame of any kind; returns where it ends, or starts if it is not complete."""
         size = len(data)
         self._needed = _SHORTEST_HEADER
@@ -127,20 +128,18 @@ class FrameSplitter:
             return position
         first = data[position]
         length = data[position + 1]
+        # Whatever the core refuses by the first two bytes; it says what is wrong.
+        if first & _RESERVED_BITS or first & _OPCODE not in _OPCODES or length & _MASKED:
+            self._handed_over = True
+            return position
         start = position + 2
         if length >= _LENGTH_IN_2_BYTES:
-            if length == _LENGTH_IN_2_BYTES:
-                start += 2
-            elif length == _LENGTH_IN_8_BYTES:
-                start += 8
-            if length > _LENGTH_IN_8_BYTES or size < start:
-                if length & _MASKED:  # a server must not mask
-                    self._handed_over = True
-                else:
-                    self._needed = start - position
+            start += 2 if length == _LENGTH_IN_2_BYTES else 8
+            if size < start:
+                self._needed = start - position
                 return position
             length = int.from_bytes(data[position + 2 : start], "big")
-        if first & _RESERVED_BITS or length > self._max_bytes:
+        if length > self._max_bytes:
             self._handed_over = True
             return position
         end = start + length
