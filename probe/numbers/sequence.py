@@ -15,6 +15,9 @@ GRACE_NS: Final = 1_000_000_000
 # Jumps beyond these are a new numbering, not billions of lost messages.
 FORWARD_RESET: Final = 1_000_000_000
 BACKWARD_RESET: Final = 1_000_000
+# How long after it was counted as lost a message is still known to have been missing, so that it is
+# found and not taken for a repeated one. Without an end every gap would take memory for good.
+REMEMBER_NS: Final = 60_000_000_000
 # Holes remembered; beyond it the oldest pending one is given up as lost.
 MAX_HOLES: Final = 4096
 _NONE_YET: Final = -1  # ids are not negative
@@ -29,16 +32,20 @@ class Seen(Enum):
 
 
 class _Hole:
-    """A range of missing ids, `first..last`; `deadline_ns` None once nothing is waited for."""
+    """A range of missing ids, `first..last`; `deadline_ns` None once nothing is waited for.
 
-    __slots__ = ("deadline_ns", "first", "last", "lost")
+    It may be forgotten at `forget_ns`.
+    """
+
+    __slots__ = ("deadline_ns", "first", "forget_ns", "last", "lost")
 
     def __init__(
-        self, first: int, last: int, deadline_ns: int | None, *, lost: bool = False
+        self, first: int, last: int, deadline_ns: int | None, forget_ns: int, *, lost: bool = False
     ) -> None:
         self.first = first
         self.last = last
         self.deadline_ns = deadline_ns
+        self.forget_ns = forget_ns
         self.lost = lost
 
 
@@ -125,7 +132,7 @@ class SequenceCheck:
             self.restart()
             self._first, self.next_id = first, last + 1
         else:
-            seen = self._see_old(first, last, here)
+            seen = self._see_old(first, last, now_ns, here)
         if self.pending_holes:
             self.settle(now_ns)
         return seen
@@ -149,10 +156,11 @@ class SequenceCheck:
         self._holes.clear()
         self.next_id = _NONE_YET
 
-    def _see_old(self, first: int, last: int, here: Seen | None) -> Seen:
+    def _see_old(self, first: int, last: int, now_ns: int, here: Seen | None) -> Seen:
         if last < self._first:  # older than the first one seen: late, and nothing was lost by it
             if last + 1 < self._first:
-                self._holes.appendleft(_Hole(last + 1, self._first - 1, None))
+                early = _Hole(last + 1, self._first - 1, None, now_ns + REMEMBER_NS)
+                self._holes.appendleft(early)
             self._first = first
             self.out_of_order += here is not Seen.NEW
             return Seen.LATE
@@ -169,7 +177,12 @@ class SequenceCheck:
             self.restart()
             self._first = first
             return
-        self._holes.append(_Hole(expected, first - 1, now_ns + self._grace_ns))
+        while self._holes and self._holes[0].deadline_ns is None:
+            if self._holes[0].forget_ns > now_ns:
+                break
+            self._holes.popleft()
+        deadline_ns = now_ns + self._grace_ns
+        self._holes.append(_Hole(expected, first - 1, deadline_ns, deadline_ns + REMEMBER_NS))
         self.pending_holes += 1
         if len(self._holes) > MAX_HOLES:
             oldest = self._holes.popleft()
@@ -188,9 +201,8 @@ class SequenceCheck:
             self.found += hole.lost and (self._per_id or first <= hole.first <= hole.last <= last)
             for start, end in reversed(parts):
                 if start <= end:
-                    self._holes.insert(
-                        position, _Hole(start, end, hole.deadline_ns, lost=hole.lost)
-                    )
+                    rest = _Hole(start, end, hole.deadline_ns, hole.forget_ns, lost=hole.lost)
+                    self._holes.insert(position, rest)
                     self.pending_holes += hole.deadline_ns is not None
         return bool(touched)
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.numbers.sequence import BACKWARD_RESET, FORWARD_RESET, GRACE_NS, Seen, SequenceCheck
+from probe.numbers.sequence import (
+    BACKWARD_RESET,
+    FORWARD_RESET,
+    GRACE_NS,
+    REMEMBER_NS,
+    Seen,
+    SequenceCheck,
+)
 
 
 def seen(ids: list[int], *, step_ns: int = 0) -> SequenceCheck:
@@ -187,3 +194,24 @@ def test_a_message_older_than_the_first_one_seen_was_never_lost() -> None:
     check.see(7, 7, 0)
     check.see(8, 8, 2 * GRACE_NS)
     assert (check.lost, check.found) == (0, 0)
+
+
+@given(st.integers(1, 50))
+def test_gaps_take_no_memory_for_good(gaps: int) -> None:
+    check = SequenceCheck(per_id=True)
+    apart_ns = GRACE_NS + REMEMBER_NS
+    for number in range(gaps):
+        check.see(2 * number, 2 * number, number * apart_ns)
+    assert check.lost + check.pending == gaps - 1
+    assert len(check._holes) <= 2
+
+
+def test_what_was_lost_long_ago_is_taken_for_repeated() -> None:
+    check = SequenceCheck(per_id=True)
+    check.see(1, 1, 0)
+    check.see(3, 3, 0)
+    much_later = 2 * (GRACE_NS + REMEMBER_NS)
+    check.settle(much_later)
+    check.see(5, 5, much_later)
+    assert check.see(2, 2, much_later) is Seen.REPEATED
+    assert (check.lost, check.found, check.pending) == (1, 0, 1)
