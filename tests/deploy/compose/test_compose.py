@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -44,15 +45,18 @@ SERVICES = compose()
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that are free one after the other, as the probes' are."""
+    """Ports that are free one after the other, as the probes' are.
+
+    They lie below those that the kernel gives to clients, who could take one before it is used.
+    """
+    lowest_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
-        with ExitStack() as taken:
-            start = taken.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            ports = range(start, start + count)
-            with suppress(OSError, OverflowError):
-                for port in ports[1:]:
-                    taken.enter_context(socket.create_server(("127.0.0.1", port)))
-                return list(ports)
+        start = random.randrange(10_000, lowest_of_clients - count)
+        ports = range(start, start + count)
+        with ExitStack() as taken, suppress(OSError):
+            for port in ports:
+                taken.enter_context(socket.create_server(("127.0.0.1", port)))
+            return list(ports)
 
 
 class Host:
