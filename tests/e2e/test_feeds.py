@@ -254,9 +254,13 @@ def test_lost_trades_are_those_that_the_exchange_dropped(
         # What one connection lost, another may have brought while they overlapped.
         dropped = dropped[~dropped["last_id"].isin(arrived["last_id"])].drop_duplicates("last_id")
         inside = dropped["last_id"].between(arrived["last_id"].min(), arrived["last_id"].max())
-        expected = (dropped["last_id"] - dropped["first_id"] + 1)[inside].sum()
-        assert probe.value("feed_messages_lost_total", symbol=symbol, stream="trade") == expected
-        total += expected
+        sizes = (dropped["last_id"] - dropped["first_id"] + 1)[inside]
+        # What was dropped just before the end may still be waited for.
+        settled = dropped["send_ns"][inside] < arrived["send_ns"].max() - 3e9
+        lost = probe.value("feed_messages_lost_total", symbol=symbol, stream="trade")
+        # Nor is a message missed that was dropped where the truth of a replaced connection ends.
+        assert sizes[settled].sum() - 2 <= lost <= sizes.sum()
+        total += lost
     assert total > 0
 
 
