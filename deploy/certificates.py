@@ -1,4 +1,4 @@
-"""Self-made certificates: an authority for one use, and one server certificate by it."""
+"""Self-made certificates: an authority, and server certificates by it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,83 @@ class Pems:
     key: bytes
 
 
+class Authority:
+    """Signs server certificates; its private key never leaves it.
+
+    Attributes:
+        pem: its certificate, for those who are to trust it.
+    """
+
+    def __init__(self, name: str, validity: timedelta) -> None:
+        """A new authority.
+
+        Args:
+            name: its common name.
+            validity: for how long it may be trusted, from now.
+        """
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._subject = _name(name)
+        since, until = _from_now(validity)
+        certificate = (
+            self._builder(self._subject, self._key.public_key(), since, until)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(signs_certificates=True), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.pem = certificate.public_bytes(_PEM)
+
+    def issue(
+        self, server: str, names: Sequence[x509.GeneralName], *, since: datetime, until: datetime
+    ) -> Pems:
+        """Make a server certificate with a key of its own.
+
+        Args:
+            server: the server's common name.
+            names: DNS names and addresses that the certificate is good for.
+            since: begin of its validity.
+            until: end of its validity.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            self._builder(_name(server), key.public_key(), since, until)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        private = key.private_bytes(
+            _PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return Pems(self.pem, certificate.public_bytes(_PEM), private)
+
+    def _builder(
+        self,
+        subject: x509.Name,
+        public_key: ec.EllipticCurvePublicKey,
+        since: datetime,
+        until: datetime,
+    ) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._subject)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(since)
+            .not_valid_after(until)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        )
+
+
 def make(
     *, authority: str, server: str, names: Sequence[x509.GeneralName], validity: timedelta
 ) -> Pems:
-    """Make an authority and a certificate; the authority's own key is thrown away.
+    """Make an authority and one certificate; nothing else can be signed by that authority.
 
     Args:
         authority: its common name.
@@ -39,49 +112,13 @@ def make(
         names: DNS names and addresses that the certificate is good for.
         validity: for how long, from now.
     """
-    authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    issuer = _name(authority)
-    authority_certificate = (
-        _builder(issuer, issuer, authority_key.public_key(), validity)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .sign(authority_key, hashes.SHA256())
-    )
-    certificate = (
-        _builder(_name(server), issuer, key.public_key(), validity)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
-            critical=False,
-        )
-        .sign(authority_key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        _PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return Pems(authority_certificate.public_bytes(_PEM), certificate.public_bytes(_PEM), private)
+    since, until = _from_now(validity)
+    return Authority(authority, validity).issue(server, names, since=since, until=until)
 
 
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    public_key: ec.EllipticCurvePublicKey,
-    validity: timedelta,
-) -> x509.CertificateBuilder:
+def _from_now(validity: timedelta) -> tuple[datetime, datetime]:
     now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATE)
-        .not_valid_after(now + validity)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-    )
+    return now - BACKDATE, now + validity
 
 
 def _name(common_name: str) -> x509.Name:
