@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _READY_WITHIN_SEC: Final = 60.0
 # Discovery tells the scraper of new targets every 5 s; asking EC2 more often gains nothing.
 _EC2_REFRESH_SEC: Final = 5
+# Runs are short here: the clocks' rate against each other takes two answers at least.
+_TIME_INTERVAL_SEC: Final = 5
 # Where a probe looks for the key of a market that needs one.
 _API_KEY_VARIABLE: Final = "PROBE_API_KEY"
 
@@ -281,6 +283,7 @@ def _probe(place: Place, setup: Setup, exchange: Exchange) -> Child:
         "--experiment-id": setup.experiment.name,
         "--endpoint": exchange.endpoints[place.name],
         "--time-endpoint": exchange.time_endpoint,
+        "--time-interval-sec": str(_TIME_INTERVAL_SEC),
         "--metrics-host": "127.0.0.1",
         "--metrics-port": "0",
         "--ca-file": str(exchange.authority),

@@ -31,6 +31,7 @@ from grafana.promql import (
     rate,
 )
 from probe.contract import metrics
+from probe.contract.clocks import MAX_DRIFT_RATIO
 
 if TYPE_CHECKING:
     from probe.contract.experiment import Constraints, Experiment
@@ -154,6 +155,11 @@ def _clock(limits: Constraints) -> list[Cell]:
     by_source = (*_EACH, "source")
     named = "{{instance}} {{source}}"
     synchronized = _CHOSEN.target(metrics.CLOCK_SYNCHRONIZED.name)
+    drift, uncertain = (
+        _CHOSEN.market(metric)
+        for metric in (metrics.EXCHANGE_CLOCK_DRIFT, metrics.EXCHANGE_CLOCK_DRIFT_BOUND)
+    )
+    proven = aggregate("max", f"clamp_min(abs({drift}) - {uncertain}, 0)", _EACH)
     return [
         Cell(
             graph(
@@ -203,7 +209,7 @@ def _clock(limits: Constraints) -> list[Cell]:
                 mapping=states(("lost", BAD), ("synchronised", GOOD)),
                 steps=flag(),
             ),
-            12,
+            8,
             8,
         ),
         Cell(
@@ -223,7 +229,18 @@ def _clock(limits: Constraints) -> list[Cell]:
                 ),
                 floor=None,
             ),
-            12,
+            8,
+            8,
+        ),
+        Cell(
+            graph(
+                "Drift against the exchange's clock",
+                "How fast the two clocks drift apart, as far as it is proven. Above "
+                f"{MAX_DRIFT_RATIO * 1e6:g} ppm runs are not used.",
+                "ppm",
+                Query(f"1e6 * {proven}", _NAME),
+            ),
+            8,
             8,
         ),
     ]
@@ -311,6 +328,8 @@ def _machine() -> list[Cell]:
 
 
 def _scrapes() -> list[Cell]:
+    refused = increase(_CHOSEN.target(metrics.HTTP_REFUSALS.name), (*_EACH, "reason"))
+    reloaded = _CHOSEN.target(metrics.CONFIG_RELOAD_SUCCESSFUL.name)
     return [
         Cell(
             timeline(
@@ -342,5 +361,31 @@ def _scrapes() -> list[Cell]:
             ),
             8,
             9,
+        ),
+        Cell(
+            graph(
+                "Refused requests",
+                "Whom the metrics port turned away, and why. Prometheus itself should never be.",
+                "short",
+                Query(
+                    f"{refused} > 0",
+                    f"{_NAME} {{{{reason}}}}",
+                ),
+                stacked=True,
+            ),
+            12,
+            8,
+        ),
+        Cell(
+            timeline(
+                "Last reload",
+                "Whether the probe could read its secrets and its web configuration when it last "
+                "was told to. Where it could not, it goes on with the old ones.",
+                Query(aggregate("min", reloaded, _EACH), _NAME),
+                mapping=states(("failed", BAD), ("succeeded", GOOD)),
+                steps=flag(),
+            ),
+            12,
+            8,
         ),
     ]

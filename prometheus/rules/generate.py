@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from probe.contract import experiment as experiments
+from probe.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
 from probe.contract.metrics import JOB, PLANNED
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def render(experiment: Experiment, pace: Pace | None = None) -> dict[str, str]:
     environment.filters |= {
         "quoted": lambda text: json.dumps(text, ensure_ascii=False),
         "ms": lambda seconds: f"{seconds * 1000:g} ms",
+        "ppm": lambda ratio: f"{ratio * 1e6:g}",
         "percent": lambda ratio: f"{ratio * 100:g} %",
     }
     values = {
@@ -104,6 +106,8 @@ def render(experiment: Experiment, pace: Pace | None = None) -> dict[str, str]:
         "patience": _duration(pace.patience_sec),
         "job": JOB,
         "allowances": ALLOWANCES,
+        "exchange_tolerance_sec": EXCHANGE_TOLERANCE_SEC,
+        "max_drift_ratio": MAX_DRIFT_RATIO,
         "runbook": RUNBOOK,
     }
     return {name: environment.get_template(f"{name}.j2").render(values) for name in FILES}

@@ -63,7 +63,12 @@ SCENERY = {
 WITHOUT_DATA = dict.fromkeys(ALLOWANCES, "node_exporter reads them from an instance's ENA driver")
 # What there is no reason for in the other markets, where nothing goes wrong.
 UNEVENTFUL = dict.fromkeys(
-    ("annotation Unplanned reconnects", "annotation Probe restarts", metrics.ERRORS.name),
+    (
+        "annotation Unplanned reconnects",
+        "annotation Probe restarts",
+        metrics.ERRORS.name,
+        metrics.HTTP_REFUSALS.name,
+    ),
     "only the spot market has faults injected",
 )
 QUESTIONS = all_questions()
@@ -145,6 +150,9 @@ def measured(
         first, second = stack.probes
         _control(stack, "send", place=first.place.name, text="no JSON")
         _until(stack, "sum(feed_errors_total) > 0")
+        assert not requests.get(f"{first.url}/favicon.ico", timeout=10).ok
+        _until(stack, "sum(feed_http_refusals_total) > 0")
+        _until(stack, "count(feed_exchange_clock_drift_ratio)")
         _control(stack, "disconnect", place=first.place.name)
         with restarted(second, setup.logs):
             _until(stack, 'sum(feed_reconnects_total{reason!~"schedule|rollover"}) > 0')
@@ -172,6 +180,7 @@ def elsewhere(
                 "histogram_count(feed_latency_seconds)",
                 "histogram_count(increase(feed_rtt_seconds[1m]))",
                 'increase(feed_reconnects_total{reason="schedule"}[1m])',
+                "1 + abs(feed_exchange_clock_drift_ratio)",
             ):
                 _until(stack, f"count(sum by (region) ({seen}) > 0) == {PLACES}")
         moments = [_when_rates_exist(stack) for stack in stacks]
