@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class ConnectionLife:
         self._incomplete_since: float | None = None
         self._disconnected_sec = 0.0
         self._ended = False
-        self.remote_addresses: dict[str, str] = {}
+        # Of each line of each feed, oldest first: while one replaces the other there are two.
+        self._addresses: defaultdict[tuple[str, str], deque[str]] = defaultdict(deque)
 
     @property
     def connected(self) -> bool:
@@ -38,6 +39,15 @@ class ConnectionLife:
         return self._connections[feed.url] > 0
 
     @property
+    def remote_addresses(self) -> set[tuple[str, str]]:
+        """Line and address of every connection; feeds of a line may have different ones."""
+        return {
+            (line, address)
+            for (_, line), addresses in self._addresses.items()
+            for address in addresses
+        }
+
+    @property
     def disconnected_sec(self) -> float:
         """Seconds in which a feed had no connection, since all had one for the first time."""
         since = self._incomplete_since
@@ -46,17 +56,16 @@ class ConnectionLife:
     def opened(self, feed: Feed, line: str, remote_address: str) -> None:
         """A line has opened a connection."""
         self._connections[feed.url] += 1
-        self.remote_addresses[line] = remote_address
+        self._addresses[feed.url, line].append(remote_address)
         if self.connected:
             self._was_connected = True
             self._disconnected_sec = self.disconnected_sec
             self._incomplete_since = None
 
     def lost(self, feed: Feed, line: str) -> None:
-        """A connection of a line is gone."""
+        """The oldest connection of a line is gone."""
         self._connections[feed.url] -= 1
-        if not self.has_connection(feed):
-            self.remote_addresses.pop(line, None)
+        self._addresses[feed.url, line].popleft()
         incomplete = self._was_connected and not self.connected
         if incomplete and self._incomplete_since is None and not self._ended:
             self._incomplete_since = time.monotonic()

@@ -189,7 +189,10 @@ class ProbeServer:
                 "phase": phase.value,
                 "ready": self._session.ready,
                 "connected": life.connected,
-                "remote_addresses": life.remote_addresses,
+                "remote_addresses": [
+                    {"connection": line, "remote_address": address}
+                    for line, address in sorted(life.remote_addresses)
+                ],
                 "streams": [_stream_status(state) for state in self._recorder.states],
                 "counters": self._counters(self._recorder.states, life.disconnected_sec),
             }

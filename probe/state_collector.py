@@ -97,7 +97,7 @@ class StateCollector(Collector):
             metrics.CONNECTION_INFO.help,
             labels=metrics.CONNECTION_INFO.labels,
         )
-        for name, address in sorted(self._session.life.remote_addresses.items()):
+        for name, address in sorted(self._session.life.remote_addresses):
             info.add_metric([self._market, name, address], 1.0)
         yield info
 
