@@ -13,32 +13,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import requests
 
 from analysis.evidence import Request, collect
 from analysis.histogram import bucket_keys
 from analysis.prometheus_api import PrometheusClient
-from deploy.local.child import Child
-from deploy.local.prometheus_binary import Binaries, find_or_fetch
+from deploy.local.prometheus_binary import find_or_fetch
+from deploy.local.prometheus_process import running_with
 from probe.contract import metrics
 from probe.contract.experiment import Experiment, load
 from probe.contract.timeline import NS_PER_SEC, Run, Timeline
-from prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
-from tests.analysis.remote_write import History, Native
+from tests.analysis.remote_write import HISTORY, History, Native
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 CHANNELS = [
     (stream, symbol)
@@ -47,34 +43,6 @@ CHANNELS = [
 ]
 MESSAGES_PER_SEC = 20
 TYPES = ("c6i.large", "c6in.large", "c7gn.medium", "r6i.large")
-
-
-@contextmanager
-def prometheus(binaries: Binaries, folder: Path) -> Iterator[tuple[str, Child]]:
-    configuration = folder / "prometheus.yml"
-    configuration.write_text("storage: {tsdb: {out_of_order_time_window: 30d}}\n")
-    command: list[str | Path] = [
-        binaries.prometheus,
-        f"--config.file={configuration}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        "--web.listen-address=127.0.0.1:0",
-        "--web.enable-remote-write-receiver",
-    ]
-    if binaries.version < NATIVE_HISTOGRAMS_BY_CONFIG:
-        command.append("--enable-feature=native-histograms")
-    with Child("prometheus", command, folder=folder) as child:
-
-        def address() -> re.Match[bytes] | None:
-            return re.search(rb"Listening on.*?(127\.0\.0\.1:\d+)", child.log.read_bytes())
-
-        child.wait_until(lambda: address() is not None, within_sec=60, what="listen")
-        found = address()
-        assert found is not None
-        url = f"http://{found.group(1).decode()}"
-        child.wait_until(
-            lambda: requests.get(f"{url}/-/ready", timeout=5).ok, within_sec=60, what="get ready"
-        )
-        yield url, child
 
 
 def sweep(experiment: Experiment, runs: int) -> list[Run]:
@@ -207,15 +175,15 @@ def main() -> None:
     for candidates in options.candidates:
         with (
             tempfile.TemporaryDirectory() as folder,
-            prometheus(find_or_fetch(), Path(folder)) as (url, _),
+            running_with(HISTORY, find_or_fetch(), Path(folder), receiver=True) as prometheus,
         ):
             name = f"scale-{candidates}"
             before = time.perf_counter()
-            series = plant(url, experiment, name, candidates, runs)
+            series = plant(prometheus.url, experiment, name, candidates, runs)
             planted = time.perf_counter() - before
             command = [sys.executable, "-m", "benchmarks.evidence_scale", "--collect-from"]
             answer = subprocess.run(
-                [*command, url, name], check=True, capture_output=True, text=True
+                [*command, prometheus.url, name], check=True, capture_output=True, text=True
             )
         result = json.loads(answer.stdout)
         print(

@@ -61,10 +61,39 @@ def running_prometheus(
         ChildError: it does not start.
         ConfigurationError: the settings do not suit the version.
     """
-    configuration = folder / "prometheus.yml"
-    configuration.write_text(render(settings), encoding="utf-8")
+    with running_with(render(settings), binaries, folder) as prometheus:
+        yield prometheus
+
+
+@contextmanager
+def running_with(
+    configuration: str,
+    binaries: Binaries,
+    folder: Path,
+    *,
+    address: str = "127.0.0.1:0",
+    receiver: bool = False,
+) -> Iterator[Prometheus]:
+    """Run a Prometheus with any configuration until the context ends.
+
+    Args:
+        configuration: YAML.
+        binaries: which Prometheus.
+        folder: where configuration, database and log go; exists.
+        address: where it listens; at port 0 it chooses a free one.
+        receiver: whether it takes remote write requests.
+
+    Raises:
+        ChildError: it does not start.
+    """
+    file = folder / "prometheus.yml"
+    file.write_text(configuration, encoding="utf-8")
     options = flags(
-        settings.version, config_file=configuration, data=folder / "tsdb", listen="127.0.0.1:0"
+        binaries.version,
+        config_file=file,
+        data=folder / "tsdb",
+        listen=address,
+        receiver=receiver,
     )
     command = [str(binaries.prometheus), *options]
     with Child("prometheus", command, folder=folder, priority=Priority.PATIENT) as child:

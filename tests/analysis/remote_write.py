@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+# Configuration of a Prometheus that takes history.
+HISTORY = """
+storage:
+  tsdb:
+    out_of_order_time_window: 30d
+"""
 _SERIES_PER_REQUEST = 500
 _BYTES_PER_REQUEST = 8_000_000
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import re
 import shutil
 import struct
 import subprocess
@@ -31,24 +30,23 @@ from deploy.local.child import Child, Priority
 from deploy.local.exchange import config as exchange_config
 from deploy.local.exchange.process import ExchangeProcess
 from deploy.local.loopback import get
-from deploy.local.prometheus_process import Prometheus
+from deploy.local.prometheus_process import running_with
 from deploy.local.stack import console_command
 from probe.contract import experiment
 from probe.contract.metrics import JOB
 from probe.contract.timeline import NS_PER_SEC, Timeline
-from prometheus.configuration import flags
 from prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from deploy.local.prometheus_binary import Binaries
+    from deploy.local.prometheus_process import Prometheus
     from probe.contract.timeline import Run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 SOURCE = Path(__file__).with_name("wrong_clock.c")
-LISTENING = re.compile(rb"Listening on.*?address=(127\.0\.0\.1:\d+)")
 WITHIN_SEC = 60.0
 SECOND_NS = 1_000_000_000
 SCALE = 100
@@ -239,21 +237,10 @@ def scraped(targets: dict[str, str], binaries: Binaries, folder: Path) -> Iterat
     }
     if binaries.version >= NATIVE_HISTOGRAMS_BY_CONFIG:
         job["scrape_native_histograms"] = True
-    file = folder / "prometheus.yml"
     intervals = {"scrape_interval": "1s", "scrape_timeout": "1s"}
-    file.write_text(yaml.safe_dump({"global": intervals, "scrape_configs": [job]}))
-    options = flags(binaries.version, config_file=file, data=folder / "tsdb", listen="127.0.0.1:0")
-    command = [str(binaries.prometheus), *options]
-    with Child("prometheus", command, folder=folder, priority=Priority.PATIENT) as child:
-        child.wait_until(
-            lambda: LISTENING.search(child.log.read_bytes()) is not None,
-            within_sec=WITHIN_SEC,
-            what="listen",
-        )
-        found = LISTENING.search(child.log.read_bytes())
-        assert found is not None
-        prometheus = Prometheus(f"http://{found.group(1).decode()}", child)
-        child.wait_until(
+    configuration = yaml.safe_dump({"global": intervals, "scrape_configs": [job]})
+    with running_with(configuration, binaries, folder) as prometheus:
+        prometheus.child.wait_until(
             lambda: scrapes(prometheus) == set(targets), within_sec=WITHIN_SEC, what="scrape"
         )
         yield prometheus

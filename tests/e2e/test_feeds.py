@@ -27,9 +27,10 @@ from deploy.local.tls import make_certificates
 from probe.contract import experiment
 from probe.contract.timeline import NS_PER_SEC, Timeline
 from probe.numbers.sequence import GRACE_NS
+from tests.waiting import WITHIN_SEC, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import pandas as pd
 
@@ -53,7 +54,6 @@ PLACE: dict[str, Any] = {
     "loss": {"trade": 0.03},
     "duplicates": {"depth": 0.03},
 }
-WITHIN_SEC = 60
 # Where each probe receives, which market, and where it has its key from.
 PROBES: dict[str, tuple[MarketName, str | None]] = {
     "spot": ("spot", None),
@@ -95,13 +95,6 @@ def scrape(url: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         for family in text_fd_to_metric_families(io.StringIO(text))
         for sample in family.samples
     }
-
-
-def wait_until(what: str, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WITHIN_SEC
-    while not condition():
-        assert time.monotonic() < deadline, f"not {what} within {WITHIN_SEC} s"
-        time.sleep(0.1)
 
 
 def start_probe(

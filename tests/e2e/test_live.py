@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,25 +24,26 @@ from analysis.prometheus_api import PrometheusClient
 from deploy.local.child import Child, Priority
 from deploy.local.loopback import get_json
 from deploy.local.places import Scenery
-from deploy.local.prometheus_process import Prometheus
+from deploy.local.prometheus_process import running_with
 from deploy.local.stack import Setup, console_command, running_stack
 from probe.contract import experiment
 from probe.contract.timeline import NS_PER_SEC, Timeline
-from prometheus.configuration import RemoteWrite, flags
+from prometheus.configuration import RemoteWrite
 from prometheus.rules.generate import Pace
 from tests.e2e.terminal import Terminal
 from tests.restarting import on_same_port
+from tests.waiting import WITHIN_SEC, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from deploy.local.prometheus_binary import Binaries
+    from deploy.local.prometheus_process import Prometheus
     from deploy.local.stack import Stack
     from probe.contract.timeline import Run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-_LISTENING = re.compile(rb"Listening on.*?address=(127\.0\.0\.1:\d+)")
 COOKBOOK = Path(__file__).parents[2] / "docs" / "promql.md"
 _FENCE = re.compile(r"^```promql\n(.*?)^```", re.MULTILINE | re.DOTALL)
 QUERIES = [
@@ -52,7 +54,6 @@ ESCAPE = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 # Back from the alternate screen, with a cursor.
 SHOWN_AGAIN = re.compile(rb"\x1b\[\?1049l.*\x1b\[\?25h|\x1b\[\?25h.*\x1b\[\?1049l", re.DOTALL)
 PACE = Pace(live_sec=4, short_sec=6, long_sec=60, patience_sec=2)
-WITHIN_SEC = 60
 SCENERY = {
     "seed": 5,
     "symbols": {"BTCUSDT": {"trades_per_sec": 60.0, "book_updates_per_sec": 20.0}},
@@ -97,28 +98,13 @@ class Watched:
         return self.stack.prometheus
 
 
-def wait_until(what: str, condition: Callable[[], bool], within_sec: float = WITHIN_SEC) -> None:
-    deadline = time.monotonic() + within_sec
-    while not condition():
-        assert time.monotonic() < deadline, f"not {what} within {within_sec} s"
-        time.sleep(0.2)
-
-
-def is_ready(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/-/ready", timeout=5).ok
-    except requests.RequestException:
-        return False
-
-
 class Store:
     """A Prometheus that scrapes nothing and takes remote write requests; may be restarted."""
 
     def __init__(self, binaries: Binaries, folder: Path) -> None:
         self._binaries = binaries
         self._folder = folder
-        self._config = folder / "prometheus.yml"
-        self._config.write_text("global: {}\n")
+        self._process = ExitStack()
         self.prometheus = self._start("127.0.0.1:0")
 
     @property
@@ -128,35 +114,22 @@ class Store:
     def kill(self) -> None:
         """End it without a chance to say goodbye."""
         os.kill(self.prometheus.child.pid, signal.SIGKILL)
-        self.prometheus.child.stop()
+        self.stop()
 
     def start_again(self) -> None:
         """On the same port, with the same data."""
         self.prometheus = self._start(self.url.removeprefix("http://"))
 
+    def stop(self) -> None:
+        """End it in good order."""
+        self._process.close()
+
     def _start(self, address: str) -> Prometheus:
-        options = flags(
-            self._binaries.version,
-            config_file=self._config,
-            data=self._folder / "tsdb",
-            listen=address,
-            receiver=True,
-        )
-        child = Child("store", [self._binaries.prometheus, *options], folder=self._folder)
-        try:
-            child.wait_until(
-                lambda: _LISTENING.search(child.log.read_bytes()) is not None,
-                within_sec=WITHIN_SEC,
-                what="listen",
+        return self._process.enter_context(
+            running_with(
+                "global: {}\n", self._binaries, self._folder, address=address, receiver=True
             )
-            found = _LISTENING.search(child.log.read_bytes())
-            assert found is not None
-            url = f"http://{found.group(1).decode()}"
-            wait_until("ready", lambda: is_ready(url))
-        except BaseException:
-            child.stop()
-            raise
-        return Prometheus(url, child)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +138,7 @@ def store(
 ) -> Iterator[Store]:
     store = Store(prometheus_binaries, tmp_path_factory.mktemp("store"))
     yield store
-    store.prometheus.child.stop()
+    store.stop()
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -15,29 +13,20 @@ import yaml
 
 from deploy.local.child import Child
 from deploy.local.loopback import get_json
+from deploy.local.prometheus_process import running_with
 from deploy.local.stack import console_command
-from prometheus.configuration import flags
 from tests.probe.web.conftest import Authority
+from tests.waiting import WITHIN_SEC, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from deploy.local.prometheus_binary import Binaries
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
-WITHIN_SEC = 60.0
 PASSWORD = "a password"
 TOKEN = "a-token-of-many-characters"
-_LISTENING = re.compile(rb"Listening on.*?address=(127\.0\.0\.1:\d+)")
-
-
-def wait_until(what: str, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WITHIN_SEC
-    while not condition():
-        assert time.monotonic() < deadline, f"not {what} within {WITHIN_SEC:g} s"
-        time.sleep(0.1)
 
 
 def start_probe(stack: ExitStack, folder: Path, name: str, *arguments: str | Path) -> str:
@@ -97,7 +86,6 @@ def test_prometheus_scrapes_with_what_is_asked_for_and_not_without(
             stack, tmp_path, "asked", "--web-config-file", users, "--bearer-token-file", token
         )
         shown = start_probe(stack, tmp_path, "shown", "--web-config-file", mutual)
-        configuration = tmp_path / "prometheus.yml"
         password = {"username": "prom", "password": PASSWORD}
         certificate = {"cert_file": str(client[0]), "key_file": str(client[1])}
         jobs = [
@@ -107,25 +95,11 @@ def test_prometheus_scrapes_with_what_is_asked_for_and_not_without(
             job("certificate", shown, ours, tls=certificate),
             job("no_certificate", shown, ours),
         ]
-        configuration.write_text(
-            yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs})
+        configuration = yaml.safe_dump(
+            {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
         )
-        options = flags(
-            prometheus_binaries.version,
-            config_file=configuration,
-            data=tmp_path / "tsdb",
-            listen="127.0.0.1:0",
-        )
-        command: list[str | Path] = [prometheus_binaries.prometheus, *options]
-        prometheus = stack.enter_context(Child("prometheus", command, folder=tmp_path))
-        prometheus.wait_until(
-            lambda: _LISTENING.search(prometheus.log.read_bytes()) is not None,
-            within_sec=WITHIN_SEC,
-            what="listen",
-        )
-        found = _LISTENING.search(prometheus.log.read_bytes())
-        assert found is not None
-        url = f"http://{found.group(1).decode()}/api/v1/query"
+        prometheus = stack.enter_context(running_with(configuration, prometheus_binaries, tmp_path))
+        url = f"{prometheus.url}/api/v1/query"
 
         def values(query: str) -> dict[str, float]:
             try:

@@ -10,35 +10,24 @@ import itertools
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from deploy.local.exchange.book import decimal, json_levels
-from deploy.local.exchange.events import JsonEvent, TimeUnit
+from deploy.local.exchange.book import decimal
+from deploy.local.exchange.events import TimeUnit
+from deploy.local.exchange.json_style import JsonStyle, boolean
 from deploy.local.exchange.rules import Limits, Rules, every_stream
 
 if TYPE_CHECKING:
-    from deploy.local.exchange.book import Book, Lot
     from deploy.local.exchange.events import Event
     from deploy.local.exchange.rules import Order, Push
 
 
-class SpotStyle:
+class SpotStyle(JsonStyle):
     """See `rules.Style`."""
-
-    def __init__(
-        self, book: Book, *, depth_levels: int, first_aggregate_id: int, offset_ns: int
-    ) -> None:
-        """See `rules.StyleMaker`."""
-        self._book = book
-        self._depth_levels = depth_levels
-        self._aggregate_id = first_aggregate_id
-        self._offset_ns = offset_ns
-        self._prefix = book.symbol.lower()
-        self._name = book.symbol.encode()
 
     def order(self, order: Order) -> list[Event]:
         """Its trades, their aggregates (one per price) and the new best quote."""
-        flags = b',"m":%b,"M":true}' % (b"true" if order.buyer_is_maker else b"false")
+        flags = b',"m":%b,"M":true}' % boolean(order.buyer_is_maker)
         trades = [
-            self._trade(order, number, lot, flags)
+            self._timed("trade", number, order, self._lot(number, lot), flags)
             for number, lot in enumerate(order.fills, order.first_trade_id)
         ]
         aggregates = []
@@ -52,79 +41,45 @@ class SpotStyle:
 
     def quote(self, event_ns: int, changed_ns: int) -> list[Event]:  # noqa: ARG002 - not told here
         """The best quote."""
-        book = self._book
-        payload = b'{"u":%d,"s":"%b","b":"%b","B":"%b","a":"%b","A":"%b"}' % (
-            book.update_id,
-            self._name,
-            decimal(book.bid),
-            decimal(book.quantity()),
-            decimal(book.ask),
-            decimal(book.quantity()),
-        )
-        return [
-            JsonEvent(
-                f"{self._prefix}@bookTicker",
-                ids=(book.update_id, book.update_id),
-                event_ns=event_ns,
-                text=(payload,),
-            )
-        ]
+        number = self._book.update_id
+        text = b"{%b}" % self._quote()
+        return [self._event("bookTicker", (number, number), event_ns=event_ns, text=(text,))]
 
     def push(self, push: Push) -> list[Event]:
         """What changed in the book, if anything."""
         if not push.changes:
             return []
-        count = min(push.changes, self._depth_levels)
-        after = b',"s":"%b","U":%d,"u":%d,"b":[%b],"a":[%b]}' % (
-            self._name,
-            push.first_id,
-            push.last_id,
-            json_levels(self._book.bids(count)),
-            json_levels(self._book.asks(count)),
-        )
         return [
-            JsonEvent(
-                f"{self._prefix}@{push.stream}",
-                ids=(push.first_id, push.last_id),
+            self._event(
+                push.stream,
+                (push.first_id, push.last_id),
                 event_ns=push.event_ns,
-                text=(b'{"e":"depthUpdate","E":', after),
+                text=(b'{"e":"depthUpdate","E":', self._changes(push)),
                 times_ns=(push.event_ns,),
-                offset_ns=self._offset_ns,
             )
         ]
-
-    def _trade(self, order: Order, number: int, lot: Lot, flags: bytes) -> Event:
-        middle = b',"s":"%b","t":%d,"p":"%b","q":"%b","T":' % (
-            self._name,
-            number,
-            decimal(lot.price),
-            decimal(lot.quantity),
-        )
-        return self._timed("trade", number, order, (b'{"e":"trade","E":', middle, flags))
 
     def _aggregate(
         self, order: Order, price: int, quantity: int, trade_ids: tuple[int, int], flags: bytes
     ) -> Event:
-        number = self._aggregate_id
-        self._aggregate_id += 1
-        middle = b',"s":"%b","a":%d,"p":"%b","q":"%b","f":%d,"l":%d,"T":' % (
+        number = self._next_aggregate_id()
+        middle = b',"s":"%b","a":%d,"p":"%b","q":"%b","f":%d,"l":%d' % (
             self._name,
             number,
             decimal(price),
             decimal(quantity),
             *trade_ids,
         )
-        return self._timed("aggTrade", number, order, (b'{"e":"aggTrade","E":', middle, flags))
+        return self._timed("aggTrade", number, order, middle, flags)
 
-    def _timed(self, kind: str, number: int, order: Order, text: tuple[bytes, ...]) -> Event:
-        return JsonEvent(
-            f"{self._prefix}@{kind}",
-            ids=(number, number),
+    def _timed(self, kind: str, number: int, order: Order, middle: bytes, flags: bytes) -> Event:
+        return self._event(
+            kind,
+            (number, number),
             event_ns=order.event_ns,
             trade_ns=order.trade_ns,
-            text=text,
+            text=(b'{"e":"%b","E":' % kind.encode(), b'%b,"T":' % middle, flags),
             times_ns=(order.event_ns, order.trade_ns),
-            offset_ns=self._offset_ns,
         )
 
 

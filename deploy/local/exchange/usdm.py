@@ -10,8 +10,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from deploy.local.exchange.book import decimal, json_levels
-from deploy.local.exchange.events import JsonEvent, TimeUnit, stream_kind
+from deploy.local.exchange.book import decimal
+from deploy.local.exchange.events import TimeUnit, stream_kind
+from deploy.local.exchange.json_style import JsonStyle, boolean
 from deploy.local.exchange.rules import Limits, Rules, no_stream
 
 if TYPE_CHECKING:
@@ -35,19 +36,19 @@ class _Aggregate(NamedTuple):
     last_trade_id: int
 
 
-class UsdmStyle:
+class UsdmStyle(JsonStyle):
     """See `rules.Style`."""
 
     def __init__(
         self, book: Book, *, depth_levels: int, first_aggregate_id: int, offset_ns: int
     ) -> None:
         """See `rules.StyleMaker`."""
-        self._book = book
-        self._depth_levels = depth_levels
-        self._aggregate_id = first_aggregate_id
-        self._offset_ns = offset_ns
-        self._prefix = book.symbol.lower()
-        self._name = book.symbol.encode()
+        super().__init__(
+            book,
+            depth_levels=depth_levels,
+            first_aggregate_id=first_aggregate_id,
+            offset_ns=offset_ns,
+        )
         self._waiting: list[_Aggregate] = []
 
     def order(self, order: Order) -> list[Event]:
@@ -60,24 +61,15 @@ class UsdmStyle:
 
     def quote(self, event_ns: int, changed_ns: int) -> list[Event]:
         """The best quote, with both times."""
-        book = self._book
-        before = b'{"e":"bookTicker","u":%d,"s":"%b","b":"%b","B":"%b","a":"%b","A":"%b","T":' % (
-            book.update_id,
-            self._name,
-            decimal(book.bid),
-            decimal(book.quantity()),
-            decimal(book.ask),
-            decimal(book.quantity()),
-        )
+        number = self._book.update_id
         return [
-            JsonEvent(
-                f"{self._prefix}@bookTicker",
-                ids=(book.update_id, book.update_id),
+            self._event(
+                "bookTicker",
+                (number, number),
                 event_ns=event_ns,
                 trade_ns=changed_ns,
-                text=(before, b',"E":', b"}"),
+                text=(b'{"e":"bookTicker",%b,"T":' % self._quote(), b',"E":', b"}"),
                 times_ns=(changed_ns, event_ns),
-                offset_ns=self._offset_ns,
             )
         ]
 
@@ -88,44 +80,31 @@ class UsdmStyle:
             return [self._aggregate_event(push.event_ns, each) for each in waiting]
         if not push.changes:
             return []
-        count = min(push.changes, self._depth_levels)
-        after = b',"s":"%b","U":%d,"u":%d,"pu":%d,"b":[%b],"a":[%b]}' % (
-            self._name,
-            push.first_id,
-            push.last_id,
-            push.previous_id,
-            json_levels(self._book.bids(count)),
-            json_levels(self._book.asks(count)),
-        )
         return [
-            JsonEvent(
-                f"{self._prefix}@{push.stream}",
-                ids=(push.first_id, push.last_id),
+            self._event(
+                push.stream,
+                (push.first_id, push.last_id),
                 event_ns=push.event_ns,
                 trade_ns=push.changed_ns,
-                text=(b'{"e":"depthUpdate","E":', b',"T":', after),
+                text=(
+                    b'{"e":"depthUpdate","E":',
+                    b',"T":',
+                    self._changes(push, b',"pu":%d' % push.previous_id),
+                ),
                 times_ns=(push.event_ns, push.changed_ns),
-                offset_ns=self._offset_ns,
             )
         ]
 
     def _trade(self, order: Order, number: int, lot: Lot) -> Event:
         # The keys after `q` are the exchange's additions; clients have to overlook such.
-        middle = b',"s":"%b","t":%d,"p":"%b","q":"%b","X":"MARKET","m":%b,"st":0}' % (
-            self._name,
-            number,
-            decimal(lot.price),
-            decimal(lot.quantity),
-            b"true" if order.buyer_is_maker else b"false",
-        )
-        return JsonEvent(
-            f"{self._prefix}@trade",
-            ids=(number, number),
+        own = b',"X":"MARKET","m":%b,"st":0}' % boolean(order.buyer_is_maker)
+        return self._event(
+            "trade",
+            (number, number),
             event_ns=order.event_ns,
             trade_ns=order.trade_ns,
-            text=(b'{"e":"trade","E":', b',"T":', middle),
+            text=(b'{"e":"trade","E":', b',"T":', self._lot(number, lot) + own),
             times_ns=(order.event_ns, order.trade_ns),
-            offset_ns=self._offset_ns,
         )
 
     def _aggregate(self, order: Order, number: int, lot: Lot) -> None:
@@ -144,8 +123,7 @@ class UsdmStyle:
         )
 
     def _aggregate_event(self, event_ns: int, each: _Aggregate) -> Event:
-        number = self._aggregate_id
-        self._aggregate_id += 1
+        number = self._next_aggregate_id()
         middle = b',"a":%d,"s":"%b","p":"%b","q":"%b","nq":"%b","f":%d,"l":%d,"T":' % (
             number,
             self._name,
@@ -155,15 +133,14 @@ class UsdmStyle:
             each.first_trade_id,
             each.last_trade_id,
         )
-        flag = b',"m":%b}' % (b"true" if each.buyer_is_maker else b"false")
-        return JsonEvent(
-            f"{self._prefix}@{_AGGREGATE}",
-            ids=(number, number),
+        flag = b',"m":%b}' % boolean(each.buyer_is_maker)
+        return self._event(
+            _AGGREGATE,
+            (number, number),
             event_ns=event_ns,
             trade_ns=each.trade_ns,
             text=(b'{"e":"aggTrade","E":', middle, flag),
             times_ns=(event_ns, each.trade_ns),
-            offset_ns=self._offset_ns,
         )
 
 

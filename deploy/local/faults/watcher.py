@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-import requests
 import yaml
 
-from deploy.local.child import Child, Priority
-from deploy.local.loopback import get, get_json
-from prometheus.configuration import flags
+from deploy.local.loopback import get_json
+from deploy.local.prometheus_process import running_with
 from prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
 
 if TYPE_CHECKING:
@@ -20,10 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploy.local.prometheus_binary import Binaries
+    from deploy.local.prometheus_process import Prometheus
 
 LABEL: Final = "fault"
-_LISTENING: Final = re.compile(rb'msg="?Listening on"?.*?address=(127\.0\.0\.1:\d+)')
-_READY_WITHIN_SEC: Final = 30.0
 
 
 class Watcher:
@@ -34,10 +30,10 @@ class Watcher:
         child: its process.
     """
 
-    def __init__(self, url: str, child: Child, targets: Path) -> None:
+    def __init__(self, prometheus: Prometheus, targets: Path) -> None:
         """Made by `running_watcher`."""
-        self.url = url
-        self.child = child
+        self.url = prometheus.url
+        self.child = prometheus.child
         self._targets = targets
 
     def watch(self, probes: Mapping[str, str]) -> None:
@@ -90,29 +86,5 @@ def running_watcher(
         "global": {"scrape_interval": interval, "scrape_timeout": interval},
         "scrape_configs": [scrape],
     }
-    configuration = folder / "prometheus.yml"
-    configuration.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    options = flags(
-        binaries.version, config_file=configuration, data=folder / "tsdb", listen="127.0.0.1:0"
-    )
-    command = [str(binaries.prometheus), *options]
-    with Child("prometheus", command, folder=folder, priority=Priority.PATIENT) as child:
-        child.wait_until(
-            lambda: _LISTENING.search(child.log.read_bytes()) is not None,
-            within_sec=_READY_WITHIN_SEC,
-            what="listen",
-        )
-        match = _LISTENING.search(child.log.read_bytes())
-        assert match is not None
-        watcher = Watcher(f"http://{match.group(1).decode()}", child, targets)
-        child.wait_until(
-            lambda: _is_ready(watcher.url), within_sec=_READY_WITHIN_SEC, what="get ready"
-        )
-        yield watcher
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return get(f"{url}/-/ready").ok
-    except requests.RequestException:
-        return False
+    with running_with(yaml.safe_dump(document, sort_keys=False), binaries, folder) as prometheus:
+        yield Watcher(prometheus, targets)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from fnmatch import fnmatchcase
@@ -22,9 +21,10 @@ from collector.terraform import ROOT
 from deploy.aws import monitor
 from deploy.local.child import Child
 from deploy.local.loopback import get_json
+from deploy.local.prometheus_process import running_with
 from probe.contract import experiment as experiments
 from probe.contract.metrics import JOB
-from prometheus.configuration import PrometheusSettings, flags
+from prometheus.configuration import PrometheusSettings
 from tests.collector.conftest import BUCKET, HERE, account_regions
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ pytestmark = [pytest.mark.terraform, pytest.mark.timeout(1500)]
 
 WHEEL = "binance-latency-sweep==0.1.0"
 OPERATOR = ROOT.parent / "iam" / "operator.json"
-LISTENING = re.compile(rb'msg="?Listening on"?.*?address=(127\.0\.0\.1:\d+)')
 
 
 @pytest.fixture(scope="session")
@@ -107,19 +106,8 @@ def discover(
         for job in document["scrape_configs"]:
             job["proxy_url"] = "http://127.0.0.1:9"  # nothing listens there
             job["ec2_sd_configs"] = [each | simulated for each in job["ec2_sd_configs"]]
-        file = tmp_path / "prometheus.yml"
-        file.write_text(yaml.safe_dump(document))
-        options = flags(version, config_file=file, data=tmp_path / "tsdb", listen="127.0.0.1:0")
-        command = [str(prometheus_binaries.prometheus), *options]
-        with Child("prometheus", command, folder=tmp_path) as child:
-            child.wait_until(
-                lambda: LISTENING.search(child.log.read_bytes()) is not None,
-                within_sec=60,
-                what="listen",
-            )
-            match = LISTENING.search(child.log.read_bytes())
-            assert match is not None
-            url = f"http://{match[1].decode()}/api/v1/targets"
+        with running_with(yaml.safe_dump(document), prometheus_binaries, tmp_path) as prometheus:
+            url = f"{prometheus.url}/api/v1/targets"
 
             def targets() -> list[dict[str, str]]:
                 active = get_json(url, state="active")["data"]["activeTargets"]
@@ -131,7 +119,7 @@ def discover(
 
             # Every region is asked at once, but each answers when it does.
             expected = len(aws.instances(experiment, *regions)) - 1
-            child.wait_until(
+            prometheus.child.wait_until(
                 lambda: len(targets()) >= expected, within_sec=60, what="find the probes"
             )
             return targets()

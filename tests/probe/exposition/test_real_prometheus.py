@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 import subprocess
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +13,18 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from deploy.local.prometheus_process import running_with
 from probe.exposition import NativeHistogramFamily, NativeHistogramMetric, render, take_snapshot
 from probe.numbers.histogram import log_bounds
-from prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG, Version
+from prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from deploy.local.prometheus_binary import Binaries
+
 WITHIN_SEC = 30
-LISTENING = re.compile(r'msg="?Listening on"?.*?address=(127\.0\.0\.1:\d+)')
 LATENCIES = np.random.default_rng(11).lognormal(-5.5, 0.4, 50_000)
 
 # Shapes that a careless encoder gets wrong, any of which would take the whole target down.
@@ -108,44 +108,23 @@ def server(registry: CollectorRegistry) -> Iterator[_Server]:
 
 @pytest.fixture(scope="module")
 def prometheus_url(
-    prometheus_binary: Path, server: _Server, tmp_path_factory: pytest.TempPathFactory
+    prometheus_binaries: Binaries, server: _Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("prometheus")
-    by_config = Version.of_binary(prometheus_binary) >= NATIVE_HISTOGRAMS_BY_CONFIG
-    configuration = folder / "prometheus.yml"
-    configuration.write_text(
+    by_config = prometheus_binaries.version >= NATIVE_HISTOGRAMS_BY_CONFIG
+    configuration = (
         "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
         "scrape_configs:\n"
         "  - job_name: probe\n"
         + ("    scrape_native_histograms: true\n" if by_config else "")
         + f"    static_configs: [targets: ['127.0.0.1:{server.server_port}']]\n"
     )
-    log = folder / "log"
-    command: list[Path | str] = [
-        prometheus_binary,
-        f"--config.file={configuration}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        "--web.listen-address=127.0.0.1:0",
-    ]
-    if not by_config:
-        command.append("--enable-feature=native-histograms")
-    with log.open("wb") as output, subprocess.Popen(command, stderr=output) as process:
-        try:
-            match = _poll(lambda: LISTENING.search(log.read_text()), log)
-            url = f"http://{match[1]}/api/v1/query"
-            _poll(lambda: _query(url, "feed_connected"), log)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(WITHIN_SEC)
-
-
-def _poll(look: Any, log: Path) -> Any:
-    deadline = time.monotonic() + WITHIN_SEC
-    while not (found := look()):
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
-    return found
+    with running_with(configuration, prometheus_binaries, folder) as prometheus:
+        url = f"{prometheus.url}/api/v1/query"
+        prometheus.child.wait_until(
+            lambda: bool(_query(url, "feed_connected")), within_sec=WITHIN_SEC, what="scrape"
+        )
+        yield url
 
 
 def _query(url: str, expression: str) -> list[dict[str, Any]]:

@@ -1,0 +1,21 @@
+"""Waiting for something to come true, with an end to patience."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# A busy machine takes its time; a test that fails may.
+WITHIN_SEC: Final = 60
+_PAUSE_SEC: Final = 0.1
+
+
+def wait_until(what: str, condition: Callable[[], bool]) -> None:
+    """Look again and again until the condition holds; fail, naming `what`, if it never does."""
+    deadline = time.monotonic() + WITHIN_SEC
+    while not condition():
+        assert time.monotonic() < deadline, f"not {what} within {WITHIN_SEC} s"
+        time.sleep(_PAUSE_SEC)
