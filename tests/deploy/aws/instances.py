@@ -109,3 +109,16 @@ def bootstrap(instance: Sandbox, cloud_config: dict[str, Any]) -> CompletedProce
     """Run the command of the user data."""
     (command,) = cloud_config["runcmd"]
     return instance.run(command, PYTHONPATH="/edge/site", PIP_NO_INDEX="1")
+
+
+def check_that_a_second_run_changes_nothing(
+    bootstrapped: Sandbox, cloud_config: dict[str, Any]
+) -> None:
+    """Run the user data once more: no file differs afterwards, and no service was restarted."""
+    before = bootstrapped.state()
+    bootstrapped.forget_calls()
+    again = bootstrap(bootstrapped, cloud_config)
+    assert again.returncode == 0, again.stderr
+    after = bootstrapped.state()
+    assert {k for k in before.keys() | after.keys() if before.get(k) != after.get(k)} == set()
+    assert not [call for call in bootstrapped.calls() if "restart" in call]
