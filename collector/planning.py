@@ -17,6 +17,8 @@ from collector.cost import Fees, Group, estimate
 from collector.errors import SweepError
 from collector.preflight import Wanted
 from probe.contract import experiment as experiments
+from prometheus.rules import generate
+from prometheus.rules.generate import RulesError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,6 +114,10 @@ def outline(request: Request) -> Outline:
     for region in request.az_ids:
         if region not in regions:
             raise PlanError(f"--az-ids names {region}; the sweep has {', '.join(regions)}.")
+    try:
+        generate.render(experiment)  # else the monitor finds it out when all instances are there
+    except RulesError as error:
+        raise PlanError(str(error)) from error
     runs = request.runs or experiment.decision.min_runs
     lasting_sec = schedule.longest_sec(
         experiment, now_ns=time.time_ns(), runs=runs, strata=request.strata

@@ -211,6 +211,17 @@ def test_prices_are_refreshed_from_the_price_list(
     assert yaml.safe_load(table.read_text())["verified"] is True
 
 
+def test_scrapes_too_rare_for_the_alerts_are_refused_before_anything_is_paid_for(
+    aws: SimulatedAws, sweep: SweepCommand, experiment_file: Path
+) -> None:
+    document = yaml.safe_load(experiment_file.read_text())
+    document["timing"]["scrape_interval_sec"] = 30
+    experiment_file.write_text(yaml.safe_dump(document))
+    answer = sweep("preflight", "--config", experiment_file)
+    assert answer.code == 2
+    assert "timing.scrape_interval_sec: 30 s is too long" in answer.err
+
+
 def test_what_the_experiment_does_not_have_is_refused(
     aws: SimulatedAws, sweep: SweepCommand, experiment_file: Path
 ) -> None:
