@@ -42,6 +42,8 @@ _MAX_OPEN_PINGS: Final = 64
 _SWITCHING_PROTOCOLS: Final = b"HTTP/1.1 101"
 _END_OF_HEADERS: Final = b"\r\n\r\n"
 _MAX_RESPONSE_BYTES: Final = 65536
+# Of the reason that a server gives for refusing.
+_SHOWN_BYTES: Final = 200
 
 # The core logs each frame at debug level; asking it costs time in the hot path.
 _LOGGER = logging.getLogger("probe.net.websocket")
@@ -304,8 +306,17 @@ async def connect(
 
 def _rejected(error: Exception) -> ConnectFailed:
     wait = None
+    detail = str(error)
     if isinstance(error, InvalidStatus):
         wait = retry_after_sec(error.response.headers)
+        if said := _shown(error.response.body or b""):
+            detail = f"{detail}: {said}"
     elif not isinstance(error, InvalidHandshake):
         raise error
-    return ConnectFailed(ConnectPhase.UPGRADE, str(error), retry_after_sec=wait)
+    return ConnectFailed(ConnectPhase.UPGRADE, detail, retry_after_sec=wait)
+
+
+def _shown(body: bytes | bytearray) -> str:
+    """The beginning of an answer as one line that a terminal can bear."""
+    text = body[:_SHOWN_BYTES].decode("utf-8", "replace")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

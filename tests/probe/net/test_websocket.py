@@ -354,6 +354,19 @@ async def test_a_rejected_upgrade_says_its_status(status: int) -> None:
     assert caught.value.retry_after_sec == 7.0
 
 
+async def test_a_rejected_upgrade_says_the_beginning_of_the_reason_in_one_line() -> None:
+    async def handler(_: ServerConnection) -> None: ...
+
+    body = b'{"code":-2015,\r\n"msg":"Invalid \x1b[31mAPI-key"}' + b"x" * 5000
+    headers = Headers({"Content-Length": str(len(body)), "Connection": "close"})
+    async with websocket_server(handler, Response(403, "No", headers, body)) as port:
+        with pytest.raises(ConnectFailed) as caught:
+            await Client().connect(port)
+    said = str(caught.value)
+    assert 'HTTP 403: {"code":-2015, "msg":"Invalid [31mAPI-key"}xxx' in said
+    assert len(said) < 400
+
+
 @pytest.mark.parametrize("reply", [b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b""])
 async def test_a_server_that_is_no_websocket_fails_the_upgrade(reply: bytes) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
