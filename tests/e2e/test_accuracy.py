@@ -77,7 +77,20 @@ SCENERY = {
             "zone": "eu-central-1a",
             "instance_type": "c6i.large",
             "feed": {
-                "latency": {"distribution": "uniform", "low_ms": 180.0, "high_ms": 240.0},
+                # Spikes, so that what a busy machine holds back for a moment is not the slowest.
+                "latency": {
+                    "distribution": "mixture",
+                    "components": [
+                        {
+                            "weight": 0.95,
+                            "of": {"distribution": "uniform", "low_ms": 180.0, "high_ms": 240.0},
+                        },
+                        {
+                            "weight": 0.05,
+                            "of": {"distribution": "uniform", "low_ms": 240.0, "high_ms": 600.0},
+                        },
+                    ],
+                },
                 "duplicates": {"trade": 0.03},
                 "reordering": {"aggTrade": 0.03},
             },

@@ -173,7 +173,9 @@ def watched(
         first = timeline.run_after(timeline.run_at(time.time_ns()))
         # Everything of the run has been scraped, sent on and looked at by the rules.
         enough = first.end_ns / NS_PER_SEC + 3
-        wait_until("over", lambda: time.time() > enough)
+        late = f"min(timestamp(feed_messages_total)) > {enough}"
+        wait_until("scraped", lambda: bool(stack.prometheus.query(late)))
+        wait_until("sent on to its end", lambda: bool(store.prometheus.query(late)))
         yield Watched(stack, store, first, timeline)
 
 
@@ -364,9 +366,13 @@ def test_messages_that_get_lost_are_alerted_until_no_more_are(watched: Watched) 
 
 
 def test_a_stalled_feed_is_alerted_until_it_goes_on(watched: Watched) -> None:
-    control(watched, "stall")
     silent = {("FeedProbeSilent", "ap-northeast-1"), ("FeedProbeSilent", "eu-central-1")}
-    wait_until("firing", lambda: bool(silent & firing(watched)))
+
+    def fires_while_stalled() -> bool:
+        control(watched, "stall")  # the connections of a new run, too
+        return bool(silent & firing(watched))
+
+    wait_until("firing", fires_while_stalled)
     control(watched, "resume")
     wait_until("resolved", lambda: not silent & firing(watched))
 

@@ -181,6 +181,8 @@ def elsewhere(
                 "histogram_count(increase(feed_rtt_seconds[1m]))",
                 'increase(feed_reconnects_total{reason="schedule"}[1m])',
                 "1 + abs(feed_exchange_clock_drift_ratio)",
+                # A subquery looks at whole multiples of its step only.
+                "max_over_time(rate(feed_messages_total[1m])[15m:15s])",
             ):
                 _until(stack, f"count(sum by (region) ({seen}) > 0) == {PLACES}")
         moments = [_when_rates_exist(stack) for stack in stacks]
