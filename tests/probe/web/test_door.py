@@ -313,7 +313,7 @@ async def test_a_place_is_free_again_after_a_connection_ended(open_door: OpenIt)
 
 
 async def test_slow_loris_is_cut_off_while_others_are_served(open_door: OpenIt) -> None:
-    async with open_door(limits=Limits(head_sec=0.3)) as door:
+    async with open_door(limits=Limits(head_sec=1.5)) as door:
         reader, writer = await door.connect()
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
         assert (await door.get())[0] == 200
@@ -331,7 +331,7 @@ async def test_slow_loris_is_cut_off_while_others_are_served(open_door: OpenIt) 
 
 
 async def test_a_slow_second_request_is_cut_off_too(open_door: OpenIt) -> None:
-    async with open_door(limits=Limits(head_sec=0.3)) as door:
+    async with open_door(limits=Limits(head_sec=1.5)) as door:
         reader, writer = await door.connect()
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /me")
         assert (await closed(reader)).count(b"HTTP/1.1 200") == 1
