@@ -8,9 +8,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from probe.contract.metrics import ErrorKind, ReconnectReason
+from probe.contract.metrics import PLANNED, ErrorKind, ReconnectReason
 from probe.net.backoff import Backoff
-from probe.net.errors import Closed, ConnectFailed
+from probe.net.errors import ConnectFailed
 from probe.net.receiving import DEFAULT
 from probe.net.websocket import connect
 from probe.silence import StreamSilence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from probe.feeds.base import Feed
     from probe.instruments import Instruments
     from probe.life import ConnectionLife
+    from probe.net.errors import Closed
     from probe.net.receiving import Receiving
     from probe.net.websocket import WebSocketConnection
     from probe.recorder import ConnectionReceiver, Line, Recorder
@@ -41,12 +42,29 @@ _TICK_SEC: Final = 1.0
 
 
 class _Opened:
-    """A connection, what it delivers to, and since when."""
+    """A connection, what it delivers to, and what is known of it.
 
-    def __init__(self, connection: WebSocketConnection, receiver: ConnectionReceiver) -> None:
+    Attributes:
+        connection: the connection.
+        receiver: takes its messages.
+        shutdown_announced: whether the exchange announced on it that it will close it.
+        since: `time.monotonic()` of its opening.
+        next_ping: `time.monotonic()` at which the next ping is due.
+        channels_checked: whether channels that never spoke have been reported.
+    """
+
+    def __init__(
+        self,
+        connection: WebSocketConnection,
+        receiver: ConnectionReceiver,
+        shutdown_announced: asyncio.Event,
+    ) -> None:
         self.connection = connection
         self.receiver = receiver
+        self.shutdown_announced = shutdown_announced
         self.since = time.monotonic()
+        self.next_ping = self.since
+        self.channels_checked = False
 
     @property
     def age_sec(self) -> float:
@@ -57,7 +75,9 @@ class ConnectionKeeper:
     """One line: at any time one connection, and two while one replaces the other.
 
     A planned replacement (a new run, the exchange's limit of age or its announced shutdown) is
-    open before the old connection is closed, so that nothing is missed.
+    open before the old connection is closed, so that nothing is missed. Until then the old one is
+    watched as ever: if it is lost first, that is a loss, and the next connection counts under what
+    ended it.
 
     Args:
         feed: what to subscribe to.
@@ -93,44 +113,81 @@ class ConnectionKeeper:
         self._address = address
         self._receiving = receiving
         self._backoff = backoff or Backoff()
-        self._stopping = asyncio.Event()
-        self._replacement_wanted = asyncio.Event()
-        self._why_replace = ReconnectReason.SCHEDULE
-        self._lost_by: ReconnectReason | None = None
         self._silence = StreamSilence(SILENCE_TIMEOUT_SEC)
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        # Set by whatever `run` has to look at before the next tick.
+        self._news = asyncio.Event()
+        self._tasks = asyncio.TaskGroup()
+        self._current: _Opened | None = None
+        self._opening: asyncio.Task[_Opened] | None = None
+        # What the next connection counts under; None for the first one.
+        self._why_next: ReconnectReason | None = None
 
     def stop(self) -> None:
         """End `run` after closing the connection in good order."""
-        self._stopping.set()
+        self._stopping = True
+        self._news.set()
 
     def replace(self, why: ReconnectReason) -> None:
-        """Open a fresh connection, then close the present one."""
-        self._why_replace = why
-        self._replacement_wanted.set()
+        """Open a fresh connection, then close the present one.
+
+        Without effect while one is being opened already: it will be as fresh.
+        """
+        if self._current is None or self._opening is not None or self._stopping:
+            return
+        self._why_next = why
+        self._open_after(self._current)
 
     async def run(self) -> None:
-        """Stay connected until stopped."""
-        opened: _Opened | None = None
-        while not self._stopping.is_set():
-            if opened is None:
-                opened = await self._open()
-                continue
-            end = await self._supervise(opened)
-            if end is None:
-                if not self._stopping.is_set():
-                    opened = await self._replace(opened)
-                continue
-            await self._account_for_loss(opened, end)
-            opened = None
-        if opened is not None:
-            await self._retire(opened)
-        await asyncio.gather(*self._retiring)
+        """Stay connected until stopped. To be called once."""
+        async with self._tasks:
+            self._open_after(None)
+            while not self._stopping:
+                await self._wait_for_news()
+                if self._current is not None:
+                    self._watch(self._current)
+                if self._opening is not None and self._opening.done():
+                    self._take(self._opening.result())
+            if self._opening is not None:
+                self._opening.cancel()
+                await asyncio.wait([self._opening])
+                if not self._opening.cancelled():
+                    self._take(self._opening.result())
+            if self._current is not None:
+                await self._retire(self._current)
 
-    async def _open(self) -> _Opened | None:
-        """One attempt; None after a failure and its pause."""
-        self._replacement_wanted.clear()
-        receiver = self._recorder.receiver(self._feed, self._line, self._on_shutdown)
+    def _open_after(self, previous: _Opened | None) -> None:
+        """Begin to open a connection, after a pause if the previous one did not last.
+
+        What the exchange ends or announces may go on without end; plans of our own have their pace.
+        """
+        pause_sec = 0.0
+        if previous is not None:
+            if previous.age_sec >= GOOD_CONNECTION_SEC:
+                self._backoff.reset()
+            elif self._why_next not in PLANNED:
+                pause_sec = self._backoff.next_pause_sec()
+        self._opening = self._tasks.create_task(self._open(pause_sec))
+        self._opening.add_done_callback(self._notice)
+
+    async def _open(self, pause_sec: float) -> _Opened:
+        """A connection, after a pause and as many attempts as it takes."""
+        while True:
+            await self._pause(pause_sec)
+            try:
+                return await self._attempt()
+            except ConnectFailed as failure:
+                self._recorder.count_error(failure.kind, str(failure))
+                pause_sec = max(self._backoff.next_pause_sec(), failure.retry_after_sec or 0.0)
+
+    async def _attempt(self) -> _Opened:
+        shutdown_announced = asyncio.Event()
+
+        def on_shutdown() -> None:
+            shutdown_announced.set()
+            self._news.set()
+
+        receiver = self._recorder.receiver(self._feed, self._line, on_shutdown)
         try:
             connection = await connect(
                 self._feed.url,
@@ -142,36 +199,23 @@ class ConnectionKeeper:
                 on_rtt=self._instruments.rtt.labels(self._feed.market).observe,
                 on_phase=self._observe_phase,
             )
-        except ConnectFailed as failure:
+        except BaseException:
             self._recorder.closed(self._feed)
-            self._recorder.count_error(failure.kind, str(failure))
-            await self._pause(max(self._backoff.next_pause_sec(), failure.retry_after_sec or 0.0))
-            return None
-        self._life.opened(self._feed, self._line.name, connection.remote_address)
-        if self._lost_by is not None:
-            self._count_reconnect(self._lost_by)
-            self._lost_by = None
-        self._silence.opened(time.monotonic())
-        return _Opened(connection, receiver)
+            raise
+        connection.closed.add_done_callback(self._notice)
+        return _Opened(connection, receiver, shutdown_announced)
 
-    async def _replace(self, old: _Opened) -> _Opened | None:
-        """A fresh connection beside the old one, which is then closed; None if both failed."""
-        why = self._why_replace
-        while not self._stopping.is_set():
-            fresh = await self._open()
-            if fresh is not None:
-                self._count_reconnect(why)
-                task = asyncio.create_task(self._retire(old))
-                self._retiring.add(task)
-                task.add_done_callback(self._retiring.discard)
-                return fresh
-            if old.connection.closed.done():
-                # What the exchange announced, or the limit of age, came before the replacement.
-                reason = why if why is ReconnectReason.SERVER_SHUTDOWN else None
-                end = old.connection.closed.result()
-                await self._account_for_loss(old, Closed(reason or end.reason, end.detail))
-                return None
-        return old
+    def _take(self, fresh: _Opened) -> None:
+        """Go on with a connection just opened, and close the one it replaces."""
+        old, self._current, self._opening = self._current, fresh, None
+        self._life.opened(self._feed, self._line.name, fresh.connection.remote_address)
+        self._silence.opened(time.monotonic())
+        if self._why_next is not None:
+            self._count_reconnect(self._why_next)
+            self._why_next = None
+        if old is not None:
+            self._tasks.create_task(self._retire(old))
+        self._news.set()  # it may have ended already
 
     async def _retire(self, opened: _Opened) -> None:
         await opened.connection.close()
@@ -181,69 +225,57 @@ class ConnectionKeeper:
         self._recorder.closed(self._feed)
         self._life.lost(self._feed, self._line.name)
 
-    async def _account_for_loss(self, opened: _Opened, end: Closed) -> None:
+    def _watch(self, opened: _Opened) -> None:
+        """Look after the present connection, whether it is being replaced or not."""
+        connection = opened.connection
+        now = time.monotonic()
+        if now - connection.last_read > SILENCE_TIMEOUT_SEC and not connection.closed.done():
+            detail = f"nothing received for {SILENCE_TIMEOUT_SEC:g} s"
+            connection.abort(ReconnectReason.SILENCE, detail)
+        if connection.closed.done():
+            self._account_for_loss(opened, connection.closed.result())
+            return
+        self._silence.note(now, opened.receiver.newest_ns)
+        if now >= opened.next_ping:
+            connection.ping()
+            opened.next_ping = now + PING_INTERVAL_SEC
+        if not opened.channels_checked and opened.age_sec > FIRST_MESSAGE_TIMEOUT_SEC:
+            opened.channels_checked = True
+            self._report_silent_channels(opened.receiver)
+        if self._opening is None:
+            self._replace_if_due(opened, now)
+
+    def _replace_if_due(self, opened: _Opened, now: float) -> None:
+        if opened.shutdown_announced.is_set():
+            self.replace(ReconnectReason.SERVER_SHUTDOWN)
+        elif opened.age_sec > ROLLOVER_SEC:
+            self.replace(ReconnectReason.ROLLOVER)
+        elif self._silence.is_suspicious(now):
+            _LOG.warning("the connection is alive but brings no messages; trying another")
+            self.replace(ReconnectReason.SILENCE)
+
+    def _account_for_loss(self, opened: _Opened, end: Closed) -> None:
+        self._current = None
         self._lose()
         if not self._life.has_connection(self._feed):
             self._recorder.interrupted(self._feed)
-        self._lost_by = end.reason
         _LOG.warning("connection ended: %s: %s", end.reason.value, end.detail)
-        if opened.age_sec >= GOOD_CONNECTION_SEC:
-            self._backoff.reset()
-        else:
-            await self._pause(self._backoff.next_pause_sec())
+        announced = opened.shutdown_announced.is_set()
+        self._why_next = ReconnectReason.SERVER_SHUTDOWN if announced else end.reason
+        if self._opening is None:
+            self._open_after(opened)
 
-    async def _supervise(self, opened: _Opened) -> Closed | None:
-        """Watch a connection; how it ended, or None if it is to be replaced or closed."""
-        connection = opened.connection
-        next_ping = time.monotonic()
-        checked_channels = False
-        while not connection.closed.done():
-            if self._stopping.is_set() or self._replacement_wanted.is_set():
-                return None
-            now = time.monotonic()
-            if now - connection.last_read > SILENCE_TIMEOUT_SEC:
-                detail = f"nothing received for {SILENCE_TIMEOUT_SEC:g} s"
-                connection.abort(ReconnectReason.SILENCE, detail)
-                break
-            if opened.age_sec > ROLLOVER_SEC:
-                self.replace(ReconnectReason.ROLLOVER)
-                return None
-            self._silence.note(now, opened.receiver.newest_ns)
-            if now >= next_ping:
-                connection.ping()
-                next_ping = now + PING_INTERVAL_SEC
-            if not checked_channels and opened.age_sec > FIRST_MESSAGE_TIMEOUT_SEC:
-                checked_channels = True
-                self._report_silent_channels(opened.receiver)
-            if self._silence.is_suspicious(now):
-                _LOG.warning("the connection is alive but brings no messages; trying another")
-                self.replace(ReconnectReason.SILENCE)
-                return None
-            await self._wait_for_news(connection)
-        return connection.closed.result()
-
-    async def _wait_for_news(self, connection: WebSocketConnection) -> None:
-        waits: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(self._stopping.wait()),
-            asyncio.ensure_future(self._replacement_wanted.wait()),
-        ]
-        try:
-            await asyncio.wait(
-                [connection.closed, *waits],
-                timeout=_TICK_SEC,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        finally:
-            for wait in waits:
-                wait.cancel()
+    async def _wait_for_news(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TICK_SEC):
+                await self._news.wait()
+        self._news.clear()
 
     async def _pause(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
+        await asyncio.sleep(seconds)
 
-    def _on_shutdown(self) -> None:
-        self.replace(ReconnectReason.SERVER_SHUTDOWN)
+    def _notice(self, _: asyncio.Future[Any]) -> None:
+        self._news.set()
 
     def _count_reconnect(self, reason: ReconnectReason) -> None:
         self._instruments.reconnects.labels(self._feed.market, reason.value).inc()

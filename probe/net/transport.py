@@ -11,6 +11,7 @@ import contextlib
 import socket
 import ssl
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from probe.contract.metrics import ConnectPhase
@@ -22,7 +23,7 @@ from probe.net.receiving import DEFAULT, Receiving, Stamps, StampsError
 from probe.net.stamps_check import poll_busily
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
@@ -31,6 +32,8 @@ _T = TypeVar("_T")
 # Reads before the event loop gets a turn: enough for a burst, not enough to starve a scrape.
 _READS_PER_TURN: Final = 16
 _RECORD_SIZE: Final = 16384  # the largest that TLS allows (RFC 8446, section 5.1)
+# For each of a name's addresses to answer in.
+_LEAST_SHARE_SEC: Final = 1.0
 
 
 class Receiver(Protocol):
@@ -49,6 +52,7 @@ class Transport:
     def __init__(
         self,
         sock: socket.socket,
+        remote_address: str,
         tls: _Tls | None,
         *,
         capture: Capture | None = None,
@@ -68,7 +72,9 @@ class Transport:
         self._unsent = bytearray()
         self._receiver: Receiver | None = None
         self._closed = False
-        self.remote_address: str = str(sock.getpeername()[0])
+        # The kernel tells of a broken stream once: who sends then leaves the reader a plain end.
+        self._send_error: OSError | None = None
+        self.remote_address = remote_address
         self.unstamped_reads = 0
 
     def start(self, receiver: Receiver) -> None:
@@ -129,7 +135,7 @@ class Transport:
                 self._end(error)
                 return True
             if size == 0:
-                self._end(None)
+                self._end(self._send_error)
                 return True
             if stamp_ns is None:
                 self.unstamped_reads += 1
@@ -179,8 +185,9 @@ class Transport:
                 sent = self._sock.send(data)
             except (BlockingIOError, InterruptedError):
                 sent = 0
-            except OSError:
-                return  # the reader meets the same error and reports it
+            except OSError as error:
+                self._send_error = error
+                return
             if sent == len(data):
                 return
             data = data[sent:]
@@ -192,7 +199,8 @@ class Transport:
             sent = self._sock.send(self._unsent)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError:
+        except OSError as error:
+            self._send_error = error
             sent = len(self._unsent)
         del self._unsent[:sent]
         if not self._unsent:
@@ -286,36 +294,34 @@ async def open_transport(
     addresses = await _step(
         ConnectPhase.DNS, resolve(address or host, port), timeout_sec=timeout_sec, on_phase=on_phase
     )
-    sock, capture = await _step(
-        ConnectPhase.TCP, _connect(addresses, receiving), timeout_sec=timeout_sec, on_phase=on_phase
+    link = await _step(
+        ConnectPhase.TCP,
+        _connect(addresses, receiving, timeout_sec),
+        timeout_sec=timeout_sec,
+        on_phase=on_phase,
     )
-    nic = None
     try:
         session = None
         if tls is not None:
-            session = _Tls(tls, host)
-            await _step(
+            session = await _step(
                 ConnectPhase.TLS,
-                session.handshake(sock),
+                _negotiate(tls, host, link),
                 timeout_sec=timeout_sec,
                 on_phase=on_phase,
             )
-            if capture is not None:
-                capture.read(session.handshake_bytes)
-        if receiving.stamps is Stamps.NIC:
-            try:
-                nic = NicStamps(sock)
-            except StampsError as error:
-                raise ConnectFailed(ConnectPhase.TCP, str(error)) from error
-        return Transport(
-            sock, session, capture=capture, nic=nic, busy_poll_us=receiving.busy_poll_us
-        )
+        with _failing_as(ConnectPhase.TCP):
+            nic = NicStamps(link.sock) if receiving.stamps is Stamps.NIC else None
     except BaseException:
-        sock.close()
-        for source in (capture, nic):
-            if source is not None:
-                source.close()
+        link.close()
         raise
+    return Transport(
+        link.sock,
+        link.remote_address,
+        session,
+        capture=link.capture,
+        nic=nic,
+        busy_poll_us=receiving.busy_poll_us,
+    )
 
 
 async def _step(
@@ -326,15 +332,24 @@ async def _step(
     on_phase: Callable[[ConnectPhase, float], None],
 ) -> _T:
     started = time.perf_counter()
-    try:
-        async with asyncio.timeout(timeout_sec):
-            result = await work
-    except TimeoutError as error:
-        raise ConnectFailed(phase, f"no answer within {timeout_sec:g} s") from error
-    except (OSError, UnicodeError, StampsError) as error:  # SSLError and gaierror are OSErrors
-        raise ConnectFailed(phase, str(error)) from error
+    with _failing_as(phase):
+        try:
+            async with asyncio.timeout(timeout_sec):
+                result = await work
+        except TimeoutError as error:
+            raise ConnectFailed(phase, f"no answer within {timeout_sec:g} s") from error
     on_phase(phase, time.perf_counter() - started)
     return result
+
+
+@contextlib.contextmanager
+def _failing_as(phase: ConnectPhase) -> Iterator[None]:
+    """Whatever the network or the system refuses is a failure to connect."""
+    try:
+        yield
+    # SSLError and gaierror are OSErrors; a ValueError is about a host that cannot be a name.
+    except (OSError, ValueError, StampsError) as error:
+        raise ConnectFailed(phase, str(error)) from error
 
 
 async def resolve(host: str, port: int) -> Sequence[_AddressInfo]:
@@ -342,12 +357,33 @@ async def resolve(host: str, port: int) -> Sequence[_AddressInfo]:
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A connected socket, the address it is connected to, and the capture of what it receives."""
+
+    sock: socket.socket
+    remote_address: str
+    capture: Capture | None
+
+    def close(self) -> None:
+        self.sock.close()
+        if self.capture is not None:
+            self.capture.close()
+
+
 async def _connect(
-    addresses: Sequence[_AddressInfo], receiving: Receiving
-) -> tuple[socket.socket, Capture | None]:
-    """A connected socket, and the capture of what it receives if that is asked for."""
+    addresses: Sequence[_AddressInfo], receiving: Receiving, timeout_sec: float
+) -> _Link:
+    """Connect to the first address that answers.
+
+    Each has an even share of the time that is left: one that never answers must not use up that of
+    the others, as the next attempt may have it first again.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_sec
     failure: OSError = OSError("the name has no address")
-    for family, kind, protocol, _, address in addresses:
+    for number, (family, kind, protocol, _, address) in enumerate(addresses):
+        share_sec = (deadline - loop.time()) / (len(addresses) - number)
         with contextlib.ExitStack() as opened:
             sock = opened.enter_context(socket.socket(family, kind, protocol))
             try:
@@ -361,10 +397,19 @@ async def _connect(
                     sock.bind(("", 0))  # the capture has to know our port before we connect
                     capture = Capture(address[0], address[1], sock.getsockname()[1])
                     opened.callback(capture.close)
-                await asyncio.get_running_loop().sock_connect(sock, address)
-            except OSError as error:
+                async with asyncio.timeout(max(share_sec, _LEAST_SHARE_SEC)):
+                    await loop.sock_connect(sock, address)
+            except OSError as error:  # TimeoutError is one
                 failure = error
                 continue
             opened.pop_all()
-            return sock, capture
+            return _Link(sock, str(address[0]), capture)
     raise failure
+
+
+async def _negotiate(context: ssl.SSLContext, server_name: str, link: _Link) -> _Tls:
+    session = _Tls(context, server_name)
+    await session.handshake(link.sock)
+    if link.capture is not None:
+        link.capture.read(session.handshake_bytes)
+    return session

@@ -167,8 +167,12 @@ class WebSocketConnection:
 
     def stream_ended(self, error: Exception | None) -> None:
         """The byte stream is over; see `Receiver`."""
-        if self._protocol.state is not State.CLOSED:
-            self._protocol.receive_eof()
+        protocol = self._protocol
+        if error is not None and protocol.handshake_exc is None and not self._upgraded.done():
+            # At the end of the stream the core would only say that there was no valid answer.
+            self._upgraded.set_exception(ConnectFailed(ConnectPhase.UPGRADE, str(error)))
+        if protocol.state is not State.CLOSED:
+            protocol.receive_eof()
         self._finish(self._how_it_ended(error))
 
     def _receive_response(self, data: bytes) -> None:

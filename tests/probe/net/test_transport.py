@@ -1,0 +1,175 @@
+"""Whatever goes wrong while a stream is opened is a failure to connect, and leaves nothing open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.tls import make_certificates
+from probe.contract.metrics import ConnectPhase
+from probe.net import transport
+from probe.net.errors import ConnectFailed
+from probe.net.receiving import Receiving, Stamps
+from probe.net.transport import open_transport
+from probe.net.websocket import WebSocketConnection, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+async def open_websocket(
+    port: int,
+    on_phase: Callable[[ConnectPhase, float], None] = lambda *_: None,
+    tls: ssl.SSLContext | None = None,
+) -> WebSocketConnection:
+    return await connect(
+        f"{'wss' if tls else 'ws'}://127.0.0.1:{port}/stream",
+        headers={},
+        tls=tls,
+        on_messages=lambda *_: None,
+        on_rtt=lambda _: None,
+        on_phase=on_phase,
+    )
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield sock
+
+
+async def test_a_reset_right_after_connecting_is_a_failure_to_connect(
+    listener: socket.socket,
+) -> None:
+    def on_phase(phase: ConnectPhase, _: float) -> None:
+        if phase is ConnectPhase.TCP:
+            reset(listener.accept()[0])
+
+    with pytest.raises(ConnectFailed, match=r"upgrade: .*(reset by peer|Broken pipe)"):
+        await open_websocket(listener.getsockname()[1], on_phase)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_reset_right_after_the_handshake_is_a_failure_to_connect(
+    version: ssl.TLSVersion, listener: socket.socket, tmp_path: Path
+) -> None:
+    certificates = make_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.cert, certificates.key)
+    context.minimum_version = context.maximum_version = version
+    context.num_tickets = 0  # nothing more to come after the handshake
+
+    def shake_hands_and_reset() -> None:
+        peer, _ = listener.accept()
+        reset(context.wrap_socket(peer, server_side=True))
+
+    server = threading.Thread(target=shake_hands_and_reset)
+
+    def on_phase(phase: ConnectPhase, _: float) -> None:
+        if phase is ConnectPhase.TLS:
+            server.join()
+
+    server.start()
+    try:
+        # With TLS 1.2 the server has the last word, which the reset may overtake.
+        with pytest.raises(ConnectFailed, match=r"(tls|upgrade): .*(reset by peer|Broken pipe)"):
+            await open_websocket(
+                listener.getsockname()[1],
+                on_phase,
+                ssl.create_default_context(cafile=certificates.authority),
+            )
+    finally:
+        server.join()
+
+
+async def test_a_reset_in_place_of_an_answer_is_named() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        with pytest.raises(ConnectFailed, match=r"upgrade: .*reset by peer"):
+            await open_websocket(server.sockets[0].getsockname()[1])
+
+
+async def test_a_host_that_cannot_be_a_name_is_a_failure_to_connect(
+    listener: socket.socket,
+) -> None:
+    with pytest.raises(ConnectFailed) as caught:
+        await open_transport(
+            ".",
+            listener.getsockname()[1],
+            address="127.0.0.1",
+            tls=ssl.create_default_context(),
+            timeout_sec=10,
+            on_phase=lambda *_: None,
+        )
+    assert caught.value.phase is ConnectPhase.TLS
+
+
+async def test_a_card_that_cannot_be_asked_is_a_failure_to_connect(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[socket.socket] = []
+
+    def ask(sock: socket.socket) -> None:
+        asked.append(sock)
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(transport, "NicStamps", ask)
+    with pytest.raises(ConnectFailed, match=r"tcp: .*Too many open files"):
+        await open_transport(
+            "127.0.0.1",
+            listener.getsockname()[1],
+            address=None,
+            tls=None,
+            timeout_sec=10,
+            on_phase=lambda *_: None,
+            receiving=Receiving(Stamps.NIC),
+        )
+    assert asked[0].fileno() == -1
+
+
+async def test_an_address_that_never_answers_leaves_time_for_the_others(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.ExitStack() as stack:
+        silent = stack.enter_context(socket.socket())
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        # The one place in its queue is taken: whoever comes next gets no answer.
+        stack.enter_context(socket.create_connection(silent.getsockname()))
+
+        async def resolve(_: str, __: int) -> list[transport._AddressInfo]:
+            kind = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+            return [(*kind, silent.getsockname()), *[(*kind, listener.getsockname())] * 9]
+
+        monkeypatch.setattr(transport, "resolve", resolve)
+        opened = await open_transport(
+            "exchange.test",
+            1,
+            address=None,
+            tls=None,
+            timeout_sec=10,
+            on_phase=lambda *_: None,
+        )
+        opened.close()
+    assert opened.remote_address == "127.0.0.1"

@@ -1,0 +1,393 @@
+"""While a connection is being replaced, and when opening one fails again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from probe import keeper
+from probe.contract.metrics import ConnectPhase, ReconnectReason
+from probe.keeper import ConnectionKeeper
+from probe.net import websocket
+from probe.net.backoff import Backoff
+from tests.probe.scripted_exchange import (
+    Exchange,
+    end_by_announcement,
+    end_by_reset,
+    reconnects,
+    running,
+    serving,
+    until,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from prometheus_client import CollectorRegistry
+    from websockets.asyncio.server import ServerConnection
+
+    from probe.instruments import Instruments
+    from probe.net.websocket import WebSocketConnection
+
+AN_HOUR = "3600"
+
+
+@pytest.fixture
+async def exchange() -> AsyncIterator[Exchange]:
+    async with serving(Exchange()) as exchange:
+        yield exchange
+
+
+class Pauses:
+    """Pauses between attempts: those of more than a minute last until the test ends them."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self.over = asyncio.Event()
+
+    async def wait(self, seconds: float) -> None:
+        self.asked.append(seconds)
+        if seconds > 60:
+            await self.over.wait()
+
+
+@pytest.fixture
+async def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
+    pauses = Pauses()
+    monkeypatch.setattr(ConnectionKeeper, "_pause", lambda _, seconds: pauses.wait(seconds))
+    return pauses
+
+
+class Ceilings(random.Random):
+    """Notes the longest that each pause could have been, and makes it none."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.asked: list[float] = []
+
+    def uniform(self, _: float, b: float) -> float:
+        self.asked.append(b)
+        return 0.0
+
+    def backoff(self) -> Backoff:
+        return Backoff(base_sec=1.0, cap_sec=1024.0, rng=self)
+
+
+async def heard_all(connection: ServerConnection) -> None:
+    """What was sent before has been taken in once a ping is answered."""
+    await (await connection.ping())
+
+
+async def test_a_connection_cut_while_its_replacement_is_refused_is_lost_at_once(
+    exchange: Exchange, instruments: Instruments, registry: CollectorRegistry, pauses: Pauses
+) -> None:
+    async with running(exchange, instruments) as session:
+        first = await exchange.connection(0)
+        await until(lambda: session.life.connected)
+        exchange.refusing, exchange.retry_after = True, AN_HOUR
+        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        await until(lambda: 3600.0 in pauses.asked)
+        assert session.life.connected
+        await end_by_reset(first)
+        await until(lambda: not session.life.connected)
+        assert session.life.disconnected_sec > 0
+        exchange.refusing = False
+        pauses.over.set()
+        await until(lambda: session.life.connected)
+    assert reconnects(registry, ReconnectReason.CONNECTION_LOST) == 1
+    assert reconnects(registry, ReconnectReason.SCHEDULE) == 0
+
+
+async def test_a_connection_that_falls_silent_while_its_replacement_is_refused_is_lost(
+    exchange: Exchange,
+    instruments: Instruments,
+    registry: CollectorRegistry,
+    pauses: Pauses,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
+    async with running(exchange, instruments) as session:
+        first = await exchange.connection(0)
+        await until(lambda: session.life.connected)
+        exchange.refusing, exchange.retry_after = True, AN_HOUR
+        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        await until(lambda: 3600.0 in pauses.asked)
+        first.transport.pause_reading()
+        with monkeypatch.context() as patch:
+            patch.setattr(keeper, "SILENCE_TIMEOUT_SEC", 0.05)
+            await until(lambda: not session.life.connected)
+        first.transport.resume_reading()
+        exchange.refusing = False
+        pauses.over.set()
+        await until(lambda: session.life.connected)
+    assert reconnects(registry, ReconnectReason.SILENCE) == 1
+    assert reconnects(registry, ReconnectReason.SCHEDULE) == 0
+
+
+async def test_a_connection_is_pinged_while_its_replacement_is_refused(
+    exchange: Exchange,
+    instruments: Instruments,
+    registry: CollectorRegistry,
+    pauses: Pauses,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
+    monkeypatch.setattr(keeper, "PING_INTERVAL_SEC", 0.0)
+
+    def answered() -> float:
+        return registry.get_sample_value("feed_rtt_seconds_count", {"market": "spot"}) or 0.0
+
+    async with running(exchange, instruments) as session:
+        await exchange.connection(0)
+        await until(lambda: session.life.connected)
+        exchange.refusing, exchange.retry_after = True, AN_HOUR
+        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        await until(lambda: 3600.0 in pauses.asked)
+        before = answered()
+        await until(lambda: answered() > before + 1)
+
+
+async def test_a_replacement_asked_for_twice_is_one(
+    exchange: Exchange, instruments: Instruments, registry: CollectorRegistry
+) -> None:
+    async with running(exchange, instruments) as session:
+        first = await exchange.connection(0)
+        await until(lambda: session.life.connected)
+        exchange.answering.clear()
+        for why in (ReconnectReason.ROLLOVER, ReconnectReason.SCHEDULE):
+            session._keepers[0].replace(why)
+            await until(lambda: exchange.requests > 1)
+        exchange.answering.set()
+        await first.wait_closed()
+        await end_by_reset(await exchange.connection(1))
+        await until(lambda: reconnects(registry, ReconnectReason.CONNECTION_LOST) > 0)
+    assert reconnects(registry, ReconnectReason.ROLLOVER) == 1
+    assert reconnects(registry, ReconnectReason.SCHEDULE) == 0
+    assert len(exchange.connections) == 3
+
+
+async def test_an_end_is_noticed_when_it_comes_not_at_the_next_tick(
+    exchange: Exchange,
+    instruments: Instruments,
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeper, "_TICK_SEC", 3600.0)
+    async with running(exchange, instruments) as session:
+        await until(lambda: session.life.connected)
+        await end_by_reset(exchange.connections[0])
+        await until(lambda: reconnects(registry, ReconnectReason.CONNECTION_LOST) > 0)
+
+
+async def test_a_connection_that_ended_before_it_was_taken_over_is_replaced(
+    exchange: Exchange,
+    instruments: Instruments,
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = 0
+
+    async def connect(*args: Any, **options: Any) -> WebSocketConnection:
+        nonlocal opened
+        connection = await websocket.connect(*args, **options)
+        opened += 1
+        if opened == 1:
+            connection.abort(ReconnectReason.PROTOCOL_ERROR, "at once")
+        return connection
+
+    monkeypatch.setattr(keeper, "_TICK_SEC", 3600.0)
+    monkeypatch.setattr(keeper, "connect", connect)
+    async with running(exchange, instruments):
+        await until(lambda: reconnects(registry, ReconnectReason.PROTOCOL_ERROR) > 0)
+
+
+async def test_failed_attempts_are_no_connections_to_the_recorder(
+    exchange: Exchange, instruments: Instruments
+) -> None:
+    exchange.refusing = True
+    async with running(exchange, instruments) as session:
+        await until(lambda: exchange.requests > 2)
+        exchange.refusing = False
+        await until(lambda: session.life.connected)
+        assert session._recorder._open.total() == 1
+        exchange.answering.clear()
+        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        before = exchange.requests
+        await until(lambda: exchange.requests > before)
+    exchange.answering.set()
+    assert session._recorder._open.total() == 0
+
+
+async def test_it_stops_while_a_replacement_is_paused_for_long(
+    exchange: Exchange, instruments: Instruments, pauses: Pauses
+) -> None:
+    async with running(exchange, instruments) as session:
+        first = await exchange.connection(0)
+        await until(lambda: session.life.connected)
+        exchange.refusing, exchange.retry_after = True, AN_HOUR
+        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        await until(lambda: 3600.0 in pauses.asked)
+    assert first.close_code == 1000
+
+
+async def test_it_stops_while_a_server_does_not_answer(
+    exchange: Exchange, instruments: Instruments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("probe.net.websocket.CONNECT_TIMEOUT_SEC", 3600.0)
+    exchange.answering.clear()
+    async with running(exchange, instruments) as session:
+        await until(lambda: exchange.requests > 0)
+    exchange.answering.set()
+    assert not session.life.connected
+
+
+async def test_what_the_server_asks_to_wait_is_waited(
+    exchange: Exchange, instruments: Instruments, pauses: Pauses
+) -> None:
+    exchange.refusing, exchange.retry_after = True, AN_HOUR
+    async with running(exchange, instruments):
+        await until(lambda: len(pauses.asked) > 1)
+        assert pauses.asked == [0.0, 3600.0]
+        assert exchange.requests == 1
+
+
+async def test_a_shutdown_announced_again_and_again_is_one_replacement(
+    exchange: Exchange, instruments: Instruments, registry: CollectorRegistry
+) -> None:
+    async with running(exchange, instruments):
+        first = await exchange.connection(0)
+        exchange.answering.clear()
+        await end_by_announcement(first)
+        await until(lambda: exchange.requests > 1)
+        await end_by_announcement(first)
+        await heard_all(first)
+        first.transport.pause_reading()  # it does not see yet that it is replaced
+        exchange.answering.set()
+        await until(lambda: reconnects(registry, ReconnectReason.SERVER_SHUTDOWN) > 0)
+        await end_by_announcement(first)
+        first.transport.resume_reading()
+        await first.wait_closed()
+        await end_by_reset(await exchange.connection(1))
+        await until(lambda: reconnects(registry, ReconnectReason.CONNECTION_LOST) > 0)
+    assert reconnects(registry, ReconnectReason.SERVER_SHUTDOWN) == 1
+    assert len(exchange.connections) == 3
+
+
+async def test_a_shutdown_announced_to_a_connection_being_replaced_replaces_no_other(
+    exchange: Exchange, instruments: Instruments, registry: CollectorRegistry
+) -> None:
+    async with running(exchange, instruments) as session:
+        first = await exchange.connection(0)
+        await until(lambda: session.life.connected)
+        exchange.answering.clear()
+        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        await until(lambda: exchange.requests > 1)
+        await end_by_announcement(first)
+        await heard_all(first)
+        exchange.answering.set()
+        await first.wait_closed()
+        await end_by_reset(await exchange.connection(1))
+        await until(lambda: reconnects(registry, ReconnectReason.CONNECTION_LOST) > 0)
+    assert reconnects(registry, ReconnectReason.SCHEDULE) == 1
+    assert reconnects(registry, ReconnectReason.SERVER_SHUTDOWN) == 0
+    assert len(exchange.connections) == 3
+
+
+@pytest.mark.parametrize("being_replaced", [False, True])
+async def test_a_close_that_was_announced_counts_as_the_shutdown(
+    being_replaced: bool,  # noqa: FBT001 - pytest passes it by name
+    exchange: Exchange,
+    instruments: Instruments,
+    registry: CollectorRegistry,
+) -> None:
+    async with running(exchange, instruments) as session:
+        first = await exchange.connection(0)
+        await until(lambda: session.life.connected)
+        exchange.refusing = True
+        if being_replaced:
+            session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        await end_by_announcement(first)
+        await until(lambda: exchange.requests > 2)
+        await first.close(1001)
+        await until(lambda: not session.life.connected)
+        exchange.refusing = False
+        await until(lambda: session.life.connected)
+    assert reconnects(registry, ReconnectReason.SERVER_SHUTDOWN) == 1
+    for other in (ReconnectReason.SERVER_CLOSE, ReconnectReason.SCHEDULE):
+        assert reconnects(registry, other) == 0
+
+
+async def test_pauses_begin_anew_after_a_connection_that_lasted(
+    exchange: Exchange, instruments: Instruments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "GOOD_CONNECTION_SEC", 0.0)
+    ceilings = Ceilings()
+    exchange.refusing = True
+    async with running(exchange, instruments, backoff=ceilings.backoff) as session:
+        await until(lambda: len(ceilings.asked) > 3)
+        exchange.refusing = False
+        await until(lambda: session.life.connected)
+        assert ceilings.asked[:3] == [1.0, 2.0, 4.0]
+        ceilings.asked.clear()
+        exchange.refusing = True
+        await end_by_reset(exchange.connections[0])
+        await until(lambda: len(ceilings.asked) > 1)
+    assert ceilings.asked[:2] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("end", [end_by_reset, end_by_announcement])
+async def test_a_connection_that_did_not_last_is_followed_by_a_pause(
+    end: Callable[[ServerConnection], Awaitable[None]],
+    exchange: Exchange,
+    instruments: Instruments,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeper, "GOOD_CONNECTION_SEC", 3600.0)
+    ceilings = Ceilings()
+    async with running(exchange, instruments, backoff=ceilings.backoff):
+        for number in range(3):
+            await end(await exchange.connection(number))
+        await exchange.connection(3)
+    assert ceilings.asked == [1.0, 2.0, 4.0]
+
+
+async def test_a_new_run_does_not_wait_for_its_connection(
+    exchange: Exchange, instruments: Instruments, registry: CollectorRegistry
+) -> None:
+    ceilings = Ceilings()
+    async with running(exchange, instruments, backoff=ceilings.backoff) as session:
+        await until(lambda: session.life.connected)
+        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        await until(lambda: reconnects(registry, ReconnectReason.SCHEDULE) > 0)
+    assert ceilings.asked == []
+
+
+async def test_a_reset_right_after_connecting_is_tried_again(
+    instruments: Instruments, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resets = 3
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def on_phase(_: ConnectionKeeper, phase: ConnectPhase, __: float) -> None:
+            nonlocal resets
+            if phase is ConnectPhase.TCP and resets:
+                resets -= 1
+                peer, _address = listener.accept()
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.close()
+
+        monkeypatch.setattr(ConnectionKeeper, "_observe_phase", on_phase)
+        exchange = Exchange()
+        exchange.port = listener.getsockname()[1]
+        async with running(exchange, instruments) as session:
+            await until(lambda: resets == 0)
+            async with serving(exchange, sock=listener):
+                await until(lambda: session.life.connected)
+                session.stop()
+    labels = {"market": "spot", "kind": "upgrade_rejected"}
+    assert registry.get_sample_value("feed_errors_total", labels) == 3
