@@ -15,16 +15,15 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import aiohttp
 import uvloop
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from probe import own_delays, tuning
-from probe.clock import exchange, local, time_endpoint
+from probe.clock import local
 from probe.clock.reading import ClockError
 from probe.clock.steps import StepDetector
-from probe.contract.metrics import ErrorKind
 from probe.contract.timeline import Timeline
+from probe.exchange_watch import ExchangeWatch
 from probe.feeds import binance_usdm
 from probe.feeds.base import FeedConfigError
 from probe.feeds.binance_sbe import BinanceSbe
@@ -38,13 +37,13 @@ from probe.recorder import Recorder
 from probe.reload import Reloader
 from probe.server import ProbeServer
 from probe.session import Session
-from probe.settings import SettingsError
+from probe.settings import MAX_CONNECTIONS, SettingsError
 from probe.state_collector import StateCollector
 from probe.stop import Stop
 from probe.web.listener import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from probe.clock.reading import ClockReading
     from probe.contract.experiment import MarketData
@@ -59,17 +58,13 @@ _HTTPS_PORT: Final = 443
 _SWITCH_INTERVAL_SEC: Final = 2e-5
 
 
-class ListenError(Exception):
-    """The metrics port cannot be listened on; the message says why and what to do."""
-
-
 def run(settings: Settings) -> None:
     """Run a probe until SIGTERM or SIGINT.
 
     Raises:
         SettingsError: the settings cannot work together.
         WebConfigError: the metrics port's files cannot be used.
-        ListenError: the metrics port cannot be listened on.
+        server.ListenError: the metrics port cannot be listened on.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_SEC)
     host = urlsplit(settings.experiment.market_data.endpoint).hostname
@@ -93,9 +88,8 @@ class Probe:
         self._settings = settings
         self._version = version(DISTRIBUTION)
         self._registry = CollectorRegistry()
-        self._exchange_clock = exchange.ExchangeClockEstimator()
-        self._exchange_clock_wanted = asyncio.Event()
         self._feeds = make_feeds(data, settings.api_key)
+        _check_connections(settings.connections, len(self._feeds))
         self._tls = _tls_context(settings)
         self._instruments = Instruments(self._registry, settings.experiment.histogram, data.market)
         self._reloader = Reloader(settings, self._feeds, self._instruments)
@@ -131,23 +125,23 @@ class Probe:
             policy=self._reloader.policy,
             refused=lambda reason: self._instruments.http_refusals.labels(reason.value).inc(),
         )
-        try:
-            port = await server.start()
-        except OSError as error:
-            where = f"{self._settings.metrics_host}:{self._settings.metrics_port}"
-            raise ListenError(
-                f"cannot listen on {where}: {error.strerror or error}; "
-                "choose another --metrics-port."
-            ) from error
+        port = await server.start()
         stop = Stop(session.stop)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reloader.reload)
         self._announce(port)
         # Everything long-lived exists now: keep the collector from walking it again and again.
         gc.collect()
         gc.freeze()
+        exchange = ExchangeWatch(
+            self._settings.experiment.market_data,
+            self._instruments,
+            recorder.count_error,
+            interval_sec=self._settings.time_interval_sec,
+            tls=self._tls,
+        )
         watchers = [
-            asyncio.create_task(self._watch_local_clock()),
-            asyncio.create_task(self._watch_exchange_clock(recorder)),
+            asyncio.create_task(self._watch_local_clock(exchange.clock_was_set)),
+            asyncio.create_task(exchange.run()),
         ]
         try:
             with own_delays.watched(self._instruments.loop_delay, self._instruments.gc_pause):
@@ -186,7 +180,16 @@ class Probe:
             raise SettingsError(
                 f"--all-addresses: {url.hostname} cannot be resolved: {error.strerror}."
             ) from error
-        return list(dict.fromkeys(str(info[4][0]) for info in found))
+        addresses: list[str | None] = list(dict.fromkeys(str(info[4][0]) for info in found))
+        connections = len(addresses) * len(self._feeds)
+        if connections > MAX_CONNECTIONS:
+            _LOG.warning(
+                "%d connections: to replace more than %d that are all cut again and again takes "
+                "more attempts than the exchange allows",
+                connections,
+                MAX_CONNECTIONS,
+            )
+        return addresses
 
     def _describe(self) -> None:
         self._instruments.probe_info.labels(
@@ -199,7 +202,7 @@ class Probe:
             self._version, platform.python_version(), version("websockets")
         ).set(1)
 
-    async def _watch_local_clock(self) -> None:
+    async def _watch_local_clock(self, on_step: Callable[[], None]) -> None:
         setting = self._settings.clock_source
         detector = StepDetector()
         source, complaint = setting, ""
@@ -222,8 +225,7 @@ class Probe:
             if step_sec is not None:
                 self._instruments.clock_steps.inc()
                 _LOG.warning("the local clock was set by %+.6f s", step_sec)
-                self._exchange_clock.forget()
-                self._exchange_clock_wanted.set()
+                on_step()
             await asyncio.sleep(CLOCK_INTERVAL_SEC)
 
     def _show_clock(self, reading: ClockReading) -> None:
@@ -242,44 +244,6 @@ class Probe:
         ):
             with suppress(KeyError):
                 gauge.remove(source)
-
-    async def _watch_exchange_clock(self, recorder: Recorder) -> None:
-        url = self._settings.experiment.market_data.time_endpoint
-        if url is None:
-            return
-        market = self._settings.experiment.market_data.market
-        connector = aiohttp.TCPConnector(ssl=self._tls)
-        async with aiohttp.ClientSession(connector=connector) as http:
-            endpoint = time_endpoint.TimeEndpoint(http, url)
-            while True:
-                self._exchange_clock_wanted.clear()
-                try:
-                    clock = await self._exchange_clock.update(endpoint.fetch)
-                except exchange.TimeEndpointError as error:
-                    recorder.count_error(ErrorKind.TIME_ENDPOINT, str(error))
-                    self._show_exchange_clock(market, self._exchange_clock.known())
-                    await asyncio.sleep(error.retry_after_sec or 0.0)
-                else:
-                    self._show_exchange_clock(market, clock)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._settings.time_interval_sec):
-                        await self._exchange_clock_wanted.wait()
-
-    def _show_exchange_clock(self, market: str, clock: exchange.ExchangeClock | None) -> None:
-        """Expose what is known, and no stale value of what is not."""
-        instruments = self._instruments
-        drift = clock.drift if clock else None
-        for gauge, value in (
-            (instruments.exchange_clock_offset, clock.offset_sec if clock else None),
-            (instruments.exchange_clock_error_bound, clock.error_bound_sec if clock else None),
-            (instruments.exchange_clock_drift, drift.ratio if drift else None),
-            (instruments.exchange_clock_drift_bound, drift.error_bound if drift else None),
-        ):
-            if value is not None:
-                gauge.labels(market).set(value)
-                continue
-            with suppress(KeyError):
-                gauge.remove(market)
 
 
 def make_feeds(data: MarketData, api_key: str | None) -> Sequence[Feed]:
@@ -300,6 +264,21 @@ def make_feeds(data: MarketData, api_key: str | None) -> Sequence[Feed]:
                 ]
     except FeedConfigError as error:
         raise SettingsError(str(error)) from error
+
+
+def _check_connections(lines: int, feeds: int) -> None:
+    """Refuse more connections than may all be cut again and again.
+
+    Raises:
+        SettingsError: so many lines of each feed could exceed what the exchange allows an address.
+    """
+    if lines * feeds > MAX_CONNECTIONS:
+        raise SettingsError(
+            f"--connections {lines} on each of {feeds} routes are {lines * feeds} connections, "
+            f"more than the {MAX_CONNECTIONS} that can be replaced again and again within the "
+            f"exchange's limit of attempts; use at most {MAX_CONNECTIONS // feeds}, or streams of "
+            "one route."
+        )
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # The wall clock may be stepped while we sleep towards a time it shows.
 _TICK_SEC: Final = 1.0
+# A clock that differs by more from one tick to the next was set, not slewed.
+_SET_NS: Final = NS_PER_SEC // 2
 
 
 class Session:
@@ -108,21 +110,37 @@ class Session:
             await self._follow_timeline()
 
     async def _follow_timeline(self) -> None:
-        # Who joins after a measurement began would pair with others on a part of it only.
-        joined_ns = time.time_ns()
-        run: Run | None = None
+        current: Run | None = None
+        joined_ns, behind_ns = time.time_ns(), _wall_minus_monotonic_ns()
         while not self._stopping.is_set():
             now_ns = time.time_ns()
-            if run is None or not run.start_ns <= now_ns < run.end_ns:
-                if run is not None:
+            was_behind_ns, behind_ns = behind_ns, _wall_minus_monotonic_ns()
+            if abs(behind_ns - was_behind_ns) > _SET_NS:
+                joined_ns = now_ns  # the clock was set: as if we had just come
+            run = self._timeline.run_at(now_ns)
+            # Who joins after a measurement began would pair with others on a part of it only.
+            takes_part = joined_ns < run.measure_start_ns
+            if run != current:
+                if current is not None:
                     for keeper in self._keepers:
                         keeper.replace(ReconnectReason.SCHEDULE)
-                run = self._timeline.run_at(now_ns)
-                takes_part = joined_ns < run.measure_start_ns
-                if takes_part and self._warm_from_ns is None:
-                    self._warm_from_ns = run.measure_start_ns
-                self._recorder.begin_run(run if takes_part else None)
+                current = run
+                self._begin(run if takes_part else None)
+            elif takes_part and self._recorder.run is None:
+                self._begin(run)
             remaining_sec = (run.end_ns - now_ns) / NS_PER_SEC
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(remaining_sec, _TICK_SEC)):
                     await self._stopping.wait()
+
+    def _begin(self, run: Run | None) -> None:
+        """Record a run, or none until the next."""
+        if run is not None:
+            warm_from_ns = run.measure_start_ns
+            # The first one is the earliest, unless it came of a clock that was ahead.
+            self._warm_from_ns = min(self._warm_from_ns or warm_from_ns, warm_from_ns)
+        self._recorder.begin_run(run)
+
+
+def _wall_minus_monotonic_ns() -> int:
+    return time.time_ns() - time.monotonic_ns()

@@ -66,6 +66,10 @@ class TimeEndpoint:
                 body = await response.read()
         except aiohttp.ClientConnectorError as error:
             raise TimeEndpointError(f"{self._url}: {error.strerror}") from error
+        except aiohttp.ClientResponseError as error:
+            # Its text has the URL again, and a drawing of several lines.
+            reason = " ".join(error.message.split()) or type(error).__name__
+            raise TimeEndpointError(f"{self._url}: {reason}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise TimeEndpointError(f"{self._url}: {str(error) or type(error).__name__}") from error
         if (_number(response.headers.get(_WEIGHT)) or 0.0) > MOST_WEIGHT:

@@ -178,7 +178,8 @@ MESSAGES: Final = _counter("feed_messages_total", "Market-data messages received
 BYTES: Final = _counter("feed_bytes_total", "Payload bytes received.")
 LOST: Final = _counter(
     "feed_messages_lost_total",
-    "Messages missing from the sequence and not arrived late; for depth a lower bound.",
+    "Messages missing from the sequence and not arrived late; where a message covers a range of "
+    "ids (depth, trades in SBE) a lower bound.",
 )
 FOUND: Final = _counter(
     "feed_messages_found_total",

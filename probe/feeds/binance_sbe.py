@@ -64,7 +64,8 @@ class SbeKind(NamedTuple):
 
 STREAMS: Final[Mapping[str, SbeKind]] = MappingProxyType(
     {
-        "trade": SbeKind(Ids.CONSECUTIVE, has_trade_time=True),
+        # A message holds all trades of one event: their ids are a range, however long.
+        "trade": SbeKind(Ids.RANGES, has_trade_time=True),
         # Outdated updates are dropped under load: jumps of the id are no loss.
         "bestBidAsk": SbeKind(Ids.NONE),
         "depth": SbeKind(Ids.RANGES),

@@ -64,7 +64,8 @@ class SequenceCheck:
             what `see` would: the hot path does so.
         pending_holes: ranges of ids that may still arrive in time.
         gaps: jumps forward.
-        lost: messages missing for longer than the grace period.
+        lost: messages missing for longer than the grace period; in ranges at least so many, and one
+            more when what comes too late shows that a hole was several.
         duplicates: messages whose ids had all been seen.
         out_of_order: messages that filled a hole after a later one had arrived. One that comes
             after the grace period counts here too, and stays counted as lost.
@@ -197,13 +198,16 @@ class SequenceCheck:
             del self._holes[position]
             self.pending_holes -= hole.deadline_ns is not None
             parts = ((hole.first, first - 1), (last + 1, hole.last))
-            # A hole in ranges counted as one message: that has come when nothing of it is missing.
-            self.found += hole.lost and (self._per_id or first <= hole.first <= hole.last <= last)
-            for start, end in reversed(parts):
-                if start <= end:
-                    rest = _Hole(start, end, hole.deadline_ns, hole.forget_ns, lost=hole.lost)
-                    self._holes.insert(position, rest)
-                    self.pending_holes += hole.deadline_ns is not None
+            rests = [(start, end) for start, end in parts if start <= end]
+            for start, end in reversed(rests):
+                rest = _Hole(start, end, hole.deadline_ns, hole.forget_ns, lost=hole.lost)
+                self._holes.insert(position, rest)
+                self.pending_holes += hole.deadline_ns is not None
+            if hole.lost:
+                # A hole in ranges counts as one message, found when nothing of it is missing. Two
+                # rests have become two holes, of which each will be found for itself.
+                self.found += self._per_id or not rests
+                self.lost += not self._per_id and len(rests) > 1
         return bool(touched)
 
     def _give_up(self, hole: _Hole) -> None:

@@ -251,9 +251,12 @@ def test_lost_trades_are_those_that_the_exchange_dropped(
         # What one connection lost, another may have brought while they overlapped.
         dropped = dropped[~dropped["last_id"].isin(arrived["last_id"])].drop_duplicates("last_id")
         inside = dropped["last_id"].between(arrived["last_id"].min(), arrived["last_id"].max())
-        sizes = (dropped["last_id"] - dropped["first_id"] + 1)[inside]
+        missing = dropped[inside]
+        if probe.market == "sbe":
+            # A message covers a range of ids: of several dropped in a row one hole is seen.
+            missing = missing[~missing["first_id"].isin(missing["last_id"] + 1)]
         lost = probe.value("feed_messages_lost_total", symbol=symbol, stream="trade")
-        assert lost == sizes.sum()
+        assert lost == len(missing)
         total += lost
     assert total > 0
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from probe import settings
+from probe import app, settings
 from probe.app import Probe
 from probe.contract.timeline import NS_PER_SEC, Timeline
 from probe.feeds.binance_spot import BinanceSpot
@@ -99,6 +99,25 @@ async def test_a_name_without_addresses_is_an_error_that_names_it() -> None:
 async def test_a_pinned_address_is_used_by_every_connection() -> None:
     chosen = resolve("--pin-address", "127.0.0.2", "--connections", "3")
     assert await Probe(chosen)._addresses() == ["127.0.0.2"] * 3
+
+
+async def test_connections_of_all_routes_together_stay_within_the_limit_of_attempts() -> None:
+    two_routes = ("--market", "usdm", "--streams", "trade,aggTrade", "--connections")
+    await Probe(resolve(*two_routes, "2"))._addresses()
+    with pytest.raises(SettingsError, match=r"--connections 3 on each of 2 routes.*at most 2"):
+        Probe(resolve(*two_routes, "3"))
+
+
+async def test_more_addresses_than_the_limit_of_attempts_is_good_for_are_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def six(_host: str, _port: int) -> list[tuple[None, None, None, None, tuple[str, int]]]:
+        return [(None, None, None, None, (f"192.0.2.{n}", 1)) for n in range(6)]
+
+    monkeypatch.setattr(app, "resolve", six)
+    found = await Probe(resolve("--endpoint", "ws://x.test", "--all-addresses"))._addresses()
+    assert len(found) == 6
+    assert "6 connections" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -360,6 +360,32 @@ def test_copies_of_messages_without_sequence_are_recognised_too(
     assert [(line.wins, line.copies) for line in pair.lines] == [(2, 0), (1, 2)]
 
 
+def test_an_id_that_goes_back_makes_no_copy_new(
+    pair: Recorder, feed: BinanceSpot, run: Run, frames: Any
+) -> None:
+    first = pair.receiver(feed, pair.lines[0], lambda: None)
+    now = run.measure_start_ns
+    for number in (10, 8):
+        first.on_messages([frames.book_ticker(number)], False, now, now)
+    second = pair.receiver(feed, pair.lines[1], lambda: None)
+    second.on_messages([frames.book_ticker(10)], False, now, now)
+    assert [(line.wins, line.copies) for line in pair.lines] == [(2, 0), (0, 1)]
+
+
+def test_copies_are_recognised_until_the_connection_that_is_left_has_caught_up(
+    pair: Recorder, feed: BinanceSpot, run: Run, frames: Any
+) -> None:
+    fast, slow = (pair.receiver(feed, line, lambda: None) for line in pair.lines)
+    now = run.measure_start_ns
+    for number in (5, 9):
+        fast.on_messages([frames.book_ticker(number)], False, now, now)
+    pair.closed(feed)
+    for number in (7, 9, 12):
+        slow.on_messages([frames.book_ticker(number)], False, now, now)
+    assert [(line.wins, line.copies) for line in pair.lines] == [(2, 0), (2, 1)]
+    assert state_of(pair, "bookTicker").recent is None
+
+
 def test_a_true_duplicate_is_no_copy(
     pair: Recorder, feed: BinanceSpot, run: Run, frames: Any
 ) -> None:

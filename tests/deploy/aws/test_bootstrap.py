@@ -203,6 +203,15 @@ def test_release_with_another_checksum_is_refused(bootstrapped: Sandbox) -> None
     assert "does not have its published checksum" in answer.stderr
 
 
+def test_probe_starts_after_the_clock_is_right_but_not_only_then() -> None:
+    lines = UNIT.read_text().splitlines()
+    unit = {name: value.split() for name, _, value in (line.partition("=") for line in lines)}
+    waits = {"chrony-wait.service", "time-sync.target"}
+    assert waits <= set(unit["After"])
+    assert waits <= set(unit["Wants"])
+    assert not waits & set(unit.get("Requires", []))
+
+
 _START = """\
 import ctypes, json, os, shlex, ssl, subprocess, sys, time, urllib.error, urllib.request
 import fcntl, socket, struct

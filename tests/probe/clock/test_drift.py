@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +120,48 @@ def test_a_clock_set_back_leaves_no_answers_of_the_future() -> None:
     ask(estimator, MINUTE, offset_ns=0)
     ask(estimator, 0, offset_ns=MINUTE)
     assert estimator.estimate() is None
+
+
+def test_an_estimate_is_made_anew_after_an_answer_and_after_forgetting() -> None:
+    estimator = DriftEstimator()
+    ask(estimator, 0, offset_ns=0)
+    ask(estimator, MINUTE, offset_ns=0)
+    first = estimator.estimate()
+    ask(estimator, 2 * MINUTE, offset_ns=0)
+    second = estimator.estimate()
+    assert first is not None
+    assert second is not None
+    assert second.error_bound < first.error_bound
+    estimator.forget()
+    assert estimator.estimate() is None
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 100 * SEC),
+            st.floats(-10 * MS, 10 * MS),
+            st.integers(0, 50 * MS),
+        ),
+        min_size=2,
+        max_size=MAX_POINTS,
+    ),
+)
+def test_every_pair_of_answers_bounds_the_slope(answers: list[tuple[int, float, int]]) -> None:
+    estimator = DriftEstimator()
+    at_ns = 1_800_000_000 * SEC
+    points = []
+    for pause_ns, offset_ns, round_trip_ns in answers:
+        at_ns += pause_ns
+        estimator.add(at_ns, offset_ns, round_trip_ns)
+        points.append((at_ns, offset_ns, round_trip_ns))
+    points = [point for point in points if point[0] >= at_ns - WINDOW_NS]
+    quickest = min(round_trip for _, _, round_trip in points)
+    low, high = float("-inf"), float("inf")
+    for (at_a, offset_a, trip_a), (at_b, offset_b, trip_b) in combinations(points, 2):
+        doubt = 2 * HOST_TOLERANCE_NS + (trip_a + trip_b - 2 * quickest) / 2
+        low = max(low, (offset_b - offset_a - doubt) / (at_b - at_a))
+        high = min(high, (offset_b - offset_a + doubt) / (at_b - at_a))
+    fits = len(points) > 1 and low <= high
+    expected = Drift((low + high) / 2, (high - low) / 2) if fits else None
+    assert estimator.estimate() == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -116,3 +117,20 @@ async def test_a_clock_set_back_does_not_silence_the_probe(
     await endpoint.fetch()
     now = 0.0
     assert await endpoint.fetch() == b"{}"
+
+
+async def test_an_answer_that_is_not_http_is_told_in_one_line_with_the_url_once(
+    http: aiohttp.ClientSession,
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/time"
+        with pytest.raises(TimeEndpointError) as caught:
+            await TimeEndpoint(http, url).fetch()
+    complaint = str(caught.value)
+    assert (complaint.count(url), complaint.count("\n")) == (1, 0)

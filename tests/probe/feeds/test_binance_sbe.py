@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from probe.contract.metrics import ErrorKind
 from probe.feeds.base import Event, FeedConfigError, FrameError, Ids, Notice
 from probe.feeds.binance_sbe import BinanceSbe
+from probe.numbers.sequence import GRACE_NS
+from probe.recorder import ChannelState
 
 KEY = "abcDEF123"
 FEED = BinanceSbe(
@@ -70,6 +72,18 @@ def test_trades_cover_the_ids_of_all_their_entries() -> None:
     assert (event.channel.stream, event.first_id, event.last_id) == ("trade", 100, 102)
     assert event.event_ns == TIME_US * 1000
     assert event.trade_ns == (TIME_US - 900) * 1000
+
+
+def test_a_missing_message_is_one_however_many_trades_it_held() -> None:
+    check = ChannelState(decode(trades(1)).channel).sequence
+    assert check is not None
+    for message_number in range(1000):
+        if message_number != 500:
+            first = 1 + 5 * message_number
+            event = decode(trades(*range(first, first + 5)))
+            check.see(event.first_id, event.last_id, 0)
+    check.settle(GRACE_NS)
+    assert (check.gaps, check.lost) == (1, 1)
 
 
 def test_best_bid_ask_is_the_top_of_book_with_a_time() -> None:

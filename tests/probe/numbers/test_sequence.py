@@ -71,6 +71,14 @@ def test_numbering_that_starts_anew_is_not_a_flood_of_duplicates() -> None:
     assert settled(check) == (0, 0, 0, 0)
 
 
+def test_ids_that_go_far_back_are_old_messages_until_they_go_back_too_far() -> None:
+    last = BACKWARD_RESET + 10
+    far = seen([5, last, last - BACKWARD_RESET])
+    assert (far.out_of_order, far.next_id) == (1, last + 1)
+    too_far = seen([5, last, last - BACKWARD_RESET - 1])
+    assert (too_far.out_of_order, too_far.next_id) == (0, 10)
+
+
 def test_an_absurd_jump_is_a_gap_without_losses() -> None:
     assert settled(seen([5, 5 + FORWARD_RESET + 1])) == (1, 0, 0, 0)
 
@@ -186,6 +194,23 @@ def test_a_lost_range_is_found_when_nothing_of_it_is_missing() -> None:
     assert (check.lost, check.found) == (1, 0)
     check.see(11, 15, 2 * GRACE_NS)
     assert (check.lost, check.found) == (1, 1)
+
+
+@given(st.permutations(range(1, 12)), st.integers(0, 11))
+def test_of_lost_ranges_as_many_are_missing_as_there_are_holes(
+    order: list[int], arriving: int
+) -> None:
+    """However they come in the end; so never more are found than were lost."""
+    check = SequenceCheck(per_id=False)
+    check.see(0, 4, 0)
+    check.see(60, 64, 0)
+    check.settle(2 * GRACE_NS)
+    for number in order[:arriving]:
+        check.see(5 * number, 5 * number + 4, 2 * GRACE_NS)
+    missing = set(order[arriving:])
+    holes = sum(number - 1 not in missing for number in missing)
+    assert check.lost - check.found == holes
+    assert check.out_of_order == arriving
 
 
 def test_a_message_older_than_the_first_one_seen_was_never_lost() -> None:

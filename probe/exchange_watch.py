@@ -1,0 +1,108 @@
+"""The exchange's clock, asked for again and again, and what is known of it exposed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from probe.clock.exchange import ExchangeClockEstimator, TimeEndpointError
+from probe.clock.time_endpoint import TimeEndpoint
+from probe.contract.metrics import ErrorKind
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from probe.contract.experiment import MarketData
+    from probe.instruments import Instruments
+
+
+class ExchangeWatch:
+    """Asks the time endpoint of a market at an interval.
+
+    Args:
+        data: names the market and its endpoint.
+        instruments: show what is known.
+        count_error: told of every refusal, with a sentence about it.
+        interval_sec: from one look to the next, seconds.
+        tls: certificate authorities to trust.
+        monotonic: seconds that no setting of a clock moves.
+    """
+
+    def __init__(
+        self,
+        data: MarketData,
+        instruments: Instruments,
+        count_error: Callable[[ErrorKind, str], None],
+        *,
+        interval_sec: float,
+        tls: ssl.SSLContext,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._data = data
+        self._instruments = instruments
+        self._count_error = count_error
+        self._interval_sec = interval_sec
+        self._tls = tls
+        self._monotonic = monotonic
+        self._estimator = ExchangeClockEstimator()
+        self._wanted = asyncio.Event()
+
+    def clock_was_set(self) -> None:
+        """Forget all that was known, because the local clock was set, and ask at once."""
+        self._estimator.forget()
+        self._show()
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Ask and show until cancelled; returns at once where there is no endpoint.
+
+        An endpoint that wants to be left alone is not asked. What is known meanwhile grows
+        uncertain all the same, and is shown so.
+        """
+        url = self._data.time_endpoint
+        if url is None:
+            return
+        connector = aiohttp.TCPConnector(ssl=self._tls)
+        async with aiohttp.ClientSession(connector=connector) as http:
+            endpoint = TimeEndpoint(http, url)
+            ask_from = self._monotonic()
+            while True:
+                self._wanted.clear()
+                if self._monotonic() >= ask_from:
+                    alone_sec = await self._ask(endpoint)
+                    ask_from = self._monotonic() + alone_sec
+                self._show()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._interval_sec):
+                        await self._wanted.wait()
+
+    async def _ask(self, endpoint: TimeEndpoint) -> float:
+        """A few requests; returns for how long the endpoint wants no more, seconds."""
+        try:
+            await self._estimator.update(endpoint.fetch)
+        except TimeEndpointError as error:
+            self._count_error(ErrorKind.TIME_ENDPOINT, str(error))
+            return error.retry_after_sec or 0.0
+        return 0.0
+
+    def _show(self) -> None:
+        """Expose what is known, and no stale value of what is not."""
+        instruments, market = self._instruments, self._data.market
+        clock = self._estimator.known()
+        drift = clock.drift if clock else None
+        for gauge, value in (
+            (instruments.exchange_clock_offset, clock.offset_sec if clock else None),
+            (instruments.exchange_clock_error_bound, clock.error_bound_sec if clock else None),
+            (instruments.exchange_clock_drift, drift.ratio if drift else None),
+            (instruments.exchange_clock_drift_bound, drift.error_bound if drift else None),
+        ):
+            if value is not None:
+                gauge.labels(market).set(value)
+                continue
+            with suppress(KeyError):
+                gauge.remove(market)
