@@ -49,7 +49,8 @@ def next_steps(findings: Findings) -> tuple[str, ...]:
                 for result in judged.constraints
                 if result.missing
             ]
-    if any(s.consistent is False for s in findings.strata):
+    # Runs outside all strata have a row too, without a name.
+    if any(s.consistent is False and s.name for s in findings.strata):
         steps.append("Add runs in the time strata that disagree, or choose by the hours you trade.")
     return tuple(steps)
 

@@ -13,7 +13,7 @@ import json
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -234,6 +234,10 @@ def _histograms(table: pa.Table, totals: Sequence[Sequence[float]]) -> list[Hist
     ]
 
 
+# Its place in the list: a negative one would count from the end.
+_Number = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     """A part of the metadata; histograms are given by their number."""
 
@@ -241,7 +245,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
 class _Replica(_Document):
     instance: str
     az_id: str
-    latency: int
+    latency: _Number
     messages: int | None
     lost: int | None
     reconnects: int | None
@@ -255,8 +259,8 @@ class _Run(_Document):
     candidate: Candidate
     run: str
     stratum: str | None
-    latency: int
-    windows: list[int]
+    latency: _Number
+    windows: list[_Number]
     messages: int | None
     lost: int | None
     reconnects: int | None

@@ -39,9 +39,11 @@ def change_points(pools: Iterable[Pool], rule: Decision) -> tuple[ChangePoint, .
             if series.size < _FEWEST_WINDOWS:
                 continue
             split, p = pettitt(series)
+            filled = pool.filled[label]
+            window = int(np.flatnonzero(filled)[split])
             before = float(np.median(series[:split])) if split else float(np.median(series))
             after = float(np.median(series[split:]))
-            found.append(ChangePoint(pool.name, label, split, series.size, before, after, p))
+            found.append(ChangePoint(pool.name, label, window, filled.size, before, after, p))
     adjusted = holm([point.p_value for point in found])
     return tuple(
         ChangePoint(c.candidate, c.run, c.window, c.windows, c.before_sec, c.after_sec, p)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.progress import Progress
 
-from analysis import archive, exit_codes, jsonl, options
+from analysis import archive, command_line, exit_codes, jsonl, options
 from analysis.archive import Archive, ArchiveError
 from analysis.atomic_file import replacing
 from analysis.compare import CompareError, compare_places, compare_sweeps
@@ -40,43 +40,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
 
-_ANALYZE_EXAMPLES: Final = """\
-examples:
-  analyze --from-prometheus http://prometheus:9090
-  analyze --from-prometheus http://prometheus:9090 --since 7d --by region -o report.html
-  analyze --from-archive sweep.parquet --output json
-
-other commands:
-  analyze export     keep the evidence in a file (analyze export --help)
-  analyze compare    what changed between two sweeps or places (analyze compare --help)
-  analyze prices     the price table in use, or a fresh one from AWS (analyze prices --help)
-"""
-_EXPORT_EXAMPLES: Final = """\
-example:
-  analyze export --from-prometheus http://prometheus:9090 sweep.parquet
-
-The file holds all evidence; `analyze --from-archive sweep.parquet` gives the identical verdict.
-"""
-_COMPARE_EXAMPLES: Final = """\
-examples:
-  two archives:
-    analyze compare before.parquet after.parquet
-  two experiments:
-    analyze compare --from-prometheus http://prometheus:9090 sweep-1 sweep-2
-  two places of one experiment:
-    analyze compare --from-archive sweep.parquet eu-west-1/euw1-az1/c6i.large \\
-      eu-west-1/euw1-az1/c6in.large
-    analyze compare --from-prometheus http://prometheus:9090 --experiment sweep-1 --by region \\
-      eu-west-1 eu-west-2
-"""
-_PRICES_EXAMPLES: Final = """\
-examples:
-  analyze prices
-  analyze prices --refresh -o prices.yaml
-  analyze prices --refresh -o prices.yaml --region eu-west-1,eu-west-2 --instance-type c6i.large
-  analyze --from-archive sweep.parquet --prices prices.yaml
-"""
-
 _FAULTS: Final[dict[type[Exception], ExitCode]] = {
     UsageError: ExitCode.BAD_INPUT,
     SelectionError: ExitCode.BAD_INPUT,
@@ -101,13 +64,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         An `ExitCode`.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    others = {"export": export, "compare": compare, "prices": prices}
-    command: Callable[[Sequence[str]], ExitCode] = analyze
-    if arguments and arguments[0] in others:
-        command = others[arguments.pop(0)]
+    return run(command_line.parse(argv))
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run what `command_line.parse` found; returns an `ExitCode`."""
     try:
-        return command(arguments)
+        return _RUNS[given.command](given)
     except tuple(_FAULTS) as error:
         return _complain(error, next(c for kind, c in _FAULTS.items() if isinstance(error, kind)))
     except KeyboardInterrupt:
@@ -124,21 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
 
 
-def analyze(arguments: Sequence[str]) -> ExitCode:
+def analyze(given: argparse.Namespace) -> ExitCode:
     """`analyze`: evidence from any source, the verdict in any format."""
-    parser = options.parser(
-        "analyze", "Decide which place sees the feeds soonest and most steadily.", _ANALYZE_EXAMPLES
-    )
-    sources = options.add_evidence(parser).add_mutually_exclusive_group(required=True)
-    sources.add_argument("--from-prometheus", metavar="URL", help="a Prometheus-compatible server")
-    sources.add_argument(
-        "--from-archive", metavar="FILE", type=Path, help="a file that `analyze export` wrote"
-    )
-    sources.add_argument(
-        "--from-jsonl", metavar="FILE", type=Path, help="a result file of the first version"
-    )
-    options.add_output(parser, FORMATS)
-    given = parser.parse_args(arguments)
     output = options.output_format(given, FORMATS)
     if given.from_prometheus is not None:
         found = _from_prometheus(given, given.experiment)
@@ -153,17 +103,8 @@ def analyze(arguments: Sequence[str]) -> ExitCode:
     return exit_codes.OF_VERDICT[verdict.kind]
 
 
-def export(arguments: Sequence[str]) -> ExitCode:
+def export(given: argparse.Namespace) -> ExitCode:
     """`analyze export`: the evidence from Prometheus into a file."""
-    parser = options.parser(
-        "analyze export", "Keep the evidence in one Parquet file.", _EXPORT_EXAMPLES
-    )
-    sources = options.add_evidence(parser)
-    sources.add_argument(
-        "--from-prometheus", metavar="URL", required=True, help="a Prometheus-compatible server"
-    )
-    parser.add_argument("file", metavar="FILE", type=Path, help="the Parquet file to write")
-    given = parser.parse_args(arguments)
     folder = given.file.absolute().parent
     if not folder.is_dir():  # known before minutes of queries
         raise UsageError(f"{given.file}: there is no folder {folder}.")
@@ -174,26 +115,8 @@ def export(arguments: Sequence[str]) -> ExitCode:
     return ExitCode.DECIDED
 
 
-def compare(arguments: Sequence[str]) -> ExitCode:
+def compare(given: argparse.Namespace) -> ExitCode:
     """`analyze compare`: what changed between two sweeps, or differs between two places."""
-    parser = options.parser(
-        "analyze compare",
-        "What changed from A to B: two archives, two experiments or two places.",
-        _COMPARE_EXAMPLES,
-    )
-    sources = options.add_evidence(parser).add_mutually_exclusive_group()
-    sources.add_argument(
-        "--from-prometheus",
-        metavar="URL",
-        help="A and B are experiments there or, with --experiment, two places of that one",
-    )
-    sources.add_argument(
-        "--from-archive", metavar="FILE", type=Path, help="A and B are two places in it"
-    )
-    parser.add_argument("before", metavar="A", help="an archive, an experiment or a place")
-    parser.add_argument("after", metavar="B", help="another")
-    options.add_output(parser, CHANGE_FORMATS)
-    given = parser.parse_args(arguments)
     output = options.output_format(given, CHANGE_FORMATS)
     how: dict[str, Any] = {"prices": load_prices(given.prices), "seed": given.seed}
     names = given.before, given.after
@@ -211,13 +134,8 @@ def compare(arguments: Sequence[str]) -> ExitCode:
     return ExitCode.DECIDED
 
 
-def prices(arguments: Sequence[str]) -> ExitCode:
+def prices(given: argparse.Namespace) -> ExitCode:
     """`analyze prices`: show the price table in use, or write a fresh one from AWS's price list."""
-    parser = options.parser(
-        "analyze prices", "The price table in use, or a fresh one from AWS.", _PRICES_EXAMPLES
-    )
-    options.add_prices(parser)
-    given = parser.parse_args(arguments)
     if not given.refresh:
         options.refuse(given, options.REFRESH_OPTIONS, "--refresh")
         print(listing(load_prices(given.prices), given.prices or default_path()))
@@ -231,6 +149,14 @@ def prices(arguments: Sequence[str]) -> ExitCode:
     table = refresh_prices(path, regions, types, pricing_client())
     print(listing(table, path, regions=regions, instance_types=types))
     return ExitCode.DECIDED
+
+
+_RUNS: Final[dict[str, Callable[[argparse.Namespace], ExitCode]]] = {
+    command_line.ANALYZE: analyze,
+    command_line.EXPORT: export,
+    command_line.COMPARE: compare,
+    command_line.PRICES: prices,
+}
 
 
 def _from_prometheus(given: argparse.Namespace, name: str | None) -> Archive:

@@ -139,8 +139,19 @@ def _reconnects(pool: Pool, rule: Decision) -> ConstraintResult:
     limit, confidence = rule.constraints.reconnects_per_hour, rule.confidence
     events = total(run.reconnects for run in pool.runs.values())
     hours = total(run.hours for run in pool.runs.values())
-    if events is None or hours is None or hours <= 0:
+    if events is None or hours is None:
         return _unknown("reconnects", limit, "1/h", pool, ("reconnects", "hours"))
+    if hours <= 0:
+        return ConstraintResult(
+            "reconnects",
+            Status.INSUFFICIENT,
+            None,
+            None,
+            limit,
+            "1/h",
+            "There was no connected time in which reconnects could be counted.",
+            "Runs in which the probe is connected.",
+        )
     number = round(events)
     low = intervals.poisson_lower(number, hours, confidence)
     high = intervals.poisson_upper(number, hours, confidence)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from analysis.histogram import Histogram
-from analysis.model import Candidate, Evidence, ReplicaEvidence, RunEvidence, Scope
+from analysis.model import DEFAULT_BY, Candidate, Evidence, ReplicaEvidence, RunEvidence, Scope
 from analysis.run_queries import Place, RunReader, Selection
 from analysis.taint import MIN_COVERAGE, sample_reasons
 from probe.contract import metrics
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from probe.contract.timeline import Run
 
 N = TypeVar("N", int, float)
-
-DEFAULT_BY: Final = ("region", "az_id", "instance_type")
 
 # A single missing scrape is forgiven, because in a short run it is more than the share allowed.
 _FORGIVEN_SCRAPES: Final = 1
@@ -112,14 +110,16 @@ def collect(
                 progress(len(observed), len(readers))
         finally:
             pool.shutdown(cancel_futures=True)
-    evidence = [
-        _pool(candidate, run, replicas, experiment)
+    groups = [
+        (candidate, run, replicas)
         for run, places in zip(runs, observed, strict=True)
         for candidate, replicas in _candidates(places, by).items()
     ]
+    evidence = [_pool(*group, experiment) for group in groups]
     notes = dict.fromkeys(note for reader in readers for note in reader.notes)
     warnings += [f"Prometheus says: {note}" for note in notes]
     warnings += _odd_scrape_intervals(observed, interval)
+    warnings += [note for group in groups for note in _left_out(*group)]
     warnings += _changing_replicas(evidence)
     return Evidence(
         scope=Scope(
@@ -240,12 +240,39 @@ def _candidates(
     return groups
 
 
+def _latecomers(replicas: Sequence[tuple[Place, InstanceRun]]) -> set[Place]:
+    """Replicas that joined too late to measure the run, where another one measured it to its end.
+
+    Such a probe waits for the next run: it shows no latency of this one, and fewer scrapes than a
+    probe that was there. One with all its scrapes was there and measured nothing: that is a fault.
+    """
+    if not any(replica.complete and replica.latency.count for _, replica in replicas):
+        return set()
+    return {
+        place
+        for place, replica in replicas
+        if not replica.latency.count and not replica.restarts and _scraped_too_rarely(replica)
+    }
+
+
+def _left_out(
+    candidate: Candidate, run: Run, replicas: Sequence[tuple[Place, InstanceRun]]
+) -> list[str]:
+    return [
+        f"{place.instance} has no latency samples and too few scrapes in run {run.label}, as a "
+        f"probe that joins late; it is left out there, and {candidate.name} is judged without it."
+        for place in sorted(_latecomers(replicas))
+    ]
+
+
 def _pool(
     candidate: Candidate,
     run: Run,
     replicas: Sequence[tuple[Place, InstanceRun]],
     experiment: Experiment,
 ) -> RunEvidence:
+    late = _latecomers(replicas)
+    replicas = [(place, replica) for place, replica in replicas if place not in late]
     observed = [replica for _, replica in replicas]
     middle = (run.measure_start_ns + run.measure_end_ns) / 2 / NS_PER_SEC
     limit = experiment.decision.constraints.clock_error_bound_sec
@@ -323,6 +350,11 @@ def _coverage(observed: InstanceRun) -> float:
     return min(1.0, observed.scrapes / observed.scrapes_expected)
 
 
+def _scraped_too_rarely(observed: InstanceRun) -> bool:
+    wanted = MIN_COVERAGE * observed.scrapes_expected
+    return observed.scrapes < min(wanted, observed.scrapes_expected - _FORGIVEN_SCRAPES)
+
+
 def taint_reasons(instance: str, observed: InstanceRun, clock_limit_sec: float) -> list[str]:
     """Why what an instance observed in a run must not be used; empty if it may.
 
@@ -343,8 +375,7 @@ def taint_reasons(instance: str, observed: InstanceRun, clock_limit_sec: float) 
         )
     if observed.torn:
         reasons.append(f"the latency histogram of {instance} was reset during the run")
-    wanted = MIN_COVERAGE * observed.scrapes_expected
-    if observed.scrapes < min(wanted, observed.scrapes_expected - _FORGIVEN_SCRAPES):
+    if _scraped_too_rarely(observed):
         reasons.append(
             f"only {observed.scrapes} of {observed.scrapes_expected} scrapes of {instance} "
             f"succeeded during the measurement ({_coverage(observed):.0%}, at least "

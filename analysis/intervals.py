@@ -73,7 +73,8 @@ def effective_share(hits: ArrayLike, trials: ArrayLike, confidence: float) -> fl
     Args:
         hits: hits per cluster.
         trials: trials per cluster.
-        confidence: of the two-sided interval that it is meant for.
+        confidence: of the two-sided interval that it is meant for; for a one-sided bound of the
+            same confidence the share comes out a little too small, which errs to the safe side.
 
     Returns:
         1 with fewer than two clusters or where hits are all or none: nothing to estimate from.

@@ -18,7 +18,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import numpy as np
@@ -52,16 +52,23 @@ _MAX_US: Final = 1e12  # eleven days; more is the overflow bucket's bound
 _SCHEMA: Final = 8
 _NO_KEYS: Final = np.empty(0, dtype=np.intp)
 
+# What a probe can have written; beyond that a line is damaged. The largest count is that of ten
+# thousand messages a second for three years, the longest time is three years.
+_Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+_Elapsed = Annotated[float, msgspec.Meta(ge=0, le=1e8)]
+_MeanUs = Annotated[float, msgspec.Meta(ge=-_MAX_US, le=_MAX_US)]
+_YEARS: Final = range(2000, 2101)
+
 
 class JsonlError(Exception):
     """The file cannot be used; the message names the line and what is wrong with it."""
 
 
 class _Summary(msgspec.Struct):
-    count: int
+    count: _Count
     min_us: float
     max_us: float
-    mean_us: float
+    mean_us: _MeanUs
     p50_us: float
     p90_us: float
     p95_us: float
@@ -70,9 +77,9 @@ class _Summary(msgspec.Struct):
 
 
 class _Counters(msgspec.Struct):
-    messages: int
-    reconnects: int
-    errors: int
+    messages: _Count
+    reconnects: _Count
+    errors: _Count
 
 
 class _ProbeInfo(msgspec.Struct):
@@ -88,10 +95,17 @@ class _Metrics(msgspec.Struct):
 
 class _Record(msgspec.Struct):
     timestamp: datetime
-    elapsed_sec: float
+    elapsed_sec: _Elapsed
     region: str
     instance_family: str
     metrics: _Metrics
+
+    def __post_init__(self) -> None:
+        """Refuse a time at which no sweep can have run; msgspec has no range of times."""
+        if self.timestamp.year not in _YEARS:
+            raise ValueError(
+                f"`timestamp` lies outside the years {_YEARS.start} to {_YEARS.stop - 1}"
+            )
 
     @property
     def unix(self) -> float:

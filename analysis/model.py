@@ -10,10 +10,13 @@ never count in a candidate's favour.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from analysis.histogram import Histogram
+
+# The dimensions that define a candidate unless others are chosen.
+DEFAULT_BY: Final = ("region", "az_id", "instance_type")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,7 +74,8 @@ class RunEvidence:
         messages: messages received in the run's whole cycle, of the evidence streams; None if
             not known, as for the counters below.
         lost: messages known to be missing over the same span.
-        reconnects: connections replaced for any reason but `schedule`.
+        reconnects: connections replaced for any reason that is no plan of the probe's own: neither
+            `schedule` nor `rollover`.
         hours: connected instance-hours observed.
         coverage: share of the expected scrapes of the measurement that succeeded, 0 to 1.
         negative: events stamped later than they were received.

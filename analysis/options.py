@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from analysis import exit_codes
-from analysis.evidence import DEFAULT_BY
-from analysis.prometheus_api import Access
+from analysis.model import DEFAULT_BY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from analysis.prometheus_api import Access
 
 TOKEN_VARIABLE: Final = "PROMETHEUS_TOKEN"  # noqa: S105 - the name, not the token
 PASSWORD_VARIABLE: Final = "PROMETHEUS_PASSWORD"  # noqa: S105 - the name, not the password
@@ -193,19 +195,25 @@ def access(given: argparse.Namespace) -> Access:
     """How to get into Prometheus, from options, files and environment variables.
 
     Raises:
-        UsageError: a file cannot be read, or one option lacks another.
+        UsageError: a file cannot be read, one option lacks another, or a secret or header cannot
+            be sent.
     """
+    from analysis.prometheus_api import (  # noqa: PLC0415 - slow, and the help does not need it
+        Access,
+        InvalidAccessError,
+    )
+
     if given.bearer_token_file is not None:
         token: str | None = _secret(given.bearer_token_file)
     else:
-        token = os.environ.get(TOKEN_VARIABLE)
+        token = _secret_variable(TOKEN_VARIABLE)
     basic = None
     if given.username is not None:
         if given.password_file is not None:
-            password = _secret(given.password_file)
-        elif PASSWORD_VARIABLE in os.environ:
-            password = os.environ[PASSWORD_VARIABLE]
+            password: str | None = _secret(given.password_file)
         else:
+            password = _secret_variable(PASSWORD_VARIABLE)
+        if password is None:
             raise UsageError(f"--username needs --password-file or ${PASSWORD_VARIABLE}.")
         basic = (given.username, password)
     if (given.client_cert is None) != (given.client_key is None):
@@ -214,7 +222,16 @@ def access(given: argparse.Namespace) -> Access:
         if path is not None and not path.is_file():
             raise UsageError(f"{path}: there is no such file.")
     certificate = None if given.client_cert is None else (given.client_cert, given.client_key)
-    return Access(token, basic, dict(given.header), given.ca_file, certificate)
+    try:
+        return Access(token, basic, dict(given.header), given.ca_file, certificate)
+    except InvalidAccessError as error:
+        raise UsageError(str(error)) from None
+
+
+def _secret_variable(name: str) -> str | None:
+    """A secret from the environment, where it may have kept the line end of the file it is from."""
+    found = os.environ.get(name)
+    return None if found is None else found.strip()
 
 
 def _secret(path: Path) -> str:
@@ -238,9 +255,12 @@ def moment(text: str) -> float:
         except OverflowError:
             _bad(f"{text!r} is longer ago than there are dates")
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
         pass
+    else:
+        if math.isfinite(seconds):
+            return seconds
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -250,10 +270,13 @@ def moment(text: str) -> float:
 
 
 def duration(text: str) -> timedelta | None:
-    """A duration such as `90s`, `6h` or `1d12h`; None if the text is none or too long."""
+    """A duration such as `90s`, `6h` or `1d12h`; None if it is none, too long or repeats a unit."""
     if not _DURATION.fullmatch(text):
         return None
-    parts = {_UNITS[unit]: float(number) for number, unit in _DURATION_PART.findall(text)}
+    found = _DURATION_PART.findall(text)
+    parts = {_UNITS[unit]: float(number) for number, unit in found}
+    if len(parts) < len(found):
+        return None
     try:
         return timedelta(**parts)
     except OverflowError:

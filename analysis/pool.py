@@ -65,11 +65,20 @@ class Pool:
 
     @cached_property
     def windows(self) -> dict[str, tuple[Histogram, ...]]:
-        """Windows of each usable run; the run itself where its windows are not known."""
+        """Windows of each usable run that hold observations; the run itself if none is known."""
         return {
             label: tuple(w for w in run.windows if w.counts.size) or (run.latency,)
             for label, run in self.runs.items()
         }
+
+    @cached_property
+    def filled(self) -> dict[str, NDArray[np.bool_]]:
+        """Which windows of each usable run, in order of time, `windows` holds."""
+        found = {}
+        for label, run in self.runs.items():
+            filled = np.array([bool(w.counts.size) for w in run.windows], dtype=np.bool_)
+            found[label] = filled if filled.any() else np.ones(1, dtype=np.bool_)
+        return found
 
     @cached_property
     def window_rows(self) -> dict[str, slice]:
@@ -92,10 +101,9 @@ class Pool:
         p99 = quantile_of_counts(grid.counts, grid.lower, grid.upper, P99)
         series = {}
         for label, run in self.runs.items():
-            filled = np.array([bool(w.counts.size) for w in run.windows], dtype=np.bool_)
-            series[label] = np.full(filled.size, np.nan)
-            if filled.any():
-                series[label][filled] = p99[self.window_rows[label]]
+            series[label] = np.full(len(run.windows), np.nan)
+            if run.windows:
+                series[label][self.filled[label]] = p99[self.window_rows[label]]
         return series
 
     @cached_property

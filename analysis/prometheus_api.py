@@ -4,6 +4,7 @@ All that can go wrong is one exception with one sentence, never with a secret in
 
     PrometheusError
     ├── InvalidUrlError        the address cannot be one of a server
+    ├── InvalidAccessError     a credential or header cannot be sent
     ├── UnreachableError       refused, unknown host, timeout, TLS failure
     ├── AccessDeniedError      HTTP 401 or 403: the credentials are missing or wrong
     ├── NotPrometheusError     something answers, but not the Prometheus API
@@ -13,6 +14,7 @@ All that can go wrong is one exception with one sentence, never with a secret in
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -39,6 +41,9 @@ MAX_POINTS: Final = 11_000
 _CONNECT_TIMEOUT_SEC: Final = 10.0
 _FIRST_BACKOFF_SEC: Final = 0.25
 _RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
+# What a header's name and value may consist of (RFC 9110, 5.1 and 5.5), tabs left out.
+_HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE: Final = re.compile(r"[\x20-\x7e\xa0-\xff]*")
 
 T = TypeVar("T")
 
@@ -49,6 +54,10 @@ class PrometheusError(Exception):
 
 class InvalidUrlError(PrometheusError):
     """The address cannot be one of a server."""
+
+
+class InvalidAccessError(PrometheusError):
+    """A credential or header cannot be sent; the message does not quote it."""
 
 
 class UnreachableError(PrometheusError):
@@ -81,6 +90,9 @@ class Access:
         headers: further headers, such as `X-Scope-OrgID`.
         ca_file: certificates to trust instead of the system's.
         client_cert: certificate file and key file of a client certificate.
+
+    Raises:
+        InvalidAccessError: what is to be sent holds anything but printable Latin-1 characters.
     """
 
     bearer_token: str | None = field(default=None, repr=False)
@@ -88,6 +100,28 @@ class Access:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca_file: Path | None = None
     client_cert: tuple[Path, Path] | None = None
+
+    def __post_init__(self) -> None:
+        """Check what becomes a header: the HTTP library's own complaints quote it."""
+        user, password = self.basic or ("", "")
+        sent = {
+            "bearer token (--bearer-token-file or $PROMETHEUS_TOKEN)": self.bearer_token or "",
+            "user name (--username)": user,
+            "password (--password-file or $PROMETHEUS_PASSWORD)": password,
+        }
+        for name, value in self.headers.items():
+            if not _HEADER_NAME.fullmatch(name):
+                raise InvalidAccessError(
+                    "The name of a header (--header) may hold only letters, digits and"
+                    " !#$%&'*+-.^_`|~."
+                )
+            sent[f"value of the header {name} (--header)"] = value
+        for what, text in sent.items():
+            if not _HEADER_VALUE.fullmatch(text):
+                raise InvalidAccessError(
+                    f"The {what} holds a line break, another control character or one outside"
+                    " Latin-1, which cannot be sent; correct it."
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +248,8 @@ class PrometheusClient:
             connections: how many requests may run at once.
 
         Raises:
-            InvalidUrlError: the URL is not an http or https URL.
+            InvalidUrlError: the URL is not an http or https URL, or its user name or password
+                cannot be sent.
         """
         access = access or Access()
         try:
@@ -237,6 +272,11 @@ class PrometheusClient:
         basic = access.basic
         if basic is None and parts.username is not None:
             basic = (parts.username, parts.password or "")
+            if not all(map(_HEADER_VALUE.fullmatch, basic)):
+                raise InvalidUrlError(
+                    "The user name and password in the Prometheus URL may hold only printable"
+                    " Latin-1 characters."
+                )
         self._session.auth = HTTPBasicAuth(*basic) if basic else _BearerAuth(access.bearer_token)
         self._session.headers.update(access.headers)
         # Handed to each request, because a session's own is overruled by the environment.
@@ -498,6 +538,11 @@ class PrometheusClient:
             ) from None
         except requests.ConnectionError:
             raise
+        except (ValueError, OverflowError):  # these may quote a header, so they are not quoted
+            raise UnreachableError(
+                f"{self.url} cannot be asked: the request cannot be written; check the address, "
+                "the credentials, --header, --timeout and the proxy set in the environment."
+            ) from None
         except OSError as error:  # requests reports missing certificate files so
             raise UnreachableError(f"{self.url} cannot be asked: {error}.") from None
 

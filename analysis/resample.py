@@ -19,15 +19,22 @@ from analysis.histogram import Grid, quantile_of_counts
 from analysis.pool import P99, P999
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from numpy.typing import NDArray
 
     from analysis.model import Candidate
     from analysis.pool import Pool
 
     Floats = NDArray[np.float64]
+    Draws = NDArray[np.unsignedinteger]
 
 # Places in time within a run that draws are made of, whatever its number of windows.
 _SLOTS = 60
+# Resamples are made a block at a time, so that memory does not grow with their number.
+_SLOTS_PER_BLOCK = 2**22
+# Draws up to so many bytes are kept for the next candidate; what is not kept is drawn once more.
+_KEPT_BYTES = 2**27
 
 
 @dataclass(slots=True)
@@ -44,7 +51,7 @@ class Bootstrap:
     resamples: int
     seed: int
     cap_percentile: float
-    _weights: dict[tuple[int, int], Floats] = field(default_factory=dict)
+    _kept: dict[int, list[Draws]] = field(default_factory=dict)
     _quantiles: dict[tuple[Candidate, tuple[str, ...]], Floats] = field(default_factory=dict)
     _sums: dict[tuple[Candidate, tuple[str, ...]], Floats] = field(default_factory=dict)
 
@@ -60,7 +67,8 @@ class Bootstrap:
         key = (pool.candidate, labels)
         if key not in self._quantiles:
             grid = _above(_rows(pool, labels))
-            self._quantiles[key] = grid.quantiles(self._draws(pool, labels), [P99, P999])
+            blocks = [grid.quantiles(draws, [P99, P999]) for draws in self._draws(pool, labels)]
+            self._quantiles[key] = np.concatenate(blocks)
         return self._quantiles[key]
 
     def moments(self, pool: Pool, labels: tuple[str, ...]) -> tuple[Floats, Floats]:
@@ -76,37 +84,40 @@ class Bootstrap:
             cap = pool.latency.quantile(self.cap_percentile / 100)
             middle = np.minimum(lower / 2 + upper / 2, cap)
             powers = np.stack([np.ones_like(middle), middle, middle**2], axis=1)
-            self._sums[key] = self._draws(pool, labels) @ (grid.counts @ powers)
+            sums = grid.counts @ powers
+            self._sums[key] = np.concatenate([d @ sums for d in self._draws(pool, labels)])
         count, first, second = self._sums[key].T
-        mean = first / count
-        return mean, np.sqrt(np.maximum(second / count - mean**2, 0.0))
+        with np.errstate(invalid="ignore"):  # only empty windows drawn: NaN
+            mean = first / count
+            return mean, np.sqrt(np.maximum(second / count - mean**2, 0.0))
 
-    def _draws(self, pool: Pool, labels: tuple[str, ...]) -> Floats:
-        """How often each window is drawn, shape (resamples, windows of these runs).
+    def _draws(self, pool: Pool, labels: tuple[str, ...]) -> Iterator[Floats]:
+        """How often each window is drawn: blocks of shape (resamples in it, windows of these runs).
 
         A slot stands for the window that covers that part of its run, so that candidates with
-        windows of different length still share the draws.
+        windows of different length still share the draws. An empty window has its slots too: to
+        draw it is to draw nothing.
         """
-        slots = self._slot_weights(len(labels))
-        columns = []
-        for index, label in enumerate(labels):
-            size = len(pool.windows[label])
-            run = slots[:, index * _SLOTS : (index + 1) * _SLOTS]
-            if size == _SLOTS:
-                columns.append(run)
-                continue
-            ends = np.arange(_SLOTS + 1)[:, np.newaxis] * size / _SLOTS
-            covered = np.clip(ends - np.arange(size), 0.0, 1.0)
-            columns.append(run @ np.diff(covered, axis=0))
-        return np.concatenate(columns, axis=1)
+        shares = [_slots_covered(pool.filled[label]) for label in labels]
+        for slots in self._slot_draws(len(labels)):
+            runs = np.split(slots.astype(np.float64), len(labels), axis=1)
+            yield np.concatenate([r @ share for r, share in zip(runs, shares, strict=True)], axis=1)
 
-    def _slot_weights(self, runs: int) -> Floats:
-        """How often each slot of each run is drawn, shape (resamples, runs * slots)."""
-        key = (runs, _SLOTS)
-        if key not in self._weights:
-            rng = np.random.default_rng([self.seed, runs])
-            self._weights[key] = _stationary_weights(rng, self.resamples, runs, _SLOTS)
-        return self._weights[key]
+    def _slot_draws(self, runs: int) -> Iterable[Draws]:
+        """How often each slot of each run is drawn: blocks of shape (resamples, runs * slots)."""
+        if runs not in self._kept:
+            blocks = _stationary_draws([self.seed, runs], self.resamples, runs, _SLOTS)
+            size = self.resamples * runs * _SLOTS * _draws_type(runs, _SLOTS).itemsize
+            if size > _KEPT_BYTES:
+                return blocks
+            while self._kept and size + self._kept_bytes > _KEPT_BYTES:
+                del self._kept[next(iter(self._kept))]
+            self._kept[runs] = list(blocks)
+        return self._kept[runs]
+
+    @property
+    def _kept_bytes(self) -> int:
+        return sum(block.nbytes for blocks in self._kept.values() for block in blocks)
 
 
 def percentile_interval(
@@ -133,25 +144,45 @@ def percentile_interval(
     return middle - stretch * (middle - low), middle + stretch * (high - middle)
 
 
-def _stationary_weights(rng: np.random.Generator, resamples: int, runs: int, slots: int) -> Floats:
+def _slots_covered(filled: NDArray[np.bool_]) -> Floats:
+    """How much of each slot of a run each filled window covers, shape (slots, filled windows)."""
+    ends = np.arange(_SLOTS + 1)[:, np.newaxis] * filled.size / _SLOTS
+    covered = np.clip(ends - np.arange(filled.size), 0.0, 1.0)
+    return np.diff(covered, axis=0)[:, filled]
+
+
+def _draws_type(runs: int, slots: int) -> np.dtype[np.unsignedinteger]:
+    """The smallest type that can say how often a slot is drawn."""
+    return np.min_scalar_type(runs * slots)
+
+
+def _stationary_draws(
+    seed: Sequence[int], resamples: int, runs: int, slots: int
+) -> Iterator[Draws]:
     """Draw runs with replacement, and circular blocks of geometric length in each run drawn.
 
     The mean block length is the cube root of twice the square of the series' length over three,
     the order that Politis & Romano find best for a mean, for moderate dependence.
+
+    Yields:
+        How often each slot is drawn, shape (some of the resamples, runs * slots).
     """
-    shape = (resamples, runs, slots)
+    rng = np.random.default_rng(seed)
     mean_block = max(1.0, (1.5 * slots**2) ** (1 / 3))
-    fresh = rng.random(shape) < 1 / mean_block
-    fresh[..., 0] = True
-    start = rng.integers(0, slots, shape)
-    time = np.arange(slots)
-    block = np.maximum.accumulate(np.where(fresh, time, 0), axis=-1)
-    slot = (np.take_along_axis(start, block, axis=-1) + time - block) % slots
-    run = rng.integers(0, runs, (resamples, runs, 1))
-    row = np.arange(resamples)[:, np.newaxis, np.newaxis]
-    flat = (row * runs + run) * slots + slot
-    counts = np.bincount(flat.ravel(), minlength=resamples * runs * slots)
-    return counts.reshape(resamples, runs * slots).astype(np.float64)
+    time = np.arange(slots, dtype=np.int32)  # half the memory of the default
+    size = max(1, _SLOTS_PER_BLOCK // (runs * slots))
+    for first in range(0, resamples, size):
+        shape = (min(size, resamples - first), runs, slots)
+        fresh = rng.random(shape) < 1 / mean_block
+        fresh[..., 0] = True
+        start = rng.integers(0, slots, shape).astype(time.dtype)
+        block = np.maximum.accumulate(np.where(fresh, time, 0), axis=-1)
+        slot = (np.take_along_axis(start, block, axis=-1) + time - block) % slots
+        run = rng.integers(0, runs, (shape[0], runs, 1))
+        row = np.arange(shape[0])[:, np.newaxis, np.newaxis]
+        flat = (row * runs + run) * slots + slot
+        counts = np.bincount(flat.ravel(), minlength=flat.size)
+        yield counts.reshape(shape[0], runs * slots).astype(_draws_type(runs, slots))
 
 
 def _rows(pool: Pool, labels: tuple[str, ...]) -> Grid:

@@ -61,12 +61,12 @@ class ConstraintResult:
     """One hard constraint on one candidate.
 
     Attributes:
-        name: `p99`, `reconnects`, `loss`, `tail_ratio`, `samples` or `clock`.
+        name: `p99`, `tail_ratio`, `reconnects`, `loss`, `samples`, `runs` or `clock`.
         status: proven to hold, proven to be broken, or neither.
         value: the point estimate, in `unit`.
         interval: confidence interval of the value; None where the value is simply counted.
         limit: the threshold of the experiment, in `unit`.
-        unit: `s`, `1/h`, `ratio`, `samples`.
+        unit: `s`, `1/h`, `ratio`, `samples` or `runs`.
         evidence: one sentence with the numbers.
         missing: one sentence that says what evidence is missing; empty unless INSUFFICIENT.
     """
@@ -130,7 +130,8 @@ class PreferenceParts:
 
     Attributes:
         cost: cost efficiency among those ranked; None without a price.
-        redundancy: share of the other places ranked that are a failover within reach.
+        redundancy: n / (n + 1) for n failovers within reach: other zones of the region and other
+            regions; None where candidates are not told apart by region.
         graviton: 1 for an Arm type shown equivalent to or better than the best x86 of its region.
         credit: the weighted sum that is taken off the score.
         notes: one sentence per part.
@@ -347,7 +348,8 @@ class ChangePoint:
         windows: windows in the run.
         before_sec: median of the windows' medians before it.
         after_sec: the same from it on.
-        p_value: permutation p over blocks of windows, adjusted by Holm over all runs looked at.
+        p_value: Pettitt's approximate two-sided p, allowing for autocorrelation, adjusted by Holm
+            over all runs looked at.
     """
 
     candidate: str

@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 DISTRIBUTION: Final = "binance-latency-sweep"
 BAD_INPUT: Final = 2
 
+_EPILOG: Final = """\
+examples:
+  sweep demo                       the whole sweep on this machine, nothing to set up
+  sweep preflight --bucket my-bucket
+                                   what a sweep in AWS would lack and cost
+  sweep watch --prometheus http://prometheus:9090
+
+exit codes:
+  0    done
+  2    there is no such command, or an option or a file is not valid
+  130  stopped by Ctrl-C; 143 by SIGTERM
+Each command has more of both: sweep COMMAND --help.
+"""
 _DEMO_EPILOG: Final = """\
 examples:
   sweep demo                                  six simulated places, about four minutes
@@ -30,7 +43,10 @@ exit codes:
   4    there is not enough evidence; more runs would help
   5    every place breaks a hard limit
   2    a flag or a file is not valid, or there is no Prometheus to be had
+  6    the analysis found no data
+  7    Prometheus did not answer the analysis
   69   a process of the stack did not start or ended early
+  70   a fault of the analysis
   130  stopped by Ctrl-C; 143 by SIGTERM
 """
 
@@ -46,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sweep",
         description="Runs a latency sweep.",
-        epilog="example: sweep demo",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=version(DISTRIBUTION))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -64,6 +82,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "leaves this machine, except to fetch Prometheus once if it is not on PATH.",
         epilog=_DEMO_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     demo.add_argument("--config", type=Path, metavar="FILE", help="another experiment file")
     demo.add_argument("--places", type=Path, metavar="FILE", help="another file of places")
@@ -106,7 +125,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         from deploy.local import demo, plan  # noqa: PLC0415 - needs the `local` extra
     except ModuleNotFoundError as error:
         print(
-            f"sweep demo: {error.name} is missing; run pip install '{DISTRIBUTION}[local]'.",
+            f"sweep demo: {error.name} is missing; in a checkout, run pip install -e '.[local]'.",
             file=sys.stderr,
         )
         return BAD_INPUT

@@ -66,6 +66,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "sweep's Prometheus, and mark what breaks a limit of the experiment.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     watch.add_argument(
         "--prometheus", metavar="URL", required=True, help="a Prometheus-compatible server"

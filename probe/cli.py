@@ -7,17 +7,30 @@ import logging
 import sys
 from enum import IntEnum
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from probe import app, settings
 from probe.contract.experiment import ExperimentError
 from probe.doctor import command as doctor
+from probe.server import ListenError
 from probe.web.errors import WebConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_EXAMPLE = """\
+_OVERVIEW: Final = """\
+examples:
+  probe doctor                                say whether this host can measure
+  probe run                                   measure and serve on http://127.0.0.1:9090/metrics
+  probe run --symbols BTCUSDT --streams trade
+
+exit codes:
+  0    shown, or done
+  2    there is no such command, or a flag is not valid
+  130  stopped by Ctrl-C; probe run ends with 0 then
+The others stand in probe run --help and probe doctor --help.
+"""
+_EXAMPLE: Final = """\
 example, on an EC2 instance in Tokyo:
   probe run --region ap-northeast-1 --instance-family network --metrics-host 0.0.0.0
 
@@ -56,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ExperimentError, settings.SettingsError, WebConfigError) as error:
         print(f"probe: {error}", file=sys.stderr)
         return ExitCode.BAD_INPUT
-    except app.ListenError as error:
+    except ListenError as error:
         print(f"probe: {error}", file=sys.stderr)
         return ExitCode.CANNOT_LISTEN
     return ExitCode.STOPPED
@@ -67,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="probe",
         description="Receives Binance's market data, stamps every message at the kernel and "
         "serves Prometheus native histograms.",
+        epilog=_OVERVIEW,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=version(app.DISTRIBUTION))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -77,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "environment variable in brackets; a flag weighs more.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     settings.add_flags(run)
     doctor.add_parser(commands)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
+import os
+import socket
 import time
 from contextlib import suppress
 from html import escape
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from probe.web.policy import LivePolicy
 
 _HEALTHY: Final = "/-/healthy"
+# Another port helps against these, another address against all others.
+_PORT_FAULTS: Final = {errno.EADDRINUSE, errno.EACCES}
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 _LANDING_PAGE: Final = """<!DOCTYPE html>
@@ -61,6 +66,10 @@ code {{ background: #f2f4f7; padding: .1rem .3rem; border-radius: 4px }} a {{ co
 </body>
 </html>
 """
+
+
+class ListenError(Exception):
+    """The metrics port cannot be listened on; the message says why and what to do."""
 
 
 class ProbeServer:
@@ -108,9 +117,17 @@ class ProbeServer:
         """Listen; returns the port.
 
         Raises:
-            OSError: the address cannot be listened on.
+            ListenError: the address cannot be listened on.
         """
-        return await self._door.open(self._settings.metrics_host, self._settings.metrics_port)
+        host, port = self._settings.metrics_host, self._settings.metrics_port
+        try:
+            return await self._door.open(host, port)
+        except OSError as error:
+            flag = "--metrics-port" if error.errno in _PORT_FAULTS else "--metrics-host"
+            raise ListenError(
+                f"cannot listen on {f'[{host}]' if ':' in host else host}:{port}: "
+                f"{_reason(error)}; choose another {flag}."
+            ) from error
 
     async def offer_final_values(self) -> None:
         """Wait until the values, which change no more, were scraped, or nobody did in time."""
@@ -230,6 +247,13 @@ class ProbeServer:
                 for event, stamp_ns in self._recorder.newest_samples()
             ]
         )
+
+
+def _reason(error: OSError) -> str:
+    """Why, without the place, which the standard library adds to the system's own words."""
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def _stream_status(state: ChannelState) -> dict[str, Any]:

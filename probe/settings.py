@@ -6,9 +6,9 @@ import ipaddress
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from probe.clock.local import AUTO, SOURCES
 from probe.contract import experiment
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 DEFAULT_METRICS_PORT: Final = 9090
-MAX_CONNECTIONS: Final = 16
+# Binance allows an address 300 attempts to connect in five minutes. A connection that is cut again
+# and again makes 60 of them: after 5 s it was a good one, and is replaced at once.
+MAX_CONNECTIONS: Final = 5
 MAX_BUSY_POLL_US: Final = 1_000_000
 MAX_FINAL_SCRAPE_WAIT_SEC: Final = 3600.0
 API_KEY_VARIABLE: Final = "PROBE_API_KEY"
@@ -261,22 +263,12 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
         SettingsError: a value of the environment or a port that cannot be used.
         ExperimentError: the experiment file, or an override of it, is not valid.
     """
-    given = {flag.name: _given(flag, arguments, environment) for flag in _FLAGS}
-    path = given["--config"]
-    assert path is None or isinstance(path, Path)
-    base = experiment.load(path)
-    overridden = _override(base, given)
-    port = given["--metrics-port"]
-    assert isinstance(port, int)
-    if not 0 <= port <= _MAX_PORT:
-        raise SettingsError(f"--metrics-port {port} is not a port; use 0 to {_MAX_PORT}.")
-    connections = given["--connections"]
-    assert isinstance(connections, int)
-    if not 1 <= connections <= MAX_CONNECTIONS:
-        raise SettingsError(f"--connections {connections} is not 1 to {MAX_CONNECTIONS}.")
-    pin_address = given["--pin-address"]
+    given = _Given(arguments, environment)
+    path = _optional_path(given["--config"])
+    overridden = _override(experiment.load(path), given)
+    connections = given.number("--connections", 1, MAX_CONNECTIONS)
     all_addresses = bool(given["--all-addresses"])
-    if all_addresses and (connections > 1 or pin_address is not None):
+    if all_addresses and (connections > 1 or given["--pin-address"] is not None):
         raise SettingsError(
             "--all-addresses opens one connection to each address; "
             "leave out --connections and --pin-address."
@@ -286,20 +278,24 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
         experiment_id=str(given["--experiment-id"] or overridden.name),
         region=str(given["--region"]),
         instance_family=str(given["--instance-family"]),
-        metrics_host=str(given["--metrics-host"]),
-        metrics_port=port,
+        metrics_host=_host(given, "--metrics-host"),
+        metrics_port=given.number("--metrics-port", 0, _MAX_PORT),
         web_config_file=_optional_path(given["--web-config-file"]),
         bearer_token_file=_optional_path(given["--bearer-token-file"]),
-        final_scrape_wait_sec=_final_wait(given["--final-scrape-wait-sec"], overridden),
+        final_scrape_wait_sec=_final_wait(given, overridden),
         api_key=_api_key(_optional_path(given["--api-key-file"]), environment),
         api_key_file=_optional_path(given["--api-key-file"]),
         connections=connections,
-        pin_address=None if pin_address is None else _ip_address(str(pin_address)),
+        pin_address=_ip_address(given, "--pin-address"),
         all_addresses=all_addresses,
         ca_file=_optional_path(given["--ca-file"]),
         clock_source=str(given["--clock-source"]),
-        time_interval_sec=_interval(given["--time-interval-sec"]),
-        receiving=_receiving(given),
+        time_interval_sec=given.seconds(
+            "--time-interval-sec", _MIN_TIME_INTERVAL_SEC, _MAX_TIME_INTERVAL_SEC
+        ),
+        receiving=Receiving(
+            Stamps(str(given["--stamps"])), given.number("--busy-poll-us", 0, MAX_BUSY_POLL_US)
+        ),
         tuning=Tuning(
             cpu=_optional_int(given["--cpu"]),
             niceness=_optional_int(given["--niceness"]),
@@ -310,22 +306,64 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
     )
 
 
-def _interval(value: object) -> float:
-    assert isinstance(value, float)
-    if not _MIN_TIME_INTERVAL_SEC <= value <= _MAX_TIME_INTERVAL_SEC:
-        raise SettingsError(
-            f"--time-interval-sec {value:g} is not {_MIN_TIME_INTERVAL_SEC:g} to "
-            f"{_MAX_TIME_INTERVAL_SEC:g}."
-        )
-    return value
+class _Given:
+    """What was given for each flag, and where, to be named in complaints.
 
+    Args:
+        arguments: the parsed flags.
+        environment: variables, for flags that were not given.
 
-def _receiving(given: Mapping[str, object | None]) -> Receiving:
-    busy_poll_us = given["--busy-poll-us"]
-    assert isinstance(busy_poll_us, int)
-    if not 0 <= busy_poll_us <= MAX_BUSY_POLL_US:
-        raise SettingsError(f"--busy-poll-us {busy_poll_us} is not 0 to {MAX_BUSY_POLL_US}.")
-    return Receiving(Stamps(str(given["--stamps"])), busy_poll_us)
+    Raises:
+        SettingsError: the value of a variable cannot be used.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
+        self._values: dict[str, object | None] = {}
+        self._names: dict[str, str] = {}
+        for flag in _FLAGS:
+            value: object = getattr(arguments, flag.name.removeprefix("--").replace("-", "_"))
+            self._names[flag.name] = flag.name
+            if value is None and flag.variable in environment:
+                value = _of_variable(flag, environment[flag.variable])
+                self._names[flag.name] = flag.variable
+            self._values[flag.name] = flag.default if value is None else value
+
+    def __getitem__(self, flag: str) -> object | None:
+        return self._values[flag]
+
+    def name(self, flag: str) -> str:
+        """The flag, or the variable that its value is from."""
+        return self._names[flag]
+
+    def written(self, flag: str, value: str) -> str:
+        """The flag or variable with its value, as one writes them."""
+        name = self._names[flag]
+        return f"{name} {value}" if name == flag else f"{name}={value}"
+
+    def number(self, flag: str, least: int, most: int) -> int:
+        """A whole number within limits.
+
+        Raises:
+            SettingsError: it is not within them.
+        """
+        value = self._values[flag]
+        assert isinstance(value, int)
+        if not least <= value <= most:
+            raise SettingsError(f"{self.written(flag, str(value))} is not {least} to {most}.")
+        return value
+
+    def seconds(self, flag: str, least: float, most: float) -> float:
+        """A number within limits.
+
+        Raises:
+            SettingsError: it is not within them.
+        """
+        value = self._values[flag]
+        assert isinstance(value, float)
+        if not least <= value <= most:
+            text = self.written(flag, f"{value:g}")
+            raise SettingsError(f"{text} is not {least:g} to {most:g}.")
+        return value
 
 
 def _optional_int(value: object | None) -> int | None:
@@ -338,15 +376,11 @@ def _optional_path(value: object | None) -> Path | None:
     return value
 
 
-def _final_wait(value: object | None, chosen: Experiment) -> float:
-    if value is None:
+def _final_wait(given: _Given, chosen: Experiment) -> float:
+    flag = "--final-scrape-wait-sec"
+    if given[flag] is None:
         return float(chosen.timing.scrape_interval_sec)
-    assert isinstance(value, float)
-    if not 0 <= value <= MAX_FINAL_SCRAPE_WAIT_SEC:
-        raise SettingsError(
-            f"--final-scrape-wait-sec {value:g} is not 0 to {MAX_FINAL_SCRAPE_WAIT_SEC:g}."
-        )
-    return value
+    return given.seconds(flag, 0, MAX_FINAL_SCRAPE_WAIT_SEC)
 
 
 def _api_key(path: Path | None, environment: Mapping[str, str]) -> str | None:
@@ -368,22 +402,27 @@ def read_api_key(path: Path) -> str:
         raise SettingsError(f"--api-key-file {path}: is no key of letters and digits.") from error
 
 
-def _ip_address(text: str) -> str:
+def _host(given: _Given, flag: str) -> str:
+    text = str(given[flag])
+    try:
+        text.encode("idna")  # as the resolver does
+    except UnicodeError:
+        name = given.written(flag, repr(text))
+        raise SettingsError(f"{name} is not a host's name or address.") from None
+    return text
+
+
+def _ip_address(given: _Given, flag: str) -> str | None:
+    if given[flag] is None:
+        return None
+    text = str(given[flag])
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise SettingsError(f"--pin-address {text!r} is not an IP address.") from None
+        raise SettingsError(f"{given.written(flag, repr(text))} is not an IP address.") from None
 
 
-def _given(
-    flag: _Flag, arguments: argparse.Namespace, environment: Mapping[str, str]
-) -> object | None:
-    value: object = getattr(arguments, flag.name.removeprefix("--").replace("-", "_"))
-    if value is not None:
-        return value
-    text = environment.get(flag.variable)
-    if text is None:
-        return flag.default
+def _of_variable(flag: _Flag, text: str) -> object:
     try:
         value = flag.kind(text)
     except ValueError:
@@ -394,25 +433,37 @@ def _given(
     return value
 
 
-_SECTIONS: Final[Mapping[str, Sequence[str]]] = {
-    "timing": ("warmup_sec", "measurement_sec", "cooldown_sec"),
-    "market_data": ("market", "symbols", "streams", "endpoint", "time_endpoint"),
-}
+_Section = TypeVar("_Section", bound=BaseModel)
+_TIMING_KEYS: Final = ("warmup_sec", "measurement_sec", "cooldown_sec")
+_MARKET_DATA_KEYS: Final = ("market", "symbols", "streams", "endpoint", "time_endpoint")
 
 
-def _override(base: Experiment, given: Mapping[str, object | None]) -> Experiment:
-    document = base.model_dump(by_alias=True)
-    for section, keys in _SECTIONS.items():
-        for key in keys:
-            value = given["--" + key.replace("_", "-")]
-            if value is not None:
-                document[section][key] = None if value == "" else value
+def _override(base: Experiment, given: _Given) -> Experiment:
+    """The experiment with what was given; one probe need not receive the evidence streams."""
+    return base.model_copy(
+        update={
+            "timing": _overridden(base.timing, _TIMING_KEYS, given),
+            "market_data": _overridden(base.market_data, _MARKET_DATA_KEYS, given),
+        }
+    )
+
+
+def _overridden(section: _Section, keys: Sequence[str], given: _Given) -> _Section:
+    document = section.model_dump(by_alias=True)
+    for key in keys:
+        value = given[_flag_of(key)]
+        if value is not None:
+            document[key] = None if value == "" else value
     try:
-        return Experiment.model_validate(document)
+        return section.model_validate(document)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        flag = "--" + str(fault["loc"][1]).replace("_", "-")
-        raise ExperimentError(f"{flag}: {fault['msg'].lower()}, got {fault['input']!r}.") from error
+        name = given.name(_flag_of(str(fault["loc"][0])))
+        raise ExperimentError(f"{name}: {experiment.describe(fault)}.") from error
+
+
+def _flag_of(key: str) -> str:
+    return "--" + key.replace("_", "-")
 
 
 def from_process(arguments: argparse.Namespace) -> Settings:

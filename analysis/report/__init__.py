@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from analysis import formats
 from analysis.report.csv import render_csv
 from analysis.report.html import render_html
 from analysis.report.json import render_json
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from analysis.model import Evidence
     from analysis.verdict import Verdict
 
-FORMATS: Final = ("text", "json", "markdown", "html", "csv")
+FORMATS: Final = formats.REPORT
 
 
 def render(

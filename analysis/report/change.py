@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from analysis import formats
 from analysis.compare import Movement
 from analysis.report import figures
 from analysis.report.facts import DISTRIBUTION, moment, program_version
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from analysis.compare import PlaceChange, Side, SweepComparison
     from analysis.verdict import Status
 
-FORMATS: Final = ("text", "json", "markdown")
+FORMATS: Final = formats.CHANGE
 _SIGNS: Final = {Movement.UNCHANGED: "=", Movement.UNDECIDED: "~"}
 
 

@@ -12,7 +12,7 @@ from analysis.archive import ArchiveError
 from analysis.evidence import NoDataError, SelectionError
 from analysis.options import UsageError
 from analysis.prices import PricesError
-from analysis.prometheus_api import InvalidUrlError, PrometheusError
+from analysis.prometheus_api import InvalidAccessError, InvalidUrlError, PrometheusError
 from collector.errors import ExitCode, SweepError, table
 from deploy.local.interruption import Interrupted, interruptible
 from probe.contract.experiment import ExperimentError
@@ -26,6 +26,7 @@ _FAULTS: Final[dict[type[Exception], ExitCode]] = {
     PricesError: ExitCode.BAD_INPUT,
     ArchiveError: ExitCode.BAD_INPUT,
     InvalidUrlError: ExitCode.BAD_INPUT,
+    InvalidAccessError: ExitCode.BAD_INPUT,
     SelectionError: ExitCode.NO_DATA,
     NoDataError: ExitCode.NO_DATA,
     PrometheusError: ExitCode.PROMETHEUS_FAILED,

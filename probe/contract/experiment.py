@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from probe.contract import bounded_yaml
+from probe.contract import bounded_yaml, values
 from probe.contract.bounded_yaml import YamlError
 
 if TYPE_CHECKING:
     from datetime import datetime, time
 
-Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]{3,30}$")]
-StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]+(_[A-Za-z0-9]+)?(@[0-9]+ms)?$")]
-ClockTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$")]
+    from pydantic_core import ErrorDetails
+
+# Longer is a slip of the keyboard; it also keeps every time stamp of a run within 64 bits.
+MAX_PHASE_SEC: Final = 7 * 24 * 3600
+MAX_SCRAPE_INTERVAL_SEC: Final = 3600
+# Each bucket is a line of every text scrape and each bound six digits.
+MAX_CLASSIC_BUCKETS: Final = 1000
+_MAX_SHOWN: Final = 200
+PhaseSeconds = Annotated[int, Field(ge=1, le=MAX_PHASE_SEC)]
+# From a nanosecond, the resolution of receive stamps, to a day.
+ClassicBound = Annotated[float, Field(ge=1e-9, le=86_400, allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 MarketName = Literal["spot", "usdm", "sbe"]
@@ -46,27 +54,36 @@ class InstanceType(_Section):
 class Timing(_Section):
     """Whole seconds, so that runs start on whole seconds and can be named by them."""
 
-    warmup_sec: Annotated[int, Field(ge=1)]
-    measurement_sec: Annotated[int, Field(ge=1)]
-    cooldown_sec: Annotated[int, Field(ge=1)]
-    scrape_interval_sec: Annotated[int, Field(ge=1)]
+    warmup_sec: PhaseSeconds
+    measurement_sec: PhaseSeconds
+    cooldown_sec: PhaseSeconds
+    scrape_interval_sec: Annotated[int, Field(ge=1, le=MAX_SCRAPE_INTERVAL_SEC)]
 
 
 class MarketData(_Section):
     """Which feeds are measured, and where they are served."""
 
     market: MarketName
-    symbols: Annotated[list[Symbol], Field(min_length=1)]
-    streams: Annotated[list[StreamName], Field(min_length=1)]
-    endpoint: Annotated[str, Field(pattern=r"^wss?://[^/\s]+(/[^?\s]*)?$")]
-    time_endpoint: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    symbols: Annotated[list[values.Symbol], Field(min_length=1)]
+    streams: Annotated[list[values.StreamName], Field(min_length=1)]
+    endpoint: values.Endpoint
+    time_endpoint: values.TimeEndpoint | None = None
 
 
 class Stratum(_Section):
     """A window of the UTC day, `[from, to)`; it may pass midnight."""
 
-    start: ClockTime = Field(alias="from")
-    end: ClockTime = Field(alias="to")
+    start: values.StartOfWindow = Field(alias="from")
+    end: values.EndOfWindow = Field(alias="to")
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.start == self.end:
+            raise ValueError(
+                f"from {self.start} to {self.end} is no time at all; "
+                "write the whole day as 00:00 to 24:00"
+            )
+        return self
 
     def contains(self, moment: datetime) -> bool:
         """Whether the UTC time of day of an aware `moment` lies in the window."""
@@ -87,10 +104,20 @@ class Histogram(_Section):
     """Resolution of the native histograms and of their classic fallback."""
 
     native_schema: Annotated[int, Field(ge=-4, le=8, alias="schema")]
-    max_buckets: Annotated[int, Field(ge=1)]
-    classic_buckets: Annotated[int, Field(ge=2)]
-    classic_min_sec: PositiveFloat
-    classic_max_sec: PositiveFloat
+    max_buckets: Annotated[int, Field(ge=1, le=1_000_000)]
+    classic_buckets: Annotated[int, Field(ge=2, le=MAX_CLASSIC_BUCKETS)]
+    classic_min_sec: ClassicBound
+    classic_max_sec: ClassicBound
+
+    @model_validator(mode="after")
+    def _classic_bounds_ascend(self) -> Self:
+        # Twice, so that as many bounds as are allowed differ in the six digits they are shown with.
+        if self.classic_max_sec < 2 * self.classic_min_sec:
+            raise ValueError(
+                f"classic_max_sec {self.classic_max_sec:g} must be at least twice "
+                f"classic_min_sec {self.classic_min_sec:g}"
+            )
+        return self
 
 
 class Constraints(_Section):
@@ -99,8 +126,8 @@ class Constraints(_Section):
     p99_sec: PositiveFloat
     reconnects_per_hour: PositiveFloat
     loss_ratio: Annotated[float, Field(gt=0, lt=1)]
-    tail_ratio: Annotated[float, Field(gt=1)]
-    min_samples: Annotated[int, Field(ge=1)]
+    tail_ratio: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+    min_samples: Annotated[int, Field(ge=1, le=10**12)]
     clock_error_bound_sec: PositiveFloat
 
 
@@ -128,9 +155,9 @@ class Preferences(_Section):
 class Decision(_Section):
     """The decision rule: which evidence, how much of it, and how sure."""
 
-    evidence_streams: Annotated[list[str], Field(min_length=1)]
+    evidence_streams: Annotated[list[values.StreamName], Field(min_length=1)]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
-    min_runs: Annotated[int, Field(ge=1)]
+    min_runs: Annotated[int, Field(ge=1, le=100_000)]
     outlier_cap_percentile: Annotated[float, Field(gt=50, le=100)]
     equivalence_ratio: Annotated[float, Field(gt=0, lt=1)]
     redundancy_within_sec: PositiveFloat
@@ -144,7 +171,7 @@ class Experiment(_Section):
     """One sweep, as `experiment.yaml` describes it."""
 
     version: Literal[1]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    name: values.ExperimentName
     regions: Annotated[dict[str, Region], Field(min_length=1)]
     instance_types: Annotated[dict[str, InstanceType], Field(min_length=1)]
     timing: Timing
@@ -152,6 +179,22 @@ class Experiment(_Section):
     time_strata: dict[str, Stratum]
     histogram: Histogram
     decision: Decision
+
+    @model_validator(mode="after")
+    def _evidence_is_measured(self) -> Self:
+        """One stream is enough: a market or a recording may lack the others."""
+        measured = self.market_data.streams
+        wanted = self.decision.evidence_streams
+        if not any(
+            name == stream or name == stream.partition("@")[0]
+            for name in wanted
+            for stream in measured
+        ):
+            raise ValueError(
+                f"decision.evidence_streams has none of the streams that are measured; it has "
+                f"{', '.join(wanted)}, market_data.streams has {', '.join(measured)}"
+            )
+        return self
 
     def stratum_of(self, moment: datetime) -> str | None:
         """Name of the time stratum that an aware UTC moment falls in, or None."""
@@ -197,27 +240,36 @@ def _validate(document: Any, source: str) -> Experiment:
     try:
         return Experiment.model_validate(document)
     except ValidationError as error:
-        raise ExperimentError(_sentence(error, document, source)) from error
+        raise ExperimentError(_sentence(error, source)) from error
 
 
-def _sentence(error: ValidationError, document: dict[str, Any], source: str) -> str:
+def _sentence(error: ValidationError, source: str) -> str:
     """All faults of a file in one sentence each, the first ones first."""
-    faults = []
-    for fault in error.errors(include_url=False)[:5]:
-        key = ".".join(str(part) for part in fault["loc"]) or "file"
-        got = "" if fault["type"] == "missing" else f", got {_value_at(document, fault['loc'])!r}"
-        message = fault["msg"].removeprefix("Value error, ")
-        message = message[:1].lower() + message[1:]
-        if fault["type"] == "extra_forbidden":
-            message, got = "unknown key; remove it or correct its spelling", ""
-        faults.append(f"{source}: {key}: {message}{got}.")
-    return "\n".join(faults)
+    faults = error.errors(include_url=False)[:5]
+    return "\n".join(
+        f"{source}: {'.'.join(map(str, fault['loc'])) or 'file'}: {describe(fault)}."
+        for fault in faults
+    )
 
 
-def _value_at(document: Any, loc: tuple[int | str, ...]) -> Any:
-    for part in loc:
-        try:
-            document = document[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return document
+def describe(fault: ErrorDetails) -> str:
+    """What is wrong with a value, and the value, as the part of a sentence after its name."""
+    given = fault["input"]
+    match fault["type"]:
+        case "extra_forbidden":
+            return "unknown key; remove it or correct its spelling"
+        case "too_short":
+            return "must name at least one"
+        case "missing":
+            return "field required"
+    message = fault["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]  # the rest may quote what was written
+    return message if isinstance(given, dict) else f"{message}, got {_shown(given)}"
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write out the digits of a huge number
+        return "a number of thousands of digits"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -22,10 +22,16 @@ _WIDEST: Final = 120
 _SHORTEST_WATCH_SEC: Final = 0.05
 _LONGEST_WATCH_SEC: Final = 3600.0
 _EPILOG: Final = """\
+examples:
+  probe doctor
+  probe doctor --region ap-northeast-1 --metrics-host 0.0.0.0
+  probe doctor --json --watch-sec 120 > doctor.json
+
 exit codes:
-  0  no check failed (PASS, WARN or SKIP)
-  1  a check failed: what is measured here cannot be trusted
-  2  a flag is not known
+  0    no check failed (PASS, WARN or SKIP)
+  1    a check failed: what is measured here cannot be trusted
+  2    a flag is not valid
+  130  stopped by Ctrl-C
 """
 
 
@@ -46,6 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "follow the terminal and NO_COLOR.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a screen")
     parser.add_argument(

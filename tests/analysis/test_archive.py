@@ -169,6 +169,23 @@ def test_an_archive_of_a_later_version_says_so(tmp_path: Path, kept: Archive) ->
         archive.read(path)
 
 
+@pytest.mark.parametrize("field", ["latency", "windows", "replicas"])
+def test_a_histogram_number_below_zero_is_damage_and_not_counted_from_the_end(
+    tmp_path: Path, kept: Archive, field: str
+) -> None:
+    path = tmp_path / "a.parquet"
+    archive.write(path, kept)
+    evidence = json.loads(pq.read_table(path).schema.metadata[METADATA_KEY])["evidence"]
+    run = evidence["runs"][0]
+    if field == "replicas":
+        run["replicas"][0]["latency"] = -1
+    else:
+        run[field] = -1 if field == "latency" else [-1]
+    rewrite(path, evidence=evidence)
+    with pytest.raises(ArchiveError, match="is an archive, but its content is damaged"):
+        archive.read(path)
+
+
 @pytest.mark.parametrize(
     "changes", [{"histograms": []}, {"evidence": {}}, {"experiment": {"version": 1}}]
 )

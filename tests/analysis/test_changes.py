@@ -33,6 +33,15 @@ def test_a_route_change_is_flagged_where_it_happens() -> None:
     assert found.p_value < 0.05
 
 
+def test_a_shift_is_placed_in_time_where_windows_before_it_are_empty() -> None:
+    levels = [x * (1.3 if i >= 11 else 1.0) for i, x in enumerate(noise(1, 20))]
+    windows = [latencies(level, samples=200) for level in levels]
+    windows[:3] = [Histogram.empty()] * 3
+    run = run_of(place(), 0, Histogram.merge(*windows), windows=tuple(windows))
+    (found,) = change_points([Pool(place(), [run])], RULE)
+    assert (found.window, found.windows) == (11, 20)
+
+
 def test_steady_runs_are_not_flagged() -> None:
     assert change_points([pool_with([noise(seed) for seed in range(9)])], RULE) == ()
 

@@ -248,6 +248,35 @@ def test_what_cannot_be_used_is_named_in_one_sentence(
     assert sentence in line
 
 
+@pytest.mark.parametrize("ending", ["\rx", "\nx", "€"])
+@pytest.mark.parametrize(
+    "place", ["token variable", "token file", "password variable", "password file", "header", "URL"]
+)
+def test_a_secret_that_cannot_be_sent_is_never_shown(
+    place: str,
+    ending: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    secret = f"topsecret{ending}"
+    file = tmp_path / "kept"
+    file.write_text(secret, encoding="utf-8")
+    monkeypatch.setenv(options.TOKEN_VARIABLE, secret if place == "token variable" else "fine")
+    monkeypatch.setenv(options.PASSWORD_VARIABLE, secret)
+    url = "http://me:tops€cret@127.0.0.1:1" if place == "URL" else "http://127.0.0.1:1"
+    given = {
+        "token file": ["--bearer-token-file", str(file)],
+        "password variable": ["--username", "me"],
+        "password file": ["--username", "me", "--password-file", str(file)],
+        "header": ["--header", f"X-Key: {secret}"],
+    }.get(place, [])
+    assert cli.main(["--from-prometheus", url, *given]) == ExitCode.BAD_INPUT
+    line = complaint(capsys)
+    assert line.startswith("analyze: The ")
+    assert "tops" not in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -91,6 +91,24 @@ def test_a_significant_difference_across_the_margin_is_undecided() -> None:
     assert "not surely more than" in found.sentence
 
 
+def test_a_shift_whose_sign_the_test_does_not_share_proves_nothing() -> None:
+    first, second = pool(A, steady(0.010)), pool(B, restless(0.0105))
+    draft = compare(first, second, RULE, Bootstrap(400, 0, 99.99), RUN_SEC)
+    spread = Spread.of(first, second, RUN_SEC)
+    opposed = dataclasses.replace(spread, direction=-spread.direction)
+    relations = [conclude([draft], [each], RULE)[0].relation for each in (spread, opposed)]
+    assert relations == [Relation.BETTER, Relation.UNDECIDED]
+
+
+def test_fewer_pairs_than_the_rule_asks_for_prove_nothing() -> None:
+    rivals = pool(A, steady(0.010)), pool(B, restless(0.0105))
+    relations = [
+        against(*rivals, rule=rules(decision__min_runs=runs).decision)[0].relation
+        for runs in (9, 10)
+    ]
+    assert relations == [Relation.BETTER, Relation.UNDECIDED]
+
+
 def test_noise_around_the_margin_is_undecided_and_says_how_many_runs() -> None:
     noisy = [p * f for p, f in zip(steady(0.010), [0.9, 1.1, 1.02] * 3, strict=True)]
     (found,) = against(pool(A, steady(0.010)), pool(B, noisy))

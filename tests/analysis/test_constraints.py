@@ -98,6 +98,31 @@ def test_the_tail_ratio_is_judged_by_its_interval(spread: float, status: Status)
     assert check(nine(spread=spread))["tail_ratio"].status is status
 
 
+def test_a_ratio_is_not_resampled_where_a_resample_has_no_positive_p99() -> None:
+    early = [Histogram.from_samples(np.linspace(-0.002, -0.001, 5000))] * 2
+    pool = Pool(place(), [run_of(place(), i, h) for i, h in enumerate([*early, latencies(0.01)])])
+    found = constraints.quantile_intervals(pool, Bootstrap(400, 0, 99.99), RULE.confidence)
+    p99, p999 = (quantile_interval(pool.latency, q, RULE.confidence) for q in (0.99, 0.999))
+    assert None not in (*p99, *p999)
+    assert found.p99.low is not None
+    assert found.p99.low < 0 < pool.p99
+    assert found.ratio.low == (p999[0] or 0) / (p99[1] or 0)
+    assert found.ratio.high == (p999[1] or 0) / (p99[0] or 0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "status"),
+    [
+        (0.5, 0.999, Status.PASS),
+        (0.5, 1.0, Status.INSUFFICIENT),
+        (0.999, 2.0, Status.INSUFFICIENT),
+        (1.0, 2.0, Status.FAIL),
+    ],
+)
+def test_a_limit_itself_is_too_much(low: float, high: float, status: Status) -> None:
+    assert constraints._judge(low, high, 1.0) is status
+
+
 def test_a_tail_ratio_with_too_few_samples_is_not_a_pass() -> None:
     runs = [run_of(place(), 0, latencies(0.010, samples=2000))]
     result = check(runs)["tail_ratio"]
@@ -194,6 +219,13 @@ def test_a_doubtful_clock_is_never_a_pass(fields: dict[str, Any], says: str) -> 
     assert result.status is Status.INSUFFICIENT
     assert says in result.evidence
     assert result.missing
+
+
+def test_a_clock_known_just_as_well_as_the_limit_asks_passes() -> None:
+    limit = RULE.constraints.clock_error_bound_sec
+    assert check(nine(clock_error_bound_sec=limit))["clock"].status is Status.PASS
+    beyond = float(np.nextafter(limit, 1.0))
+    assert check(nine(clock_error_bound_sec=beyond))["clock"].status is Status.INSUFFICIENT
 
 
 def test_a_clock_whose_state_is_unknown_but_bounded_passes() -> None:

@@ -176,6 +176,24 @@ def test_another_winner_at_peak_blocks_a_winner() -> None:
     assert any("strata that disagree" in step for step in verdict.next_steps)
 
 
+def test_runs_outside_all_strata_that_disagree_ask_for_no_runs_in_strata() -> None:
+    def with_outside(candidate: Any, inside: float, outside: float) -> list[RunEvidence]:
+        later = [
+            replace(run, stratum=None, run=run.run.replace("2026-01", "2026-02"))
+            for run in runs_of(candidate, steady(outside, 2))
+        ]
+        return [*runs_of(candidate, steady(inside)), *later]
+
+    verdict = verdict_on(with_outside(A, 0.0100, 0.0130), with_outside(B, 0.0120, 0.0100))
+    assert [(row.name, row.consistent) for row in verdict.strata] == [
+        ("low", True),
+        ("high", True),
+        ("peak", True),
+        ("", False),
+    ]
+    assert not any("strata that disagree" in step for step in verdict.next_steps)
+
+
 def test_a_place_that_may_yet_pass_and_is_faster_blocks_a_winner() -> None:
     verdict = verdict_on(runs_of(A, steady(0.010)), runs_of(B, steady(0.008), lost=None))
     assert verdict.kind is VerdictKind.INCONCLUSIVE

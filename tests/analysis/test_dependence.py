@@ -85,6 +85,12 @@ def test_where_nothing_is_known_of_the_drift_nothing_is_shared(
     assert found.stretch(np.array([0.1, 0.2])) == 1
 
 
+def test_runs_share_no_more_than_their_differences_have() -> None:
+    small = np.full(9, 0.001)
+    found = dependence(BACK_TO_BACK, small, list(drifting(0.75, level=0.3)), HOUR).covariance
+    assert found.max() == pytest.approx(0.001**2)
+
+
 def test_no_pairs_share_nothing() -> None:
     assert dependence([], np.empty(0), [], HOUR).covariance.shape == (0, 0)
 

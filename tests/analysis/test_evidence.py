@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from analysis.evidence import NoDataError, Request, SelectionError, collect
+from analysis.evidence import NoDataError, Request, SelectionError, collect, taint_reasons
 from analysis.histogram import Histogram
-from analysis.run_queries import MAX_WINDOWS, Place
+from analysis.run_queries import MAX_WINDOWS, InstanceRun, Place
 from probe.contract import metrics
+from probe.contract.clocks import EXCHANGE_TOLERANCE_SEC
 from probe.contract.timeline import NS_PER_SEC
 from tests.analysis.planted import (
     CHANNELS,
@@ -151,6 +152,58 @@ def test_coarser_candidates_pool_their_places(planter: Planter) -> None:
     evidence = planter.collect(*probes, by=("region",))
     assert [c.name for c in evidence.candidates()] == ["ap-northeast-1", "eu-west-1"]
     assert [len(run.replicas) for run in evidence.runs] == [2, 2, 2, 1, 1, 1]
+
+
+def latecomer(planter: Planter) -> PlantedProbe:
+    """A second instance that joins in the middle of the first measurement and waits it out."""
+    joined = planter.second(0, 100.0)
+    return planter.probe(
+        TOKYO._replace(instance="i-late"),
+        started=joined,
+        rejoins=False,
+        scraped=lambda moment: moment > joined,
+    )
+
+
+def test_an_instance_that_joins_late_does_not_spoil_the_run_of_another(planter: Planter) -> None:
+    probe, late = planter.probe(), latecomer(planter)
+    evidence = planter.collect(probe, late, by=("region",))
+    assert [run.taint for run in evidence.runs] == [(), (), ()]
+    assert [len(run.replicas) for run in evidence.runs] == [1, 2, 2]
+    first = evidence.runs[0]
+    assert same_buckets(first.latency, expected_latency(probe, planter.runs[0]))
+    assert first.coverage == 1
+    assert first.messages == received_between_scrapes(probe, planter.runs[0])
+    assert evidence.warnings[0] == (
+        f"i-late has no latency samples and too few scrapes in run {first.run}, as a probe that"
+        " joins late; it is left out there, and ap-northeast-1 is judged without it."
+    )
+
+
+def test_a_run_that_only_a_latecomer_saw_is_tainted(planter: Planter) -> None:
+    evidence = planter.collect(latecomer(planter), planter.probe(DUBLIN), by=("region",))
+    first, second, *_ = evidence.runs
+    assert first.candidate == second.candidate != evidence.runs[-1].candidate
+    assert first.taint[0] == "i-late has no latency samples in this run"
+    assert second.taint == ()
+    assert evidence.warnings == ()
+
+
+def test_a_run_whose_other_instance_is_incomplete_is_not_saved_by_a_latecomer(
+    planter: Planter,
+) -> None:
+    gone = planter.second(0, 295.0)
+    probe = planter.probe(scraped=lambda moment: moment < gone)
+    first = planter.collect(probe, latecomer(planter), by=("region",)).runs[0]
+    assert "i-late has no latency samples in this run" in first.taint
+
+
+def test_an_instance_that_was_there_and_measured_nothing_spoils_the_run(planter: Planter) -> None:
+    nothing = {c: Events(np.empty(0), np.empty(0)) for c in CHANNELS}
+    deaf = planter.probe(TOKYO._replace(instance="i-deaf"), channels=nothing)
+    evidence = planter.collect(planter.probe(), deaf, by=("region",))
+    assert evidence.runs[0].taint == ("i-deaf has no latency samples in this run",)
+    assert evidence.warnings == ()
 
 
 def test_lost_messages_and_unplanned_reconnects_are_counted_once(planter: Planter) -> None:
@@ -383,6 +436,33 @@ def test_a_clock_wrong_for_a_moment_taints_the_run_of_that_moment(planter: Plant
     before, observed, after = planter.collect(probe).runs
     assert "at least 299 ms apart" in observed.taint[0]
     assert before.taint == after.taint == ()
+
+
+@pytest.mark.parametrize(("synchronized", "flagged"), [(True, False), (False, True), (None, True)])
+def test_only_the_bound_of_a_synchronised_clock_explains_a_difference(
+    synchronized: bool | None,  # noqa: FBT001 - parametrized
+    flagged: bool,  # noqa: FBT001 - parametrized
+) -> None:
+    observed = InstanceRun(
+        latency=Histogram.from_samples([0.01]),
+        windows=(),
+        complete=True,
+        torn=False,
+        restarts=0,
+        messages=1,
+        lost=0,
+        reconnects=0,
+        negative=0,
+        hours=1.0,
+        scrapes=20,
+        scrapes_expected=20,
+        clock_error_bound_sec=8e-4,
+        clock_scrapes=20,
+        clock_synchronized=synchronized,
+        exchange_clock_apart_sec=EXCHANGE_TOLERANCE_SEC + 5e-4,
+    )
+    reasons = taint_reasons("i-1", observed, 1e-3)
+    assert any("and the exchange's were at least 5.5 ms apart" in r for r in reasons) is flagged
 
 
 def test_clocks_apart_by_what_their_bounds_allow_taint_nothing(planter: Planter) -> None:

@@ -11,8 +11,7 @@ import pytest
 
 from analysis import archive, cli
 from analysis.archive import Archive, ArchiveError
-from analysis.evidence import DEFAULT_BY
-from analysis.model import Evidence, Scope
+from analysis.model import DEFAULT_BY, Evidence, Scope
 from analysis.options import UsageError
 from probe.contract.experiment import load
 

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.histogram import Grid, Histogram, _fractions, bucket_bounds, bucket_keys
+from analysis.histogram import (
+    MAX_SCHEMA,
+    MIN_SCHEMA,
+    Grid,
+    Histogram,
+    _fractions,
+    bucket_bounds,
+    bucket_keys,
+)
+from probe.numbers import buckets
 
 LATENCIES = np.random.default_rng(1).lognormal(-4, 0.5, 50_000)
 
@@ -30,6 +39,19 @@ def same(one: Histogram, other: Histogram) -> bool:
         and np.array_equal(one.upper, other.upper)
         and np.array_equal(one.counts, other.counts)
     )
+
+
+@pytest.mark.parametrize("schema", range(MIN_SCHEMA, MAX_SCHEMA + 1))
+def test_the_analysis_has_the_buckets_of_the_probe_bit_for_bit(schema: int) -> None:
+    if schema >= 0:
+        assert _fractions(schema).tolist() == buckets.BOUNDS[schema]
+    ends = np.finfo(np.float64)
+    edges = [ends.tiny, 1e-3, 0.5, 1.0, 2.0, 3.0, ends.max, np.inf]
+    magnitudes = np.concatenate([LATENCIES[:1000], edges])
+    keys = buckets.keys_of(magnitudes, schema)
+    assert bucket_keys(magnitudes, schema).tolist() == keys.tolist()
+    bounds = [buckets.upper_bound(int(key), schema) for key in keys]
+    assert bucket_bounds(keys.astype(np.intp), schema).tolist() == bounds
 
 
 def test_bounds_are_bit_for_bit_those_of_the_server() -> None:

@@ -105,3 +105,11 @@ def test_hits_that_come_in_one_run_count_as_about_one() -> None:
 )
 def test_without_spread_to_estimate_all_samples_count(hits: list[int], trials: list[int]) -> None:
     assert intervals.effective_share(hits, trials, 0.95) == 1
+
+
+def test_the_effective_share_is_that_of_a_worked_example() -> None:
+    # Share 15/300 = 0.05; hits are -4, 0 and 4 off. Variance of the share between three clusters
+    # 3/2 * 32 / 300², binomial 0.05 * 0.95 / 300: design effect 3.36842. Student's t with two
+    # degrees of freedom is 4.30265 where z is 1.95996 (Korn & Graubard 1998).
+    share = intervals.effective_share([1, 5, 9], [100] * 3, 0.95)
+    assert share == pytest.approx((1.95996 / 4.30265) ** 2 / 3.36842, rel=1e-5)

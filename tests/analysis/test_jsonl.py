@@ -251,6 +251,42 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         read(tmp_path, record(0, 10), line)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (("timestamp",), "0001-01-01T00:00:00", "`timestamp` lies outside the years 2000 to 2100"),
+        (("timestamp",), "9999-12-31T23:59:59-14:00", "`timestamp` lies outside the years"),
+        (("elapsed_sec",), 1e15, r"`\$\.elapsed_sec`"),
+        (("elapsed_sec",), -1e12, r"`\$\.elapsed_sec`"),
+        (("metrics", "aggregate", "count"), 10**18, r"`\$\.metrics\.aggregate\.count`"),
+        (("metrics", "aggregate", "count"), -5, r"`\$\.metrics\.aggregate\.count`"),
+        (("metrics", "aggregate", "mean_us"), 1e308, r"`\$\.metrics\.aggregate\.mean_us`"),
+        (("metrics", "counters", "messages"), -1, r"`\$\.metrics\.counters\.messages`"),
+        (("metrics", "counters", "reconnects"), 10**18, r"`\$\.metrics\.counters\.reconnects`"),
+    ],
+)
+def test_a_number_that_no_probe_can_have_written_is_refused_by_line_and_field(
+    tmp_path: Path, path: tuple[str, ...], value: object, named: str
+) -> None:
+    line = record(1, 20)
+    *parents, field = path
+    holder = line
+    for parent in parents:
+        holder = holder[parent]
+    holder[field] = value
+    with pytest.raises(JsonlError, match=rf"line 2: is no result record: .*{named}"):
+        read(tmp_path, record(0, 10), line)
+
+
+def test_the_largest_numbers_allowed_are_decided_on(tmp_path: Path) -> None:
+    line = record(0, 20)
+    line["elapsed_sec"] = 1e8
+    line["metrics"]["aggregate"] |= {"count": 10**12, "mean_us": 1e12, "max_us": 1e300}
+    line["metrics"]["counters"] |= {"messages": 10**12, "reconnects": 10**12}
+    verdict = decide(read(tmp_path, line), load())
+    assert verdict.kind is VerdictKind.INCONCLUSIVE
+
+
 @pytest.mark.parametrize("content", ["", "\n\n"])
 def test_a_file_without_records_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "results.jsonl"

@@ -35,6 +35,15 @@ def test_a_score_that_is_surely_lower_is_nominated_whatever_its_p99() -> None:
     assert nominate([FAST, SLOW], found, draws) is SLOW
 
 
+def test_an_interval_that_just_reaches_zero_leaves_the_scores_untold() -> None:
+    found = {A: Score(0.0, 0.30), B: Score(0.0, 0.29)}
+    draws = ScoreDraws({A: np.full(500, 0.3), B: np.full(500, 0.3)}, 9, 0.95)
+    interval = draws.interval(A, B)
+    assert interval is not None
+    assert interval.low == 0
+    assert nominate([FAST, SLOW], found, draws) is FAST
+
+
 def test_equal_scores_go_to_the_lower_p99() -> None:
     equal = {A: Score(0.1, 0.1), B: Score(0.1, 0.1)}
     assert nominate([SLOW, FAST], equal, NO_DRAWS) is FAST

@@ -33,6 +33,16 @@ def test_durations_count_back_from_now(text: str, seconds: float) -> None:
     assert before - seconds <= options.moment(text) <= time.time() - seconds
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999", "1h1h", "1d2h3d"])
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is no time"):
+        options.moment(text)
+
+
+def test_a_duration_that_repeats_a_unit_is_none() -> None:
+    assert options.duration("1h1h") is None
+
+
 @pytest.mark.parametrize("text", ["9999999w", "9" * 400 + "h"])
 def test_durations_beyond_all_dates_are_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"is no time|longer ago"):
@@ -47,8 +57,8 @@ def test_secrets_come_from_files_and_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "token").write_text("from-file\n")
-    monkeypatch.setenv(options.TOKEN_VARIABLE, "from-environment")
-    monkeypatch.setenv(options.PASSWORD_VARIABLE, "word")
+    monkeypatch.setenv(options.TOKEN_VARIABLE, "from-environment\r\n")
+    monkeypatch.setenv(options.PASSWORD_VARIABLE, "word\r")
     parser = options.parser("analyze", "", "")
     options.add_evidence(parser)
     plain = options.access(parser.parse_args(["--username", "me", "--header", "X-A: b"]))

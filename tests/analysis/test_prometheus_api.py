@@ -18,6 +18,7 @@ from analysis.prometheus_api import (
     MAX_POINTS,
     Access,
     AccessDeniedError,
+    InvalidAccessError,
     InvalidUrlError,
     NotPrometheusError,
     PrometheusClient,
@@ -441,3 +442,55 @@ def test_a_missing_certificate_file_is_named(tmp_path: Path) -> None:
         pytest.raises(UnreachableError, match=r"ca\.pem"),
     ):
         client.query("up")
+
+
+@pytest.mark.parametrize("ending", ["\r", "\n", "\r\nX-Forged: 1", "\x00", "\x85", "€"])
+@pytest.mark.parametrize(
+    ("kept_in", "named"),
+    [
+        (lambda secret: {"bearer_token": secret}, "bearer token"),
+        (lambda secret: {"basic": ("me", secret)}, "password"),
+        (lambda secret: {"basic": (secret, "word")}, "user name"),
+        (lambda secret: {"headers": {"X-Key": secret}}, "value of the header X-Key"),
+        (lambda secret: {"headers": {secret: "x"}}, "name of a header"),
+    ],
+)
+def test_what_no_header_can_carry_is_named_and_not_quoted(
+    kept_in: Callable[[str], dict[str, Any]], named: str, ending: str
+) -> None:
+    with pytest.raises(InvalidAccessError, match=f"^The {named}") as caught:
+        Access(**kept_in(f"topsecret{ending}"))
+    assert "topsecret" not in str(caught.value)
+
+
+def test_latin_1_credentials_are_sent() -> None:
+    with serving(Answer()) as server, client_of(server, access=Access(basic=("usér", "wörd"))) as c:
+        c.query("1")
+        assert server.headers_seen[0]["Authorization"] == "Basic dXPpcjp39nJk"
+
+
+@pytest.mark.parametrize("url", ["http://me:tops€cret@host", "http://tops\x01cret@host"])
+def test_a_url_whose_user_or_password_cannot_be_sent_is_refused(url: str) -> None:
+    with pytest.raises(InvalidUrlError, match="user name and password in the Prometheus URL") as e:
+        PrometheusClient(url)
+    assert "tops" not in str(e.value)
+
+
+def test_a_request_that_cannot_be_written_is_one_sentence_without_its_headers() -> None:
+    # A no-break space in front is Latin-1, and yet the HTTP library refuses it.
+    access = Access(headers={"X-Key": "\xa0topsecret"})
+    with (
+        client_of("http://127.0.0.1:1", access=access) as client,
+        pytest.raises(UnreachableError, match="the request cannot be written") as caught,
+    ):
+        client.query("1")
+    assert "topsecret" not in str(caught.value)
+
+
+def test_a_timeout_longer_than_the_system_can_wait_is_one_sentence() -> None:
+    with (
+        serving(Answer()) as server,
+        client_of(server, timeout_sec=1e300) as client,
+        pytest.raises(UnreachableError, match=r"cannot be asked: .* --timeout"),
+    ):
+        client.query("1")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis import resample
 from analysis.histogram import Histogram
 from analysis.pool import Pool
-from analysis.resample import Bootstrap, _stationary_weights, percentile_interval
+from analysis.resample import Bootstrap, _stationary_draws, percentile_interval
 from tests.analysis.places import latencies, place, run_of, runs_of, steady
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def bootstrap(resamples: int = 400, seed: int = 1) -> Bootstrap:
@@ -26,13 +32,18 @@ def pool_of(p99s: list[float], windows: int = 0) -> Pool:
     return Pool(place(), runs)
 
 
+def draws_of(resamples: int, runs: int, slots: int, seed: int = 0) -> NDArray[np.float64]:
+    blocks = _stationary_draws([seed, runs], resamples, runs, slots)
+    return np.concatenate(list(blocks)).astype(np.float64)
+
+
 def labels(pool: Pool) -> tuple[str, ...]:
     return tuple(pool.runs)
 
 
 @given(st.integers(1, 6), st.integers(1, 40))
 def test_every_resample_draws_as_many_runs_and_windows_as_there_are(runs: int, slots: int) -> None:
-    weights = _stationary_weights(np.random.default_rng(0), 20, runs, slots)
+    weights = draws_of(20, runs, slots)
     assert weights.shape == (20, runs * slots)
     assert np.all(weights.sum(axis=1) == runs * slots)
     per_run = weights.reshape(20, runs, slots).sum(axis=2)
@@ -40,7 +51,7 @@ def test_every_resample_draws_as_many_runs_and_windows_as_there_are(runs: int, s
 
 
 def test_neighbouring_windows_are_drawn_together() -> None:
-    weights = _stationary_weights(np.random.default_rng(0), 4000, 1, 60)
+    weights = draws_of(4000, 1, 60)
     neighbours = np.corrcoef(weights[:, 10], weights[:, 11])[0, 1]
     apart = np.corrcoef(weights[:, 10], weights[:, 40])[0, 1]
     assert neighbours > 0.8
@@ -48,7 +59,7 @@ def test_neighbouring_windows_are_drawn_together() -> None:
 
 
 def test_windows_are_drawn_equally_often() -> None:
-    weights = _stationary_weights(np.random.default_rng(0), 4000, 3, 60)
+    weights = draws_of(4000, 3, 60)
     assert weights.mean(axis=0) == pytest.approx(np.ones(180), abs=0.1)
 
 
@@ -81,7 +92,7 @@ def test_places_share_their_draws_so_that_what_they_share_cancels() -> None:
 def test_putting_low_buckets_together_changes_no_p99() -> None:
     pool = pool_of([0.010, 0.050, 0.002], 60)
     draws = bootstrap().p99(pool, labels(pool))
-    weights = bootstrap()._draws(pool, labels(pool))
+    weights = np.concatenate(list(bootstrap()._draws(pool, labels(pool))))
     direct = pool.window_grid.quantiles(weights, [0.99])[:, 0]
     assert draws == pytest.approx(direct, rel=1e-12)
 
@@ -126,3 +137,65 @@ def test_a_place_with_other_runs_is_resampled_over_the_shared_ones() -> None:
     long, short = Pool(place(), runs_of(place(), steady(0.01, 9))), pool_of(steady(0.01, 4))
     shared = tuple(sorted(set(long.runs) & set(short.runs)))
     assert bootstrap().p99(long, shared) == pytest.approx(bootstrap().p99(short, shared), rel=0.02)
+
+
+def with_windows(index: int, levels: list[float]) -> Pool:
+    """A place with one run; no level stands for an empty window."""
+    windows = tuple(latencies(x, samples=200) if x else Histogram.empty() for x in levels)
+    run = run_of(place(f"t{index}.large"), 0, Histogram.merge(*windows), windows=windows)
+    return Pool(run.candidate, [run])
+
+
+def drawn(pool: Pool) -> NDArray[np.float64]:
+    return np.concatenate(list(bootstrap()._draws(pool, labels(pool))))
+
+
+@pytest.mark.parametrize("size", [20, 60])
+def test_empty_windows_leave_the_others_where_they_are_in_time(size: int) -> None:
+    whole = with_windows(0, [0.010] * size)
+    gap = with_windows(1, [0.0] * 3 + [0.010] * (size - 3))
+    assert drawn(gap) == pytest.approx(drawn(whole)[:, 3:])
+
+
+def test_resamples_of_empty_windows_only_are_left_out() -> None:
+    lone = with_windows(0, [0.010] + [0.0] * 59)
+    shared = bootstrap()
+    p99 = shared.p99(lone, labels(lone))
+    mean, sd = shared.moments(lone, labels(lone))
+    empty = np.isnan(p99)
+    assert 0 < np.count_nonzero(empty) < empty.size
+    assert np.array_equal(np.isnan(mean), empty)
+    assert np.array_equal(np.isnan(sd), empty)
+    low, high = percentile_interval(p99, 1, 0.95)
+    assert low == pytest.approx(high) == lone.p99
+
+
+def test_blocks_change_nothing_but_the_memory_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = pool_of(steady(0.010), 20)
+    shared = bootstrap()
+    one_block = list(shared._draws(pool, labels(pool)))
+    assert [len(block) for block in one_block] == [400]
+    monkeypatch.setattr(resample, "_SLOTS_PER_BLOCK", 150 * 9 * 60)
+    smaller = bootstrap()
+    assert [len(block) for block in smaller._draws(pool, labels(pool))] == [150, 150, 100]
+    assert smaller.p99(pool, labels(pool)).shape == (400,)
+    assert smaller.moments(pool, labels(pool))[0].shape == (400,)
+
+
+def test_draws_too_large_to_keep_are_the_same_when_drawn_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nine, four = pool_of(steady(0.010), 20), pool_of(steady(0.010, 4), 20)
+    kept = bootstrap()
+    expected = [kept.p99(pool, labels(pool)) for pool in (nine, four)]
+    assert list(kept._kept) == [9, 4]
+    monkeypatch.setattr(resample, "_KEPT_BYTES", 400 * 9 * 60 * 2)
+    fitting = bootstrap()
+    assert np.array_equal(fitting.p99(nine, labels(nine)), expected[0])
+    assert np.array_equal(fitting.p99(four, labels(four)), expected[1])
+    assert list(fitting._kept) == [4]
+    monkeypatch.setattr(resample, "_KEPT_BYTES", 0)
+    forgetful = bootstrap()
+    assert np.array_equal(forgetful.p99(nine, labels(nine)), expected[0])
+    assert np.array_equal(forgetful.moments(nine, labels(nine)), kept.moments(nine, labels(nine)))
+    assert not forgetful._kept

@@ -113,8 +113,8 @@ def result(name: str, runs: list[RunEvidence]) -> ConstraintResult:
         (
             "reconnects",
             lambda: nine(hours=0.0),
-            "It is not known how many reconnects there were.",
-            "Runs in which reconnects are counted.",
+            "There was no connected time in which reconnects could be counted.",
+            "Runs in which the probe is connected.",
         ),
         ("reconnects", lambda: nine(taint=("t",)), NO_DATA, ANY_RUN),
         (

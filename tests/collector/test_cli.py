@@ -10,11 +10,31 @@ from deploy.local import demo
 from deploy.local.plan import Options
 
 
-def test_help_names_the_demo_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_gives_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
         cli.main(["--help"])
     assert exited.value.code == 0
-    assert "example: sweep demo" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "examples:\n  sweep demo" in output
+    assert "exit codes:\n  0    done" in output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--vers"],
+        ["demo", "--resul", "r"],
+        ["watch", "--prometheus", "http://127.0.0.1:9", "--onc"],
+        ["status", "--prom", "http://127.0.0.1:9"],
+    ],
+)
+def test_an_abbreviation_is_not_taken_for_an_option(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.main(arguments)
+    assert exited.value.code == 2
+    assert "sweep: error: " in capsys.readouterr().err
 
 
 def test_help_of_the_demo_gives_examples_and_exit_codes(
@@ -75,7 +95,7 @@ def test_without_the_extra_packages_the_command_says_how_to_get_them(
     monkeypatch.delattr("deploy.local.demo")
     monkeypatch.setitem(sys.modules, "deploy.local.demo", None)
     assert cli.main(["demo"]) == 2
-    assert "pip install 'binance-latency-sweep[local]'" in capsys.readouterr().err
+    assert "in a checkout, run pip install -e '.[local]'." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
+from probe import cli
+from probe.contract import experiment
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,7 +26,7 @@ OFFLINE = ("--endpoint", "ws://127.0.0.1:9", "--time-endpoint", "", "--clock-sou
 
 def probe(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [PROBE, *arguments], capture_output=True, text=True, timeout=30, check=False
+        [PROBE, *arguments], capture_output=True, text=True, timeout=50, check=False
     )
 
 
@@ -42,12 +45,39 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
-def test_help_shows_an_example_and_the_exit_codes() -> None:
-    result = probe("run", "--help")
-    assert result.returncode == 0
-    assert "probe run --region ap-northeast-1" in result.stdout
-    assert "exit codes:" in result.stdout
-    assert "PROBE_METRICS_PORT" in result.stdout
+def test_help_of_run_shows_the_variables(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    assert "PROBE_METRICS_PORT" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "example", "code"),
+    [
+        ([], "  probe doctor  ", "  2    there is no such command"),
+        (["run"], "  probe run --region ap-northeast-1", "  3  the metrics port cannot be"),
+        (["doctor"], "  probe doctor --region ap-northeast-1", "  1    a check failed"),
+    ],
+)
+def test_every_help_shows_an_example_and_the_exit_codes(
+    arguments: list[str], example: str, code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.main([*arguments, "--help"])
+    assert exited.value.code == 0
+    examples, codes = capsys.readouterr().out.split("\nexample", 1)[1].split("exit codes:\n")
+    assert example in examples
+    assert code in codes
+
+
+@pytest.mark.parametrize("arguments", [["--vers"], ["run", "--metrics-p", "0"], ["doctor", "--js"]])
+def test_an_abbreviation_is_not_taken_for_a_flag(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        cli.main(arguments)
+    assert exited.value.code == 2
+    assert "probe: error: " in capsys.readouterr().err
 
 
 def test_it_serves_and_counts_while_the_exchange_is_out_of_reach() -> None:
@@ -63,15 +93,29 @@ def test_a_port_in_use_is_one_sentence_and_exit_code_3() -> None:
         port = taken.getsockname()[1]
         result = probe("run", *OFFLINE, "--metrics-port", str(port))
     assert result.returncode == 3
-    assert result.stderr.startswith(f"probe: cannot listen on 127.0.0.1:{port}: ")
-    assert "choose another --metrics-port" in result.stderr
+    assert result.stderr == (
+        f"probe: cannot listen on 127.0.0.1:{port}: Address already in use; "
+        "choose another --metrics-port.\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--streams", "trades"), "probe: stream 'trades' is not known for spot"),
-        (("--symbols", "BTC-USDT"), "probe: --symbols: "),
+        (
+            ("--streams", "trades"),
+            (
+                "probe: stream 'trades' is not known for spot; use any of trade, aggTrade, depth, "
+                "depth@100ms, bookTicker.\n"
+            ),
+        ),
+        (
+            ("--endpoint", "wss://127.0.0.1:99999"),
+            (
+                "probe: --endpoint: must have a port of 1 to 65535, or none, "
+                "got 'wss://127.0.0.1:99999'.\n"
+            ),
+        ),
         (("--config", "/nowhere.yaml"), "probe: /nowhere.yaml: cannot be read"),
         (("--ca-file", "/nowhere.pem"), "probe: --ca-file /nowhere.pem cannot be used"),
         (("--metrics-port", "x"), "invalid int value"),
@@ -85,3 +129,64 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ("--symbols", "btcusdt"),
+            "--symbols: must be 3 to 30 capital letters and digits, like BTCUSDT, got 'btcusdt'.",
+        ),
+        (
+            ("--endpoint", "wss://127.0.0.1:99999"),
+            "--endpoint: must have a port of 1 to 65535, or none, got 'wss://127.0.0.1:99999'.",
+        ),
+        (
+            ("--endpoint", "ws://[::1"),
+            (
+                "--endpoint: must be a URL like wss://stream.binance.com:9443, with a host that "
+                "can be looked up, got 'ws://[::1'."
+            ),
+        ),
+        (
+            ("--time-endpoint", "https://127.0.0.1:0/time"),
+            (
+                "--time-endpoint: must have a port of 1 to 65535, or none, "
+                "got 'https://127.0.0.1:0/time'."
+            ),
+        ),
+    ],
+)
+def test_a_value_that_cannot_work_is_said_in_one_whole_sentence(
+    arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", *OFFLINE, *arguments]) == 2
+    assert capsys.readouterr().err == f"probe: {sentence}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "wss://stream.binance.com:9443",
+            "wss://stream.binance.com:99999",
+            (
+                "market_data.endpoint: must have a port of 1 to 65535, or none, "
+                "got 'wss://stream.binance.com:99999'."
+            ),
+        ),
+        (
+            "classic_max_sec: 10",
+            "classic_max_sec: 1.0e-7",
+            "histogram: classic_max_sec 1e-07 must be at least twice classic_min_sec 1e-06.",
+        ),
+    ],
+)
+def test_an_experiment_that_cannot_work_is_said_in_one_whole_sentence(
+    old: str, new: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "experiment.yaml"
+    file.write_text(experiment.default_path().read_text().replace(old, new))
+    assert cli.main(["run", "--config", str(file)]) == 2
+    assert capsys.readouterr().err == f"probe: {file}: {sentence}\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 import ssl
 import time
 from argparse import Namespace
@@ -17,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from probe import settings
 from probe.contract import metrics
 from probe.contract.timeline import NS_PER_SEC, Timeline
-from probe.server import ProbeServer
+from probe.server import ListenError, ProbeServer
 from probe.session import Session
 from probe.state_collector import StateCollector
 from probe.web.policy import LivePolicy
@@ -67,6 +68,35 @@ async def client(
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
         yield client
     await server.stop()
+
+
+# Addresses kept for documentation: no host has them.
+@pytest.mark.parametrize(
+    ("host", "place"), [("203.0.113.9", "203.0.113.9:0"), ("2001:db8::1", "[2001:db8::1]:0")]
+)
+async def test_an_address_that_is_not_of_this_host_is_what_to_change(
+    host: str,
+    place: str,
+    registry: CollectorRegistry,
+    recorder: Recorder,
+    session: Session,
+) -> None:
+    names = [flag.name.removeprefix("--").replace("-", "_") for flag in settings._FLAGS]
+    arguments = Namespace(**dict.fromkeys(names))
+    arguments.metrics_host, arguments.metrics_port = host, 0
+    server = ProbeServer(
+        settings.resolve(arguments, {}),
+        registry,
+        recorder,
+        session,
+        version="1.2.3",
+        policy=LivePolicy(None, None),
+        refused=lambda _: None,
+    )
+    with pytest.raises(ListenError) as caught:
+        await server.start()
+    sentence = rf"cannot listen on {re.escape(place)}: [^;()]+; choose another --metrics-host\."
+    assert re.fullmatch(sentence, str(caught.value))
 
 
 def record_one(recorder: Recorder, feed: BinanceSpot, run: Run, frames: Any) -> None:

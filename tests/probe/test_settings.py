@@ -46,17 +46,79 @@ def test_an_empty_time_endpoint_means_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "sentence"),
     [
-        (("--warmup-sec", "0"), r"--warmup-sec: .*got 0"),
-        (("--symbols", "btc/usdt"), r"--symbols: .*btc/usdt"),
-        (("--endpoint", "stream.binance.com"), r"--endpoint: "),
-        (("--time-endpoint", "nowhere"), r"--time-endpoint: "),
+        (
+            ("--warmup-sec", "0"),
+            "--warmup-sec: input should be greater than or equal to 1, got 0.",
+        ),
+        (
+            ("--symbols", "ETHUSDT,btcusdt"),
+            "--symbols: must be 3 to 30 capital letters and digits, like BTCUSDT, got 'btcusdt'.",
+        ),
+        (("--symbols", ","), "--symbols: must name at least one."),
+        (
+            ("--streams", "BTCUSDT@trade"),
+            (
+                "--streams: must be a stream's name without its symbol, like trade or depth@100ms, "
+                "got 'BTCUSDT@trade'."
+            ),
+        ),
+        (
+            ("--endpoint", "stream.binance.com"),
+            (
+                "--endpoint: must be a URL like wss://stream.binance.com:9443, "
+                "got 'stream.binance.com'."
+            ),
+        ),
+        (
+            ("--time-endpoint", "nowhere"),
+            (
+                "--time-endpoint: must be a URL like https://api.binance.com/api/v3/time, "
+                "got 'nowhere'."
+            ),
+        ),
     ],
 )
-def test_a_bad_override_names_its_flag(flags: tuple[str, ...], message: str) -> None:
-    with pytest.raises(ExperimentError, match=message):
+def test_a_bad_override_names_its_flag_and_the_mend(flags: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(ExperimentError) as caught:
         resolve(*flags)
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        (
+            "PROBE_SYMBOLS",
+            "btc-usd",
+            (
+                "PROBE_SYMBOLS: must be 3 to 30 capital letters and digits, like BTCUSDT, "
+                "got 'btc-usd'."
+            ),
+        ),
+        (
+            "PROBE_ENDPOINT",
+            "ws://h:70000",
+            "PROBE_ENDPOINT: must have a port of 1 to 65535, or none, got 'ws://h:70000'.",
+        ),
+    ],
+)
+def test_a_bad_override_by_a_variable_names_the_variable(
+    variable: str, value: str, sentence: str
+) -> None:
+    with pytest.raises(ExperimentError) as caught:
+        resolve(**{variable: value})
+    assert str(caught.value) == sentence
+
+
+def test_a_bad_flag_is_blamed_even_where_its_variable_is_good() -> None:
+    with pytest.raises(ExperimentError, match=r"^--symbols: "):
+        resolve("--symbols", "btcusdt", PROBE_SYMBOLS="BTCUSDT")
+
+
+def test_a_probe_may_leave_out_the_streams_of_the_evidence() -> None:
+    assert resolve("--streams", "bookTicker").experiment.market_data.streams == ["bookTicker"]
 
 
 @pytest.mark.parametrize(
@@ -67,13 +129,30 @@ def test_a_bad_override_names_its_flag(flags: tuple[str, ...], message: str) -> 
         ("PROBE_TIME_INTERVAL_SEC", "x", "PROBE_TIME_INTERVAL_SEC='x' is not a number"),
         ("PROBE_REGION", "a\nb", r"PROBE_REGION='a\\nb' is not printable text"),
         ("PROBE_REGION", "\udcff", "is not printable text"),
-        ("PROBE_FINAL_SCRAPE_WAIT_SEC", "-1", "--final-scrape-wait-sec -1 is not 0 to 3600"),
-        ("PROBE_METRICS_PORT", "70000", "--metrics-port 70000 is not a port"),
+        ("PROBE_FINAL_SCRAPE_WAIT_SEC", "-1", "PROBE_FINAL_SCRAPE_WAIT_SEC=-1 is not 0 to 3600"),
+        ("PROBE_METRICS_PORT", "70000", "PROBE_METRICS_PORT=70000 is not 0 to 65535"),
+        ("PROBE_PIN_ADDRESS", "here", "PROBE_PIN_ADDRESS='here' is not an IP address"),
     ],
 )
 def test_a_bad_variable_names_itself(variable: str, value: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         resolve(**{variable: value})
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--metrics-port", "70000"), "--metrics-port 70000 is not 0 to 65535."),
+        (("--connections", "6"), "--connections 6 is not 1 to 5."),
+        (("--time-interval-sec", "nan"), "--time-interval-sec nan is not 0.5 to 3600."),
+        (("--pin-address", "here"), "--pin-address 'here' is not an IP address."),
+        (("--metrics-host", "a..b"), "--metrics-host 'a..b' is not a host's name or address."),
+    ],
+)
+def test_a_flag_beyond_its_limits_names_itself(flags: tuple[str, ...], message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        resolve(*flags)
+    assert str(caught.value) == message
 
 
 def test_the_last_values_stay_for_one_scrape_interval_unless_told() -> None:

@@ -44,6 +44,7 @@ def test_channels_of_all_feeds_count() -> None:
     [
         (["--warmup-sec", "0"], "--warmup-sec"),
         (["--metrics-port", "70000"], "70000"),
+        (["--endpoint", "ws://127.0.0.1:99999"], "must have a port of 1 to 65535"),
         (["--streams", "nosuchstream"], "nosuchstream"),
         (["--config", "/nonexistent.yaml"], "/nonexistent.yaml"),
     ],

@@ -1,0 +1,53 @@
+"""What is said of a command line before anything is computed."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+
+from analysis import command_line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (
+            ["nonsense"],
+            "there is no command 'nonsense', only export, compare, prices, or none for the verdict",
+        ),
+        (["--bogus"], "unrecognized arguments: --bogus"),
+        (["--from-arch", "x.parquet"], "unrecognized arguments: --from-arch x.parquet"),
+        (
+            [],
+            "one of the arguments --from-prometheus --from-archive --from-jsonl is required",
+        ),
+    ],
+)
+def test_what_is_wrong_is_what_is_complained_of(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        command_line.parse(arguments)
+    assert exited.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"analyze: error: {complaint}"
+
+
+def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exited:
+        command_line.parse(["--version"])
+    assert exited.value.code == 0
+    assert capsys.readouterr().out == f"{version(command_line.DISTRIBUTION)}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["--from-archive", "x"], "analyze"),
+        (["export", "--from-prometheus", "http://p:9090", "x"], "export"),
+        (["compare", "x", "y"], "compare"),
+        (["prices"], "prices"),
+    ],
+)
+def test_the_command_is_found_by_its_name(arguments: list[str], command: str) -> None:
+    assert command_line.parse(arguments).command == command
