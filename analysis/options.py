@@ -38,6 +38,8 @@ _SUFFIXES: Final = {
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+")
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+# The random generator takes any size; a person means no more than this.
+_MOST_DIGITS: Final = 18
 _MOMENT_HELP: Final = "as 2026-01-31T06:00:00Z, Unix seconds, or how long ago, as 6h"
 
 
@@ -110,7 +112,7 @@ def add_access(to: argparse.ArgumentParser) -> None:
     group.add_argument("--client-cert", metavar="FILE", type=Path)
     group.add_argument("--client-key", metavar="FILE", type=Path)
     group.add_argument(
-        "--timeout", metavar="SECONDS", type=_positive, default=60.0, help="per answer (60)"
+        "--timeout", metavar="SECONDS", type=_positive, default=60.0, help="longest silence (60)"
     )
 
 
@@ -123,7 +125,7 @@ def add_output(to: argparse.ArgumentParser, formats: Sequence[str]) -> None:
         "--prices", metavar="FILE", type=Path, help="price table instead of the shipped one"
     )
     group.add_argument(
-        "--seed", type=int, default=0, help="of the bootstrap; the same seed repeats the answer"
+        "--seed", type=_seed, default=0, help="of the bootstrap; the same seed repeats the answer"
     )
 
 
@@ -323,6 +325,12 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         _bad(f"{text!r} is not a number of seconds greater than zero")
     return value
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        _bad(f"{text!r} is not a whole number from 0 on with at most {_MOST_DIGITS} digits")
+    return int(text)
 
 
 def _bad(text: str) -> NoReturn:

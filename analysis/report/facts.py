@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from analysis.verdict import Rule, Verdict
 
 DISTRIBUTION: Final = "binance-latency-sweep"
+# What the sweep was run with, as it keeps it beside its report.
+EXPERIMENT_FILE: Final = "experiment.yaml"
 HEADLINES: Final = {
     VerdictKind.WINNER: "WINNER",
     VerdictKind.TIE: "TIE",
@@ -43,6 +45,7 @@ def provenance(verdict: Verdict) -> tuple[tuple[str, str], ...]:
     scope, rule = verdict.scope, verdict.rule
     facts = [
         ("Experiment", scope.experiment),
+        ("Settings", f"the file that the sweep was run with; sweep keeps it as {EXPERIMENT_FILE}"),
         ("Source", verdict.source),
         ("Range", f"{moment(scope.since)} to {moment(scope.until)}"),
         ("Market", scope.market),
@@ -69,6 +72,7 @@ def command(verdict: Verdict) -> str | None:
         return None
     options = {
         "--from-prometheus": verdict.source,
+        "--config": EXPERIMENT_FILE,
         "--experiment": scope.experiment,
         "--since": _argument(scope.since),
         "--until": _argument(scope.until),

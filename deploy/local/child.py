@@ -44,7 +44,17 @@ class Priority(StrEnum):
 
 
 class ChildError(Exception):
-    """A child could not start, died early or did not get ready; the message quotes its log."""
+    """A child could not start, died early or did not get ready; the message quotes its log.
+
+    Attributes:
+        exit_code: what it ended with, or None if it did not end by itself.
+        last_line: of its log, or empty.
+    """
+
+    def __init__(self, message: str, *, exit_code: int | None = None, last_line: str = "") -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.last_line = last_line
 
 
 class Child:
@@ -126,7 +136,11 @@ class Child:
         code = self._process.poll()
         if code is not None:
             ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            raise ChildError(f"{self.name} {ended}; {self.evidence()}")
+            raise ChildError(
+                f"{self.name} {ended}; {self.evidence()}",
+                exit_code=code,
+                last_line=self.last_line(),
+            )
 
     def wait_until(self, ready: Callable[[], bool], *, within_sec: float, what: str) -> None:
         """Wait for a condition while the child runs.
@@ -179,8 +193,15 @@ class Child:
 
     def evidence(self) -> str:
         """Where its log is and how it ends, as the second half of a sentence."""
-        tail = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        tail = self._log_lines()
         if not tail:
             return f"its log {self.log} is empty."
         quoted = "\n".join(f"  {line}" for line in tail[-_LAST_LINES:])
         return f"its log {self.log} ends with:\n{quoted}"
+
+    def last_line(self) -> str:
+        """The last line of its log: the sentence with which our own commands end; or empty."""
+        return (self._log_lines() or [""])[-1]
+
+    def _log_lines(self) -> list[str]:
+        return self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

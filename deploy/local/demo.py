@@ -6,6 +6,7 @@ import json
 import math
 import time
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +38,13 @@ _REPLAY_LEADS_SEC: Final = (20, 90)
 # Formats of `analyze` and the suffixes of their files.
 _REPORTS: Final = {"text": ".txt", "html": ".html", "markdown": ".md", "json": ".json"}
 _ANALYSIS_WITHIN_SEC: Final = 300.0
+# Ends of `analyze` that are no verdict, but are explained by the last line of its log.
+_SAID_IN_ONE_SENTENCE: Final = (
+    exit_codes.ExitCode.BAD_INPUT,
+    exit_codes.ExitCode.NO_DATA,
+    exit_codes.ExitCode.PROMETHEUS_FAILED,
+)
+_PROBE_SAYS: Final = "probe: "
 _IDLE_SEC: Final = 0.5
 
 
@@ -52,6 +60,10 @@ class DemoError(Exception):
     """The demo cannot go on; the message is one sentence."""
 
 
+class BadInputError(Exception):
+    """What the user gave cannot be used; the message is one sentence that names it."""
+
+
 class _TooLateError(Exception):
     """The run that a recording was to be measured in had begun before the stack was up."""
 
@@ -60,7 +72,7 @@ class AnalysisError(Exception):
     """`analyze` came to no verdict; the message quotes it.
 
     Attributes:
-        code: its exit code.
+        code: the exit code that tells so.
     """
 
     def __init__(self, message: str, code: int) -> None:
@@ -82,6 +94,7 @@ def run(options: Options, console: Console | None = None, errors: Console | None
         try:
             return _run(options, console)
         except (
+            BadInputError,
             ExperimentError,
             PlacesError,
             PrometheusUnavailableError,
@@ -121,14 +134,32 @@ def _run(options: Options, console: Console) -> int:
 
 def _measure(plan: Plan, options: Options, binaries: Binaries, console: Console) -> int:
     """Start the stack, wait for the runs, analyse, stop; the exit code of `analyze`."""
-    with running_stack(plan.setup, binaries, announce=lambda line: _print(console, line)) as stack:
-        runs = _runs(plan)
-        _print(console, _introduction(stack, runs))
-        watch(stack, runs, display_for(console))
-        code = _analyze(stack, runs, console)
-        if options.keep:
-            _keep(stack, console)
+    _make_folder(plan.setup.folder)
+    announce = partial(_print, console)
+    try:
+        with running_stack(plan.setup, binaries, announce=announce) as stack:
+            runs = _runs(plan)
+            _print(console, _introduction(stack, runs))
+            watch(stack, runs, display_for(console))
+            code = _analyze(stack, runs, console)
+            if options.keep:
+                _keep(stack, console)
+    except ChildError as error:
+        if error.exit_code == ExitCode.BAD_INPUT and error.last_line.startswith(_PROBE_SAYS):
+            # All that a probe is given by the user is the experiment.
+            complaint = error.last_line.removeprefix(_PROBE_SAYS)
+            raise BadInputError(f"{options.config}: {complaint}") from error
+        raise
     return code
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise BadInputError(
+            f"--results: {folder} cannot be made ({error.strerror}); name another folder."
+        ) from error
 
 
 def _runs(plan: Plan) -> list[Run]:
@@ -171,7 +202,7 @@ def _analyze(stack: Stack, runs: list[Run], console: Console) -> int:
         with Child(f"analyze-{output}", command, folder=stack.setup.logs) as child:
             code = child.wait(within_sec=_ANALYSIS_WITHIN_SEC)
         if code not in exit_codes.OF_VERDICT.values():
-            raise AnalysisError(f"analyze ended with exit code {code}; {child.evidence()}", code)
+            raise _no_verdict(code, child)
         child.output.replace(stack.setup.folder / f"report{suffix}")
     report = stack.setup.folder / "report.txt"
     _print(console, "\n" + report.read_text(encoding="utf-8"))
@@ -181,6 +212,14 @@ def _analyze(stack: Stack, runs: list[Run], console: Console) -> int:
     others = ", ".join(suffix for suffix in _REPORTS.values() if suffix != report.suffix)
     _print(console, f"Report: {_shortest(report)} (beside it {others})")
     return code
+
+
+def _no_verdict(code: int, child: Child) -> AnalysisError:
+    if code in _SAID_IN_ONE_SENTENCE and child.last_line():
+        return AnalysisError(child.last_line(), code)
+    known = code == exit_codes.ExitCode.INTERNAL_ERROR
+    message = f"analyze ended with exit code {code}; {child.evidence()}"
+    return AnalysisError(message, code if known else ExitCode.STACK_FAILED)
 
 
 def _keep(stack: Stack, console: Console) -> None:

@@ -21,7 +21,10 @@ from prometheus.version import MINIMUM, Version, VersionError, honours_ec2_endpo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-MEND: Final = f"install Prometheus >= {MINIMUM.major}.{MINIMUM.minor} and put it on PATH"
+MEND: Final = (
+    f"install Prometheus >= {MINIMUM.major}.{MINIMUM.minor}, other than 3.7 to 3.10, "
+    "and put it on PATH"
+)
 ENVIRONMENT_VARIABLE: Final = "PROMETHEUS_BIN"
 
 # In the order they are tried. Each puts `prometheus` and `promtool` into the folder it is given.
@@ -64,7 +67,8 @@ def find_or_fetch(
     Args:
         environ: `PROMETHEUS_BIN` names a binary outright; `PATH` is searched next.
         sources: where to fetch from, in order.
-        announce: told in one line when something has to be fetched.
+        announce: told in one line when the one on PATH is passed over, and when something has to
+            be fetched.
 
     Raises:
         PrometheusUnavailableError: there is none and none can be fetched, or `PROMETHEUS_BIN`
@@ -77,17 +81,20 @@ def find_or_fetch(
             raise PrometheusUnavailableError(
                 f"{ENVIRONMENT_VARIABLE}: {error} Name another, or {MEND}."
             ) from error
+    passed_over = []
     if (on_path := shutil.which("prometheus", path=environ.get("PATH"))) is not None:
         try:
             return _checked(Path(on_path).absolute())
-        except VersionError:
-            pass  # too old or something else: a copy of our own does not disturb it
+        except VersionError as error:
+            # A copy of our own does not disturb it.
+            announce(f"Not using the Prometheus on PATH: {error}")
+            passed_over.append(str(error))
     folder = cache_folder(environ)
     with _locked(folder):
         try:
             return _checked(folder / "prometheus")
         except VersionError:
-            _fetch(folder, sources, announce)
+            _fetch(folder, sources, announce, passed_over)
         return _checked(folder / "prometheus")
 
 
@@ -116,11 +123,18 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _fetch(
-    folder: Path, sources: tuple[Callable[[Path], None], ...], announce: Callable[[str], None]
+    folder: Path,
+    sources: tuple[Callable[[Path], None], ...],
+    announce: Callable[[str], None],
+    passed_over: list[str],
 ) -> None:
-    """Fetch into `folder` from the first source that can."""
+    """Fetch into `folder` from the first source that can.
+
+    Raises:
+        PrometheusUnavailableError: none can; the message also tells what was passed over.
+    """
     announce(f"Fetching Prometheus into {folder} (once) ...")
-    reasons = []
+    reasons = [reason.rstrip(".") for reason in passed_over]
     for source in sources:
         # Beside its final place, so that the moves below are atomic.
         with TemporaryDirectory(dir=folder) as scratch:
@@ -135,5 +149,5 @@ def _fetch(
             binaries.prometheus.replace(folder / "prometheus")
             return
     raise PrometheusUnavailableError(
-        f"No Prometheus >= {MINIMUM} was found or could be fetched ({'; '.join(reasons)}); {MEND}."
+        f"No usable Prometheus was found or could be fetched ({'; '.join(reasons)}); {MEND}."
     )

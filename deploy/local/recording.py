@@ -6,14 +6,15 @@ frame as it is replayed: the recorded one, moved by the time between recording a
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from pydantic import ValidationError
 
 from deploy.local.exchange.events import TimeUnit
-from deploy.local.exchange.replay import read_recording
+from deploy.local.exchange.replay import lines_of, read_recording
 from probe.contract.experiment import Experiment, Timing
 from probe.contract.timeline import NS_PER_SEC, Run, Timeline
 
@@ -26,11 +27,20 @@ _MARGIN_NS: Final = NS_PER_SEC
 # By how much the cool-down may grow to let the run start sooner.
 _EXTRA_COOLDOWN_SEC: Final = 60
 _MICROSECOND_EVENT: Final = re.compile(rb'"E":[0-9]{16}[,}]')
-_GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
 class RecordingError(Exception):
     """The recording cannot be measured; the message says why, in one sentence."""
+
+
+class Channel(NamedTuple):
+    """What frames can be of: a stream name without symbol, `depth@100ms`, and a symbol.
+
+    The symbol is in upper case, and empty for a stream of all symbols.
+    """
+
+    stream: str
+    symbol: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +52,7 @@ class Recording:
         unit: unit of its event times, as the exchange's configuration names it.
         speed: how many times faster it is replayed than it was recorded.
         frames: how many it holds.
-        streams: stream names without symbol, `depth@100ms`, in order of appearance.
-        symbols: upper case, in order of appearance.
+        channels: what its frames are of, in order of appearance.
         earliest_ns: earliest replayed event time after the start of the replay; may be negative.
         latest_ns: latest replayed event time after the start of the replay.
         duration_ns: from the first replayed frame to the last.
@@ -53,8 +62,7 @@ class Recording:
     unit: UnitName
     speed: float
     frames: int
-    streams: tuple[str, ...]
-    symbols: tuple[str, ...]
+    channels: tuple[Channel, ...]
     earliest_ns: int
     latest_ns: int
     duration_ns: int
@@ -70,16 +78,23 @@ class Recording:
             ready_by_ns: Unix nanoseconds before which no run is wanted.
 
         Raises:
-            RecordingError: none of the experiment's streams were recorded.
+            RecordingError: none of the experiment's streams were recorded, or no experiment may
+                have the recording's length or symbols.
         """
-        streams = [s for s in experiment.market_data.streams if s in self.streams]
-        if not streams:
+        wanted = experiment.market_data.streams
+        kept = [channel for channel in self.channels if channel.stream in wanted]
+        if not kept:
+            found = dict.fromkeys(channel.stream for channel in self.channels)
             raise RecordingError(
-                f"{self.file}: none of the streams {', '.join(experiment.market_data.streams)} "
-                f"was recorded, but {', '.join(self.streams)}."
+                f"{self.file}: none of the streams {', '.join(wanted)} was recorded, "
+                f"but {', '.join(found)}."
             )
+        recorded = {channel.stream for channel in kept}
         document = experiment.model_dump(by_alias=True)
-        document["market_data"] |= {"streams": streams, "symbols": list(self.symbols)}
+        document["market_data"] |= {
+            "streams": [stream for stream in wanted if stream in recorded],
+            "symbols": list(dict.fromkeys(channel.symbol for channel in kept)),
+        }
         timing = document["timing"]
         length_ns = self.latest_ns - self.earliest_ns + 2 * _MARGIN_NS
         timing["measurement_sec"] = math.ceil(length_ns / NS_PER_SEC) + 1
@@ -90,8 +105,15 @@ class Recording:
             timing["cooldown_sec"] = cooldown_sec + extra_sec
             return first_run(Timeline.of(Timing(**timing)), ready_by_ns).end_ns
 
-        timing["cooldown_sec"] = cooldown_sec + min(range(_EXTRA_COOLDOWN_SEC), key=end_ns)
-        return Experiment.model_validate(document)
+        try:
+            timing["cooldown_sec"] = cooldown_sec + min(range(_EXTRA_COOLDOWN_SEC), key=end_ns)
+            return Experiment.model_validate(document)
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in fault["loc"])
+            raise RecordingError(
+                f"{self.file}: cannot be measured: {key}: {fault['msg']}, got {fault['input']!r}."
+            ) from error
 
     def start_ns(self, run: Run) -> int:
         """When the replay starts, so that `run` measures all of it; Unix nanoseconds."""
@@ -116,14 +138,12 @@ def inspect(file: Path, *, speed: float) -> Recording:
     event_ns = [
         round((f.received_ns - first_ns) / speed) + f.event_ns - f.received_ns for f in frames
     ]
-    names = [frame.stream.partition("@") for frame in frames]
     return Recording(
         file=file,
         unit=unit,
         speed=speed,
         frames=len(frames),
-        streams=tuple(dict.fromkeys(stream for _, _, stream in names if stream)),
-        symbols=tuple(dict.fromkeys(symbol.upper() for symbol, _, stream in names if stream)),
+        channels=tuple(dict.fromkeys(_channel(frame.stream) for frame in frames)),
         earliest_ns=min(event_ns),
         latest_ns=max(event_ns),
         duration_ns=round((frames[-1].received_ns - first_ns) / speed),
@@ -131,12 +151,12 @@ def inspect(file: Path, *, speed: float) -> Recording:
 
 
 def _has_microseconds(file: Path) -> bool:
-    """Whether the first event time of a recording has 16 digits; False if it cannot be read."""
-    try:
-        with file.open("rb") as start:
-            compressed = start.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-        with gzip.open(file) if compressed else file.open("rb") as lines:
-            event = next((line for line in lines if b'"E":' in line), b"")
-    except (OSError, EOFError):
-        return False
+    """Whether the first event time of a recording has 16 digits."""
+    event = next((line for line in lines_of(file) if b'"E":' in line), b"")
     return _MICROSECOND_EVENT.search(event) is not None
+
+
+def _channel(name: str) -> Channel:
+    symbol, at, stream = name.partition("@")
+    # Streams of all symbols, `!bookTicker` and `!miniTicker@arr`, belong to none.
+    return Channel(stream, symbol.upper()) if at and not name.startswith("!") else Channel(name, "")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from prometheus.configuration import RemoteWrite
     from prometheus.rules.generate import Pace
 
-_READY_WITHIN_SEC: Final = 60.0
+_READY_WITHIN_SEC: Final = 120.0
 # Discovery tells the scraper of new targets every 5 s; asking EC2 more often gains nothing.
 _EC2_REFRESH_SEC: Final = 5
 # Runs are short here: the clocks' rate against each other takes two answers at least.

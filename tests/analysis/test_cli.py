@@ -287,6 +287,8 @@ def test_a_secret_that_cannot_be_sent_is_never_shown(
         (["--from-prometheus", "x", "--symbol", "A,,B"], "'A,,B' has an empty name"),
         (["--from-prometheus", "x", "--header", "nothing"], "a header is written NAME:VALUE"),
         (["--from-prometheus", "x", "--timeout", "-1"], "not a number of seconds greater"),
+        (["--from-prometheus", "x", "--seed", "-1"], "'-1' is not a whole number from 0 on"),
+        (["--from-prometheus", "x", "--seed", "9" * 30], "with at most 18 digits"),
         (["--from-archive", "a", "--output", "pdf"], "invalid choice: 'pdf'"),
     ],
 )

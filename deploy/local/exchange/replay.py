@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zlib
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,9 @@ LINE: Final = re.compile(rb"([0-9]{16}) (\{.*\})\s*")
 COMBINED: Final = re.compile(rb'\{"stream":"([^"\\]+)","data":(\{.*\})\}')
 # A quote inside a JSON string is escaped, so `"E":` can only be a key.
 TIME_FIELD: Final = re.compile(rb'("[ET]":)([0-9]{13,19})(?=[,}])')
+# No clock of a recorder is that wrong; times of another unit, or made up, are.
+MAX_LATENCY_NS: Final = 3_600 * NS_PER_SEC
+MAX_NUMBER: Final = 2**63 - 1
 
 
 class ReplayError(Exception):
@@ -63,10 +67,27 @@ class RecordedFrame:
     times_ns: tuple[int, ...]
 
 
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of a recording, plain or gzip.
+
+    Raises:
+        ReplayError: it cannot be read, or the archive is damaged.
+    """
+    try:
+        with path.open("rb") as start:
+            compressed = start.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        with gzip.open(path) if compressed else path.open("rb") as lines:
+            yield from lines
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ReplayError(f"{path}: cannot be read: {reason}.") from error
+
+
 def read_recording(path: Path, unit: TimeUnit, limit: int | None = None) -> list[RecordedFrame]:
     """Read lines of `<receive stamp, 16 digits of Unix µs> <raw combined frame>`.
 
-    Lines whose document has no `stream` (REST snapshots) are skipped.
+    Skipped are lines whose document has no `stream` (REST snapshots), and frames whose data is a
+    list (`!miniTicker@arr`): those are messages of many symbols with a time each.
 
     Args:
         path: plain text or gzip.
@@ -76,32 +97,25 @@ def read_recording(path: Path, unit: TimeUnit, limit: int | None = None) -> list
     Raises:
         ReplayError: unreadable, a malformed line, or no frame at all.
     """
-    try:
-        frames = list(islice(_frames(path, unit), limit))
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ReplayError(f"{path}: cannot be read: {reason}.") from error
+    frames = list(islice(_frames(path, unit), limit))
     if not frames:
         raise ReplayError(f"{path}: holds no recorded frame.")
     return frames
 
 
 def _frames(path: Path, unit: TimeUnit) -> Iterator[RecordedFrame]:
-    with path.open("rb") as probe:
-        compressed = probe.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     previous_ns = 0
-    with gzip.open(path) if compressed else path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                frame = _parse(line, unit)
-            except ValueError as error:
-                raise ReplayError(f"{path}, line {number}: {error}.") from error
-            if frame is None:
-                continue
-            if frame.received_ns < previous_ns:
-                raise ReplayError(f"{path}, line {number}: the receive stamp steps back; sort it.")
-            previous_ns = frame.received_ns
-            yield frame
+    for number, line in enumerate(lines_of(path), start=1):
+        try:
+            frame = _parse(line, unit)
+        except ValueError as error:
+            raise ReplayError(f"{path}, line {number}: {error}.") from error
+        if frame is None:
+            continue
+        if frame.received_ns < previous_ns:
+            raise ReplayError(f"{path}, line {number}: the receive stamp steps back; sort it.")
+        previous_ns = frame.received_ns
+        yield frame
 
 
 def _parse(line: bytes, unit: TimeUnit) -> RecordedFrame | None:
@@ -112,7 +126,9 @@ def _parse(line: bytes, unit: TimeUnit) -> RecordedFrame | None:
         document = json.loads(match[2])
     except ValueError as error:
         raise ValueError(f"not valid JSON: {error}") from error
-    if "stream" not in document:
+    except RecursionError as error:
+        raise ValueError("the JSON document is nested too deeply") from error
+    if "stream" not in document or isinstance(document.get("data"), list):
         return None
     combined = COMBINED.fullmatch(match[2])
     if combined is None:
@@ -121,14 +137,23 @@ def _parse(line: bytes, unit: TimeUnit) -> RecordedFrame | None:
         raise ValueError(f"the stream's name is longer than {NAME_BYTES} bytes")
     data: dict[str, Any] = document["data"]
     received_ns = int(match[1]) * NS_PER_US
+    event_ns = _time_ns(data, "E", unit) or received_ns
+    if abs(received_ns - event_ns) > MAX_LATENCY_NS:
+        raise ValueError(
+            f'the event time "E":{data["E"]} is no {unit.name.lower()}s '
+            "within an hour of the receive stamp"
+        )
+    ids, trade_ns = _ids(data), _time_ns(data, "T", unit)
+    if max(*ids, trade_ns) > MAX_NUMBER or min(*ids, trade_ns) < 0:
+        raise ValueError("a sequence id or the trade time is negative or larger than 64 bits hold")
     pieces = TIME_FIELD.split(combined[2])
     # split() yields text, key, digits, text, key, digits, ..., text
     return RecordedFrame(
         received_ns=received_ns,
         stream=combined[1].decode(),
-        ids=_ids(data),
-        event_ns=_time_ns(data, "E", unit) or received_ns,
-        trade_ns=_time_ns(data, "T", unit),
+        ids=ids,
+        event_ns=event_ns,
+        trade_ns=trade_ns,
         text=(
             *(text + key for text, key in zip(pieces[0::3], pieces[1::3], strict=False)),
             pieces[-1],
@@ -143,6 +168,7 @@ def _time_ns(data: dict[str, Any], key: str, unit: TimeUnit) -> int:
 
 
 def _ids(data: dict[str, Any]) -> tuple[int, int]:
+    kind = data.get("e")
     first_key, last_key = {
         "trade": ("t", "t"),
         "aggTrade": ("a", "a"),
@@ -150,7 +176,7 @@ def _ids(data: dict[str, Any]) -> tuple[int, int]:
         # Spot's best quote names no event.
         "bookTicker": ("u", "u"),
         None: ("u", "u"),
-    }.get(data.get("e"), ("", ""))
+    }.get(kind if kind is None or isinstance(kind, str) else "", ("", ""))
     first, last = data.get(first_key), data.get(last_key)
     if isinstance(first, int) and isinstance(last, int):
         return first, last

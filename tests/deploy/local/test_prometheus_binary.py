@@ -77,12 +77,31 @@ def test_a_good_binary_on_the_path_is_used_with_its_promtool(
     assert (found.prometheus, found.promtool) == (on_path, promtool)
 
 
-@pytest.mark.parametrize("version", ["2.42.0", "3.8.1"])
-def test_a_binary_on_the_path_that_does_not_serve_is_passed_over(
-    version: str, bare: dict[str, str], tmp_path: Path
+UNFIT = [
+    ("2.42.0", "is version 2.42.0, too old"),
+    ("3.8.1", "is version 3.8.1, which cannot use a simulated EC2"),
+]
+
+
+@pytest.mark.parametrize(("version", "reason"), UNFIT)
+def test_a_binary_on_the_path_that_does_not_serve_is_passed_over_and_told(
+    version: str, reason: str, bare: dict[str, str], tmp_path: Path
 ) -> None:
-    write_program(tmp_path / "bin" / "prometheus", version)
-    assert find_or_fetch(bare, sources=(provide,)).prometheus.parent == cache_folder(bare)
+    unfit = write_program(tmp_path / "bin" / "prometheus", version)
+    said: list[str] = []
+    found = find_or_fetch(bare, sources=(provide,), announce=said.append)
+    assert found.prometheus.parent == cache_folder(bare)
+    assert said[0] == f"Not using the Prometheus on PATH: {unfit} {reason}."
+
+
+@pytest.mark.parametrize(("version", "reason"), UNFIT)
+def test_what_was_passed_over_is_told_when_nothing_can_be_fetched(
+    version: str, reason: str, bare: dict[str, str], tmp_path: Path
+) -> None:
+    unfit = write_program(tmp_path / "bin" / "prometheus", version)
+    with pytest.raises(PrometheusUnavailableError) as raised:
+        find_or_fetch(bare, sources=(refuse,))
+    assert f"({unfit} {reason}; the source is closed)" in str(raised.value)
 
 
 def test_a_fetched_copy_is_kept(bare: dict[str, str]) -> None:
@@ -102,7 +121,8 @@ def test_a_source_that_delivers_an_old_version_cannot_help(bare: dict[str, str])
 def test_without_any_source_the_error_says_what_to_do(bare: dict[str, str]) -> None:
     with pytest.raises(
         PrometheusUnavailableError,
-        match=r"\(the source is closed\); install Prometheus >= 3\.5 and put it on PATH\.$",
+        match=r"\(the source is closed\); "
+        r"install Prometheus >= 3\.5, other than 3\.7 to 3\.10, and put it on PATH\.$",
     ):
         find_or_fetch(bare, sources=(refuse,))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from deploy.local.exchange.replay import ReplayError
 from deploy.local.plan import EXPERIMENT
-from deploy.local.recording import Recording, RecordingError, first_run, inspect
+from deploy.local.recording import Channel, Recording, RecordingError, first_run, inspect
 from probe.contract import experiment
 from probe.contract.timeline import NS_PER_SEC, Timeline
 
@@ -46,8 +46,7 @@ def recording(**changes: object) -> Recording:
         "unit": "MILLISECOND",
         "speed": 1.0,
         "frames": 2,
-        "streams": ("trade",),
-        "symbols": ("BTCUSDT",),
+        "channels": (Channel("trade", "BTCUSDT"),),
         "earliest_ns": 0,
         "latest_ns": NS_PER_SEC,
         "duration_ns": NS_PER_SEC,
@@ -55,18 +54,22 @@ def recording(**changes: object) -> Recording:
     return Recording(**(fields | changes))  # type: ignore[arg-type] # fields of mixed types
 
 
-def test_streams_and_symbols_are_those_of_the_frames(tmp_path: Path) -> None:
+def test_channels_are_those_of_the_frames(tmp_path: Path) -> None:
     file = write(
         tmp_path / "c.gz",
         ("btcusdt@trade", 0, 3),
         ("ethusdt@depth@100ms", 10, 3),
         ("btcusdt@trade", 20, 3),
+        ("!miniTicker@arr", 30, 3),
+        ("!bookTicker", 40, None),
     )
     found = inspect(file, speed=1.0)
-    assert (found.frames, found.streams, found.symbols) == (
-        3,
-        ("trade", "depth@100ms"),
-        ("BTCUSDT", "ETHUSDT"),
+    assert found.frames == 5
+    assert found.channels == (
+        ("trade", "BTCUSDT"),
+        ("depth@100ms", "ETHUSDT"),
+        ("!miniTicker@arr", ""),
+        ("!bookTicker", ""),
     )
 
 
@@ -106,17 +109,53 @@ def test_a_file_that_is_no_recording_is_told_with_the_line(tmp_path: Path) -> No
         inspect(file, speed=1.0)
 
 
+def test_a_damaged_archive_is_told_in_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "capture.gz"
+    header = gzip.compress(b"")[:10]
+    file.write_bytes(header + b"\xff" * 100)
+    with pytest.raises(ReplayError, match=r"capture\.gz: cannot be read: Error -3 .*\.$"):
+        inspect(file, speed=1.0)
+
+
+def test_a_file_that_is_not_there_is_told_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ReplayError, match=r"none: cannot be read: No such file or directory\.$"):
+        inspect(tmp_path / "none", speed=1.0)
+
+
 def test_only_what_was_recorded_is_asked_for() -> None:
-    adapted = recording(streams=("depth@100ms", "kline_1m"), symbols=("ETHUSDT",)).adapted(
-        experiment.load(EXPERIMENT), NOW_NS
-    )
+    adapted = recording(
+        channels=(Channel("depth@100ms", "ETHUSDT"), Channel("kline_1m", "ETHUSDT"))
+    ).adapted(experiment.load(EXPERIMENT), NOW_NS)
     assert adapted.market_data.streams == ["depth@100ms"]
     assert adapted.market_data.symbols == ["ETHUSDT"]
 
 
+def test_symbols_of_streams_that_are_not_measured_are_not_asked_for(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "c.gz",
+        ("!miniTicker@arr", 0, 3),
+        ("no-symbol@kline_1m", 10, 3),
+        ("btcusdt@trade", 20, 3),
+    )
+    adapted = inspect(file, speed=1.0).adapted(experiment.load(EXPERIMENT), NOW_NS)
+    assert adapted.market_data.symbols == ["BTCUSDT"]
+
+
 def test_a_recording_of_other_streams_is_refused() -> None:
-    with pytest.raises(RecordingError, match=r"none of the streams .* was recorded, but kline_1m"):
-        recording(streams=("kline_1m",)).adapted(experiment.load(EXPERIMENT), NOW_NS)
+    other = recording(channels=(Channel("kline_1m", "BTCUSDT"), Channel("!bookTicker", "")))
+    with pytest.raises(
+        RecordingError, match=r"none of the streams .* was recorded, but kline_1m, !bookTicker\.$"
+    ):
+        other.adapted(experiment.load(EXPERIMENT), NOW_NS)
+
+
+def test_a_recording_of_an_impossible_symbol_is_refused() -> None:
+    impossible = recording(channels=(Channel("trade", "BTC-USDT"),))
+    with pytest.raises(
+        RecordingError,
+        match=r"^capture: cannot be measured: market_data\.symbols\.0: .*'BTC-USDT'\.$",
+    ):
+        impossible.adapted(experiment.load(EXPERIMENT), NOW_NS)
 
 
 @given(

@@ -218,6 +218,15 @@ def test_a_start_in_the_past_is_refused(recording: Path) -> None:
         (b'1680652800004107 {"stream": "a@trade","data":{}}\n', "without spaces"),
         (b'1680652800004107 {"stream":"%b","data":{}}\n' % (b"a" * 41), "longer than 40"),
         (b'1680652800004106 {"stream":"a@trade","data":{}}\n', "steps back"),
+        (b"1680652800004107 " + b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "nested too deeply"),
+        (
+            b'1680652800004107 {"stream":"a@trade","data":{"E":1680652800000000}}\n',
+            "is no milliseconds within an hour of the receive stamp",
+        ),
+        (
+            b'1680652800004107 {"stream":"a@trade","data":{"e":"trade","t":%d}}\n' % 2**63,
+            "larger than 64 bits hold",
+        ),
     ],
 )
 def test_a_malformed_line_is_named_by_file_and_number(
@@ -241,6 +250,28 @@ def test_a_damaged_archive_is_refused(tmp_path: Path, recording: Path) -> None:
     path.write_bytes(recording.read_bytes()[:-20])
     with pytest.raises(ReplayError, match=r"cut\.gz: cannot be read"):
         read_recording(path, TimeUnit.MILLISECOND)
+
+
+def test_an_archive_whose_data_is_damaged_is_refused(tmp_path: Path, recording: Path) -> None:
+    path = tmp_path / "damaged.gz"
+    header = recording.read_bytes()[:10]
+    path.write_bytes(header + b"\xff" * 100)
+    with pytest.raises(ReplayError, match=r"damaged\.gz: cannot be read: Error -3 .*\.$"):
+        read_recording(path, TimeUnit.MILLISECOND)
+
+
+def test_lists_of_many_symbols_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "frames.txt"
+    many = (R0, '{"stream":"!miniTicker@arr","data":[{"e":"24hrMiniTicker","E":1680652800000}]}')
+    path.write_bytes(lines([many, *FRAMES]))
+    assert len(read_recording(path, TimeUnit.MILLISECOND)) == len(FRAMES)
+
+
+def test_an_event_of_a_kind_that_is_no_text_has_no_ids(tmp_path: Path) -> None:
+    path = tmp_path / "frames.txt"
+    path.write_bytes(lines([(R0, '{"stream":"btcusdt@trade","data":{"e":["trade"],"t":1}}')]))
+    (frame,) = read_recording(path, TimeUnit.MILLISECOND)
+    assert frame.ids == (0, 0)
 
 
 async def test_clients_receive_the_recording_with_its_latencies(run: Run, recording: Path) -> None:
