@@ -26,12 +26,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import requests
 
-from benchmarks.evidence_scale import TYPES, plant, prometheus, sweep
+from benchmarks.evidence_scale import TYPES, plant, sweep
 from deploy.local.prometheus_binary import find_or_fetch
+from deploy.local.prometheus_process import running_with
 from probe.contract import metrics
 from probe.contract.experiment import load
 from probe.contract.timeline import NS_PER_SEC
-from tests.analysis.remote_write import History, Native
+from tests.analysis.remote_write import HISTORY, History, Native
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -175,8 +176,9 @@ def measure(experiment: Experiment, runs: list[Run], probes: int, slowest: int) 
     now = runs[-1].measure_end_ns / NS_PER_SEC - 60
     with (
         tempfile.TemporaryDirectory() as folder,
-        prometheus(find_or_fetch(), Path(folder)) as (url, _),
+        running_with(HISTORY, find_or_fetch(), Path(folder), receiver=True) as prometheus,
     ):
+        url = prometheus.url
         plant(url, experiment, NAME, probes, runs)
         moments = np.arange(now - HOURS * 3600 - 3600, now, interval).tolist()
         plant_records(url, probes, moments)
