@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from probe.recorder import ConnectionReceiver, Line, Recorder
 
 _LOG = logging.getLogger(__name__)
-# Binance pings every 20 s, so an open connection is never silent for longer than that.
+# Pongs answer our pings, so an open connection is never silent for much longer than between two;
+# the exchange's own pings come every 20 s, those of USD-M every 3 minutes.
 SILENCE_TIMEOUT_SEC: Final = 30.0
 FIRST_MESSAGE_TIMEOUT_SEC: Final = 30.0
 # One ping in 5 s stays far below Binance's limit of five messages a second.
