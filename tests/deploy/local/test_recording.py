@@ -175,10 +175,35 @@ def test_one_run_measures_all_event_times_and_lasts_until_the_last_frame(
     timeline = Timeline.of(made.adapted(experiment.load(EXPERIMENT), now_ns).timing)
     run = first_run(timeline, now_ns)
     start_ns = made.start_ns(run)
-    assert now_ns <= run.start_ns <= now_ns + 60 * NS_PER_SEC
+    assert now_ns <= run.start_ns
     assert run.measure_start_ns <= start_ns + earliest
     assert start_ns + latest < run.measure_end_ns
     assert start_ns + made.duration_ns < run.end_ns
+
+
+@given(length_ms=st.integers(0, 600_000), now_sec=st.integers(1_700_000_000, 1_900_000_000))
+def test_the_run_ends_no_later_than_with_the_cool_down_of_the_experiment(
+    length_ms: int, now_sec: int
+) -> None:
+    length_ns, shipped = length_ms * 1_000_000, experiment.load(EXPERIMENT)
+    made = recording(latest_ns=length_ns, duration_ns=length_ns)
+    now_ns = now_sec * NS_PER_SEC
+    timing = made.adapted(shipped, now_ns).timing
+    as_shipped = timing.model_copy(update={"cooldown_sec": shipped.timing.cooldown_sec})
+    ends_ns = [first_run(Timeline.of(each), now_ns).end_ns for each in (timing, as_shipped)]
+    assert ends_ns[0] <= ends_ns[1]
+
+
+def test_a_longer_cool_down_spares_most_of_the_wait() -> None:
+    length_ns, shipped = 300 * NS_PER_SEC, experiment.load(EXPERIMENT)
+    made = recording(latest_ns=length_ns, duration_ns=length_ns)
+    timing = made.adapted(shipped, NOW_NS).timing
+    as_shipped = timing.model_copy(update={"cooldown_sec": shipped.timing.cooldown_sec})
+    waits_sec = [
+        (first_run(Timeline.of(each), NOW_NS).start_ns - NOW_NS) / NS_PER_SEC
+        for each in (timing, as_shipped)
+    ]
+    assert waits_sec[0] < waits_sec[1] / 2
 
 
 def test_a_run_that_has_begun_is_not_the_first_one() -> None:
