@@ -12,7 +12,6 @@ import dataclasses
 import json
 import platform
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 from analysis.atomic_file import replacing
 from analysis.histogram import Histogram
 from analysis.model import Candidate, Evidence, ReplicaEvidence, RunEvidence, Scope
+from analysis.program import DISTRIBUTION, program_version
 from probe.contract.experiment import Experiment
 
 if TYPE_CHECKING:
@@ -157,12 +157,8 @@ def read(path: Path) -> Archive:
 
 
 def _versions() -> dict[str, str]:
-    try:
-        own = version("binance-latency-sweep")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        own = "unknown"
     return {
-        "binance-latency-sweep": own,
+        DISTRIBUTION: program_version(),
         "python": platform.python_version(),
         "pyarrow": pa.__version__,
     }

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from analysis import formats, options
+from analysis.program import program_version
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-DISTRIBUTION: Final = "binance-latency-sweep"
 ANALYZE: Final = "analyze"
 EXPORT: Final = "export"
 COMPARE: Final = "compare"
@@ -77,7 +76,7 @@ def _parse_analyze(arguments: Sequence[str]) -> argparse.Namespace:
     parser = options.parser(
         "analyze", "Decide which place sees the feeds soonest and most steadily.", _ANALYZE_EXAMPLES
     )
-    parser.add_argument("--version", action="version", version=version(DISTRIBUTION))
+    parser.add_argument("--version", action="version", version=program_version())
     sources = options.add_evidence(parser).add_mutually_exclusive_group()
     sources.add_argument("--from-prometheus", metavar="URL", help="a Prometheus-compatible server")
     sources.add_argument(

@@ -203,5 +203,7 @@ def _overridden(experiment: Experiment, request: Request) -> Experiment:
     document["timing"].update(changes)
     try:
         return type(experiment).model_validate(document)
-    except ValidationError as error:  # pragma: no cover - the options admit valid values only
-        raise PlanError(f"The timing asked for is not valid: {error}.") from error
+    except ValidationError as error:
+        raise PlanError(
+            f"The timing asked for is not valid: {experiments.explain(error)}."
+        ) from error

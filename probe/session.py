@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from probe.clock.steps import StepDetector
 from probe.contract.metrics import Phase, ReconnectReason
 from probe.contract.timeline import NS_PER_SEC
 from probe.keeper import ConnectionKeeper
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 # The wall clock may be stepped while we sleep towards a time it shows.
 _TICK_SEC: Final = 1.0
-# A clock that differs by more from one tick to the next was set, not slewed.
-_SET_NS: Final = NS_PER_SEC // 2
+# A clock that was set by less changes nothing about who was there in time.
+_SET_SEC: Final = 0.5
 
 
 class Session:
@@ -111,11 +112,11 @@ class Session:
 
     async def _follow_timeline(self) -> None:
         current: Run | None = None
-        joined_ns, behind_ns = time.time_ns(), _wall_minus_monotonic_ns()
+        joined_ns = time.time_ns()
+        steps = StepDetector(threshold_sec=_SET_SEC)
         while not self._stopping.is_set():
             now_ns = time.time_ns()
-            was_behind_ns, behind_ns = behind_ns, _wall_minus_monotonic_ns()
-            if abs(behind_ns - was_behind_ns) > _SET_NS:
+            if steps.check() is not None:
                 joined_ns = now_ns  # the clock was set: as if we had just come
             run = self._timeline.run_at(now_ns)
             # Who joins after a measurement began would pair with others on a part of it only.
@@ -140,7 +141,3 @@ class Session:
             # The first one is the earliest, unless it came of a clock that was ahead.
             self._warm_from_ns = min(self._warm_from_ns or warm_from_ns, warm_from_ns)
         self._recorder.begin_run(run)
-
-
-def _wall_minus_monotonic_ns() -> int:
-    return time.time_ns() - time.monotonic_ns()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from probe.clock.local import AUTO, SOURCES
 from probe.contract import experiment
 from probe.contract.experiment import Experiment, ExperimentError
+from probe.contract.values import MAX_PORT
 from probe.net.receiving import Receiving, Stamps
 from probe.tuning import Tuning
 
@@ -27,7 +28,6 @@ MAX_CONNECTIONS: Final = 5
 MAX_BUSY_POLL_US: Final = 1_000_000
 MAX_FINAL_SCRAPE_WAIT_SEC: Final = 3600.0
 API_KEY_VARIABLE: Final = "PROBE_API_KEY"
-_MAX_PORT: Final = 65535
 # Five requests each time: at most 600 of the 2,400 a minute that the stricter market allows, and
 # often enough to see a drift within a run.
 _MIN_TIME_INTERVAL_SEC: Final = 0.5
@@ -279,7 +279,7 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
         region=str(given["--region"]),
         instance_family=str(given["--instance-family"]),
         metrics_host=_host(given, "--metrics-host"),
-        metrics_port=given.number("--metrics-port", 0, _MAX_PORT),
+        metrics_port=given.number("--metrics-port", 0, MAX_PORT),
         web_config_file=_optional_path(given["--web-config-file"]),
         bearer_token_file=_optional_path(given["--bearer-token-file"]),
         final_scrape_wait_sec=_final_wait(given, overridden),

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from analysis import formats
 from analysis.compare import Movement
+from analysis.program import DISTRIBUTION, program_version
 from analysis.report import figures
-from analysis.report.facts import DISTRIBUTION, moment, program_version
+from analysis.report.facts import moment
 from analysis.report.json import dumps
 from analysis.report.markdown import escape, listed, section
 from analysis.report.printable import legible

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shlex
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
+from analysis.program import DISTRIBUTION, program_version
 from analysis.report import figures
 from analysis.verdict import VerdictKind
 
 if TYPE_CHECKING:
     from analysis.verdict import Rule, Verdict
 
-DISTRIBUTION: Final = "binance-latency-sweep"
 # What the sweep was run with, as it keeps it beside its report.
 EXPERIMENT_FILE: Final = "experiment.yaml"
 HEADLINES: Final = {
@@ -22,14 +21,6 @@ HEADLINES: Final = {
     VerdictKind.INCONCLUSIVE: "INCONCLUSIVE",
     VerdictKind.NONE_PASSES: "NONE PASSES",
 }
-
-
-def program_version() -> str:
-    """The version of this program; `unknown` in a checkout that is not installed."""
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def moment(seconds: float) -> str:

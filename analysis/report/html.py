@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from analysis.program import program_version
 from analysis.report import facts, tables
 from analysis.report.charts import charts
 from analysis.report.printable import glued
@@ -35,7 +36,7 @@ def render_html(verdict: Verdict, evidence: Evidence) -> str:
         method=facts.method(verdict.rule),
         provenance=facts.provenance(verdict),
         command=facts.command(verdict),
-        version=facts.program_version(),
+        version=program_version(),
     )
 
 

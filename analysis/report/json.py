@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.report.facts import DISTRIBUTION, program_version
+from analysis.program import DISTRIBUTION, program_version
 from analysis.verdict import as_json
 
 if TYPE_CHECKING:

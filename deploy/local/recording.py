@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from deploy.local.exchange.events import TimeUnit
 from deploy.local.exchange.replay import lines_of, read_recording
-from probe.contract.experiment import Experiment, Timing
+from probe.contract.experiment import Experiment, Timing, explain
 from probe.contract.timeline import NS_PER_SEC, Run, Timeline
 
 if TYPE_CHECKING:
@@ -109,11 +109,7 @@ class Recording:
             timing["cooldown_sec"] = cooldown_sec + min(range(_EXTRA_COOLDOWN_SEC), key=end_ns)
             return Experiment.model_validate(document)
         except ValidationError as error:
-            fault = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in fault["loc"])
-            raise RecordingError(
-                f"{self.file}: cannot be measured: {key}: {fault['msg']}, got {fault['input']!r}."
-            ) from error
+            raise RecordingError(f"{self.file}: cannot be measured: {explain(error)}.") from error
 
     def start_ns(self, run: Run) -> int:
         """When the replay starts, so that `run` measures all of it; Unix nanoseconds."""

@@ -246,10 +246,16 @@ def _validate(document: Any, source: str) -> Experiment:
 def _sentence(error: ValidationError, source: str) -> str:
     """All faults of a file in one sentence each, the first ones first."""
     faults = error.errors(include_url=False)[:5]
-    return "\n".join(
-        f"{source}: {'.'.join(map(str, fault['loc'])) or 'file'}: {describe(fault)}."
-        for fault in faults
-    )
+    return "\n".join(f"{source}: {_keyed(fault)}." for fault in faults)
+
+
+def explain(error: ValidationError) -> str:
+    """The first fault: its key, and what is wrong with it, as the last part of a sentence."""
+    return _keyed(error.errors(include_url=False)[0])
+
+
+def _keyed(fault: ErrorDetails) -> str:
+    return f"{'.'.join(map(str, fault['loc'])) or 'file'}: {describe(fault)}"
 
 
 def describe(fault: ErrorDetails) -> str:

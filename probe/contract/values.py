@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
-_MAX_PORT: Final = 65535
+MAX_PORT: Final = 65535
 _URL: Final = re.compile(r"[a-z]+://[^/\s]+(/\S*)?")
 
 
@@ -48,7 +48,7 @@ def _address(text: str, schemes: tuple[str, ...], example: str) -> SplitResult:
     except ValueError:
         port = 0
     if port == 0:
-        raise ValueError(f"must have a port of 1 to {_MAX_PORT}, or none")
+        raise ValueError(f"must have a port of 1 to {MAX_PORT}, or none")
     return parts
 
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import pytest
 
-from analysis import command_line
+from analysis import command_line, program
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit) as exited:
         command_line.parse(["--version"])
     assert exited.value.code == 0
-    assert capsys.readouterr().out == f"{version(command_line.DISTRIBUTION)}\n"
+    assert capsys.readouterr().out == f"{version(program.DISTRIBUTION)}\n"
 
 
 @pytest.mark.parametrize(

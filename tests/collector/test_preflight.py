@@ -211,6 +211,17 @@ def test_prices_are_refreshed_from_the_price_list(
     assert yaml.safe_load(table.read_text())["verified"] is True
 
 
+def test_a_run_of_a_month_is_refused_in_one_sentence(
+    aws: SimulatedAws, sweep: SweepCommand, experiment_file: Path
+) -> None:
+    answer = sweep("preflight", "--config", experiment_file, "--duration", "30d")
+    assert answer.code == 2
+    assert answer.err == (
+        "sweep preflight: The timing asked for is not valid: timing.measurement_sec: input should "
+        "be less than or equal to 604800, got 2592000.\n"
+    )
+
+
 def test_scrapes_too_rare_for_the_alerts_are_refused_before_anything_is_paid_for(
     aws: SimulatedAws, sweep: SweepCommand, experiment_file: Path
 ) -> None:

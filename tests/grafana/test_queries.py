@@ -25,6 +25,7 @@ from probe.contract.timeline import Timeline
 from prometheus.configuration import PrometheusSettings
 from tests.grafana.questions import Question, all_questions
 from tests.restarting import restarted
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -244,10 +245,7 @@ def _control(stack: Stack, action: str, **body: str) -> None:
 
 
 def _until(stack: Stack, expression: str) -> None:
-    deadline = time.monotonic() + 60
-    while not stack.prometheus.query(expression):
-        assert time.monotonic() < deadline, f"never: {expression}"
-        time.sleep(0.1)
+    wait_until(expression, lambda: bool(stack.prometheus.query(expression)))
 
 
 @EACH

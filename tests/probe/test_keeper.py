@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from probe.instruments import Instruments
     from probe.net.websocket import WebSocketConnection
+    from probe.session import Session
 
 AN_HOUR = "3600"
 
@@ -83,15 +84,21 @@ async def heard_all(connection: ServerConnection) -> None:
     await (await connection.ping())
 
 
+async def replace_in_vain(exchange: Exchange, session: Session, pauses: Pauses) -> ServerConnection:
+    """Connect, and let a scheduled replacement be refused for an hour; the first connection."""
+    first = await exchange.connection(0)
+    await until(lambda: session.life.connected)
+    exchange.refusing, exchange.retry_after = True, AN_HOUR
+    session._keepers[0].replace(ReconnectReason.SCHEDULE)
+    await until(lambda: 3600.0 in pauses.asked)
+    return first
+
+
 async def test_a_connection_cut_while_its_replacement_is_refused_is_lost_at_once(
     exchange: Exchange, instruments: Instruments, registry: CollectorRegistry, pauses: Pauses
 ) -> None:
     async with running(exchange, instruments) as session:
-        first = await exchange.connection(0)
-        await until(lambda: session.life.connected)
-        exchange.refusing, exchange.retry_after = True, AN_HOUR
-        session._keepers[0].replace(ReconnectReason.SCHEDULE)
-        await until(lambda: 3600.0 in pauses.asked)
+        first = await replace_in_vain(exchange, session, pauses)
         assert session.life.connected
         await end_by_reset(first)
         await until(lambda: not session.life.connected)
@@ -112,11 +119,7 @@ async def test_a_connection_that_falls_silent_while_its_replacement_is_refused_i
 ) -> None:
     monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
     async with running(exchange, instruments) as session:
-        first = await exchange.connection(0)
-        await until(lambda: session.life.connected)
-        exchange.refusing, exchange.retry_after = True, AN_HOUR
-        session._keepers[0].replace(ReconnectReason.SCHEDULE)
-        await until(lambda: 3600.0 in pauses.asked)
+        first = await replace_in_vain(exchange, session, pauses)
         first.transport.pause_reading()
         with monkeypatch.context() as patch:
             patch.setattr(keeper, "SILENCE_TIMEOUT_SEC", 0.05)
@@ -143,11 +146,7 @@ async def test_a_connection_is_pinged_while_its_replacement_is_refused(
         return registry.get_sample_value("feed_rtt_seconds_count", {"market": "spot"}) or 0.0
 
     async with running(exchange, instruments) as session:
-        await exchange.connection(0)
-        await until(lambda: session.life.connected)
-        exchange.refusing, exchange.retry_after = True, AN_HOUR
-        session._keepers[0].replace(ReconnectReason.SCHEDULE)
-        await until(lambda: 3600.0 in pauses.asked)
+        await replace_in_vain(exchange, session, pauses)
         before = answered()
         await until(lambda: answered() > before + 1)
 
@@ -227,11 +226,7 @@ async def test_it_stops_while_a_replacement_is_paused_for_long(
     exchange: Exchange, instruments: Instruments, pauses: Pauses
 ) -> None:
     async with running(exchange, instruments) as session:
-        first = await exchange.connection(0)
-        await until(lambda: session.life.connected)
-        exchange.refusing, exchange.retry_after = True, AN_HOUR
-        session._keepers[0].replace(ReconnectReason.SCHEDULE)
-        await until(lambda: 3600.0 in pauses.asked)
+        first = await replace_in_vain(exchange, session, pauses)
     assert first.close_code == 1000
 
 

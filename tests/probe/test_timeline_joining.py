@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from probe import session as session_module
+from probe.clock.steps import StepDetector
 from probe.contract.metrics import Phase
 from probe.contract.timeline import NS_PER_SEC, Timeline
 from probe.session import Session
@@ -40,8 +42,9 @@ class Clock:
         self._looked_at.set()
         return self._now_ns
 
-    def monotonic_ns(self) -> int:
-        return self._passed_ns
+    def pair(self) -> tuple[int, int]:
+        """See `steps.read_pair`."""
+        return self._now_ns - self._passed_ns, 0
 
     def hold_up(self, span_ns: int) -> None:
         """Let time pass without being looked at."""
@@ -106,6 +109,7 @@ async def participant(
 ) -> AsyncIterator[Participant]:
     clock = Clock()
     monkeypatch.setattr(session_module, "time", clock)
+    monkeypatch.setattr(session_module, "StepDetector", partial(StepDetector, read=clock.pair))
     monkeypatch.setattr(session_module, "_TICK_SEC", 0.001)
     tls = ssl.create_default_context()
     session = Session([feed], TIMELINE, recorder, instruments, tls=tls)
