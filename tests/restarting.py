@@ -11,7 +11,7 @@ from deploy.local.child import Child, Priority
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deploy.local.stack import LocalProbe
+    from deploy.local.stack import LocalProbe, Setup
 
 
 def command_of(child: Child) -> list[str]:
@@ -27,9 +27,10 @@ def on_same_port(probe: LocalProbe) -> list[str]:
 
 
 @contextmanager
-def restarted(probe: LocalProbe, folder: Path) -> Iterator[None]:
+def restarted(probe: LocalProbe, setup: Setup) -> Iterator[None]:
     """Stop a probe and start it anew, on the same port, until the context ends."""
     command = on_same_port(probe)
     probe.child.stop()
-    with Child("probe-restarted", command, folder=folder, priority=Priority.PROMPT):
+    priority = setup.priority(Priority.PROMPT)
+    with Child("probe-restarted", command, folder=setup.logs, priority=priority):
         yield

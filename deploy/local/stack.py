@@ -57,6 +57,8 @@ class Setup:
         truth: whether the exchange writes down what it really sent, in `folder`/truth.
         pace: how fast the rules notice; as on AWS if None.
         remote_write: stores that receive everything as well.
+        urgent: whether exchange and probes come before all other programs, where that is allowed.
+            Of two stacks on one machine at most one may: those of the other would hold them up.
     """
 
     experiment: Experiment
@@ -66,6 +68,11 @@ class Setup:
     truth: bool = False
     pace: Pace | None = None
     remote_write: tuple[RemoteWrite, ...] = ()
+    urgent: bool = True
+
+    def priority(self, wanted: Priority) -> Priority:
+        """What a process gets that had better have the priority `wanted`."""
+        return wanted if self.urgent else Priority.NORMAL
 
     @property
     def experiment_file(self) -> Path:
@@ -262,7 +269,7 @@ def _start_exchange(cleanup: ExitStack, setup: Setup) -> Exchange:
     file.write_text(config.model_dump_json(indent=2), encoding="utf-8")
     command = [sys.executable, "-m", "deploy.local.exchange", "--config", str(file)]
     child = cleanup.enter_context(
-        Child("exchange", command, folder=setup.logs, priority=Priority.FIRST)
+        Child("exchange", command, folder=setup.logs, priority=setup.priority(Priority.FIRST))
     )
     addresses = _announcement(child)
     return Exchange(
@@ -297,7 +304,7 @@ def _probe(place: Place, setup: Setup, exchange: Exchange) -> Child:
         command,
         folder=setup.logs,
         environment={_API_KEY_VARIABLE: exchange.api_key},
-        priority=Priority.PROMPT,
+        priority=setup.priority(Priority.PROMPT),
     )
 
 

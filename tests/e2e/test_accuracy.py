@@ -108,11 +108,13 @@ class Measured:
         stack: still running.
         runs: the runs.
         truth: what the exchange wrote down, with a column `instance`.
+        silent_at: when the exchange fell silent, Unix seconds.
     """
 
     stack: Stack
     runs: list[Run]
     truth: pd.DataFrame
+    silent_at: float
 
     def by_channel(self, expression: str) -> dict[tuple[str, ...], float]:
         """Evaluate PromQL; values by instance, stream and symbol."""
@@ -160,14 +162,21 @@ def measured(
         timeline = Timeline.of(setup.experiment.timing)
         runs = schedule(timeline, first_run(timeline, time.time_ns()), RUNS)
         watch(stack, runs, LineDisplay(Console(file=io.StringIO())))
-        _fall_silent(stack)
-        yield Measured(stack, runs, _truth(stack))
+        silent_at = _fall_silent(stack)
+        yield Measured(stack, runs, _truth(stack), silent_at)
 
 
-def _fall_silent(stack: Stack) -> None:
-    """Stop the feed and wait until every counter has been scraped in its final state."""
+def _fall_silent(stack: Stack) -> float:
+    """Stop the feed and wait until every counter has been scraped in its final state.
+
+    Connections of the runs to come are refused: on them, the feed would go on.
+
+    Returns:
+        When it stopped, Unix seconds.
+    """
     control = stack.exchange.control_url
-    for action in ("stall", "flush"):
+    begun_at = time.time()
+    for action in ("refuse", "stall", "flush"):
         answer = requests.post(f"{control}/control/{action}", json={}, timeout=10)
         assert answer.ok, answer.text
     silent_at = time.time()
@@ -177,6 +186,7 @@ def _fall_silent(stack: Stack) -> None:
     while stack.prometheus.query(oldest)[0][1] < silent_at + grace_sec:
         assert time.monotonic() < deadline, "Prometheus does not scrape"
         time.sleep(0.1)
+    return begun_at
 
 
 def _truth(stack: Stack) -> pd.DataFrame:
@@ -290,8 +300,9 @@ def test_no_message_is_measured_before_it_was_sent(measured: Measured) -> None:
 
 
 def test_a_fresh_connection_for_each_run_is_no_fault(measured: Measured) -> None:
+    faults = ('feed_reconnects_total{reason!="schedule"}', "feed_errors_total")
     unplanned = measured.stack.prometheus.query(
-        'sum(feed_reconnects_total{reason!="schedule"}) + sum(feed_errors_total)'
+        " + ".join(f"sum({fault} @ {measured.silent_at})" for fault in faults)
     )
     assert [value for _, value in unplanned] == [0.0]
 

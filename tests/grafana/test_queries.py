@@ -135,7 +135,8 @@ def _setup(market: str, folder: Path) -> Setup:
         document["market_data"] |= {"market": market, "streams": streams, "symbols": ["BTCUSDT"]}
         document["decision"]["evidence_streams"] = evidence
     parsed = experiment.Experiment.model_validate(document)
-    return Setup(parsed, Scenery.model_validate(SCENERY), folder)
+    # Nothing here is timed, and it must not hold up what is measured meanwhile.
+    return Setup(parsed, Scenery.model_validate(SCENERY), folder, urgent=False)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +156,7 @@ def measured(
         _until(stack, "sum(feed_http_refusals_total) > 0")
         _until(stack, "count(feed_exchange_clock_drift_ratio)")
         _control(stack, "disconnect", place=first.place.name)
-        with restarted(second, setup.logs):
+        with restarted(second, setup):
             _until(stack, 'sum(feed_reconnects_total{reason!~"schedule|rollover"}) > 0')
             _until(stack, "max(changes(process_start_time_seconds[1m])) > 0")
             _until(stack, "min(feed_connected) == 1")
