@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from analysis import same_events
 from analysis.histogram import Histogram
 from analysis.model import DEFAULT_BY, Candidate, Evidence, ReplicaEvidence, RunEvidence, Scope
 from analysis.run_queries import Place, RunReader, Selection
@@ -121,6 +122,7 @@ def collect(
     warnings += _odd_scrape_intervals(observed, interval)
     warnings += [note for group in groups for note in _left_out(*group)]
     warnings += _changing_replicas(evidence)
+    warnings += same_events.warnings(runs, observed)
     return Evidence(
         scope=Scope(
             experiment=selection.experiment,

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -98,6 +99,7 @@ class InstanceRun:
         exchange_clock_apart_sec: most by which the exchange's clock and the local one were proven
             to differ during the measurement.
         exchange_clock_drift: fastest at which they were proven to drift apart, as a ratio.
+        channels: latency samples of each stream and symbol, at its last scrape of the run.
     """
 
     latency: Histogram
@@ -118,6 +120,7 @@ class InstanceRun:
     clock_steps: int | None = None
     exchange_clock_apart_sec: float | None = None
     exchange_clock_drift: float | None = None
+    channels: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,7 @@ class RunReader:
         clock = self._clock()
         apart, drift = self._exchange_clock()
         without_loss = self._streams_without_loss()
+        channels = self._channels()
         result = {}
         for place in places:
             restarted = restarts.get(place, 0) > 0
@@ -237,6 +241,7 @@ class RunReader:
                 clock_steps=_whole(deltas["clock_steps"]),
                 exchange_clock_apart_sec=apart.get(place),
                 exchange_clock_drift=drift.get(place),
+                channels=channels.get(place, {}),
             )
         return result
 
@@ -288,6 +293,23 @@ class RunReader:
             f"unless on ({keys}) last_over_time({metrics.LOST.name}{feeds}{cycle}))"
         )
         return set(self._floats(expression, self._end))
+
+    def _channels(self) -> dict[Place, dict[tuple[str, str], int]]:
+        """Latency samples of each stream and symbol."""
+        span = self._last_exposed - self._measure_end
+        if span <= 0:
+            return {}
+        last = f"last_over_time({self._latency()}{_range(span)})"
+        keys = ", ".join((*Place._fields, *metrics.FEED))
+        vector = self._client.query(
+            f"sum by ({keys}) (histogram_count({last}))", at=self._last_exposed
+        )
+        self._notes |= dict.fromkeys(vector.notes)
+        counts: defaultdict[Place, dict[tuple[str, str], int]] = defaultdict(dict)
+        for sample in vector.floats:
+            stream, symbol = (sample.labels.get(name, "") for name in ("stream", "symbol"))
+            counts[_place(sample.labels)][stream, symbol] = round(sample.value)
+        return counts
 
     def _clock(self) -> tuple[dict[Place, float], dict[Place, float], dict[Place, float]]:
         """Largest error bound, scrapes that carried one, and 1 where always synchronised."""

@@ -154,6 +154,17 @@ def test_coarser_candidates_pool_their_places(planter: Planter) -> None:
     assert [len(run.replicas) for run in evidence.runs] == [2, 2, 2, 1, 1, 1]
 
 
+def test_a_channel_that_falls_silent_at_one_place_is_told_of(planter: Planter) -> None:
+    silent, last = planter.probe(DUBLIN), planter.runs[2].label
+    trades = silent.channels[CHANNELS[0]]
+    spoken = trades.times < planter.second(2, 30.0)
+    silent.channels[CHANNELS[0]] = Events(trades.times[spoken], trades.latencies[spoken])
+    evidence = planter.collect(planter.probe(), silent)
+    (warning,) = evidence.warnings
+    assert warning.startswith("i-dublin measured only ")
+    assert f" trade BTCUSDT messages that another place measured in run {last}" in warning
+
+
 def latecomer(planter: Planter) -> PlantedProbe:
     """A second instance that joins in the middle of the first measurement and waits it out."""
     joined = planter.second(0, 100.0)
