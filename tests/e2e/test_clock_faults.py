@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from deploy.local.prometheus_process import Prometheus
     from probe.contract.timeline import Run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 SOURCE = Path(__file__).with_name("wrong_clock.c")
 WITHIN_SEC = 60.0

@@ -31,7 +31,7 @@ MESSAGES = "feed_messages_total"
 GAPS = "feed_sequence_gaps_total"
 NEGATIVE = "feed_negative_latency_total"
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 TRADE = (
     '{{"stream":"btcusdt@trade","data":{{"e":"trade","E":{event},"s":"BTCUSDT","t":{id},'
@@ -235,7 +235,7 @@ def test_the_shipped_scenery_s_best_place_wins(
     assert f"Winner: {verdict['sentence']}" in demo.lines
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_a_stack_that_is_told_to_stop_while_it_measures_leaves_nothing_behind(
     short: Path, sweep_demo: Callable[..., Command], tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from deploy.local.faults.laboratory import Outcome
     from deploy.local.prometheus_binary import Binaries
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 # As long as the probe waits in earnest, nobody should wait for a test.
 # Longer than the longest fault that is not silence.

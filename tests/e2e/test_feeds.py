@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from deploy.local.tls import Certificates
     from probe.contract.timeline import Run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 KEY = "Th1s1sASecretKeyThatNobodyMaySee"
 WRONG_KEY = "N0tTheKey"

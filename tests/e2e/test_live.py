@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from deploy.local.stack import Stack
     from probe.contract.timeline import Run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 COOKBOOK = Path(__file__).parents[2] / "docs" / "promql.md"
 _FENCE = re.compile(r"^```promql\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from deploy.local.prometheus_binary import Binaries
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 PASSWORD = "a password"
 TOKEN = "a-token-of-many-characters"

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from deploy.local.faults.accounting import Account
     from deploy.local.prometheus_binary import Binaries
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 DESCRIPTORS, FULL_DISK, KILLED = "descriptors", "full-disk", "killed"
 NAMES = (DESCRIPTORS, FULL_DISK, KILLED)

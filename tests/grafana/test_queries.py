@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from deploy.local.stack import Stack
     from probe.contract.experiment import Experiment
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 # Streams of the other markets, and those that decide.
 OTHER_MARKETS = {
