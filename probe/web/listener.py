@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from probe.contract.metrics import RefusalReason
@@ -139,7 +140,7 @@ class Listener:
             self._per_address[address] += 1
             opening = loop.create_task(self._let_in(connection, address))
             self._opening.add(opening)
-            opening.add_done_callback(self._opening.discard)
+            opening.add_done_callback(partial(self._opened, connection))
 
     def _reason_against(self, address: str) -> RefusalReason | None:
         limits = self._limits
@@ -177,6 +178,11 @@ class Listener:
         finally:
             if guard not in self._open:
                 connection.close()
+
+    def _opened(self, connection: socket.socket, opening: asyncio.Task[None]) -> None:
+        self._opening.discard(opening)
+        if opening.cancelled():  # perhaps before its first step: then it could not do so itself
+            connection.close()
 
     def _lost(self, guard: Guard) -> None:
         address = self._open.pop(guard, None)

@@ -276,11 +276,12 @@ class FaultProxy:
         for link in tuple(self.links):
             link.reset()
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something that ends with the proxy at the latest."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -289,7 +290,9 @@ class FaultProxy:
             sock.settimeout(0)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.accepted += 1
-            self.spawn(self._admit(sock))
+            admitting = self.spawn(self._admit(sock))
+            # What is cancelled before its first step never gets to close anything.
+            admitting.add_done_callback(lambda task: sock.close() if task.cancelled() else None)
 
     async def _admit(self, sock: socket.socket) -> None:
         """Carry a connection through the fault of the moment and the TLS handshake."""

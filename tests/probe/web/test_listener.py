@@ -75,6 +75,16 @@ async def test_out_of_descriptors_is_said_once_and_passes(
     assert caplog.text.count("Too many open files") == 1
 
 
+async def test_a_connection_that_comes_at_the_very_end_is_closed(listening: Listener) -> None:
+    port = await listening.start("127.0.0.1", 0)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        while not listening._opening:
+            await asyncio.sleep(0)
+        await listening.wait_closed()  # before the task's first step
+        client.settimeout(10)
+        assert client.recv(1) == b""
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,18 @@ async def test_messages_pass_in_both_directions(
     assert await exchange.received.get() == "up"
     await exchange.send("down", "and down")
     assert [await client.recv(), await client.recv()] == ["down", "and down"]
+
+
+async def test_a_connection_that_comes_at_the_very_end_is_closed(
+    exchange: Exchange, identities: Identities
+) -> None:
+    async with FaultProxy((HOST, exchange.port), identities.contexts) as proxy:
+        client = socket.create_connection((HOST, proxy.port))
+        proxy._accept()
+        assert proxy.accepted == 1
+    with client:
+        client.settimeout(10)
+        assert client.recv(1) == b""
 
 
 async def test_a_stall_keeps_everything_for_later_in_order(
