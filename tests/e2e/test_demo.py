@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from analysis.exit_codes import ExitCode
 from deploy.local.exchange.truth import read_truth
 from deploy.local.plan import EXPERIMENT
 from deploy.local.prometheus_process import Prometheus
@@ -216,16 +217,26 @@ def short(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_the_shipped_scenery_s_best_place_wins(
     short: Path, sweep_demo: Callable[..., Command], tmp_path: Path
 ) -> None:
-    demo = sweep_demo("--config", short, "--results", tmp_path / "results")
-    named = Path(demo.read_until("Report: ").split()[1])
-    assert demo.finish() == (0, ""), demo.lines
-    assert demo.started_processes() == {}
+    """It may take a second sweep: 60 ms without a processor are the hundredth part of a run.
 
-    (report,) = (tmp_path / "results").glob("*/report.txt")
+    What is seen then is no winner yet; another winner is a failure at once.
+    """
+    for number in range(3):
+        results = tmp_path / f"results-{number}"
+        demo = sweep_demo("--config", short, "--results", results)
+        named = Path(demo.read_until("Report: ").split()[1])
+        code, errors = demo.finish()
+        assert errors == ""
+        assert demo.started_processes() == {}
+        if code != ExitCode.INCONCLUSIVE:
+            break
+    assert code == ExitCode.DECIDED, demo.lines
+
+    (report,) = results.glob("*/report.txt")
     assert named == report
     verdict = json.loads(report.with_suffix(".json").read_text())
     region, _zone, instance_type = verdict["winner"].split("/")
