@@ -59,6 +59,7 @@ class Setup:
         remote_write: stores that receive everything as well.
         urgent: whether exchange and probes come before all other programs, where that is allowed.
             Of two stacks on one machine at most one may: those of the other would hold them up.
+        stamps: where the probes' receive stamps come from, their `--stamps`.
     """
 
     experiment: Experiment
@@ -69,6 +70,7 @@ class Setup:
     pace: Pace | None = None
     remote_write: tuple[RemoteWrite, ...] = ()
     urgent: bool = True
+    stamps: str = "socket"
 
     def priority(self, wanted: Priority) -> Priority:
         """What a process gets that had better have the priority `wanted`."""
@@ -294,6 +296,7 @@ def _probe(place: Place, setup: Setup, exchange: Exchange) -> Child:
         "--metrics-host": "127.0.0.1",
         "--metrics-port": "0",
         "--ca-file": str(exchange.authority),
+        "--stamps": setup.stamps,
         # Exchange and probes run on one machine, whether its clock is synchronised or not.
         "--clock-source": "shared",
     }
