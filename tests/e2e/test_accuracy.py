@@ -26,8 +26,7 @@ from deploy.local.stack import Setup, running_stack
 from deploy.local.watch import schedule, watch
 from probe.contract import experiment
 from probe.contract.timeline import Timeline
-from probe.net.capture import Capture
-from probe.net.receiving import StampsError
+from tests.privileges import may_capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +158,8 @@ def measured(
         Scenery.model_validate(SCENERY),
         tmp_path_factory.mktemp("accuracy"),
         truth=True,
-        stamps=_stamps(),
+        # Of segments that waited together for a busy machine, sockets tell the newest stamp only.
+        stamps="capture" if may_capture() else "socket",
     )
     with running_stack(setup, prometheus_binaries) as stack:
         timeline = Timeline.of(setup.experiment.timing)
@@ -167,18 +167,6 @@ def measured(
         watch(stack, runs, LineDisplay(Console(file=io.StringIO())))
         silent_at = _fall_silent(stack)
         yield Measured(stack, runs, _truth(stack), silent_at)
-
-
-def _stamps() -> str:
-    """Each segment's own where that is allowed.
-
-    Of segments that waited together for a busy machine, sockets tell the newest stamp only.
-    """
-    try:
-        Capture("127.0.0.1", 1, 1).close()
-    except StampsError:
-        return "socket"
-    return "capture"
 
 
 def _fall_silent(stack: Stack) -> float:

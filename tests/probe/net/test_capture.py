@@ -20,18 +20,11 @@ from probe.net import stamped_socket
 from probe.net.capture import Capture
 from probe.net.receiving import Receiving, Stamps, StampsError
 from probe.net.transport import open_transport
+from tests.privileges import may_capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-def may_capture() -> bool:
-    try:
-        Capture("127.0.0.1", 1, 1).close()
-    except StampsError:
-        return False
-    return True
 
 
 needs_privilege = pytest.mark.skipif(not may_capture(), reason="needs CAP_NET_RAW")
