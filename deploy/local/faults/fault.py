@@ -25,6 +25,11 @@ class Fault:
     sticky = False
     identity = Identity.TRUSTED
 
+    @property
+    def withholds(self) -> bool:
+        """Whether something is still to come that the probe should have had."""
+        return False
+
     def injected(self, proxy: FaultProxy) -> None:
         """It begins."""
 
@@ -49,9 +54,9 @@ class Fault:
         """Frames of the exchange for the probe."""
         link.send(b"".join(frames))
 
-    def upstream(self, link: Link, data: bytes) -> None:
-        """Bytes of the probe for the exchange, behind the request for the upgrade."""
-        link.forward(data)
+    def upstream(self, link: Link, frames: list[bytes]) -> None:
+        """Frames of the probe for the exchange, behind the request for the upgrade."""
+        link.forward(b"".join(frames))
 
     def exchange_ended(self, link: Link) -> None:
         """The exchange has closed its side."""

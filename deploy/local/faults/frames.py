@@ -1,4 +1,4 @@
-"""A server's WebSocket byte stream in whole frames, and frames as no server should send them.
+"""A WebSocket byte stream in whole frames, and frames as no server should send them.
 
 Layout of frames: RFC 6455, section 5.2.
 """
@@ -16,10 +16,11 @@ _LENGTH_IN_2_BYTES: Final = 126
 _LENGTH_IN_8_BYTES: Final = 127
 _CONTROL: Final = 0x08
 _OPCODE: Final = 0x0F
+_MASKED: Final = 0x80
 
 
 class FrameCutter:
-    """Cuts what a well-behaved server sends into its HTTP response and whole frames."""
+    """Cuts what a well-behaved peer sends into its HTTP head, without a body, and whole frames."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -29,19 +30,19 @@ class FrameCutter:
         """Take bytes as they come.
 
         Returns:
-            The HTTP response if it just became complete, else nothing; and the complete frames.
+            The HTTP head if it just became complete, else nothing; and the complete frames.
         """
         self._buffer += data
-        response = b""
+        head = b""
         if not self._upgraded:
             end = self._buffer.find(END_OF_HEADERS)
             if end < 0:
                 return b"", []
             cut = end + len(END_OF_HEADERS)
-            response = bytes(self._buffer[:cut])
+            head = bytes(self._buffer[:cut])
             del self._buffer[:cut]
             self._upgraded = True
-        return response, self._frames()
+        return head, self._frames()
 
     def _frames(self) -> list[bytes]:
         buffer = self._buffer
@@ -55,17 +56,19 @@ class FrameCutter:
 
 
 def _end_of_frame(buffer: bytearray, start: int) -> int | None:
-    """Where an unmasked frame ends, or None while its header is incomplete."""
+    """Where a frame ends, or None while the length in its header is incomplete."""
     body = start + _SHORTEST_HEADER
     if len(buffer) < body:
         return None
-    length = buffer[start + 1]
+    length = buffer[start + 1] & ~_MASKED
     if length >= _LENGTH_IN_2_BYTES:
         more = 2 if length == _LENGTH_IN_2_BYTES else 8
         if len(buffer) < body + more:
             return None
         length = int.from_bytes(buffer[body : body + more], "big")
         body += more
+    if buffer[start + 1] & _MASKED:
+        body += len(_MASK)
     return body + length
 
 
@@ -115,7 +118,7 @@ def masked(frame: bytes) -> bytes:
     """The frame as only a client may send it."""
     data = payload(frame)
     header = bytearray(frame[: len(frame) - len(data)])
-    header[1] |= 0x80
+    header[1] |= _MASKED
     return bytes(header) + _MASK + bytes(b ^ _MASK[i % 4] for i, b in enumerate(data))
 
 

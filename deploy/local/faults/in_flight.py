@@ -103,9 +103,18 @@ class Withholding(Fault):
         held.extend((now, frame) for frame in frames)
         return held
 
+    @property
+    def withholds(self) -> bool:
+        """Whether anything waits."""
+        return any(self._held.values())
+
     def release(self, link: Link) -> None:
         """Send everything that waits, at once."""
         link.send(b"".join(frame for _, frame in self._held.pop(link, ())))
+
+    def forget(self, link: Link) -> None:
+        """Drop everything that waits."""
+        self._held.pop(link, None)
 
     def ended(self, link: Link) -> None:
         """Send what waits, and the end if it came meanwhile."""
@@ -126,19 +135,19 @@ class Stall(Withholding):
     def __init__(self) -> None:
         """Keep nothing yet."""
         super().__init__()
-        self._upstream: dict[Link, bytearray] = {}
+        self._upstream: dict[Link, list[bytes]] = {}
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
         """Keep."""
         self.hold(link, frames)
 
-    def upstream(self, link: Link, data: bytes) -> None:
+    def upstream(self, link: Link, frames: list[bytes]) -> None:
         """Keep."""
-        self._upstream.setdefault(link, bytearray()).extend(data)
+        self._upstream.setdefault(link, []).extend(frames)
 
     def ended(self, link: Link) -> None:
         """Let go."""
-        link.forward(bytes(self._upstream.pop(link, b"")))
+        link.forward(b"".join(self._upstream.pop(link, ())))
         super().ended(link)
 
 
@@ -168,12 +177,11 @@ class Backlog(Withholding):
         self.hold(link, [frame for frame in frames if f.is_data(frame)])
         link.send(b"".join(frame for frame in frames if not f.is_data(frame)))
 
-    def upstream(self, link: Link, data: bytes) -> None:
+    def upstream(self, link: Link, frames: list[bytes]) -> None:
         """Let go some time after a close frame, and only then pass it on."""
-        if f.is_close(data):
-            asyncio.get_running_loop().call_later(self._delay_sec, self._let_go, link, data)
-        else:
-            link.forward(data)
+        link.forward(b"".join(frame for frame in frames if not f.is_close(frame)))
+        for close in filter(f.is_close, frames):
+            asyncio.get_running_loop().call_later(self._delay_sec, self._let_go, link, close)
 
     def _let_go(self, link: Link, close: bytes) -> None:
         self.release(link)
@@ -181,6 +189,7 @@ class Backlog(Withholding):
 
     def exchange_ended(self, link: Link) -> None:
         """Nothing waits any more, or nobody waits for it."""
+        self.forget(link)
         link.close()
 
 

@@ -267,7 +267,7 @@ def _frames(subject: _Subject) -> int:
 
 
 async def _strike(subject: _Subject, exchange: ExchangeProcess) -> None:
-    """Let the fault happen, and wait until messages pass untouched again."""
+    """Let the fault happen, and wait until messages pass untouched again and none is withheld."""
     entry, proxy = subject.entry, subject.proxy
     fault = entry.make(subject.scene)
     struck = time.monotonic()
@@ -284,8 +284,9 @@ async def _strike(subject: _Subject, exchange: ExchangeProcess) -> None:
     deadline = time.monotonic() + _RECOVERED_WITHIN_SEC
     while time.monotonic() < deadline:
         well = [x.well_since for x in proxy.links if x.well_since and x.well_since >= struck]
-        if well:
+        if well and subject.recovered_sec is None:
             subject.recovered_sec = max(0.0, min(well) - over)
+        if well and not fault.withholds:
             return
         await asyncio.sleep(_POLL_SEC)
 

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from deploy.local.faults.fault import Fault
-from deploy.local.faults.frames import END_OF_HEADERS, FrameCutter
+from deploy.local.faults.frames import FrameCutter
 
 if TYPE_CHECKING:
     import ssl
@@ -81,9 +81,8 @@ class Link:
         self.probe = _Side(self)
         self.exchange = _Side(self)
         self._proxy = proxy
-        self._cutter = FrameCutter()
-        self._request = bytearray()
-        self._requested = False
+        self._downstream = FrameCutter()
+        self._upstream = FrameCutter()
         self._vanished = False
 
     # What a fault may do.
@@ -130,8 +129,6 @@ class Link:
             return
         if side is self.exchange:
             self._from_exchange(data)
-        elif self._requested:
-            self.fault.upstream(self, data)
         else:
             self._from_probe(data)
 
@@ -144,7 +141,7 @@ class Link:
             self._proxy.links.pop(self, None)
 
     def _from_exchange(self, data: bytes) -> None:
-        response, frames = self._cutter.feed(data)
+        response, frames = self._downstream.feed(data)
         if response:
             self.send(response)
             self.opened = time.monotonic()
@@ -156,18 +153,18 @@ class Link:
             self.fault.downstream(self, frames)
 
     def _from_probe(self, data: bytes) -> None:
-        self._request += data
-        if END_OF_HEADERS not in self._request:
-            return
-        self._requested = True
-        answer = self.fault.answer(bytes(self._request))
-        if answer is None:
-            self._proxy.spawn(self._reach_exchange())
-        else:
-            self.send(answer)
-            self.close()
+        request, frames = self._upstream.feed(data)
+        if request:
+            answer = self.fault.answer(request)
+            if answer is None:
+                self._proxy.spawn(self._reach_exchange(request))
+            else:
+                self.send(answer)
+                self.close()
+        if frames:
+            self.fault.upstream(self, frames)
 
-    async def _reach_exchange(self) -> None:
+    async def _reach_exchange(self, request: bytes) -> None:
         host, port = self._proxy.upstream
         try:
             await asyncio.get_running_loop().create_connection(lambda: self.exchange, host, port)
@@ -177,7 +174,7 @@ class Link:
         if self.probe.transport is None:
             self.exchange.abort()
             return
-        self.exchange.write(bytes(self._request))
+        self.exchange.write(request)
 
 
 class FaultProxy:

@@ -21,9 +21,9 @@ def a_client() -> ClientProtocol:
     return ClientProtocol(parse_uri("ws://here.test"), state=State.OPEN, max_size=2**20)
 
 
-@given(st.lists(st.integers(1, 80_000), max_size=40))
-def test_frames_are_cut_whole_however_the_stream_is_split(sizes: list[int]) -> None:
-    frames = [f.text(message) for message in MESSAGES]
+@given(sizes=st.lists(st.integers(1, 80_000), max_size=40), mask=st.booleans())
+def test_frames_are_cut_whole_however_the_stream_is_split(sizes: list[int], *, mask: bool) -> None:
+    frames = [Frame(Opcode.TEXT, message).serialize(mask=mask) for message in MESSAGES]
     stream = RESPONSE + b"".join(frames)
     cutter, response, found = f.FrameCutter(), b"", []
     position = 0

@@ -11,6 +11,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
+from websockets.frames import Frame, Opcode
 
 from deploy.local.faults import at_connect, in_flight
 from deploy.local.faults import frames as f
@@ -107,6 +108,22 @@ async def test_a_stall_keeps_everything_for_later_in_order(
     proxy.lift(fault)
     await exchange.send("3")
     assert [await client.recv() for _ in range(3)] == ["1", "2", "3"]
+
+
+async def test_a_backlog_comes_after_the_client_s_close_though_it_travels_behind_a_pong(
+    client: ClientConnection, exchange: Exchange, proxy: FaultProxy
+) -> None:
+    fault = in_flight.Backlog(0.01)
+    proxy.inject(fault)
+    await exchange.send("1", "2")
+    await (await client.ping())
+    assert fault.withholds
+    pong = Frame(Opcode.PONG, b"unasked").serialize(mask=True)
+    close = Frame(Opcode.CLOSE, (1000).to_bytes(2, "big")).serialize(mask=True)
+    client.transport.write(pong + close)
+    assert [await client.recv(), await client.recv(), fault.withholds] == ["1", "2", False]
+    with pytest.raises(ConnectionClosedOK):
+        await client.recv()
 
 
 @pytest.mark.parametrize(
