@@ -73,13 +73,15 @@ sbom: $(VENV)/.installed-dev ## Write the bill of materials of the locked depend
 clean: ## Remove the virtual environment and every cache.
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# uv installs in seconds; where it cannot be had, pip does the same in a minute.
+# uv installs in seconds; where it cannot be had, pip does the same in a minute. Like pip it shall
+# compile: else every command compiles what it imports at its first start, or each time where
+# Python may not write beside its sources.
 $(VENV)/.installed-%: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
-	  && $(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[$*]' \
+	  && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[$*]' \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 

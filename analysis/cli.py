@@ -89,7 +89,7 @@ def run(given: argparse.Namespace) -> int:
 
 def analyze(given: argparse.Namespace) -> ExitCode:
     """`analyze`: evidence from any source, the verdict in any format."""
-    output = options.output_format(given, FORMATS)
+    outputs = options.outputs(given, FORMATS)
     if given.from_prometheus is not None:
         found = _from_prometheus(given, given.experiment)
     elif given.from_archive is not None:
@@ -99,7 +99,8 @@ def analyze(given: argparse.Namespace) -> ExitCode:
     verdict = decide(
         found.evidence, found.experiment, prices=load_prices(given.prices), seed=given.seed
     )
-    _deliver(given, render(verdict, found.evidence, output, color=_in_color(given)))
+    for file, output in outputs.items():
+        _deliver(file, render(verdict, found.evidence, output, color=_in_color(file)))
     return exit_codes.OF_VERDICT[verdict.kind]
 
 
@@ -117,7 +118,7 @@ def export(given: argparse.Namespace) -> ExitCode:
 
 def compare(given: argparse.Namespace) -> ExitCode:
     """`analyze compare`: what changed between two sweeps, or differs between two places."""
-    output = options.output_format(given, CHANGE_FORMATS)
+    outputs = options.outputs(given, CHANGE_FORMATS)
     how: dict[str, Any] = {"prices": load_prices(given.prices), "seed": given.seed}
     names = given.before, given.after
     if given.from_archive is not None:
@@ -130,7 +131,8 @@ def compare(given: argparse.Namespace) -> ExitCode:
     else:
         before, after = (_from_prometheus(given, name) for name in names)
         change = compare_sweeps(before, after, **how)
-    _deliver(given, render_change(change, output, color=_in_color(given)))
+    for file, output in outputs.items():
+        _deliver(file, render_change(change, output, color=_in_color(file)))
     return ExitCode.DECIDED
 
 
@@ -201,14 +203,13 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, everything: bar.update(task, completed=done, total=everything)
 
 
-def _in_color(given: argparse.Namespace) -> bool:
+def _in_color(path: Path | None) -> bool:
     """Only on a terminal, and not against the user's wish (https://no-color.org)."""
-    return given.output_file is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return path is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def _deliver(given: argparse.Namespace, text: str) -> None:
+def _deliver(path: Path | None, text: str) -> None:
     """Print a report, or write it to a file that appears complete or not at all."""
-    path: Path | None = given.output_file
     if path is None:
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
         sys.stdout.flush()

@@ -22,6 +22,7 @@ _ANALYZE_EXAMPLES: Final = """\
 examples:
   analyze --from-prometheus http://prometheus:9090
   analyze --from-prometheus http://prometheus:9090 --since 7d --by region -o report.html
+  analyze --from-prometheus http://prometheus:9090 -o report.txt -o report.html -o report.json
   analyze --from-archive sweep.parquet --output json
 
 other commands:

@@ -120,7 +120,15 @@ def add_output(to: argparse.ArgumentParser, formats: Sequence[str]) -> None:
     """Add the options of a report and of what it is computed with."""
     group = to.add_argument_group("output")
     group.add_argument("--output", choices=formats, help="format; from the suffix of -o, else text")
-    group.add_argument("-o", "--output-file", metavar="FILE", type=Path, help="write to a file")
+    group.add_argument(
+        "-o",
+        "--output-file",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="write to a file; repeatable, for the same report in several formats",
+    )
     group.add_argument(
         "--prices", metavar="FILE", type=Path, help="price table instead of the shipped one"
     )
@@ -178,19 +186,25 @@ def refuse(given: argparse.Namespace, options: Sequence[str], needed: str) -> No
             raise UsageError(f"{option} only works with {needed}.")
 
 
-def output_format(given: argparse.Namespace, formats: Sequence[str]) -> str:
-    """The format asked for, by `--output` or by the suffix of the file.
+def outputs(given: argparse.Namespace, formats: Sequence[str]) -> dict[Path | None, str]:
+    """The format of each file to write, by `--output` or by its suffix; None for the terminal.
 
     Raises:
-        UsageError: the suffix is that of a format that this command does not have.
+        UsageError: a suffix is that of a format that this command does not have, or there are
+            several files and `--output`.
     """
-    file: Path | None = given.output_file
-    chosen = given.output or (_SUFFIXES.get(file.suffix.lower()) if file else None) or "text"
-    if chosen not in formats:
-        raise UsageError(
-            f"{file}: there is no {chosen} for this; choose --output {' or '.join(formats)}."
-        )
-    return str(chosen)
+    files: list[Path] = given.output_file
+    if given.output and len(files) > 1:
+        raise UsageError("--output is for one -o; of several, each has the format of its suffix.")
+    found: dict[Path | None, str] = {}
+    for file in files:
+        chosen = given.output or _SUFFIXES.get(file.suffix.lower(), "text")
+        if chosen not in formats:
+            raise UsageError(
+                f"{file}: there is no {chosen} for this; choose --output {' or '.join(formats)}."
+            )
+        found[file] = chosen
+    return found or {None: given.output or "text"}
 
 
 def access(given: argparse.Namespace) -> Access:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 # A replay is told when to begin before anything is started, so it must be guessed how long that
 # takes: first as on an idle machine, then with plenty of time.
 _REPLAY_LEADS_SEC: Final = (20, 90)
-# Formats of `analyze` and the suffixes of their files.
-_REPORTS: Final = {"text": ".txt", "html": ".html", "markdown": ".md", "json": ".json"}
+# Suffixes of the reports, which tell `analyze` their formats; the one for people first.
+_REPORTS: Final = (".txt", ".html", ".md", ".json")
 _ANALYSIS_WITHIN_SEC: Final = 300.0
 # Ends of `analyze` that are no verdict, but are explained by the last line of its log.
 _SAID_IN_ONE_SENTENCE: Final = (
@@ -183,34 +183,31 @@ def _introduction(stack: Stack, runs: list[Run]) -> str:
 
 
 def _analyze(stack: Stack, runs: list[Run], console: Console) -> int:
-    """Run `analyze` for each kind of report, print the one for people, return the exit code.
+    """Run `analyze`, print the report for people, return the exit code.
 
     Raises:
         AnalysisError: it did not come to a verdict.
     """
-    code = 0
     _print(console, "Analysing ...")
-    for output, suffix in _REPORTS.items():
-        command = [
-            console_command("analyze"),
-            *("--from-prometheus", stack.prometheus.url),
-            *("--config", str(stack.setup.experiment_file)),
-            *("--since", str(runs[0].start_ns // NS_PER_SEC)),
-            *("--until", str(runs[-1].end_ns // NS_PER_SEC)),
-            *("--output", output),
-        ]
-        with Child(f"analyze-{output}", command, folder=stack.setup.logs) as child:
-            code = child.wait(within_sec=_ANALYSIS_WITHIN_SEC)
-        if code not in exit_codes.OF_VERDICT.values():
-            raise _no_verdict(code, child)
-        child.output.replace(stack.setup.folder / f"report{suffix}")
-    report = stack.setup.folder / "report.txt"
+    report, *others = (stack.setup.folder / f"report{suffix}" for suffix in _REPORTS)
+    command = [
+        console_command("analyze"),
+        *("--from-prometheus", stack.prometheus.url),
+        *("--config", str(stack.setup.experiment_file)),
+        *("--since", str(runs[0].start_ns // NS_PER_SEC)),
+        *("--until", str(runs[-1].end_ns // NS_PER_SEC)),
+        *(part for file in (report, *others) for part in ("-o", str(file))),
+    ]
+    with Child("analyze", command, folder=stack.setup.logs) as child:
+        code = child.wait(within_sec=_ANALYSIS_WITHIN_SEC)
+    if code not in exit_codes.OF_VERDICT.values():
+        raise _no_verdict(code, child)
     _print(console, "\n" + report.read_text(encoding="utf-8"))
     # The verdict stands at the top of the report, which may have scrolled away.
     verdict = json.loads(report.with_suffix(".json").read_text(encoding="utf-8"))
     _print(console, f"{verdict['kind'].replace('_', ' ').capitalize()}: {verdict['sentence']}")
-    others = ", ".join(suffix for suffix in _REPORTS.values() if suffix != report.suffix)
-    _print(console, f"Report: {_shortest(report)} (beside it {others})")
+    beside = ", ".join(file.suffix for file in others)
+    _print(console, f"Report: {_shortest(report)} (beside it {beside})")
     return code
 
 

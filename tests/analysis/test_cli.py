@@ -148,6 +148,28 @@ def test_output_names_the_format_where_the_suffix_does_not(kept: Any, tmp_path: 
     assert json.loads(target.read_text(encoding="utf-8"))
 
 
+def test_one_verdict_is_written_in_several_formats(kept: Any, tmp_path: Path) -> None:
+    targets = [tmp_path / name for name in ("r.txt", "r.json", "r.md")]
+    files = [part for target in targets for part in ("-o", str(target))]
+    assert cli.main(["--from-archive", str(kept(*fast_and_slow())), *files]) == ExitCode.DECIDED
+    text, document, markdown = (target.read_text(encoding="utf-8") for target in targets)
+    assert text.startswith("WINNER")
+    assert markdown.startswith("#")
+    sentence = json.loads(document)["sentence"]
+    assert all(sentence in " ".join(report.split()) for report in (text, markdown))
+
+
+def test_one_format_for_several_files_is_refused(
+    kept: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["-o", str(tmp_path / "r.txt"), "-o", str(tmp_path / "r.md")]
+    path = str(kept(*fast_and_slow()))
+    code = cli.main(["--from-archive", path, *files, "--output", "json"])
+    assert code == ExitCode.BAD_INPUT
+    assert "--output is for one -o" in complaint(capsys)
+    assert not list(tmp_path.glob("r.*"))
+
+
 def test_an_output_file_that_cannot_be_written_is_named(
     kept: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import resource
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -49,11 +48,10 @@ def test_the_archive_that_was_there_stays_whole(tmp_path: Path) -> None:
 def test_the_report_that_was_there_stays_whole(tmp_path: Path) -> None:
     report = tmp_path / "report.md"
     report.write_text("the old one")
-    given = argparse.Namespace(output_file=report)
     with (
         no_more_than(100),
         pytest.raises(UsageError, match=r"report\.md: cannot be written: File too large"),
     ):
-        cli._deliver(given, "x" * 10_000)
+        cli._deliver(report, "x" * 10_000)
     assert report.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [report]

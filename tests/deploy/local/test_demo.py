@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def no_verdict(script: str, folder: Path) -> demo.AnalysisError:
-    with Child("analyze-text", ["sh", "-c", script], folder=folder) as child:
+    with Child("analyze", ["sh", "-c", script], folder=folder) as child:
         return demo._no_verdict(child.wait(within_sec=30), child)
 
 
@@ -28,7 +28,7 @@ def test_what_analyze_says_in_one_sentence_is_passed_on_with_its_code(
 
 def test_a_fault_of_analyze_is_told_with_its_log(tmp_path: Path) -> None:
     error = no_verdict("echo one >&2; echo two >&2; exit 70", tmp_path)
-    log = tmp_path / "analyze-text.log"
+    log = tmp_path / "analyze.log"
     sentence = f"analyze ended with exit code 70; its log {log} ends with:\n  one\n  two"
     assert (str(error), error.code) == (sentence, 70)
 
