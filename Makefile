@@ -61,6 +61,8 @@ lock: $(VENV)/.installed-dev ## Lock the newest dependencies that pyproject.toml
 	$(LOCK) pyproject.toml --output-file requirements/probe.txt
 	$(LOCK) pyproject.toml --extra local --constraint requirements/probe.txt \
 	  --output-file requirements/local.txt
+	$(LOCK) pyproject.toml --extra dev --constraint requirements/local.txt \
+	  --output-file requirements/dev.txt
 
 audit: $(VENV)/.installed-dev ## Ask the advisory database about the locked dependencies; needs the network.
 	$(BIN)/python requirements/audit.py
@@ -73,16 +75,21 @@ sbom: $(VENV)/.installed-dev ## Write the bill of materials of the locked depend
 clean: ## Remove the virtual environment and every cache.
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
+# Versions are the locked ones, so that tomorrow's releases change nothing here unasked.
 # uv installs in seconds; where it cannot be had, pip does the same in a minute. Like pip it shall
 # compile: else every command compiles what it imports at its first start, or each time where
-# Python may not write beside its sources.
-$(VENV)/.installed-%: pyproject.toml
+# Python may not write beside its sources. pip takes no hashes unless everything has one.
+LOCKED = $(firstword $(wildcard requirements/$*.txt) requirements/dev.txt)
+$(VENV)/.installed-%: pyproject.toml $(wildcard requirements/*.txt)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
-	  && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[$*]' \
-	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	  && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python \
+	    --constraint $(LOCKED) --editable '.[$*]' \
+	  || { sed '/--hash=/d; s/ \\$$//' $(LOCKED) >$(VENV)/versions.txt \
+	    && $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	      --constraint $(VENV)/versions.txt --editable '.[$*]'; }
 	@touch $@
 
 $(CHECKOV)/.installed-%: | $(VENV)/.installed-dev

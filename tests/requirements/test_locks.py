@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,14 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+OWN = f"{PROJECT['name']}["  # how one extra contains another
 WANTED = {
     "probe.txt": PROJECT["dependencies"],
-    "local.txt": PROJECT["dependencies"] + PROJECT["optional-dependencies"]["local"],
+    "local.txt": PROJECT["dependencies"] + EXTRAS["local"],
+    "dev.txt": PROJECT["dependencies"]
+    + EXTRAS["local"]
+    + [text for text in EXTRAS["dev"] if not text.startswith(OWN)],
 }
 
 
@@ -51,8 +57,25 @@ def test_every_locked_version_is_exact_and_has_its_hashes(name: str) -> None:
 
 
 def test_the_locks_agree() -> None:
-    locked = [{str(requirement) for requirement, _ in entries(name)} for name in WANTED]
-    assert locked[0] <= locked[1]
+    locked = [
+        {(requirement.name, str(requirement.specifier)) for requirement, _ in entries(name)}
+        for name in WANTED
+    ]
+    assert locked[0] <= locked[1] <= locked[2]
+
+
+def test_what_the_tests_run_with_is_what_is_locked() -> None:
+    locked = {
+        canonicalize_name(requirement.name): requirement
+        for requirement, _ in entries("dev.txt")
+        if requirement.marker is None or requirement.marker.evaluate()
+    }
+    other = {
+        name: installed
+        for name, requirement in locked.items()
+        if not requirement.specifier.contains(installed := version(name), prereleases=True)
+    }
+    assert other == {}, "run `make .venv/.installed-dev`, or `make lock`"
 
 
 @pytest.mark.parametrize("name", WANTED)
