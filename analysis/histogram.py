@@ -292,12 +292,22 @@ class Histogram:
         return self.sd(cap_percentile) / mean if mean else math.nan
 
     def fraction_above(self, value: float) -> float:
-        """Share of observations above a value, interpolated inside its bucket; NaN when empty."""
+        """Share of observations above a value, by the rule of Prometheus' `histogram_fraction`.
+
+        Interpolated inside the value's bucket; NaN when empty.
+        """
         observed = float(self.counts.sum())
         if not observed:
             return math.nan
-        finite = np.clip(value, self.lower, self.upper)
-        below = _position(finite, self.lower, self.upper)
+        low, high = self.lower.copy(), self.upper.copy()
+        straddling = (low < 0) & (high > 0)
+        has_negative, has_positive = (high <= 0).any(), (low >= 0).any()
+        # As for quantiles: beside buckets of one sign only, "zero" is of that sign too.
+        if has_positive and not has_negative:
+            low[straddling] = 0.0
+        elif has_negative and not has_positive:
+            high[straddling] = 0.0
+        below = _position(np.full(low.size, value), low, high)
         return float(((1 - below) @ self.counts) / observed)
 
     def _cap(self, percentile: float) -> float:
@@ -461,7 +471,7 @@ def _interpolate(fraction: Floats, low: Floats, high: Floats) -> Floats:
 def _position(value: Floats, low: Floats, high: Floats) -> Floats:
     """The inverse of `_interpolate`: how far through its bucket a value lies, 0 to 1."""
     linear = (low <= 0) & (high >= 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         inside = np.where(
             linear,
             (value - low) / (high - low),

@@ -29,28 +29,37 @@ storage:
 """
 _SERIES_PER_REQUEST = 500
 _BYTES_PER_REQUEST = 8_000_000
+_NONE = np.empty(0, dtype=np.intp)
 
 
 @dataclass(frozen=True)
 class Native:
-    """A native histogram of positive observations.
+    """A native histogram.
 
     Attributes:
         sum: of the observations.
-        keys: sorted bucket indices.
-        counts: observations per bucket.
+        keys: sorted indices of the buckets above zero.
+        counts: observations in each of them.
         schema: resolution.
+        zeros: observations of zero.
+        negative: keys and counts of the buckets below zero, by magnitude.
     """
 
     sum: float
     keys: NDArray[np.intp]
     counts: NDArray[np.intp]
     schema: int = 8
+    zeros: int = 0
+    negative: tuple[NDArray[np.intp], NDArray[np.intp]] = (_NONE, _NONE)
 
     @classmethod
     def of(cls, values: NDArray[np.float64], schema: int = 8) -> Native:
-        keys, counts = np.unique(bucket_keys(values, schema), return_counts=True)
-        return cls(float(values.sum()), keys, counts, schema)
+        positive, negative = (
+            np.unique(bucket_keys(magnitudes, schema), return_counts=True)
+            for magnitudes in (values[values > 0], -values[values < 0])
+        )
+        zeros = int(np.count_nonzero(values == 0))
+        return cls(float(values.sum()), *positive, schema, zeros, negative)
 
 
 @dataclass
@@ -119,26 +128,35 @@ def _post(url: str, message: bytes) -> None:
 
 def _histogram(native: Native, moment: float) -> bytes:
     """`prompb.Histogram` with integer counts and delta-encoded buckets."""
-    parts = [
-        _integer(1, int(native.counts.sum())),
-        _double(3, native.sum),
-        _integer(4, _zigzag(native.schema)),
-        _double(5, 2.0**-128),
-        _integer(6, 0),
-    ]
-    if native.keys.size:
-        starts = np.flatnonzero(np.diff(native.keys, prepend=native.keys[0] - 2) != 1)
-        ends = np.append(starts[1:], native.keys.size)
-        previous_end = 0
-        for first, last in zip(starts.tolist(), ends.tolist(), strict=True):
-            # The index of a span's first bucket is one more than its offset from zero.
-            offset = int(native.keys[first]) - previous_end
-            parts.append(_field(11, _integer(1, _zigzag(offset)) + _integer(2, last - first)))
-            previous_end = int(native.keys[last - 1]) + 1
-        deltas = np.diff(native.counts, prepend=0).astype(np.int64)
-        parts.append(_field(12, _varints((deltas << 1) ^ (deltas >> 63))))
-    parts.append(_integer(15, round(moment * 1000)))
-    return b"".join(parts)
+    in_buckets = int(native.counts.sum()) + int(native.negative[1].sum())
+    return b"".join(
+        [
+            _integer(1, native.zeros + in_buckets),
+            _double(3, native.sum),
+            _integer(4, _zigzag(native.schema)),
+            _double(5, 2.0**-128),
+            _integer(6, native.zeros),
+            *_buckets(*native.negative, 8),
+            *_buckets(native.keys, native.counts, 11),
+            _integer(15, round(moment * 1000)),
+        ]
+    )
+
+
+def _buckets(keys: NDArray[np.intp], counts: NDArray[np.intp], spans_field: int) -> Iterable[bytes]:
+    """Spans, and in the field after them the deltas."""
+    if not keys.size:
+        return
+    starts = np.flatnonzero(np.diff(keys, prepend=keys[0] - 2) != 1)
+    ends = np.append(starts[1:], keys.size)
+    previous_end = 0
+    for first, last in zip(starts.tolist(), ends.tolist(), strict=True):
+        # The index of a span's first bucket is one more than its offset from zero.
+        offset = int(keys[first]) - previous_end
+        yield _field(spans_field, _integer(1, _zigzag(offset)) + _integer(2, last - first))
+        previous_end = int(keys[last - 1]) + 1
+    deltas = np.diff(counts, prepend=0).astype(np.int64)
+    yield _field(spans_field + 1, _varints((deltas << 1) ^ (deltas >> 63)))
 
 
 def _varints(values: NDArray[np.int64]) -> bytes:

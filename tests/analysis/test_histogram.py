@@ -88,6 +88,20 @@ def test_moments_and_fraction_are_near_the_exact_ones() -> None:
     assert histogram.fraction_above(0.03) == pytest.approx((LATENCIES > 0.03).mean(), abs=1e-3)
 
 
+@given(st.floats(-10, 10).filter(bool))
+def test_all_of_a_bucket_without_width_lies_on_one_side_of_a_value(value: float) -> None:
+    histogram = Histogram(2, 0.0, *np.array([[0.0], [0.0], [2.0]]))
+    assert histogram.fraction_above(value) == (value < 0)
+    assert histogram.fraction_above(0.0) == 0
+
+
+@given(histograms.filter(lambda h: h.count), st.sampled_from([-math.inf, -1e300, 1e300, math.inf]))
+def test_above_a_value_beyond_all_observations_is_all_or_nothing(
+    histogram: Histogram, value: float
+) -> None:
+    assert histogram.fraction_above(value) == (value < 0)
+
+
 def test_a_quantile_is_interpolated_geometrically_inside_its_bucket() -> None:
     histogram = Histogram(4, 6.0, *np.array([[1.0], [4.0], [4.0]]))
     assert histogram.quantiles([0.25, 0.5, 1.0]).tolist() == pytest.approx([4**0.25, 2.0, 4.0])

@@ -171,6 +171,59 @@ def test_fractions_and_deviation_are_those_that_the_server_computes(
     assert histogram.sd() == pytest.approx(deviation.value * (300 / 299) ** 0.5, rel=1e-6)
 
 
+# Observations of both signs and of zero, as they come of clocks that are apart.
+SIGNED = {
+    "negative": -np.random.default_rng(4).lognormal(-4, 0.4, 200),
+    "both": np.append(np.random.default_rng(5).normal(0.001, 0.01, 200), np.zeros(30)),
+    "zeros-and-above": np.append(np.random.default_rng(6).lognormal(-4, 0.4, 50), np.zeros(50)),
+    "zeros-and-below": np.append(-np.random.default_rng(7).lognormal(-4, 0.4, 50), np.zeros(50)),
+    "zeros": np.zeros(7),
+}
+
+
+@pytest.fixture(scope="module")
+def signed(history_server: str) -> float:
+    """A histogram of each kind, at a resolution of its own; the time they are of."""
+    moment = float(int(time.time()) - 86_400)
+    history = History()
+    for schema, (kind, values) in enumerate(SIGNED.items(), start=4):
+        history.add("api_skew_seconds", {"kind": kind}, moment, Native.of(values, schema))
+    history.send(history_server)
+    return moment
+
+
+@pytest.mark.parametrize("kind", SIGNED)
+def test_what_is_read_of_signed_observations_is_what_the_server_computes(
+    history_client: PrometheusClient, signed: float, kind: str
+) -> None:
+    selector = f'api_skew_seconds{{kind="{kind}"}}'
+    (sample,) = history_client.query(selector, at=signed).histograms
+    assert sample.value.counts.sum() == len(SIGNED[kind])
+
+    def ask(question: str) -> float:
+        (answer,) = history_client.query(f"{question}, {selector})", at=signed).floats
+        return answer.value
+
+    for q in (0.0, 0.01, 0.3, 0.5, 0.6, 0.9, 0.99, 1.0):
+        expected = ask(f"histogram_quantile({q}")
+        assert sample.value.quantile(q) == pytest.approx(expected, rel=1e-12)
+    for value in (-0.02, -0.004, 0.0, 0.004, 0.02):
+        expected = ask(f"histogram_fraction({value}, +Inf")
+        assert sample.value.fraction_above(value) == pytest.approx(expected)
+
+
+def test_merging_signed_observations_is_what_the_server_sums(
+    history_client: PrometheusClient, signed: float
+) -> None:
+    parts = history_client.query("api_skew_seconds", at=signed).histograms
+    (total,) = history_client.query("sum(api_skew_seconds)", at=signed).histograms
+    merged = Histogram.merge(*(part.value for part in parts))
+    assert total.value.count == merged.count == sum(map(len, SIGNED.values()))
+    # The server lowers all to the lowest resolution; what lay alone keeps its finer bucket here.
+    assert np.array_equal((total.value + merged).counts, 2 * total.value.counts)
+    assert np.array_equal((total.value + merged).lower, total.value.lower)
+
+
 def test_a_scalar_is_a_float_without_labels(history_client: PrometheusClient) -> None:
     (sample,) = history_client.query("42").floats
     assert (sample.labels, sample.value) == ({}, 42)
