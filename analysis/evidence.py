@@ -220,6 +220,15 @@ def _nothing_selected(
         for label in metrics.FEED
     }
     if not any(there.values()):
+        # What a server that does not know native histograms makes of the probes' text.
+        classic = f"{metrics.LATENCY.name}_bucket{selection.instances()}"
+        if client.label_values("run", [classic], start=request.since, end=request.until):
+            return NoDataError(
+                f"{client.url} holds the latency of experiment {selection.experiment!r} only in "
+                "classic buckets, which are too coarse to decide on; switch on native histograms "
+                "there (--enable-feature=native-histograms up to Prometheus 3.8, "
+                "scrape_native_histograms: true from 3.9 on) and measure again."
+            )
         return NoDataError(
             f"Experiment {selection.experiment!r} has no latency in that range; a probe measures "
             "none before the warm-up of its first run is over."

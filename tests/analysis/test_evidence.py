@@ -554,6 +554,19 @@ def test_a_range_without_runs_is_no_data(planter: Planter) -> None:
         planter.collect(until=planter.second(0, -1e6))
 
 
+def test_latency_in_classic_buckets_is_no_data_and_the_switch_is_named(planter: Planter) -> None:
+    """As a Prometheus has it that scrapes the probes without native histograms."""
+    history, moment = History(), planter.second(0, 1.0)
+    labels = {"experiment": planter.experiment.name, "market": "spot", "stream": "trade"}
+    history.add(metrics.MESSAGES.name, labels, moment, 1.0)
+    bucket = {**labels, "run": planter.runs[0].label, "le": "+Inf"}
+    history.add(f"{metrics.LATENCY.name}_bucket", bucket, moment, 1.0)
+    history.send(planter.client.url)
+    with pytest.raises(NoDataError, match="only in classic buckets") as caught:
+        planter.collect()
+    assert "switch on native histograms" in str(caught.value)
+
+
 def test_a_run_in_progress_is_left_out(planter: Planter) -> None:
     planter.runs = finished_runs(planter.experiment, 2, time.time() + 3 * 420)
     done, running = planter.runs
