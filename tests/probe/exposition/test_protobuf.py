@@ -150,6 +150,12 @@ def test_gauges_keep_value_and_unit(decode: Decode) -> None:
     assert (family.type, family.unit, family.metric[0].gauge.value) == (1, "seconds", -0.5)
 
 
+def test_a_unit_that_total_follows_is_left_out(decode: Decode) -> None:
+    registry = CollectorRegistry()
+    Counter("off_seconds", "Off.", unit="seconds", registry=registry)
+    assert _scrape(registry, decode)["off_seconds_total"].unit == ""
+
+
 def test_info_is_a_gauge_of_one(decode: Decode) -> None:
     registry = CollectorRegistry()
     Info("build", "Build.", registry=registry).info({"version": "1"})

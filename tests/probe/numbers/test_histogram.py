@@ -6,16 +6,18 @@ import itertools
 import math
 import statistics
 import threading
+from array import array
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from probe.numbers.buckets import Buckets
 from probe.numbers.histogram import (
+    Capture,
     HistogramSettings,
     HistogramSnapshot,
     Moments,
@@ -102,6 +104,7 @@ def test_sum_of_values_that_are_not_finite(values: list[float], expected: float)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=200), st.integers(0, 200))
+@example([1.0, 2.0, 30.0, 50.0], 2)
 def test_moments_are_those_of_all_finite_values_however_they_were_batched(
     values: list[float], cut: int
 ) -> None:
@@ -126,7 +129,8 @@ def test_moments_of_nothing_are_not_numbers() -> None:
     assert Moments() + Moments(1, 2.0, 0.0, 2.0, 2.0) == Moments(1, 2.0, 0.0, 2.0, 2.0)
 
 
-# The vectors of client_golang's own test of native histograms: observations a minute apart.
+# The vectors of client_golang's own test of native histograms, and one where the zero bucket ends
+# at its limit: observations a minute apart.
 CLIENT_GOLANG: list[tuple[str, list[float], dict[str, Any], dict[str, Any]]] = [
     (
         "factor 1.1",
@@ -234,6 +238,17 @@ CLIENT_GOLANG: list[tuple[str, list[float], dict[str, Any], dict[str, Any]]] = [
         },
     ),
     (
+        "limited by widening the zero bucket to the very limit",
+        [0, 1, 1.1, 1.2, 1.4, 1.8, 2, 3],
+        {"schema": 2, "max_buckets": 4, "max_zero_threshold": 1.0},
+        {
+            "schema": 2,
+            "zero_threshold": 1.0,
+            "zero_count": 2,
+            "positive": {1: 1, 2: 2, 4: 2, 7: 1},
+        },
+    ),
+    (
         "limited by a reset",
         [0, 1, 1.1, 1.2, 1.4, 1.8, 2, 3, 4],
         {"schema": 2, "max_buckets": 4, "max_zero_threshold": 1.2, "min_reset_sec": 300},
@@ -315,6 +330,7 @@ def test_a_reset_forgets_classic_counts_and_moments_too() -> None:
     assert (snapshot.count, snapshot.created) == (1, 20.0)
     assert snapshot.classic_counts == (0, 1)
     assert (snapshot.minimum, snapshot.maximum) == (5, 5)
+    now = 21.0
     assert histogram.snapshot() == snapshot
 
 
@@ -395,6 +411,41 @@ def test_nothing_is_lost_or_counted_twice_between_observing_and_capturing_thread
         assert snapshot.count == inside == snapshot.moments.count
     counts = [snapshot.count for snapshot in captures]
     assert counts == sorted(counts)
+
+
+def test_a_capture_in_the_middle_of_a_fold_counts_nothing_twice() -> None:
+    """When the state has the pending values already, and the list still has them too."""
+    captures: list[Capture] = []
+    at_the_lock_or_done = threading.Event()
+    fold_lock = threading.Lock()
+
+    def capture() -> None:
+        captures.append(histogram.capture())
+        at_the_lock_or_done.set()
+
+    reader = threading.Thread(target=capture)
+
+    class AnnouncedLock:
+        def __enter__(self) -> None:
+            if threading.current_thread() is reader:
+                at_the_lock_or_done.set()
+            fold_lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            fold_lock.release()
+
+    class CapturedBeforeDeletion(array):  # type: ignore[type-arg]
+        def __delitem__(self, which: Any) -> None:
+            reader.start()
+            at_the_lock_or_done.wait()
+            super().__delitem__(which)
+
+    histogram: Any = NativeHistogram()
+    histogram._pending = CapturedBeforeDeletion("d", [1.0])
+    histogram._lock = AnnouncedLock()
+    histogram.snapshot()
+    reader.join()
+    assert captures[0].resolve().count == 1
 
 
 def test_log_bounds_keep_their_ends_and_ratio() -> None:

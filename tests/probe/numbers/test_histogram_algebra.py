@@ -84,6 +84,11 @@ def test_merging_loses_no_observation(one: HistogramSnapshot, other: HistogramSn
     assert merged.count == one.count + other.count == inside
 
 
+def test_a_zero_bucket_that_takes_a_bucket_in_reaches_to_its_end() -> None:
+    merged = merge(_observed([-0.01], 0, zero_threshold=0.009), _observed([0.012, 0.02], 0))
+    assert (merged.zero_threshold, merged.zero_count) == (2.0**-6, 2)
+
+
 @given(DEFAULTS, DEFAULTS)
 def test_lowering_and_merging_can_be_swapped(
     one: HistogramSnapshot, other: HistogramSnapshot
