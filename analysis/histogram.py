@@ -265,8 +265,8 @@ class Histogram:
     def sd(self, cap_percentile: float | None = None) -> float:
         """Sample standard deviation with each observation in its bucket's middle.
 
-        The error made is below a third of a bucket's width; it is 0 when all observations
-        share a bucket and NaN when empty.
+        The error made is about half the widest bucket's width at most, and far less where many
+        buckets are filled; the result is 0 when all observations share a bucket and NaN when empty.
 
         Args:
             cap_percentile: as for `mean`.

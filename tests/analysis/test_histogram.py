@@ -175,6 +175,16 @@ def test_a_cap_keeps_one_outlier_from_moving_mean_and_sd() -> None:
     assert spoiled.cv(cap_percentile=99.9) == pytest.approx(0.0, abs=1e-2)
 
 
+@given(st.lists(st.floats(0.5, 64), min_size=2, max_size=30), st.integers(0, 8))
+def test_the_spread_is_wrong_by_little_more_than_half_a_bucket(
+    samples: list[float], schema: int
+) -> None:
+    histogram = Histogram.from_samples(samples, schema)
+    widest = float((histogram.upper - histogram.lower).max())
+    displaced = 0.6 * widest * math.sqrt(len(samples) / (len(samples) - 1))
+    assert histogram.sd() == pytest.approx(np.std(samples, ddof=1), abs=displaced)
+
+
 def test_equal_observations_have_no_spread() -> None:
     assert Histogram.from_samples([0.02] * 50).sd() == 0
     assert Histogram.from_samples([0.02]).sd() == 0
@@ -246,7 +256,8 @@ def test_infinite_sums_of_both_signs_pool_to_an_unknown_sum() -> None:
 
 
 def test_the_api_form_is_read() -> None:
-    document = {"count": "4", "sum": "0.5", "buckets": [[3, "-1", "1", "1"], [0, "1", "2", "3"]]}
+    buckets = [[3, "-1", "1", "1"], [0, "1", "2", "3"], [0, "2", "4", "0"]]
+    document = {"count": "4", "sum": "0.5", "buckets": buckets}
     histogram = Histogram.from_api(document)
     assert (histogram.count, histogram.sum) == (4, 0.5)
     assert histogram.lower.tolist() == [-1, 1]
