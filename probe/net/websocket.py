@@ -140,10 +140,10 @@ class WebSocketConnection:
         self.last_read = time.monotonic()
         self._stamp_ns = stamp_ns
         self._read_ns = read_ns
-        if self._upgraded.done():
-            self._splitter.feed(data)
-        else:
+        if self._protocol.state is State.CONNECTING:  # for good, if the upgrade was refused
             self._receive_response(data)
+        else:
+            self._splitter.feed(data)
         protocol = self._protocol
         if protocol.close_expected() or protocol.parser_exc is not None:
             self._expect_end()
@@ -179,7 +179,8 @@ class WebSocketConnection:
         """The answer to the upgrade, and the first frames if they came with it."""
         self._response += data
         end = self._response.find(_END_OF_HEADERS)
-        accepted = self._response.startswith(_SWITCHING_PROTOCOLS)
+        # Also while so little of it is there that it may still become an acceptance.
+        accepted = self._response.startswith(_SWITCHING_PROTOCOLS[: len(self._response)])
         if accepted and end < 0 and len(self._response) < _MAX_RESPONSE_BYTES:
             return
         # A rejection has a body, which the core reads to its end; an acceptance has none.

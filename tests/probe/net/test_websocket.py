@@ -7,14 +7,16 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
+from websockets.uri import parse_uri
 
 from probe.contract.metrics import ConnectPhase, ErrorKind, ReconnectReason
 from probe.net.errors import ConnectFailed
@@ -23,6 +25,8 @@ from probe.net.websocket import WebSocketConnection, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from probe.net.transport import Transport
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -119,6 +123,68 @@ async def scripted_server(script: Script) -> AsyncIterator[int]:
 
 def text(payload: bytes, *, fin: bool = True, opcode: Opcode = Opcode.TEXT) -> bytes:
     return Frame(opcode, payload, fin=fin).serialize(mask=False)
+
+
+class Wire:
+    """In a transport's place: keeps what is written, so that a test decides what each read gets."""
+
+    remote_address = "127.0.0.1"
+    unstamped_reads = 0
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def start(self, _: WebSocketConnection) -> None: ...
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None: ...
+
+
+@asynccontextmanager
+async def upgrading(client: Client) -> AsyncIterator[tuple[WebSocketConnection, Response]]:
+    """A connection that has asked for its upgrade, and the answer that would accept it."""
+    wire = Wire()
+    connection = WebSocketConnection(
+        cast("Transport", wire),
+        ClientProtocol(parse_uri("ws://exchange.test/")),
+        client.on_messages,
+        client.rtts.put_nowait,
+    )
+    upgrade = asyncio.create_task(connection.upgrade({}, timeout_sec=60.0))
+    while not wire.written:
+        await asyncio.sleep(0)
+    protocol = ServerProtocol()
+    protocol.receive_data(wire.written)
+    (request,) = protocol.events_received()
+    assert isinstance(request, Request)
+    yield connection, protocol.accept(request)
+    connection.abort(ReconnectReason.SCHEDULE, "enough")
+    await asyncio.gather(upgrade, return_exceptions=True)
+
+
+async def test_messages_that_follow_an_acceptance_arrive_however_it_is_cut() -> None:
+    frames = text(b"first") + text(b"second")
+    client = Client()
+    async with upgrading(client) as (_, acceptance):
+        size = len(acceptance.serialize())
+    for cut in range(1, size + len(frames)):
+        client = Client()
+        async with upgrading(client) as (connection, acceptance):
+            data = acceptance.serialize() + frames
+            connection.bytes_received(data[:cut], 1, 2)
+            connection.bytes_received(data[cut:], 3, 4)
+        assert client.messages == [b"first", b"second"], cut
+
+
+async def test_nothing_that_follows_a_refused_acceptance_is_a_message() -> None:
+    client = Client()
+    async with upgrading(client) as (connection, acceptance):
+        acceptance.headers["Sec-WebSocket-Extensions"] = "permessage-deflate"  # nobody asked for it
+        connection.bytes_received(acceptance.serialize(), 1, 2)
+        connection.bytes_received(text(b"early"), 3, 4)
+    assert client.messages == []
 
 
 async def test_messages_arrive_in_order_with_kernel_stamps() -> None:
