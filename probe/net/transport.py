@@ -156,14 +156,10 @@ class Transport:
             start = end
 
     def _deliver(self, received: bytes | memoryview, stamp_ns: int, read_ns: int) -> None:
-        data, ended, error = b"", False, None
         if self._tls is None:
-            data = bytes(received)
+            data, ended, error = bytes(received), False, None
         else:
-            try:
-                data, ended = self._tls.decrypt(received)
-            except ssl.SSLError as problem:
-                ended, error = True, problem
+            data, ended, error = self._tls.decrypt(received)
         if data and self._receiver is not None:
             self._receiver.bytes_received(data, stamp_ns, read_ns)
         if ended:
@@ -237,12 +233,12 @@ class _Tls:
                 break
         await loop.sock_sendall(sock, self._outgoing.read())
 
-    def decrypt(self, data: bytes | memoryview) -> tuple[bytes, bool]:
-        """Plain bytes of encrypted ones, and whether the peer ended the stream."""
+    def decrypt(self, data: bytes | memoryview) -> tuple[bytes, bool, Exception | None]:
+        """Plain bytes of encrypted ones, whether the stream ended after them, and at what fault."""
         incoming, read = self._incoming, self._object.read
         if data:
             incoming.write(data)
-        parts, ended = [], False
+        parts, ended, error = [], False, None
         try:
             # A read takes one record. Asking for one more than there are costs an exception.
             while part := read(_RECORD_SIZE):
@@ -255,7 +251,9 @@ class _Tls:
             pass
         except ssl.SSLZeroReturnError:
             ended = True
-        return parts[0] if len(parts) == 1 else b"".join(parts), ended
+        except ssl.SSLError as fault:  # what came before it was received
+            ended, error = True, fault
+        return parts[0] if len(parts) == 1 else b"".join(parts), ended, error
 
     def encrypt(self, data: bytes) -> bytes:
         """Encrypted bytes of plain ones."""

@@ -11,6 +11,9 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from deploy.local.tls import make_certificates
 from probe.contract.metrics import ConnectPhase
@@ -34,12 +37,14 @@ async def open_websocket(
     port: int,
     on_phase: Callable[[ConnectPhase, float], None] = lambda *_: None,
     tls: ssl.SSLContext | None = None,
+    messages: list[bytes] | None = None,
 ) -> WebSocketConnection:
+    received = [] if messages is None else messages
     return await connect(
         f"{'wss' if tls else 'ws'}://127.0.0.1:{port}/stream",
         headers={},
         tls=tls,
-        on_messages=lambda *_: None,
+        on_messages=lambda payloads, *_: received.extend(payloads),
         on_rtt=lambda _: None,
         on_phase=on_phase,
     )
@@ -108,6 +113,46 @@ async def test_a_reset_in_place_of_an_answer_is_named() -> None:
     async with server:
         with pytest.raises(ConnectFailed, match=r"upgrade: .*reset by peer"):
             await open_websocket(server.sockets[0].getsockname()[1])
+
+
+async def test_what_was_received_before_a_fault_of_tls_is_kept(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    certificates = make_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.cert, certificates.key)
+    words = [Frame(Opcode.TEXT, word).serialize(mask=False) for word in (b"last", b"words")]
+    with contextlib.ExitStack() as stack:
+
+        def upgrade_and_break() -> None:
+            peer = stack.enter_context(listener.accept()[0])
+            raw = stack.enter_context(peer.dup())
+            shaken = stack.enter_context(context.wrap_socket(peer, server_side=True))
+            protocol = ServerProtocol()
+            protocol.receive_data(shaken.recv(4096))
+            (request,) = protocol.events_received()
+            assert isinstance(request, Request)
+            shaken.sendall(protocol.accept(request).serialize())
+            shaken.recv(4096)  # the client's ping: it reads no more until this thread has ended
+            for word in words:
+                shaken.sendall(word)
+            raw.sendall(b"no record of TLS")
+
+        server = threading.Thread(target=upgrade_and_break)
+        server.start()
+        messages: list[bytes] = []
+        try:
+            connection = await open_websocket(
+                listener.getsockname()[1],
+                tls=ssl.create_default_context(cafile=certificates.authority),
+                messages=messages,
+            )
+            connection.ping()
+        finally:
+            server.join()
+        closed = await connection.closed
+    assert messages == [b"last", b"words"]
+    assert "wrong version number" in closed.detail
 
 
 async def test_a_host_that_cannot_be_a_name_is_a_failure_to_connect(
