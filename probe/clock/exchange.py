@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -46,7 +46,8 @@ class TimeEndpointError(Exception):
 
 
 class _ServerTime(msgspec.Struct):
-    server_time: int = msgspec.field(name="serverTime")
+    # Of 64 bits, as JSON can have numbers that no clock shows and no float holds.
+    server_time: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = msgspec.field(name="serverTime")
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,10 @@ class TimeEndpoint:
             # Its text has the URL again, and a drawing of several lines.
             reason = " ".join(error.message.split()) or type(error).__name__
             raise TimeEndpointError(f"{self._url}: {reason}") from error
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise TimeEndpointError(f"{self._url}: {str(error) or type(error).__name__}") from error
+        # A ValueError is about the host of a redirection that cannot be a name.
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise TimeEndpointError(f"{self._url}: {reason}") from error
         if (_number(response.headers.get(_WEIGHT)) or 0.0) > MOST_WEIGHT:
             now = self._now()
             self._busy_until = now + _MINUTE_SEC - now % _MINUTE_SEC

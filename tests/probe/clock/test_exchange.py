@@ -139,7 +139,18 @@ async def test_a_clock_set_back_under_way_gives_no_estimate() -> None:
         await ExchangeClockEstimator(clock_ns=lambda: next(times)).update(fetch, samples=1)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"serverTime":"now"}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"{}",
+        b'{"serverTime":"now"}',
+        b'{"serverTime":-1}',
+        b'{"serverTime":1%b}' % (b"0" * 400),
+        b"\xff",
+    ],
+)
 async def test_nonsense_is_an_error_that_quotes_it(body: bytes) -> None:
     async def fetch() -> bytes:
         return body

@@ -134,3 +134,27 @@ async def test_an_answer_that_is_not_http_is_told_in_one_line_with_the_url_once(
             await TimeEndpoint(http, url).fetch()
     complaint = str(caught.value)
     assert (complaint.count(url), complaint.count("\n")) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        (b"302 Found\r\nLocation: http://a..test/\r\nContent-Length: 0\r\n\r\n", "idna"),
+        (b"200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", "gzip"),
+    ],
+    ids=["a redirection to no host", "a body that is not as it says"],
+)
+async def test_an_answer_that_cannot_be_followed_or_read_is_told_in_one_line(
+    response: bytes, reason: str, http: aiohttp.ClientSession
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 " + response)
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/time"
+        with pytest.raises(TimeEndpointError, match=reason) as caught:
+            await TimeEndpoint(http, url).fetch()
+    assert "\n" not in str(caught.value)
