@@ -150,6 +150,8 @@ async def _connect(address: Address) -> socket.socket:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer in {duration(_TIMEOUT_SEC)}"
-    if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno:
+    # Names and TLS have error numbers of their own.
+    others = (socket.gaierror, ssl.SSLError)
+    if isinstance(error, OSError) and not isinstance(error, others) and error.errno:
         return os.strerror(error.errno)  # without the address, which asyncio repeats
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -129,4 +129,5 @@ async def test_a_server_that_speaks_no_tls_fails(trust: ssl.SSLContext) -> None:
         port = server.sockets[0].getsockname()[1]
         result = await route.check_tls("localhost", at(port), trust)
     assert result.status is Status.FAIL
+    assert "wrong version number" in result.found
     assert "intercepts or blocks TLS" in result.action
