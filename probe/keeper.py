@@ -220,11 +220,13 @@ class ConnectionKeeper:
 
     async def _retire(self, opened: _Opened) -> None:
         await opened.connection.close()
-        self._lose()
+        self._lose(opened)
 
-    def _lose(self) -> None:
+    def _lose(self, opened: _Opened) -> None:
         self._recorder.closed(self._feed)
-        self._life.lost(self._feed, self._line.name)
+        self._life.lost(self._feed, self._line.name, opened.connection.remote_address)
+        if not self._life.has_connection(self._feed):
+            self._recorder.interrupted(self._feed)
 
     def _watch(self, opened: _Opened) -> None:
         """Look after the present connection, whether it is being replaced or not."""
@@ -257,9 +259,7 @@ class ConnectionKeeper:
 
     def _account_for_loss(self, opened: _Opened, end: Closed) -> None:
         self._current = None
-        self._lose()
-        if not self._life.has_connection(self._feed):
-            self._recorder.interrupted(self._feed)
+        self._lose(opened)
         _LOG.warning("connection ended: %s: %s", end.reason.value, end.detail)
         announced = opened.shutdown_announced.is_set()
         self._why_next = ReconnectReason.SERVER_SHUTDOWN if announced else end.reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class ConnectionLife:
         self._incomplete_since: float | None = None
         self._disconnected_sec = 0.0
         self._ended = False
-        # Of each line of each feed, oldest first: while one replaces the other there are two.
-        self._addresses: defaultdict[tuple[str, str], deque[str]] = defaultdict(deque)
+        # Of each line of each feed: while one replaces the other there are two.
+        self._addresses: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
 
     @property
     def connected(self) -> bool:
@@ -62,10 +62,10 @@ class ConnectionLife:
             self._disconnected_sec = self.disconnected_sec
             self._incomplete_since = None
 
-    def lost(self, feed: Feed, line: str) -> None:
-        """The oldest connection of a line is gone."""
+    def lost(self, feed: Feed, line: str, remote_address: str) -> None:
+        """A connection of a line is gone: not always the older of two."""
         self._connections[feed.url] -= 1
-        self._addresses[feed.url, line].popleft()
+        self._addresses[feed.url, line].remove(remote_address)
         incomplete = self._was_connected and not self.connected
         if incomplete and self._incomplete_since is None and not self._ended:
             self._incomplete_since = time.monotonic()

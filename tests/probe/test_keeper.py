@@ -151,6 +151,28 @@ async def test_a_connection_is_pinged_while_its_replacement_is_refused(
         await until(lambda: answered() > before + 1)
 
 
+async def test_messages_around_the_loss_of_both_connections_are_no_neighbours(
+    exchange: Exchange, instruments: Instruments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The replacement may be lost before the connection it replaced has closed."""
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT_SEC", 3600.0)
+    async with running(exchange, instruments) as session:
+        first = await exchange.connection(0)
+        await until(lambda: session.life.connected)
+        first.transport.pause_reading()  # it does not see yet that it is replaced
+        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        second = await exchange.connection(1)
+        state = session._recorder.states[0]
+        state.previous_latency_ns = 1
+        exchange.refusing = True
+        await end_by_reset(second)
+        await until(lambda: exchange.requests > 2)
+        assert session.life.connected
+        first.transport.resume_reading()
+        await until(lambda: not session.life.connected)
+        assert state.previous_latency_ns is None
+
+
 async def test_a_replacement_asked_for_twice_is_one(
     exchange: Exchange, instruments: Instruments, registry: CollectorRegistry
 ) -> None:
