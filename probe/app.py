@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import uvloop
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from probe import own_delays, tuning
+from probe import output, own_delays, tuning
 from probe.clock import local
 from probe.clock.reading import ClockError
 from probe.clock.steps import StepDetector
@@ -156,7 +156,9 @@ class Probe:
         host, policy = self._settings.metrics_host, self._reloader.policy.current
         scheme = "http" if policy.context is None else "https"
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-        print(json.dumps({"event": "listening", "metrics_url": url}), flush=True)
+        announced = json.dumps({"event": "listening", "metrics_url": url})
+        if (unwritten := output.write(f"{announced}\n")) is not None:
+            _LOG.warning("standard output: %s; metrics are on %s", unwritten.strerror, url)
         if policy.open_to_all and not is_loopback(host):
             _LOG.warning(
                 "whoever reaches %s may read it: a firewall or --web-config-file keeps others out",

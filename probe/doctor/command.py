@@ -9,7 +9,7 @@ import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from probe import settings
+from probe import output, settings
 from probe.doctor.checks import WATCH_SEC, run_checks
 from probe.doctor.report import WIDTH, render_json, render_text
 from probe.doctor.result import Result, Status
@@ -69,16 +69,17 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     """Run all checks and print them; returns the exit code."""
     results = run_checks(lambda: settings.from_process(arguments), watch_sec=arguments.watch_sec)
     if arguments.json:
-        sys.stdout.write(render_json(results))
+        report = render_json(results)
     else:
-        terminal = sys.stdout.isatty()
-        sys.stdout.write(
-            render_text(
-                results,
-                color=terminal and not os.environ.get("NO_COLOR"),
-                width=_width(terminal=terminal),
-            )
+        terminal = sys.stdout is not None and sys.stdout.isatty()
+        report = render_text(
+            results,
+            color=terminal and not os.environ.get("NO_COLOR"),
+            width=_width(terminal=terminal),
         )
+    unwritten = output.write(report)
+    if unwritten is not None and not isinstance(unwritten, BrokenPipeError):
+        print(f"probe: the report cannot be written: {unwritten.strerror}.", file=sys.stderr)
     return exit_code(results)
 
 

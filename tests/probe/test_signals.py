@@ -139,6 +139,27 @@ def test_sighup_reads_the_api_key_again(tmp_path: Path) -> None:
         assert probe.value("feed_config_last_reload_successful") == 1
 
 
+def test_it_measures_although_nothing_can_be_written_to_its_output(tmp_path: Path) -> None:
+    log = tmp_path / "probe.log"
+    command = [PROBE, "run", "--metrics-port", "0", *OFFLINE]
+    with (
+        log.open("wb") as stderr,
+        Path("/dev/full").open("wb") as stdout,
+        subprocess.Popen(command, stdout=stdout, stderr=stderr) as process,
+    ):
+        try:
+            while "connect_failed" not in log.read_text(encoding="utf-8"):
+                assert process.poll() is None, log.read_text(encoding="utf-8")
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+    logged = log.read_text(encoding="utf-8")
+    assert "standard output: No space left on device; metrics are on http://127.0.0.1:" in logged
+    assert "Traceback" not in logged
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -145,3 +149,30 @@ def test_a_time_that_cannot_be_watched_is_refused(
         doctor("--watch-sec", seconds)
     assert caught.value.code == 2
     assert "--watch-sec" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("reader", "complaint"),
+    [("gone", ""), ("full", "probe: the report cannot be written: No space left on device.\n")],
+)
+def test_a_report_that_nobody_can_read_costs_no_traceback(reader: str, complaint: str) -> None:
+    probe = str(Path(sys.executable).with_name("probe"))
+    flags = ("--watch-sec", "0.05", "--endpoint", "ws://127.0.0.1:9", "--time-endpoint", "")
+    if reader == "gone":
+        reading, stdout = os.pipe()
+        os.close(reading)
+    else:
+        stdout = os.open("/dev/full", os.O_WRONLY)
+    try:
+        done = subprocess.run(
+            [probe, "doctor", *flags],
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    finally:
+        os.close(stdout)
+    assert done.stderr == complaint
+    assert done.returncode == command.ExitCode.FAILED  # nothing listens on the discard port
