@@ -275,7 +275,7 @@ def _summary(snapshot: HistogramSnapshot) -> dict[str, float | int | None]:
         "min_sec": snapshot.minimum,
         "max_sec": snapshot.maximum,
         "mean_sec": mean,
-        "sd_sec": sd,
+        "sd_sec": sd if snapshot.count else math.nan,
         "cv": sd / mean if mean else math.nan,
         **{f"{name}_sec": snapshot.quantile(q) for name, q in _QUANTILES.items()},
     }

@@ -213,8 +213,8 @@ async def test_status_before_the_first_message_has_no_numbers_yet(
     async with client.get("/status") as response:
         status = await response.json()
     latency = status["streams"][0]["latency"]
-    assert latency["count"] == 0
-    assert latency["p99_sec"] is None
+    assert latency.pop("count") == 0
+    assert set(latency.values()) == {None}
 
 
 async def test_samples_show_what_was_received(
