@@ -15,7 +15,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import uvloop
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from probe import output, own_delays, tuning
@@ -30,6 +29,7 @@ from probe.feeds.binance_sbe import BinanceSbe
 from probe.feeds.binance_spot import BinanceSpot
 from probe.instruments import Instruments
 from probe.net import stamps_check
+from probe.net.loop import Loop
 from probe.net.receiving import StampsError
 from probe.net.stamped_socket import keep_stamping_on
 from probe.net.transport import resolve
@@ -73,7 +73,7 @@ def run(settings: Settings) -> None:
         with (
             tuning.applied(settings.tuning),
             keep_stamping_on(),
-            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+            asyncio.Runner(loop_factory=Loop) as runner,
         ):
             runner.run(Probe(settings).serve())
     except (tuning.TuningError, StampsError) as error:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-import uvloop
-
 from probe.clock import local
 from probe.clock.steps import StepDetector
 from probe.contract import experiment
@@ -19,6 +17,7 @@ from probe.doctor.limits import check_file_descriptors
 from probe.doctor.result import Result, Status
 from probe.doctor.route import check_endpoint
 from probe.doctor.stamps import check_receive_stamps, check_stamp_sources
+from probe.net.loop import Loop
 from probe.net.receiving import Stamps
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def run_checks(load: Callable[[], Settings], *, watch_sec: float = WATCH_SEC) ->
         load: gives the settings, or raises SettingsError or ExperimentError, which is a finding.
         watch_sec: for how long things that move are watched.
     """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=Loop) as runner:
         return runner.run(_run(load, watch_sec))
 
 
