@@ -119,6 +119,8 @@ class Session:
             if steps.check() is not None:
                 joined_ns = now_ns  # the clock was set: as if we had just come
             run = self._timeline.run_at(now_ns)
+            if current is not None and 0 < current.start_ns - now_ns <= _SET_SEC * NS_PER_SEC:
+                run = current  # set back a little: what has begun does not begin again from zero
             # Who joins after a measurement began would pair with others on a part of it only.
             takes_part = joined_ns < run.measure_start_ns
             if run != current:

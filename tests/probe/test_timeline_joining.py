@@ -166,8 +166,18 @@ async def test_a_clock_set_back_over_the_end_of_a_run_does_not_begin_it_again(
 ) -> None:
     assert await participant.records_at(FIRST.start_ns) == FIRST
     assert await participant.records_at(SECOND.start_ns) == SECOND
-    assert await participant.records_at(FIRST.end_ns - 1) is None
+    assert await participant.records_at(FIRST.end_ns - NS_PER_SEC) is None
     assert await participant.records_at(SECOND.start_ns + 1) == SECOND
+
+
+async def test_a_clock_set_back_a_little_over_the_end_of_a_run_does_not_begin_it_again(
+    participant: Participant,
+) -> None:
+    """Its series would begin at zero again, and with them the totals of the run."""
+    assert await participant.records_at(FIRST.start_ns) == FIRST
+    assert await participant.records_after_a_stall_of(SECOND.start_ns - FIRST.start_ns) == SECOND
+    assert await participant.records_at(FIRST.end_ns - NS_PER_SEC // 10) == SECOND
+    assert await participant.records_at(SECOND.start_ns) == SECOND
 
 
 async def test_it_is_ready_once_it_has_warmed_up(participant: Participant) -> None:
