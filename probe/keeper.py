@@ -115,6 +115,8 @@ class ConnectionKeeper:
         self._receiving = receiving
         self._backoff = backoff or Backoff()
         self._silence = StreamSilence(SILENCE_TIMEOUT_SEC)
+        # How long the program stood still in the last wait: what came meanwhile is still unread.
+        self._still_sec = 0.0
         self._stopping = False
         # Set by whatever `run` has to look at before the next tick.
         self._news = asyncio.Event()
@@ -232,17 +234,20 @@ class ConnectionKeeper:
         """Look after the present connection, whether it is being replaced or not."""
         connection = opened.connection
         now = time.monotonic()
-        if now - connection.last_read > SILENCE_TIMEOUT_SEC and not connection.closed.done():
+        silent_sec = now - connection.last_read - self._still_sec
+        if silent_sec > SILENCE_TIMEOUT_SEC and not connection.closed.done():
             detail = f"nothing received for {SILENCE_TIMEOUT_SEC:g} s"
             connection.abort(ReconnectReason.SILENCE, detail)
         if connection.closed.done():
             self._account_for_loss(opened, connection.closed.result())
             return
+        self._silence.excuse(self._still_sec)
         self._silence.note(now, opened.receiver.newest_ns)
         if now >= opened.next_ping:
             connection.ping()
             opened.next_ping = now + PING_INTERVAL_SEC
-        if not opened.channels_checked and opened.age_sec > FIRST_MESSAGE_TIMEOUT_SEC:
+        watched_sec = opened.age_sec - self._still_sec
+        if not opened.channels_checked and watched_sec > FIRST_MESSAGE_TIMEOUT_SEC:
             opened.channels_checked = True
             self._report_silent_channels(opened.receiver)
         if self._opening is None:
@@ -267,10 +272,12 @@ class ConnectionKeeper:
             self._open_after(opened)
 
     async def _wait_for_news(self) -> None:
+        began = time.monotonic()
         with suppress(TimeoutError):
             async with asyncio.timeout(_TICK_SEC):
                 await self._news.wait()
         self._news.clear()
+        self._still_sec = max(0.0, time.monotonic() - began - _TICK_SEC)
 
     async def _pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

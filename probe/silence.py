@@ -33,6 +33,10 @@ class StreamSilence:
         self._newest_ns = 0
         self._since = now
 
+    def excuse(self, seconds: float) -> None:
+        """The program stood still for so long, and could not have seen a message."""
+        self._since += seconds
+
     def note(self, now: float, newest_ns: int) -> None:
         """The newest message of the connection has this stamp, 0 for none; ask often."""
         if newest_ns == self._newest_ns:

@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -79,6 +80,16 @@ class Ceilings(random.Random):
         return Backoff(base_sec=1.0, cap_sec=1024.0, rng=self)
 
 
+class Clock:
+    """In the place of `keeper`'s time: a test lets it jump, as while the program stands still."""
+
+    def __init__(self) -> None:
+        self.ahead_sec = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead_sec
+
+
 async def heard_all(connection: ServerConnection) -> None:
     """What was sent before has been taken in once a ping is answered."""
     await (await connection.ping())
@@ -130,6 +141,29 @@ async def test_a_connection_that_falls_silent_while_its_replacement_is_refused_i
         await until(lambda: session.life.connected)
     assert reconnects(registry, ReconnectReason.SILENCE) == 1
     assert reconnects(registry, ReconnectReason.SCHEDULE) == 0
+
+
+async def test_a_connection_is_kept_when_the_program_itself_stood_still(
+    exchange: Exchange, instruments: Instruments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came meanwhile waits in its socket; dropping it would lose all of that."""
+    clock, looked_after = Clock(), asyncio.Event()
+
+    def ping(connection: websocket.WebSocketConnection) -> None:
+        connection.last_read = clock.monotonic()  # what waited has been read by now
+        looked_after.set()
+
+    monkeypatch.setattr(keeper, "time", clock)
+    monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
+    monkeypatch.setattr(websocket.WebSocketConnection, "ping", ping)
+    async with running(exchange, instruments) as session:
+        await looked_after.wait()
+        looked_after.clear()
+        clock.ahead_sec = 100.0
+        await looked_after.wait()
+        assert session.life.connected
+        assert session._keepers[0]._opening is None
+        assert len(exchange.connections) == 1
 
 
 async def test_a_connection_is_pinged_while_its_replacement_is_refused(

@@ -61,3 +61,17 @@ def test_the_pause_between_two_connections_is_none_of_the_market() -> None:
     silence.opened(1000.0)
     silence.note(1001.0, 1)
     assert silence.is_suspicious(1001.0 + 31.0)
+
+
+def test_time_in_which_the_program_stood_still_is_no_silence() -> None:
+    silence = a_busy_stream()
+    silence.excuse(100.0)
+    assert not silence.is_suspicious(5.0 + 100.0 + 30.0)
+    assert silence.is_suspicious(5.0 + 100.0 + 30.1)
+
+
+def test_time_in_which_the_program_stood_still_is_no_pause_of_the_market() -> None:
+    silence = a_busy_stream()
+    silence.excuse(100.0)
+    silence.note(105.5, 11)
+    assert silence.is_suspicious(105.5 + 30.1)
