@@ -435,7 +435,8 @@ def _of_variable(flag: _Flag, text: str) -> object:
 
 _Section = TypeVar("_Section", bound=BaseModel)
 _TIMING_KEYS: Final = ("warmup_sec", "measurement_sec", "cooldown_sec")
-_MARKET_DATA_KEYS: Final = ("market", "symbols", "streams", "endpoint", "time_endpoint")
+_MAY_BE_NONE: Final = "time_endpoint"
+_MARKET_DATA_KEYS: Final = ("market", "symbols", "streams", "endpoint", _MAY_BE_NONE)
 
 
 def _override(base: Experiment, given: _Given) -> Experiment:
@@ -453,7 +454,7 @@ def _overridden(section: _Section, keys: Sequence[str], given: _Given) -> _Secti
     for key in keys:
         value = given[_flag_of(key)]
         if value is not None:
-            document[key] = None if value == "" else value
+            document[key] = None if value == "" and key == _MAY_BE_NONE else value
     try:
         return section.model_validate(document)
     except ValidationError as error:

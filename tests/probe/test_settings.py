@@ -90,6 +90,11 @@ def test_a_bad_override_names_its_flag_and_the_mend(flags: tuple[str, ...], sent
     ("variable", "value", "sentence"),
     [
         (
+            "PROBE_ENDPOINT",
+            "",
+            "PROBE_ENDPOINT: must be a URL like wss://stream.binance.com:9443, got ''.",
+        ),
+        (
             "PROBE_SYMBOLS",
             "btc-usd",
             (
