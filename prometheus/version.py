@@ -60,7 +60,9 @@ class Version:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
-            raise VersionError(f"{path} cannot be run as Prometheus: {error}.") from error
+            # An error of the operating system would name the path once more, as Python writes it.
+            reason = getattr(error, "strerror", None) or error
+            raise VersionError(f"{path} cannot be run as Prometheus: {reason}.") from error
         match = _VERSION_LINE.search(answer.stdout + answer.stderr)
         if match is None:
             raise VersionError(f"{path} is not a Prometheus: it does not tell a version.")

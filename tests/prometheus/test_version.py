@@ -48,8 +48,10 @@ def test_another_program_is_not_taken_for_prometheus(tmp_path: Path) -> None:
 
 
 def test_a_missing_binary_is_named(tmp_path: Path) -> None:
-    with pytest.raises(VersionError, match=f"{tmp_path}/none cannot be run"):
+    with pytest.raises(VersionError) as raised:
         Version.of_binary(tmp_path / "none")
+    reason = "No such file or directory"
+    assert str(raised.value) == f"{tmp_path}/none cannot be run as Prometheus: {reason}."
 
 
 @pytest.mark.parametrize(
