@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,6 +90,9 @@ def find_or_fetch(
             announce(f"Not using the Prometheus on PATH: {error}")
             passed_over.append(str(error))
     folder = cache_folder(environ)
+    # Without the lock first: a copy that is there is complete, and its folder may be read-only.
+    with suppress(VersionError):
+        return _checked(folder / "prometheus")
     with _locked(folder):
         try:
             return _checked(folder / "prometheus")

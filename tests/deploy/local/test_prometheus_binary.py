@@ -147,6 +147,15 @@ def test_a_cache_that_cannot_be_written_is_named(bare: dict[str, str], tmp_path:
         find_or_fetch(blocked, sources=(provide,))
 
 
+def test_a_fetched_copy_in_a_cache_that_cannot_be_written_is_used(bare: dict[str, str]) -> None:
+    fetched = find_or_fetch(bare, sources=(provide,))
+    # Stands for a read-only folder, which would not keep root from writing.
+    lock = cache_folder(bare) / ".lock"
+    lock.unlink()
+    lock.mkdir()
+    assert find_or_fetch(bare, sources=()) == fetched
+
+
 def _find_in_process(environ: dict[str, str], counter: Path) -> Path:
     return find_or_fetch(environ, sources=(partial(provide, counter=counter),)).prometheus
 
