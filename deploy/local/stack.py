@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import requests
 import yaml
 
 from deploy.local import tls
@@ -327,5 +328,8 @@ def _announcement(child: Child) -> dict[str, Any]:
 
 def _all_are_up(stack: Stack) -> bool:
     stack.check()
-    up = stack.prometheus.query(f'up{{job="{JOB}"}} == 1')
+    try:
+        up = stack.prometheus.query(f'up{{job="{JOB}"}} == 1')
+    except requests.RequestException:
+        return False  # too busy to answer, as it may be while it starts
     return {labels["instance"] for labels, _ in up} == {probe.instance for probe in stack.probes}
