@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy.local.child import Child, Priority
+from deploy.local.child import Child, ChildError, Priority
 from prometheus import tags
 from prometheus.configuration import SimulatedEc2
 
@@ -92,6 +93,22 @@ class Ec2(Ec2Api):
     """
 
     child: Child
+
+    def create(
+        self, machines: Sequence[Machine], *, experiment: str, project: str = tags.PROJECT_NAME
+    ) -> list[str]:
+        """See `Ec2Api.create`.
+
+        Raises:
+            ChildError: it ended, or does not do as it is told.
+        """
+        try:
+            return Ec2Api.create(self, machines, experiment=experiment, project=project)
+        except (BotoCoreError, ClientError) as error:
+            self.child.check()
+            raise ChildError(
+                f"{self.child.name} made no instances ({error}); {self.child.evidence()}"
+            ) from error
 
 
 @contextmanager

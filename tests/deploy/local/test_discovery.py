@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deploy.local.child import ChildError
 from deploy.local.ec2 import Ec2, Machine, running_ec2
 from deploy.local.loopback import get_json
 from deploy.local.prometheus_process import running_prometheus
@@ -129,3 +132,11 @@ def test_the_zone_label_is_the_zone_id_that_means_the_same_in_every_account(
     for instance, (region, zone, *_) in zip(instances, PLACES, strict=True):
         answer = ec2.client(region).describe_availability_zones(ZoneNames=[zone])
         assert targets[instance]["labels"]["az_id"] == answer["AvailabilityZones"][0]["ZoneId"]
+
+
+def test_a_simulated_ec2_that_dies_before_it_has_instances_is_told_as_such(tmp_path: Path) -> None:
+    with running_ec2(tmp_path) as ec2:
+        os.kill(ec2.child.pid, signal.SIGKILL)
+        ec2.child.wait(within_sec=30)
+        with pytest.raises(ChildError, match=r"^ec2 was killed by signal 9; its log "):
+            ec2.create([Machine(*PLACES[0], 1)], experiment=EXPERIMENT)
