@@ -118,7 +118,9 @@ def _unpack(scratch: Path, folder: Path, programs: Mapping[str, str]) -> None:
         try:
             shutil.copy2(scratch / "root" / path, folder / name)
         except OSError as error:
-            raise FetchError(f"the Debian package has no {name}: {error.strerror}") from error
+            raise FetchError(
+                f"{name} of the Debian package cannot be copied: {error.strerror}"
+            ) from error
 
 
 def run(command: list[str], cwd: Path | None = None) -> str:

@@ -108,7 +108,9 @@ def run(options: Options, console: Console | None = None, errors: Console | None
         except (ChildError, DemoError) as error:
             code, complaint = int(ExitCode.STACK_FAILED), str(error)
         except OSError as error:
-            code, complaint = int(ExitCode.STACK_FAILED), f"{error.filename}: {error.strerror}."
+            # Writing to a full disk names no file; what is written goes to the results.
+            where, what = error.filename or options.results, error.strerror or error
+            code, complaint = int(ExitCode.STACK_FAILED), f"{where}: {what}."
         except Interrupted as interrupted:
             code, complaint = interrupted.exit_code, "stopped; nothing is left running."
         _print(errors, f"sweep demo: {complaint}")

@@ -1,16 +1,18 @@
-"""How the demo passes on an `analyze` that came to no verdict; tests/e2e runs the demo itself."""
+"""How the demo tells what went wrong; tests/e2e runs the demo itself."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+import io
+import os
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from deploy.local import demo
 from deploy.local.child import Child
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from deploy.local.plan import Options
 
 
 def no_verdict(script: str, folder: Path) -> demo.AnalysisError:
@@ -38,3 +40,16 @@ def test_an_analyze_that_ends_as_it_never_should_is_a_failed_process(
     end: str, tmp_path: Path
 ) -> None:
     assert no_verdict(end, tmp_path).code == demo.ExitCode.STACK_FAILED
+
+
+def test_a_full_disk_is_told_with_the_folder_of_the_results(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # names no file, as write() does
+
+    monkeypatch.setattr(demo, "_run", fill)
+    errors = Console(file=io.StringIO(), width=200)
+    assert demo.run(Options(results=Path("/full")), errors=errors) == demo.ExitCode.STACK_FAILED
+    assert isinstance(errors.file, io.StringIO)
+    assert errors.file.getvalue() == "sweep demo: /full: No space left on device.\n"
