@@ -18,7 +18,7 @@ from deploy.local.child import Child, ChildError
 from deploy.local.exchange.replay import ReplayError
 from deploy.local.interruption import Interrupted, interruptible
 from deploy.local.places import PlacesError
-from deploy.local.plan import Options, Plan, demo_plan, replay_plan
+from deploy.local.plan import Options, Plan, ResultsError, demo_plan, replay_plan
 from deploy.local.progress import display_for
 from deploy.local.prometheus_binary import PrometheusUnavailableError, find_or_fetch
 from deploy.local.recording import RecordingError, first_run
@@ -100,6 +100,7 @@ def run(options: Options, console: Console | None = None, errors: Console | None
             PrometheusUnavailableError,
             RecordingError,
             ReplayError,
+            ResultsError,
             RulesError,
         ) as error:
             code, complaint = int(ExitCode.BAD_INPUT), str(error)
@@ -136,7 +137,6 @@ def _run(options: Options, console: Console) -> int:
 
 def _measure(plan: Plan, options: Options, binaries: Binaries, console: Console) -> int:
     """Start the stack, wait for the runs, analyse, stop; the exit code of `analyze`."""
-    _make_folder(plan.setup.folder)
     announce = partial(_print, console)
     try:
         with running_stack(plan.setup, binaries, announce=announce) as stack:
@@ -153,15 +153,6 @@ def _measure(plan: Plan, options: Options, binaries: Binaries, console: Console)
             raise BadInputError(f"{options.config}: {complaint}") from error
         raise
     return code
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise BadInputError(
-            f"--results: {folder} cannot be made ({error.strerror}); name another folder."
-        ) from error
 
 
 def _runs(plan: Plan) -> list[Run]:

@@ -22,6 +22,10 @@ EXPERIMENT: Final = Path(__file__).with_name("experiment.yaml")
 _PAUSE_SEC: Final = 0.1
 
 
+class ResultsError(Exception):
+    """The folder of the results cannot be made; the message is one sentence that names it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the user asked for.
@@ -63,11 +67,12 @@ class Plan:
 
 
 def demo_plan(options: Options) -> Plan:
-    """The simulated market at every place.
+    """The simulated market at every place; makes the folder of the results.
 
     Raises:
         ExperimentError: the experiment file cannot be used.
         PlacesError: the places cannot be used, or do not suit the experiment.
+        ResultsError: there is no place for the results.
     """
     description = experiment.load(options.config)
     scenery = places.load(options.places)
@@ -79,6 +84,8 @@ def demo_plan(options: Options) -> Plan:
 def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan:
     """A recording at one place: the frames carry their own latency, so one tells everything.
 
+    Makes the folder of the results.
+
     Args:
         options: what the user asked for.
         recorded: the recording.
@@ -88,6 +95,7 @@ def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan
         ExperimentError: the experiment file cannot be used.
         PlacesError: the places cannot be used, or do not suit the experiment.
         RecordingError: nothing of the recording can be measured.
+        ResultsError: there is no place for the results.
     """
     ready_by_ns = time.time_ns() + lead_sec * NS_PER_SEC
     description = recorded.adapted(experiment.load(options.config), ready_by_ns)
@@ -108,7 +116,21 @@ def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan
 
 
 def _folder(results: Path) -> Path:
-    """A folder that is not there yet, named by the present second."""
-    while (folder := results / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")).exists():
-        time.sleep(_PAUSE_SEC)
-    return folder.absolute()
+    """Make a folder that was not there yet, named by the present second.
+
+    Raises:
+        ResultsError: it cannot be made.
+    """
+    while True:
+        folder = results.absolute() / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            # Another demo, started in the same second, may have been quicker.
+            if isinstance(error, FileExistsError) and folder.is_dir():
+                time.sleep(_PAUSE_SEC)
+                continue
+            raise ResultsError(
+                f"--results: {folder} cannot be made ({error.strerror}); name another folder."
+            ) from error
+        return folder
