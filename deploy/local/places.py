@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.local.exchange import config as exchange
+from probe.contract import bounded_yaml
+from probe.contract.bounded_yaml import YamlError
 
 if TYPE_CHECKING:
     from probe.contract.experiment import Experiment
@@ -66,12 +67,9 @@ def load(path: Path = SHIPPED) -> Scenery:
         PlacesError: unreadable, malformed, or a key missing, unknown or of a wrong value.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Scenery.model_validate(document)
-    except OSError as error:
-        raise PlacesError(f"{path}: cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PlacesError(f"{path}: not valid YAML: {' '.join(str(error).split())}.") from error
+        return Scenery.model_validate(bounded_yaml.load(path))
+    except YamlError as error:
+        raise PlacesError(str(error)) from error
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in fault["loc"]) or "file"

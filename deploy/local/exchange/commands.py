@@ -118,7 +118,7 @@ class Subscriptions:
         except json.JSONDecodeError as error:
             where = f"expected value at line {error.lineno} column {error.colno}"
             return _error(INVALID_JSON, f"Invalid JSON: {where}", None)
-        except (UnicodeDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # no UTF-8, too deep, or a number without an end
             return _error(INVALID_JSON, "Invalid JSON: expected value at line 1 column 1", None)
         if not isinstance(request, dict):
             return _error(INVALID_REQUEST, "Invalid request: expected a map", None)

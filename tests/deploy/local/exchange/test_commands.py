@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deploy.local.exchange.commands import (
@@ -107,6 +107,7 @@ def test_a_bad_request_is_answered_with_its_code_and_id(
 
 
 @given(st.binary())
+@example(b'{"id":' + b"1" * 5_000 + b"}")
 @settings(deadline=None)
 def test_any_bytes_get_an_answer_that_is_no_market_data(text: bytes) -> None:
     reply = answer(Subscriptions(parse_target("/ws", SPOT), limit=3), text)

@@ -119,8 +119,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load(tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize("text", ["{", "\x00", "[1, 2]"])
-def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["{", "\x00", "[1, 2]", "seed: 2026-02-30"])
+def test_a_file_that_is_no_mapping_of_plain_values_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "exchange.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"exchange\.yaml: "):
