@@ -13,7 +13,7 @@ from deploy.local.exchange.delivery import Dispatcher, Place, Stall
 from deploy.local.exchange.market import Market
 from deploy.local.exchange.markets import RULES
 from deploy.local.exchange.pausing import PausingSource
-from deploy.local.exchange.replay import Recording
+from deploy.local.exchange.replay import MAX_PAUSES_NS, NS_PER_MS, Recording
 from deploy.local.exchange.session import Session, Surroundings
 from deploy.local.exchange.truth_file import Outcome
 
@@ -117,9 +117,13 @@ class Exchange:
     def open(self) -> None:
         """Begin to send."""
         for market in self._markets.values():
-            source = market.recording or PausingSource(
-                Market(self._config, time.time_ns(), market.name)
-            )
+            if market.recording is None:
+                made_up = Market(self._config, time.time_ns(), market.name)
+                source = PausingSource(made_up)
+            else:
+                source = PausingSource(
+                    market.recording, step_ns=NS_PER_MS, at_most_ns=MAX_PAUSES_NS
+                )
             market.dispatcher.start(source)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A generated market that waits while this process gets no processor.
+"""A market, generated or recorded, that waits while this process gets no processor.
 
 Without it a stall of the machine would make every event late that should have happened meanwhile,
 at all places alike: a property of the machine, not of the network that is simulated.
@@ -15,15 +15,29 @@ if TYPE_CHECKING:
 
 # Lateness below this is that of timers, and stays in the latencies.
 TOLERANCE_NS: Final = 1_000_000
-_NS_PER_US: Final = 1_000
+NS_PER_US: Final = 1_000
 
 
 class PausingSource:
-    """Another source's events, postponed by all pauses so far; an `events.Source`."""
+    """Another source's events, postponed by all pauses so far; an `events.Source`.
 
-    def __init__(self, source: Source) -> None:
-        """No pause yet."""
+    Attributes:
+        paused_ns: the pauses so far.
+    """
+
+    def __init__(
+        self, source: Source, *, step_ns: int = NS_PER_US, at_most_ns: int | None = None
+    ) -> None:
+        """No pause yet.
+
+        Args:
+            source: the events.
+            step_ns: pauses are multiples of it, as are the times that are postponed.
+            at_most_ns: how long all pauses together may be; what is late beyond is late.
+        """
         self._source = source
+        self._step_ns = step_ns
+        self._at_most_ns = at_most_ns
         self.paused_ns = 0
 
     def next_ns(self) -> int | None:
@@ -35,8 +49,10 @@ class PausingSource:
         """The events due at `now_ns`; who asks too late has paused the market."""
         due_ns = self.next_ns()
         if due_ns is not None and now_ns - due_ns > TOLERANCE_NS:
-            late_ns = now_ns - due_ns
-            self.paused_ns += late_ns - late_ns % _NS_PER_US  # times are whole microseconds
+            # Rounded up: an event that is not due yet can be on time, a late one cannot.
+            paused_ns = self.paused_ns - (due_ns - now_ns) // self._step_ns * self._step_ns
+            if self._at_most_ns is None or paused_ns <= self._at_most_ns:
+                self.paused_ns = paused_ns
         events = self._source.take_due(now_ns - self.paused_ns)
         if self.paused_ns:
             for event in events:

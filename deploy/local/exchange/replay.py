@@ -2,8 +2,9 @@
 
 A frame recorded at R with event time E is sent at R + shift with E + shift, so that an ideal
 receiver measures R - E again, negative ones included. At speed 1 the shift is one constant; at
-another speed each frame has its own. It is a whole number of milliseconds, so that it is exact in
-the digits of either unit. Only the digits of `"E"` and `"T"` are edited; all other bytes stay.
+another speed each frame has its own, and when the machine pauses, it grows for all that follow (see
+`pausing`). It is a whole number of milliseconds, so that it is exact in the digits of either unit.
+Only the digits of `"E"` and `"T"` are edited; all other bytes stay.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ TIME_FIELD: Final = re.compile(rb'("[ET]":)([0-9]{13,19})(?=[,}])')
 # No clock of a recorder is that wrong; times of another unit, or made up, are.
 MAX_LATENCY_NS: Final = 3_600 * NS_PER_SEC
 MAX_NUMBER: Final = 2**63 - 1
+# By how much all pauses of the machine together may put a recording off. Whoever measures it leaves
+# that much time behind its end.
+MAX_PAUSES_NS: Final = NS_PER_SEC
 
 
 class ReplayError(Exception):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local.exchange.replay import ReplayError
+from deploy.local.exchange.replay import MAX_PAUSES_NS, ReplayError
 from deploy.local.plan import EXPERIMENT
 from deploy.local.recording import Channel, Recording, RecordingError, first_run, inspect
 from probe.contract import experiment
@@ -177,8 +177,8 @@ def test_one_run_measures_all_event_times_and_lasts_until_the_last_frame(
     start_ns = made.start_ns(run)
     assert now_ns <= run.start_ns
     assert run.measure_start_ns <= start_ns + earliest
-    assert start_ns + latest < run.measure_end_ns
-    assert start_ns + made.duration_ns < run.end_ns
+    assert start_ns + latest + MAX_PAUSES_NS < run.measure_end_ns
+    assert start_ns + made.duration_ns + MAX_PAUSES_NS < run.end_ns
 
 
 @given(length_ms=st.integers(0, 600_000), now_sec=st.integers(1_700_000_000, 1_900_000_000))

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from deploy.local.exchange.config import ExchangeConfig
+from typing import TYPE_CHECKING
+
+import pytest
+
+from deploy.local.exchange.config import ExchangeConfig, Replay
 from deploy.local.exchange.events import Event, TimeUnit
 from deploy.local.exchange.market import Market
 from deploy.local.exchange.pausing import TOLERANCE_NS, PausingSource
+from deploy.local.exchange.replay import Recording
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MS = 1_000_000
 START = 1_795_000_000_000 * MS
@@ -53,3 +61,49 @@ def test_the_exchange_delay_of_a_postponed_trade_stays() -> None:
     for event, late in zip(plain, paused, strict=True):
         if event.trade_ns:
             assert late.event_ns - late.trade_ns == event.event_ns - event.trade_ns
+
+
+RECEIVED_US = 1_680_652_800_004_107
+LATENCIES_US = [4_107, -893, 12_107, -1_893, 107]
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Recording:
+    """Five trades, 5 ms apart."""
+    file = tmp_path / "frames"
+    with file.open("w") as lines:
+        for number, latency_us in enumerate(LATENCIES_US):
+            received_us = RECEIVED_US + number * 5_000
+            event_ms = (received_us - latency_us) // 1_000
+            data = f'{{"e":"trade","E":{event_ms},"t":{number}}}'
+            lines.write(f'{received_us} {{"stream":"btcusdt@trade","data":{data}}}\n')
+    replay = Recording(Replay(file=file), offset_ns=0, may_start=lambda: True, now_ns=START)
+    replay.audience_changed(START)
+    return replay
+
+
+def latencies_us(events: list[Event]) -> list[int]:
+    return [(event.depart_ns - event.event_ns) // 1_000 for event in events]
+
+
+def test_a_recording_waits_for_whole_milliseconds_and_keeps_its_latencies(
+    recorded: Recording,
+) -> None:
+    source = PausingSource(recorded, step_ns=MS, at_most_ns=1_000 * MS)
+    taken: list[Event] = []
+    while (due_ns := source.next_ns()) is not None:
+        now_ns = due_ns + (7_300_000 if len(taken) == 1 and not source.paused_ns else 0)
+        events = source.take_due(now_ns)
+        assert all(event.depart_ns == now_ns for event in events)
+        taken += events
+    assert source.paused_ns == 8 * MS
+    assert latencies_us(taken) == LATENCIES_US
+    assert taken[-1].depart_ns - taken[0].depart_ns == (20 + 8) * MS
+
+
+def test_what_is_late_beyond_the_longest_pause_is_sent_late(recorded: Recording) -> None:
+    source = PausingSource(recorded, step_ns=MS, at_most_ns=10 * MS)
+    due_ns = source.next_ns()
+    assert due_ns is not None
+    assert len(source.take_due(due_ns + 11 * MS)) == 3
+    assert source.paused_ns == 0

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -294,6 +295,25 @@ async def test_clients_receive_the_recording_with_its_latencies(run: Run, record
     added = truth["send_ns"] - truth["event_ns"] - recorded
     assert added.min() >= 0
     assert truth["outcome"].tolist() == ["sent"] * len(FRAMES)
+
+
+async def test_a_stall_of_the_machine_puts_the_rest_off_and_makes_no_latency_longer(
+    run: Run, recording: Path
+) -> None:
+    async with (
+        run(replay={"file": str(recording)}) as exchange,
+        exchange.connect("/ws/btcusdt@trade/btcusdt@depth@0ms") as client,
+    ):
+        await client.recv()
+        time.sleep(0.1)  # noqa: ASYNC251 - stops the exchange, whose loop this is
+        for _ in range(2):
+            await client.recv()
+        await exchange.control("flush")
+        events_ns = exchange.truth()["event_ns"].tolist()
+    recorded_ns = (1_680_652_800_016 - 1_680_652_800_000) * MS
+    put_off_ns = events_ns[-1] - events_ns[0] - recorded_ns
+    assert put_off_ns > 0
+    assert put_off_ns % MS == 0
 
 
 async def test_the_replay_waits_for_every_place(run: Run, recording: Path) -> None:
