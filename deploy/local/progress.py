@@ -164,7 +164,9 @@ class LineDisplay:
 
 def display_for(console: Console) -> LiveDisplay | LineDisplay:
     """The display that suits a console."""
-    return LiveDisplay(console) if console.is_terminal else LineDisplay(console)
+    # A terminal that cannot move its cursor would show nothing of what is drawn in place.
+    redraws = console.is_terminal and not console.is_dumb_terminal
+    return LiveDisplay(console) if redraws else LineDisplay(console)
 
 
 def _drawing(progress: Progress) -> RenderableType:

@@ -28,9 +28,14 @@ PROGRESS = Progress(
 )
 
 
-def console(*, terminal: bool) -> Console:
+def console(*, terminal: bool, kind: str = "xterm") -> Console:
     return Console(
-        file=io.StringIO(), force_terminal=terminal, width=100, height=30, color_system=None
+        file=io.StringIO(),
+        force_terminal=terminal,
+        width=100,
+        height=30,
+        color_system=None,
+        _environ={"TERM": kind},
     )
 
 
@@ -86,3 +91,10 @@ def test_the_live_display_is_gone_when_it_is_left() -> None:
 def test_the_display_suits_the_console() -> None:
     assert isinstance(display_for(console(terminal=True)), LiveDisplay)
     assert isinstance(display_for(console(terminal=False)), LineDisplay)
+
+
+def test_a_terminal_that_cannot_redraw_gets_lines() -> None:
+    output = console(terminal=True, kind="dumb")
+    with display_for(output) as display:
+        display.show(PROGRESS)
+    assert printed(output) == f"{PROGRESS.headline}\n"
