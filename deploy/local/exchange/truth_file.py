@@ -94,9 +94,14 @@ class TruthWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Hand everything to the operating system."""
-        self._file.write(self._buffer)
-        self._buffer.clear()
+        """Hand everything to the operating system.
+
+        Raises:
+            OSError: it does not take everything.
+        """
+        while self._buffer:
+            # A disk that has room for a part takes that part, and fails only when asked again.
+            del self._buffer[: self._file.write(self._buffer)]
 
     def close(self) -> None:
         """Flush and close the file."""

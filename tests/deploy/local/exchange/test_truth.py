@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from deploy.local.exchange.config import MARKET_NAMES
 from deploy.local.exchange.events import JsonEvent
 from deploy.local.exchange.truth import TruthError, read_truth
-from deploy.local.exchange.truth_file import Outcome, TruthWriter
+from deploy.local.exchange.truth_file import RECORD, Outcome, TruthWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +90,22 @@ def test_a_long_run_is_written_as_it_goes(path: Path) -> None:
         writer.record("spot", 1, event("btcusdt@trade", number), 1, Outcome.SENT)
     assert len(read_truth(path)) > 20_000
     writer.close()
+
+
+def test_what_a_full_disk_does_not_take_is_told_and_not_forgotten(path: Path) -> None:
+    writer = TruthWriter(path, 0)
+    for number in range(10):
+        writer.record("spot", 1, event("btcusdt@trade", number), 1, Outcome.SENT)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As on a full disk, there is room for a part: here for half of the third record.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3 * RECORD.itemsize + 24, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            writer.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    writer.close()
+    assert read_truth(path)["first_id"].tolist() == list(range(10))
 
 
 @pytest.mark.parametrize("content", [b"", b"something else" * 10])
