@@ -50,16 +50,22 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["breakable"] = breakable
+    environment.filters["glued"] = glued
     environment.filters["prose"] = prose
+    environment.filters["unbroken"] = unbroken
     return environment
 
 
 def prose(sentence: str) -> Markup:
-    """A sentence, escaped, that breaks neither inside a quantity nor after a hyphen in a name."""
-    words = (
-        breakable(word) if "/" in word else escape(word) for word in glued(sentence).split(" ")
+    """A sentence, escaped, that breaks neither inside a quantity nor after a hyphen."""
+    return unbroken(glued(sentence))
+
+
+def unbroken(words: str) -> Markup:
+    """Words, escaped, that do not break after the hyphens of a name or a time."""
+    return Markup(" ").join(
+        breakable(word) if "/" in word or "-" in word else escape(word) for word in words.split(" ")
     )
-    return Markup(" ").join(words)
 
 
 def breakable(name: str) -> Markup:

@@ -211,6 +211,17 @@ def test_a_quantity_in_a_sentence_is_not_torn() -> None:
     assert prose("p = 0.01 and 5 ms") == "p\u00a0=\u00a00.01 and 5\u00a0ms"
 
 
+def test_the_value_of_a_constraint_is_not_torn_from_its_unit() -> None:
+    assert re.search(r"</span> \d+\.\d+\u00a0ms", page("winner"))
+
+
+def test_times_are_not_torn_at_their_hyphens() -> None:
+    time = "2026-11-04T00:00:00Z"
+    assert prose(f"No usable run: {time}.").endswith(f"<span class=whole>{time}.</span>")
+    assert re.search(rf'<td class="words"><span class=whole>{time}</span>', page("winner"))
+    assert "<dd><span class=whole>2026-11-01T00:00:00Z</span> to" in page("winner")
+
+
 def test_the_nominee_is_marked_in_the_ranking() -> None:
     chosen = re.findall(r'<tr class="chosen">(.*?)</tr>', page("winner"), re.DOTALL)
     assert chosen
