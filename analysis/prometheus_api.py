@@ -14,6 +14,7 @@ All that can go wrong is one exception with one sentence, never with a secret in
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from contextlib import suppress
@@ -25,6 +26,7 @@ import msgspec
 import numpy as np
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
+from urllib3.exceptions import ReadTimeoutError
 
 from analysis.histogram import Histogram
 
@@ -434,7 +436,9 @@ class PrometheusClient:
         return floats[0].value
 
     def _evaluate(self, endpoint: str, form: dict[str, str]) -> tuple[_Data, tuple[str, ...]]:
-        envelope = self._call("POST", endpoint, {**form, "timeout": f"{self._timeout_sec:g}s"})
+        # Prometheus knows no fractions in a duration.
+        timeout = f"{math.ceil(self._timeout_sec)}s"
+        envelope = self._call("POST", endpoint, {**form, "timeout": timeout})
         try:
             data = _decode_data.decode(envelope.data)
         except _UNREADABLE as error:
@@ -500,6 +504,7 @@ class PrometheusClient:
         """Send one request, with further attempts, and open the envelope of the answer."""
         pause = self._first_backoff_sec
         for attempt in range(1, self._attempts + 1):
+            wanted: float | None = None
             last = attempt == self._attempts
             try:
                 answer = self._send(method, endpoint, form)
@@ -507,9 +512,11 @@ class PrometheusClient:
                 if last or isinstance(error, requests.exceptions.SSLError):
                     raise self._unreachable(error) from None
             else:
-                if last or answer.status_code not in _RETRIED_STATUS or _is_api_error(answer):
+                wanted = _retry_after(answer)
+                final = wanted is None and _is_api_error(answer)
+                if last or answer.status_code not in _RETRIED_STATUS or final:
                     return self._open(answer)
-            time.sleep(pause)
+            time.sleep(max(pause, min(wanted or 0.0, self._timeout_sec)))
             pause *= 2
         raise AssertionError("the last attempt returns or raises")
 
@@ -528,15 +535,15 @@ class PrometheusClient:
                 allow_redirects=False,
             )
         except requests.Timeout:
-            raise UnreachableError(
-                f"{self.url} did not answer within {self._timeout_sec:g} s; is it overloaded? "
-                "Raise --timeout or narrow the range."
-            ) from None
+            raise self._too_slow() from None
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
             raise TruncatedAnswerError(
                 f"The answer of {self.url} ended before it was complete."
             ) from None
-        except requests.ConnectionError:
+        except requests.ConnectionError as error:
+            # So requests calls it when an answer stops in its midst.
+            if any(isinstance(cause, ReadTimeoutError) for cause in error.args):
+                raise self._too_slow() from None
             raise
         except (ValueError, OverflowError):  # these may quote a header, so they are not quoted
             raise UnreachableError(
@@ -545,6 +552,12 @@ class PrometheusClient:
             ) from None
         except OSError as error:  # requests reports missing certificate files so
             raise UnreachableError(f"{self.url} cannot be asked: {error}.") from None
+
+    def _too_slow(self) -> UnreachableError:
+        return UnreachableError(
+            f"{self.url} did not answer within {self._timeout_sec:g} s; is it overloaded? "
+            "Raise --timeout or narrow the range."
+        )
 
     def _unreachable(self, error: requests.ConnectionError) -> UnreachableError:
         text = str(error)
@@ -574,6 +587,10 @@ class PrometheusClient:
                 raise TruncatedAnswerError(
                     f"The answer of {self.url} ended before it was complete."
                 ) from None
+            if isinstance(error, msgspec.ValidationError):
+                raise self._not_prometheus(
+                    f"it answers HTTP {status} with JSON of an unknown form"
+                ) from None
             kind = answer.headers.get("Content-Type", "no content type").partition(";")[0]
             raise self._not_prometheus(
                 f"it answers HTTP {status} with {kind} where JSON was expected"
@@ -588,6 +605,12 @@ class PrometheusClient:
 
     def _not_prometheus(self, why: str) -> NotPrometheusError:
         return NotPrometheusError(f"{self.url} does not seem to be a Prometheus API: {why}.")
+
+
+def _retry_after(answer: requests.Response) -> float | None:
+    """Seconds after which the server wants to be asked again; None if it does not say."""
+    text = answer.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def _is_api_error(answer: requests.Response) -> bool:

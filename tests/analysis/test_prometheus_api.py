@@ -29,7 +29,7 @@ from analysis.prometheus_api import (
 from tests.analysis.remote_write import History, Native
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 EMPTY = b'{"status":"success","data":{"resultType":"vector","result":[]}}'
@@ -46,12 +46,16 @@ class Answer:
         content_type: str = "application/json",
         length: int | None = None,
         before: Callable[[], object] = lambda: None,
+        after: Callable[[], object] = lambda: None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.body = body
         self.status = status
         self.content_type = content_type
         self.length = len(body) if length is None else length
         self.before = before
+        self.after = after
+        self.headers = headers or {}
 
 
 class Server(ThreadingHTTPServer):
@@ -86,8 +90,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(answer.length))
         if answer.status == 302:
             self.send_header("Location", "/login")
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(answer.body)
+        answer.after()
 
     do_POST = do_GET = _answer  # noqa: N815 - names the base class looks for
 
@@ -333,6 +340,30 @@ def test_a_slow_server_runs_into_the_timeout() -> None:
         released.set()
 
 
+def test_an_answer_that_stops_in_its_midst_runs_into_the_timeout_once() -> None:
+    released = threading.Event()
+    with (
+        serving(Answer(EMPTY, length=len(EMPTY) + 10, after=released.wait)) as server,
+        client_of(server, timeout_sec=0.05) as client,
+    ):
+        try:
+            with pytest.raises(UnreachableError, match=r"did not answer within 0\.05 s"):
+                client.query("up")
+        finally:
+            released.set()
+    assert len(server.forms) == 1
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_json_without_a_status_is_not_called_something_else(status: int) -> None:
+    with (
+        serving(Answer(b'{"message": "Not found"}', status=status)) as server,
+        client_of(server) as client,
+        pytest.raises(NotPrometheusError, match=f"HTTP {status} with JSON of an unknown form"),
+    ):
+        client.query("up")
+
+
 def test_a_web_page_is_not_prometheus() -> None:
     page = Answer(b"<html>Welcome</html>", content_type="text/html; charset=utf-8")
     with (
@@ -411,6 +442,31 @@ def test_an_overloaded_server_is_asked_again() -> None:
     assert len(server.forms) == 3
 
 
+def test_a_server_is_asked_again_after_as_long_as_it_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("analysis.prometheus_api.time.sleep", slept.append)
+    error = b'{"status":"error","errorType":"too_many_requests","error":"slow down"}'
+    busy = Answer(error, status=429, headers={"Retry-After": "3"})
+    date = Answer(b"", status=503, headers={"Retry-After": "Fri, 27 Nov 2026 12:00:00 GMT"})
+    with serving(busy, date, Answer()) as server, client_of(server) as client:
+        assert client.query("up").floats == ()
+    assert len(server.forms) == 3
+    assert slept[0] == 3
+
+
+def test_a_pause_that_a_server_asks_for_is_no_longer_than_the_timeout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("analysis.prometheus_api.time.sleep", slept.append)
+    busy = Answer(b"", status=503, headers={"Retry-After": "86400"})
+    with serving(busy, Answer()) as server, client_of(server, timeout_sec=7.0) as client:
+        client.query("up")
+    assert slept == [7.0]
+
+
 def test_a_server_that_stays_overloaded_is_given_up() -> None:
     busy = Answer(b"Bad Gateway", status=502, content_type="text/plain")
     with (
@@ -437,6 +493,14 @@ def test_queries_are_sent_as_forms_with_time_and_timeout() -> None:
     with serving(Answer()) as server, client_of(server, timeout_sec=5.0) as client:
         client.query("up", at=1.5)
     assert server.forms == [{"query": ["up"], "time": ["1.500"], "timeout": ["5s"]}]
+
+
+@pytest.mark.parametrize("timeout_sec", [0.5, 2.5, 1234567.0])
+def test_prometheus_understands_every_timeout(
+    history_client: PrometheusClient, timeout_sec: float
+) -> None:
+    with PrometheusClient(history_client.url, timeout_sec=timeout_sec) as client:
+        assert client.query("1").floats
 
 
 @pytest.mark.parametrize(
