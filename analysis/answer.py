@@ -123,15 +123,18 @@ def _unopposed(findings: Findings, nominee: Pool) -> Answer:
 
 def _winner(findings: Findings, nominee: Pool) -> Answer:
     closest = findings.comparisons[0]
+    paired = [comparison.pairs for comparison in findings.comparisons]
     relative = "" if closest.shift_ratio is None else f" ({percent(closest.shift_ratio)})"
     rivals = "its only rival" if len(findings.rivals) == 1 else "every rival"
     required = [s.name for s in findings.strata if s.required]
     in_strata = f", in each time stratum ({enumeration(required)})" if required else ""
+    fewest, most = min(paired), max(paired)
+    over = count(most, "paired run") if fewest == most else f"{fewest} to {most} paired runs"
     return Answer(
         VerdictKind.WINNER,
         f"{nominee.name} wins: p99 {ms(nominee.p99)}, lower than {rivals} over"
-        f" {count(closest.pairs, 'paired run')}; the closest, {closest.rival}, is slower by"
-        f" {ms(closest.shift_sec or 0.0)}{relative}.",
+        f" {over}; the closest, {closest.rival}, is slower by {ms(closest.shift_sec or 0.0)}"
+        f"{relative}.",
         (
             f"Every hard constraint is passed at {_confidence(findings)} confidence.",
             f"Its lead counts against each rival{in_strata}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -34,6 +35,7 @@ from analysis.prometheus_api import InvalidUrlError, PrometheusClient, Prometheu
 from analysis.report import FORMATS, render
 from analysis.report.change import FORMATS as CHANGE_FORMATS
 from analysis.report.change import render_change
+from analysis.report.printable import printable
 from probe.contract.experiment import ExperimentError, load
 
 if TYPE_CHECKING:
@@ -75,10 +77,6 @@ def run(given: argparse.Namespace) -> int:
         return _complain(error, next(c for kind, c in _FAULTS.items() if isinstance(error, kind)))
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader has seen enough; keep the interpreter from complaining when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DECIDED
     except Exception as error:  # noqa: BLE001 - the last resort, reported as this program's fault
         traceback.print_exception(error, file=sys.stderr)
         return _complain(
@@ -100,7 +98,7 @@ def analyze(given: argparse.Namespace) -> ExitCode:
         found.evidence, found.experiment, prices=load_prices(given.prices), seed=given.seed
     )
     for file, output in outputs.items():
-        _deliver(file, render(verdict, found.evidence, output, color=_in_color(file)))
+        _deliver(file, render(verdict, found.evidence, output, color=_in_color(file)), output)
     return exit_codes.OF_VERDICT[verdict.kind]
 
 
@@ -112,7 +110,7 @@ def export(given: argparse.Namespace) -> ExitCode:
     found = _from_prometheus(given, given.experiment)
     archive.write(given.file, found)
     runs, places = len(found.evidence.runs), len(found.evidence.candidates())
-    print(f"Wrote {runs} runs of {places} candidates to {given.file}.")
+    _print(f"Wrote {runs} runs of {places} candidates to {given.file}.")
     return ExitCode.DECIDED
 
 
@@ -132,7 +130,7 @@ def compare(given: argparse.Namespace) -> ExitCode:
         before, after = (_from_prometheus(given, name) for name in names)
         change = compare_sweeps(before, after, **how)
     for file, output in outputs.items():
-        _deliver(file, render_change(change, output, color=_in_color(file)))
+        _deliver(file, render_change(change, output, color=_in_color(file)), output)
     return ExitCode.DECIDED
 
 
@@ -140,7 +138,7 @@ def prices(given: argparse.Namespace) -> ExitCode:
     """`analyze prices`: show the price table in use, or write a fresh one from AWS's price list."""
     if not given.refresh:
         options.refuse(given, options.REFRESH_OPTIONS, "--refresh")
-        print(listing(load_prices(given.prices), given.prices or default_path()))
+        _print(listing(load_prices(given.prices), given.prices or default_path()))
         return ExitCode.DECIDED
     if given.prices is not None:
         raise UsageError("--prices only shows a table; name the one to write with -o.")
@@ -149,7 +147,7 @@ def prices(given: argparse.Namespace) -> ExitCode:
     regions = given.region or tuple(experiment.regions)
     types = given.instance_type or tuple(experiment.instance_types)
     table = refresh_prices(path, regions, types, pricing_client())
-    print(listing(table, path, regions=regions, instance_types=types))
+    _print(listing(table, path, regions=regions, instance_types=types))
     return ExitCode.DECIDED
 
 
@@ -162,6 +160,7 @@ _RUNS: Final[dict[str, Callable[[argparse.Namespace], ExitCode]]] = {
 
 
 def _from_prometheus(given: argparse.Namespace, name: str | None) -> Archive:
+    options.check_range(given)
     experiment = load(given.config)
     request = Request(
         experiment=name,
@@ -205,24 +204,53 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 def _in_color(path: Path | None) -> bool:
     """Only on a terminal, and not against the user's wish (https://no-color.org)."""
-    return path is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return path is None and on_terminal and not os.environ.get("NO_COLOR")
 
 
-def _deliver(path: Path | None, text: str) -> None:
+def _deliver(path: Path | None, text: str, output: str) -> None:
     """Print a report, or write it to a file that appears complete or not at all."""
     if path is None:
-        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
-        sys.stdout.flush()
+        # Programs and browsers expect UTF-8, whatever a terminal can show.
+        _print(text, encoding=None if output == "text" else "utf-8")
         return
     try:
         with replacing(path) as scratch:
-            scratch.write_text(text, encoding="utf-8")
+            # A name that is no UTF-8 can only be the path of a file.
+            scratch.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
+def _print(text: str, *, encoding: str | None = None) -> None:
+    """Write to standard output; a reader that has seen enough is no error.
+
+    Args:
+        text: what to write; a line end is added where there is none.
+        encoding: to write it in; that of the terminal, with `?` for what it lacks, if None.
+
+    Raises:
+        UsageError: it cannot be written, since a disk is full for instance.
+    """
+    if sys.stdout is None:  # closed by the caller, who only wants the exit code
+        return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        unknown = "replace" if encoding is None else "backslashreplace"
+        sys.stdout.reconfigure(encoding=encoding, errors=unknown)
+    try:
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left must not make the interpreter complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise UsageError(f"Standard output: cannot be written: {error.strerror}.") from error
+
+
 def _complain(what: object, code: ExitCode) -> ExitCode:
-    print(f"analyze: {what}", file=sys.stderr)
+    # Servers and files may say anything, escape sequences included.
+    lines = (printable(line) for line in str(what).splitlines())
+    print("analyze: " + "\n".join(lines), file=sys.stderr)
     return code
 
 

@@ -182,8 +182,18 @@ def refuse(given: argparse.Namespace, options: Sequence[str], needed: str) -> No
         UsageError: one of them is given.
     """
     for option in options:
-        if getattr(given, option.removeprefix("--").replace("-", "_")):
+        if getattr(given, option.removeprefix("--").replace("-", "_")) not in {None, ()}:
             raise UsageError(f"{option} only works with {needed}.")
+
+
+def check_range(given: argparse.Namespace) -> None:
+    """Refuse a range of time that holds nothing.
+
+    Raises:
+        UsageError: it ends before it starts.
+    """
+    if None not in {given.since, given.until} and given.since >= given.until:
+        raise UsageError("--since must be earlier than --until.")
 
 
 def outputs(given: argparse.Namespace, formats: Sequence[str]) -> dict[Path | None, str]:

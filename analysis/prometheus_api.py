@@ -598,7 +598,8 @@ class PrometheusClient:
         except (UnicodeDecodeError, RecursionError):
             raise self._not_prometheus("its answer is not text or nested too deep") from None
         if envelope.status == "error":
-            raise QueryError(f"{self.url} answers: {envelope.error.rstrip('.')}.")
+            why = " ".join(envelope.error.split()) or f"HTTP {status} without a reason"
+            raise QueryError(f"{self.url} answers: {why.rstrip('.')}.")
         if envelope.status != "success":
             raise self._not_prometheus("its answer has an unknown form")
         return envelope

@@ -20,6 +20,7 @@ from analysis.archive import Archive
 from analysis.exit_codes import ExitCode, table
 from analysis.histogram import Histogram
 from analysis.model import Candidate, Evidence, RunEvidence, Scope
+from analysis.prometheus_api import PrometheusError
 from analysis.run_queries import Place
 from probe.contract.experiment import default_path, load
 from tests.analysis.planted import (
@@ -242,6 +243,8 @@ def test_a_config_replaces_the_rule_of_an_archive(kept: Any, tmp_path: Path) -> 
         (["--from-prometheus", "x", "--ca-file", "none.pem"], "none.pem: there is no such file."),
         (["--from-prometheus", "x", "--bearer-token-file", "none"], "none: cannot be read"),
         (["--from-archive", "a", "--since", "1h"], "--since only works with --from-prometheus."),
+        (["--from-archive", "a", "--since", "0"], "--since only works with --from-prometheus."),
+        (["--from-prometheus", "x", "--since", "2", "--until", "2"], "--since must be earlier"),
         (["--from-archive", "a", "--by", "region"], "--by only works with --from-prometheus."),
         (["--from-jsonl", "a", "--market", "usdm"], "--market only works with --from-prometheus."),
         (["compare", "a", "b", "--stream", "x"], "--stream only works with --from-prometheus."),
@@ -362,6 +365,72 @@ def test_a_reader_that_stops_early_is_no_error(kept: Any) -> None:
         )
     assert ended.returncode == ExitCode.DECIDED
     assert ended.stderr == b""
+
+
+def printed(arguments: list[str], stdout: int, **environment: str) -> tuple[int, bytes, bytes]:
+    """Exit code, standard output and standard error of the command in a process of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "analysis.cli", *arguments],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=os.environ | environment,
+        check=False,
+    )
+    return ended.returncode, ended.stdout or b"", ended.stderr
+
+
+def test_a_reader_that_stops_early_does_not_change_the_exit_code(kept: Any) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        arguments = ["--from-archive", str(kept(*fast_and_slow()[:2]))]
+        code, _, err = printed(arguments, closed.fileno())
+    assert (code, err) == (ExitCode.INCONCLUSIVE, b"")
+
+
+def test_a_full_disk_behind_standard_output_is_one_sentence(kept: Any) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        code, _, err = printed(["--from-archive", str(kept(*fast_and_slow()))], full)
+    finally:
+        os.close(full)
+    assert code == ExitCode.BAD_INPUT
+    assert err == b"analyze: Standard output: cannot be written: No space left on device.\n"
+
+
+def test_without_a_standard_output_the_exit_code_still_tells(
+    kept: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert cli.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.DECIDED
+
+
+def test_a_terminal_without_a_character_shows_a_question_mark(kept: Any) -> None:
+    arguments = ["--from-archive", str(kept(*fast_and_slow()))]
+    code, out, err = printed(arguments, subprocess.PIPE, PYTHONIOENCODING="ascii")
+    assert (code, err) == (ExitCode.DECIDED, b"")
+    assert b"clock ?" in out
+
+
+@pytest.mark.parametrize("output", ["html", "json"])
+def test_what_programs_read_is_utf_8_in_every_locale(kept: Any, output: str) -> None:
+    place = Candidate(BY, ("東京", "c6i.large"))
+    runs = [replace(run, candidate=place) for run in runs_of("ap-northeast-1", 0.5)]
+    arguments = ["--from-archive", str(kept(*runs)), "--output", output]
+    code, out, err = printed(arguments, subprocess.PIPE, PYTHONIOENCODING="ascii")
+    assert (code, err) == (ExitCode.NONE_PASSES, b"")
+    assert "東京" in out.decode("utf-8")
+
+
+def test_a_server_cannot_write_to_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def complain(*_: object, **__: object) -> None:
+        raise PrometheusError("http://x answers: \x1b]0;title\x07.")
+
+    monkeypatch.setattr(cli, "collect", complain)
+    assert cli.main(["--from-prometheus", "x"]) == ExitCode.PROMETHEUS_FAILED
+    assert complaint(capsys) == r"analyze: http://x answers: \x1b]0;title\x07."
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,13 @@ def test_a_place_faster_in_every_run_wins() -> None:
     assert verdict.next_steps[0].startswith(f"Place the consumer at {A.name}")
 
 
+def test_a_winner_says_over_how_many_runs_it_was_compared_with_every_rival() -> None:
+    verdict = verdict_on(
+        runs_of(A, steady(0.010)), runs_of(B, restless(0.012)), runs_of(C, restless(0.030, 8))
+    )
+    assert "lower than every rival over 8 to 9 paired runs; the closest," in verdict.sentence
+
+
 def test_equal_places_tie_and_the_cheaper_one_is_preferred() -> None:
     verdict = verdict_on(runs_of(B, steady(0.010)), runs_of(A, restless(0.010)))
     assert verdict.kind is VerdictKind.TIE

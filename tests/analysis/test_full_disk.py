@@ -52,6 +52,6 @@ def test_the_report_that_was_there_stays_whole(tmp_path: Path) -> None:
         no_more_than(100),
         pytest.raises(UsageError, match=r"report\.md: cannot be written: File too large"),
     ):
-        cli._deliver(report, "x" * 10_000)
+        cli._deliver(report, "x" * 10_000, "markdown")
     assert report.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [report]

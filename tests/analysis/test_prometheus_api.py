@@ -297,6 +297,20 @@ def test_a_malformed_query_is_answered_with_the_servers_message(
         history_client.query("sum(")
 
 
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [(r"two\nlines\n", "two lines"), ("", "HTTP 500 without a reason")],
+)
+def test_the_servers_message_is_one_sentence(error: str, sentence: str) -> None:
+    body = f'{{"status":"error","errorType":"internal","error":"{error}"}}'.encode()
+    with (
+        serving(Answer(body, status=500)) as server,
+        client_of(server) as client,
+        pytest.raises(QueryError, match=rf"answers: {sentence}\.$"),
+    ):
+        client.query("up")
+
+
 def test_a_result_of_another_kind_is_refused(history_client: PrometheusClient) -> None:
     with pytest.raises(QueryError, match=r"`up` yields a vector, not a matrix\."):
         history_client.query_raw("up", at=0.0)
