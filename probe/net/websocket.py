@@ -145,7 +145,11 @@ class WebSocketConnection:
         else:
             self._splitter.feed(data)
         protocol = self._protocol
-        if protocol.close_expected() or protocol.parser_exc is not None:
+        if protocol.close_rcvd is not None or protocol.parser_exc is not None:
+            # Nothing more counts: whether the server hangs up now or never makes no difference.
+            if not self.closed.done():
+                self.stream_ended(None)
+        elif protocol.close_expected():
             self._expect_end()
 
     def on_messages(self, payloads: list[bytes], *, binary: bool) -> None:

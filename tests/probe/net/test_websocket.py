@@ -390,6 +390,30 @@ async def test_bytes_that_break_the_protocol_end_the_connection(data: bytes) -> 
     assert closed.reason is ReconnectReason.PROTOCOL_ERROR
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (text(b"\x03\xe8", opcode=Opcode.CLOSE), ReconnectReason.SERVER_CLOSE),
+        (b"\xff\xff\xff", ReconnectReason.PROTOCOL_ERROR),
+    ],
+    ids=["close frame", "violation"],
+)
+async def test_an_end_does_not_wait_for_a_server_that_does_not_hang_up(
+    data: bytes, reason: ReconnectReason, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("probe.net.websocket.CLOSE_TIMEOUT_SEC", 3600.0)
+    answered: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        answered.append(await reader.read())  # until the client hangs up
+
+    async with scripted_server(script) as port:
+        closed = await (await Client().connect(port)).closed
+    assert closed.reason is reason
+    assert answered[0][:1] == b"\x88"  # its close frame came first
+
+
 async def test_messages_before_a_fault_are_kept() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(text(b"good") + b"\xff\xff\xff")
