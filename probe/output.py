@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ def write(text: str) -> OSError | None:
     """
     if sys.stdout is None:  # closed by whoever started the program
         return None
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal need not have every character
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

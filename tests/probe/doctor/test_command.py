@@ -176,3 +176,18 @@ def test_a_report_that_nobody_can_read_costs_no_traceback(reader: str, complaint
         os.close(stdout)
     assert done.stderr == complaint
     assert done.returncode == command.ExitCode.FAILED  # nothing listens on the discard port
+
+
+def test_a_terminal_without_a_character_shows_a_question_mark() -> None:
+    probe = str(Path(sys.executable).with_name("probe"))
+    flags = ("--watch-sec", "0.05", "--endpoint", "ws://127.0.0.1:9", "--time-endpoint", "")
+    done = subprocess.run(
+        [probe, "doctor", *flags],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (command.ExitCode.FAILED, "")
+    assert "? 2 usable" in done.stdout  # at least so many
