@@ -32,7 +32,7 @@ def warnings(
         warnings.append(f"Not judged, for want of a usable run: {enumeration(unjudged)}.")
     tainted = sum(len(j.pool.seen) - len(j.pool.runs) for j in findings.judged)
     if tainted:
-        warnings.append(f"{count(tainted, 'run')} kept out; the ranking lists them with reasons.")
+        warnings.append(f"{count(tainted, 'run')} kept out, listed with the reason.")
     for judged in findings.judged:
         negative = sum(run.negative or 0 for run in judged.pool.runs.values())
         if negative:

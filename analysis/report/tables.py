@@ -204,7 +204,7 @@ def constraints(verdict: Verdict) -> Table:
         cells = [_light(found[name]) if name in found else figures.UNKNOWN for name in names]
         rows.append((str(row.rank), row.name, *cells))
     columns = (RANK, PLACE, *(Column(CONSTRAINT_TITLES[n], Kind.STATUS) for n in names))
-    return Table(columns, tuple(rows), ("Beside each letter the value measured.",))
+    return Table(columns, tuple(rows), ("Beside each status the value measured.",))
 
 
 def _has(verdict: Verdict, name: str) -> bool:
