@@ -314,6 +314,9 @@ def _draft(
             else (math.nan)
         )
     level = float(np.median(mine)) if mine.size else math.nan
+    ratio = shift / level if level > 0 else math.nan
+    if paired and pairs.log_scale:  # as `analyze` tells it of the same two places
+        ratio = math.expm1(inference.hodges_lehmann(pairs.tested))
     return PlaceChange(
         before=before.name,
         after=after.name,
@@ -332,7 +335,7 @@ def _draft(
         p_holm=p_value,
         smallest_p=smallest,
         shift_sec=_finite(shift),
-        shift_ratio=_finite(shift / level) if level > 0 else None,
+        shift_ratio=_finite(ratio),
         cliffs_delta=_finite(inference.cliffs_delta(mine, theirs)),
         margin=margin_between(before, after, rule),
         constraints=_constraints(old, new),

@@ -18,6 +18,7 @@ from analysis import archive
 from analysis.archive import Archive
 from analysis.cli import main
 from analysis.compare import CompareError, Movement, compare_places, compare_sweeps
+from analysis.decision import decide
 from analysis.report.change import FORMATS, render_change
 from analysis.verdict import Status, VerdictKind
 from tests.analysis.report.sweeps import (
@@ -106,6 +107,13 @@ def test_runs_with_the_same_labels_are_paired() -> None:
     (place,) = places().places
     assert place.paired
     assert place.runs_before == place.runs_after == 9
+
+
+def test_two_places_of_a_sweep_differ_by_as_much_as_its_verdict_says() -> None:
+    verdict = decide(before().evidence, before().experiment)
+    told = next(c for c in verdict.comparisons if (c.nominee, c.rival) == (TOKYO, SINGAPORE))
+    (place,) = compare_places(before(), TOKYO, SINGAPORE).places
+    assert (place.shift_sec, place.shift_ratio) == (told.shift_sec, told.shift_ratio)
 
 
 def test_a_few_labels_in_common_are_no_pairing() -> None:
