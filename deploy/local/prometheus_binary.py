@@ -26,6 +26,7 @@ MEND: Final = (
     "and put it on PATH"
 )
 ENVIRONMENT_VARIABLE: Final = "PROMETHEUS_BIN"
+_SCRATCH: Final = "fetching-"
 
 # In the order they are tried. Each puts `prometheus` and `promtool` into the folder it is given.
 SOURCES: Final[tuple[Callable[[Path], None], ...]] = (debian_package.fetch, release_archive.fetch)
@@ -67,8 +68,8 @@ def find_or_fetch(
     Args:
         environ: `PROMETHEUS_BIN` names a binary outright; `PATH` is searched next.
         sources: where to fetch from, in order.
-        announce: told in one line when the one on PATH is passed over, and when something has to
-            be fetched.
+        announce: told in one line when the one on PATH is passed over, when something has to be
+            fetched, and when another program does that already.
 
     Raises:
         PrometheusUnavailableError: there is none and none can be fetched, or `PROMETHEUS_BIN`
@@ -93,7 +94,7 @@ def find_or_fetch(
     # Without the lock first: a copy that is there is complete, and its folder may be read-only.
     with suppress(VersionError):
         return _checked(folder / "prometheus")
-    with _locked(folder):
+    with _locked(folder, announce):
         try:
             return _checked(folder / "prometheus")
         except VersionError:
@@ -112,7 +113,7 @@ def _checked(binary: Path) -> Binaries:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, announce: Callable[[str], None]) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
@@ -121,7 +122,11 @@ def _locked(folder: Path) -> Iterator[None]:
             f"{folder} cannot be written ({error.strerror}); set XDG_CACHE_HOME, or {MEND}."
         ) from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            announce(f"Another program is fetching Prometheus into {folder}; waiting for it ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -137,10 +142,12 @@ def _fetch(
         PrometheusUnavailableError: none can; the message also tells what was passed over.
     """
     announce(f"Fetching Prometheus into {folder} (once) ...")
+    for abandoned in folder.glob(f"{_SCRATCH}*"):  # by one that was killed; nobody else is here
+        shutil.rmtree(abandoned, ignore_errors=True)
     reasons = [reason.rstrip(".") for reason in passed_over]
     for source in sources:
         # Beside its final place, so that the moves below are atomic.
-        with TemporaryDirectory(dir=folder) as scratch:
+        with TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
             try:
                 source(Path(scratch))
                 binaries = _checked(Path(scratch) / "prometheus")

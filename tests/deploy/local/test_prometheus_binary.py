@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
 import platform
+import shutil
 import tarfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -168,6 +170,34 @@ def test_processes_that_look_at_the_same_time_fetch_once(
         found = list(pool.map(_find_in_process, [bare] * 8, [counter] * 8))
     assert counter.read_text() == "x"
     assert set(found) == {cache_folder(bare) / "prometheus"}
+
+
+def test_who_waits_for_another_s_fetch_is_told(bare: dict[str, str]) -> None:
+    folder = cache_folder(bare)
+    folder.mkdir(parents=True)
+    other = (folder / ".lock").open("w")
+    fcntl.flock(other, fcntl.LOCK_EX)
+    said: list[str] = []
+
+    def told(line: str) -> None:
+        said.append(line)
+        other.close()  # the other has done with it
+
+    find_or_fetch(bare, sources=(provide,), announce=told)
+    assert said[0] == f"Another program is fetching Prometheus into {folder}; waiting for it ..."
+
+
+def test_what_a_killed_fetch_left_behind_is_removed(bare: dict[str, str]) -> None:
+    def die(scratch: Path) -> None:
+        provide(scratch)
+        shutil.copytree(scratch, scratch.with_name(f"{scratch.name}-killed"))
+        raise FetchError("killed")
+
+    with pytest.raises(PrometheusUnavailableError):
+        find_or_fetch(bare, sources=(die,))
+    find_or_fetch(bare, sources=(provide,))
+    left = {path.name for path in cache_folder(bare).iterdir()}
+    assert left == {".lock", "prometheus", "promtool"}
 
 
 class _Quiet(SimpleHTTPRequestHandler):
