@@ -43,6 +43,13 @@ class Priority(StrEnum):
     PATIENT = "patient"
 
 
+def tethered(
+    command: Sequence[str | Path], priority: Priority = Priority.NORMAL
+) -> list[str | Path]:
+    """A command that starts another one, whose program has a path, and ends with this process."""
+    return [sys.executable, "-I", "-S", _TETHER, str(os.getpid()), priority, *command]
+
+
 class ChildError(Exception):
     """A child could not start, died early or did not get ready; the message quotes its log.
 
@@ -93,10 +100,9 @@ class Child:
         program = shutil.which(command[0])
         if program is None:
             raise ChildError(f"{name} cannot be started: there is no program {command[0]}.")
-        tether = (sys.executable, "-I", "-S", _TETHER, str(os.getpid()), priority)
         with self.output.open("wb") as output, self.log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own programs
-                [*tether, program, *command[1:]],
+                tethered([program, *command[1:]], priority),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=log,

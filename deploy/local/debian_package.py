@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from deploy.local.child import tethered
 from deploy.local.fetching import FetchError
 
 if TYPE_CHECKING:
@@ -124,14 +125,17 @@ def _unpack(scratch: Path, folder: Path, programs: Mapping[str, str]) -> None:
 
 
 def run(command: list[str], cwd: Path | None = None) -> str:
-    """Run a command of Debian's and return its output.
+    """Run a command of Debian's, no longer than this process, and return its output.
 
     Raises:
         FetchError: it fails; the message is the first line that it complains with.
     """
+    program = shutil.which(command[0])
+    if program is None:
+        raise FetchError(f"there is no program {command[0]}")
     try:
         done = subprocess.run(  # noqa: S603 - arguments are made here
-            command,
+            tethered([program, *command[1:]]),
             cwd=cwd,
             env={**os.environ, "LC_ALL": "C"},
             capture_output=True,
