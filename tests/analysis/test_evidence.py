@@ -131,6 +131,19 @@ def test_windows_hold_what_was_scraped_in_them(planter: Planter) -> None:
         assert same_buckets(observed.windows[n], expected)
 
 
+def test_latencies_of_zero_and_below_are_evidence_like_others(planter: Planter) -> None:
+    probe, run = planter.probe(), planter.runs[0]
+    trades = probe.channels[CHANNELS[0]]
+    early = np.where(np.arange(trades.times.size) % 7 == 0, 0.0, trades.latencies - 0.02)
+    probe.channels[CHANNELS[0]] = Events(trades.times, early)
+    observed = planter.collect(probe).runs[0]
+    expected = expected_latency(probe, run)
+    assert expected.min_bounds()[1] < 0
+    assert same_buckets(observed.latency, expected)
+    assert same_buckets(Histogram.merge(*observed.windows), expected)
+    assert observed.taint == ()
+
+
 def test_replicas_are_pooled_and_also_shown_apart(planter: Planter) -> None:
     twin = TOKYO._replace(instance="i-twin")
     probes = planter.probe(lost_at=[planter.second(0, 5)]), planter.probe(twin, offset=2.0)
@@ -144,6 +157,17 @@ def test_replicas_are_pooled_and_also_shown_apart(planter: Planter) -> None:
     assert [r.lost for r in observed.replicas] == [1, 0]
     assert observed.lost == 1
     assert observed.hours == pytest.approx(2 * 420 / 3600)
+
+
+def test_windows_are_the_same_when_instances_come_in_several_answers(
+    planter: Planter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes = [planter.probe(place) for place in (TOKYO, DUBLIN)]
+    together = planter.collect(*probes)
+    monkeypatch.setattr("analysis.run_queries._INSTANCES_PER_ANSWER", 1)
+    apart = collect(planter.client, planter.experiment)
+    assert [run.windows for run in apart.runs] == [run.windows for run in together.runs]
+    assert all(window.count for run in apart.runs for window in run.windows)
 
 
 def test_coarser_candidates_pool_their_places(planter: Planter) -> None:
@@ -287,6 +311,24 @@ def test_a_restart_is_bridged_exactly_and_taints_its_run(planter: Planter) -> No
     assert before.taint == after.taint == ()
 
 
+def test_after_a_restart_too_each_counter_begins_where_it_is_first_seen(
+    planter: Planter,
+) -> None:
+    """What speaks against a place at zero, what speaks for it at its first sample."""
+    restart = planter.second(0, 150.0)
+    probe = planter.probe(
+        restarts=[restart], reconnects_at=[restart + 50], counters_appear_late=True
+    )
+    observed = planter.collect(probe).runs[0]
+    end = planter.runs[0].end_ns / NS_PER_SEC
+    scrapes = [s for s in probe.scrapes if s <= end]
+    spans = (scrapes[0], max(s for s in scrapes if s < restart)), (restart, scrapes[-1])
+    received = np.concatenate([e.received for e in probe.channels.values()])
+    messages = sum(np.count_nonzero((received > a) & (received <= b)) for a, b in spans)
+    assert observed.messages == messages
+    assert observed.reconnects == 1
+
+
 def test_a_restart_between_two_runs_taints_the_later_one(planter: Planter) -> None:
     probe = planter.probe(restarts=[planter.runs[1].start_ns / NS_PER_SEC + 1.0])
     tainted = [bool(run.taint) for run in planter.collect(probe).runs]
@@ -319,6 +361,15 @@ def test_gaps_in_scraping_cost_no_sample_but_taint_the_run(planter: Planter) -> 
             " (70%, at least 95% needed)"
         ),
     )
+
+
+def test_a_total_that_is_first_scraped_in_the_next_warm_up_is_complete(planter: Planter) -> None:
+    """A probe exposes a run until the next one is measured."""
+    gap = planter.second(1, 300.0), planter.second(1, 360.0)
+    probe = planter.probe(scraped=lambda moment: not gap[0] < moment <= gap[1])
+    observed = planter.collect(probe).runs[1]
+    assert same_buckets(observed.latency, expected_latency(probe, planter.runs[1]))
+    assert observed.taint == ()
 
 
 def test_one_missing_scrape_is_forgiven(planter: Planter) -> None:
@@ -516,8 +567,10 @@ def test_a_scrape_interval_other_than_the_experiments_is_pointed_out(planter: Pl
     planter.collect(planter.probe())
     slower = planter.experiment.timing.model_copy(update={"scrape_interval_sec": 30})
     experiment = planter.experiment.model_copy(update={"timing": slower})
-    (warning,) = collect(planter.client, experiment).warnings
+    evidence = collect(planter.client, experiment)
+    (warning,) = evidence.warnings
     assert warning.startswith("Prometheus scrapes 2.0 times as often as scrape_interval_sec (30 s)")
+    assert [run.hours for run in evidence.runs] == [pytest.approx(420 / 3600)] * 3
 
 
 def test_stream_and_symbol_narrow_the_evidence(planter: Planter) -> None:
