@@ -233,6 +233,21 @@ def test_a_run_whose_other_instance_is_incomplete_is_not_saved_by_a_latecomer(
     assert "i-late has no latency samples in this run" in first.taint
 
 
+def test_an_instance_that_restarts_before_its_first_sample_is_no_latecomer(
+    planter: Planter,
+) -> None:
+    restart = planter.second(0, 0.5)
+    restarted = planter.probe(
+        TOKYO._replace(instance="i-restarted"),
+        restarts=[restart],
+        rejoins=False,
+        scraped=lambda moment: not restart < moment < restart + 30,
+    )
+    first = planter.collect(planter.probe(), restarted, by=("region",)).runs[0]
+    assert first.taint[0] == "the probe on i-restarted restarted once during the run"
+    assert first.taint[1] == "i-restarted has no latency samples in this run"
+
+
 def test_an_instance_that_was_there_and_measured_nothing_spoils_the_run(planter: Planter) -> None:
     nothing = {c: Events(np.empty(0), np.empty(0)) for c in CHANNELS}
     deaf = planter.probe(TOKYO._replace(instance="i-deaf"), channels=nothing)
@@ -571,6 +586,7 @@ def test_a_scrape_interval_other_than_the_experiments_is_pointed_out(planter: Pl
     (warning,) = evidence.warnings
     assert warning.startswith("Prometheus scrapes 2.0 times as often as scrape_interval_sec (30 s)")
     assert [run.hours for run in evidence.runs] == [pytest.approx(420 / 3600)] * 3
+    assert [run.coverage for run in evidence.runs] == [1, 1, 1]
 
 
 def test_stream_and_symbol_narrow_the_evidence(planter: Planter) -> None:
