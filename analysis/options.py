@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from analysis import exit_codes
 from analysis.model import DEFAULT_BY
+from probe.contract.help import HelpFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ def parser(name: str, text: str, examples: str) -> argparse.ArgumentParser:
         name,
         description=text,
         epilog=f"{examples}\nexit codes:\n{exit_codes.table()}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
 

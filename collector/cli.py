@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from collector import watch
 from collector.commands import archive, collect, deploy, destroy, preflight, reap, run, status
+from probe.contract.help import HelpFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="sweep",
         description="Runs a latency sweep.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=version(DISTRIBUTION))
@@ -81,7 +82,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "real Prometheus on this machine, measure, analyse and stop everything again. Nothing "
         "leaves this machine, except to fetch Prometheus once if it is not on PATH.",
         epilog=_DEMO_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     demo.add_argument("--config", type=Path, metavar="FILE", help="another experiment file")
@@ -106,7 +107,6 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--speed",
         type=_positive_float,
         metavar="X",
-        default=1.0,
         help="with --replay: send X times faster; latencies stay (default: 1)",
     )
     demo.add_argument(
@@ -121,20 +121,25 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    if arguments.replay is not None and arguments.runs is not None:
+        return _refuse("--runs is for the simulated market; a recording is one run")
+    if arguments.replay is None and arguments.speed is not None:
+        return _refuse("--speed only works with --replay")
     try:
         from deploy.local import demo, plan  # noqa: PLC0415 - needs the `local` extra
     except ModuleNotFoundError as error:
-        print(
-            f"sweep demo: {error.name} is missing; in a checkout, run pip install -e '.[local]'.",
-            file=sys.stderr,
-        )
-        return BAD_INPUT
+        return _refuse(f"{error.name} is missing; in a checkout, run pip install -e '.[local]'")
     given = {
         name: getattr(arguments, name)
         for name in ("config", "places", "runs", "results", "replay", "speed", "keep", "truth")
         if getattr(arguments, name) is not None
     }
     return demo.run(plan.Options(**given))
+
+
+def _refuse(complaint: str) -> int:
+    print(f"sweep demo: {complaint}.", file=sys.stderr)
+    return BAD_INPUT
 
 
 def _positive_int(text: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from enum import IntEnum
@@ -20,8 +19,11 @@ from collector.live import NothingThereError, Snapshot, Watcher
 from collector.live_view import View, to_json
 from deploy.local.interruption import Interrupted, interruptible
 from probe.contract.experiment import ExperimentError, load
+from probe.contract.help import HelpFormatter
 
 if TYPE_CHECKING:
+    import argparse
+
     from probe.contract.experiment import Constraints
 
 # The countdown moves every second; Prometheus is asked as often as it can know something new.
@@ -65,7 +67,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Show latency, loss, reconnects, clock and phase of every place, from the "
         "sweep's Prometheus, and mark what breaks a limit of the experiment.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     watch.add_argument(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from probe import app, settings
 from probe.contract.experiment import ExperimentError
+from probe.contract.help import HelpFormatter
 from probe.doctor import command as doctor
 from probe.server import ListenError
 from probe.web.errors import WebConfigError
@@ -81,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Receives Binance's market data, stamps every message at the kernel and "
         "serves Prometheus native histograms.",
         epilog=_OVERVIEW,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=version(app.DISTRIBUTION))
@@ -92,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure and serve until stopped. Every flag can also be given as the "
         "environment variable in brackets; a flag weighs more.",
         epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     settings.add_flags(run)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import ipaddress
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -18,7 +20,6 @@ from probe.net.receiving import Receiving, Stamps
 from probe.tuning import Tuning
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Mapping, Sequence
 
 DEFAULT_METRICS_PORT: Final = 9090
@@ -249,7 +250,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default = "" if flag.default is None else f", default {flag.default}"
         parser.add_argument(
             flag.name,
-            type=flag.kind,
+            type=partial(_of_argument, flag),
             choices=flag.choices,
             metavar=flag.metavar or (None if flag.choices else "NAME"),
             help=f"{flag.help} [{flag.variable}{default}]",
@@ -422,15 +423,26 @@ def _ip_address(given: _Given, flag: str) -> str | None:
         raise SettingsError(f"{given.written(flag, repr(text))} is not an IP address.") from None
 
 
+def _of_argument(flag: _Flag, text: str) -> object:
+    try:
+        return flag.kind(text)
+    except ValueError:
+        # As for variables; argparse would name the type of the program.
+        raise argparse.ArgumentTypeError(f"{text!r} is not {_wanted(flag)}") from None
+
+
 def _of_variable(flag: _Flag, text: str) -> object:
     try:
         value = flag.kind(text)
     except ValueError:
-        wanted = _WANTED.get(flag.kind, "usable")
-        raise SettingsError(f"{flag.variable}={text!r} is not {wanted}.") from None
+        raise SettingsError(f"{flag.variable}={text!r} is not {_wanted(flag)}.") from None
     if flag.choices is not None and value not in flag.choices:
         raise SettingsError(f"{flag.variable}={text!r} is not one of {', '.join(flag.choices)}.")
     return value
+
+
+def _wanted(flag: _Flag) -> str:
+    return _WANTED.get(flag.kind, "usable")
 
 
 _Section = TypeVar("_Section", bound=BaseModel)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -16,8 +15,10 @@ from analysis.prometheus_api import InvalidAccessError, InvalidUrlError, Prometh
 from collector.errors import ExitCode, SweepError, table
 from deploy.local.interruption import Interrupted, interruptible
 from probe.contract.experiment import ExperimentError
+from probe.contract.help import HelpFormatter
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
 _FAULTS: Final[dict[type[Exception], ExitCode]] = {
@@ -60,7 +61,7 @@ def add(
         help=summary,
         description=description,
         epilog=f"examples:\n{examples}\nexit codes:\n{table((ExitCode.DONE, *codes, *signals))}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.set_defaults(run=lambda arguments: _guarded(name, run, arguments))

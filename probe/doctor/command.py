@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from probe import output, settings
+from probe.contract.help import HelpFormatter
 from probe.doctor.checks import WATCH_SEC, run_checks
 from probe.doctor.report import WIDTH, render_json, render_text
 from probe.doctor.result import Result, Status
@@ -51,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "exchange, for the settings given. Takes a few seconds more than --watch-sec. Colours "
         "follow the terminal and NO_COLOR.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a screen")

@@ -63,11 +63,27 @@ def test_options_reach_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
         return 4
 
     monkeypatch.setattr(demo, "run", run)
-    code = cli.main(
-        ["demo", "--runs", "3", "--replay", "f.gz", "--speed", "2.5", "--results", "r", "--keep"]
-    )
-    assert code == 4
-    assert seen == [Options(runs=3, replay=Path("f.gz"), speed=2.5, results=Path("r"), keep=True)]
+    replayed = ["--replay", "f.gz", "--speed", "2.5", "--results", "r", "--keep"]
+    assert cli.main(["demo", *replayed]) == 4
+    assert cli.main(["demo", "--runs", "3"]) == 4
+    assert seen == [
+        Options(replay=Path("f.gz"), speed=2.5, results=Path("r"), keep=True),
+        Options(runs=3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--runs", "3", "--replay", "f.gz"], "--runs is for the simulated market; a recording is"),
+        (["--speed", "2"], "--speed only works with --replay."),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["demo", *arguments]) == 2
+    assert complaint in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
