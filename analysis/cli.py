@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import traceback
@@ -36,6 +35,7 @@ from analysis.report import FORMATS, render
 from analysis.report.change import FORMATS as CHANGE_FORMATS
 from analysis.report.change import render_change
 from analysis.report.printable import printable
+from probe.contract import standard_output
 from probe.contract.experiment import ExperimentError, load
 
 if TYPE_CHECKING:
@@ -232,19 +232,10 @@ def _print(text: str, *, encoding: str | None = None) -> None:
     Raises:
         UsageError: it cannot be written, since a disk is full for instance.
     """
-    if sys.stdout is None:  # closed by the caller, who only wants the exit code
-        return
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        unknown = "replace" if encoding is None else "backslashreplace"
-        sys.stdout.reconfigure(encoding=encoding, errors=unknown)
-    try:
-        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
-        sys.stdout.flush()
-    except OSError as error:
-        # What is left must not make the interpreter complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise UsageError(f"Standard output: cannot be written: {error.strerror}.") from error
+    whole = text if text.endswith("\n") else f"{text}\n"
+    error = standard_output.write(whole, encoding=encoding)
+    if error is not None and not isinstance(error, BrokenPipeError):
+        raise UsageError(f"Standard output: cannot be written: {error.strerror}.") from error
 
 
 def _complain(what: object, code: ExitCode) -> ExitCode:

@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from probe import output, own_delays, tuning
+from probe import own_delays, tuning
 from probe.clock import local
 from probe.clock.reading import ClockError
 from probe.clock.steps import StepDetector
+from probe.contract import standard_output
 from probe.contract.timeline import Timeline
 from probe.exchange_watch import ExchangeWatch
 from probe.feeds import binance_usdm
@@ -157,7 +158,7 @@ class Probe:
         scheme = "http" if policy.context is None else "https"
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         announced = json.dumps({"event": "listening", "metrics_url": url})
-        if (unwritten := output.write(f"{announced}\n")) is not None:
+        if (unwritten := standard_output.write(f"{announced}\n")) is not None:
             _LOG.warning("standard output: %s; metrics are on %s", unwritten.strerror, url)
         if policy.open_to_all and not is_loopback(host):
             _LOG.warning(

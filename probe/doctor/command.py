@@ -9,7 +9,8 @@ import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from probe import output, settings
+from probe import settings
+from probe.contract import standard_output
 from probe.contract.help import HelpFormatter
 from probe.doctor.checks import WATCH_SEC, run_checks
 from probe.doctor.report import WIDTH, render_json, render_text
@@ -78,7 +79,7 @@ def run(arguments: argparse.Namespace) -> ExitCode:
             color=terminal and not os.environ.get("NO_COLOR"),
             width=_width(terminal=terminal),
         )
-    unwritten = output.write(report)
+    unwritten = standard_output.write(report)
     if unwritten is not None and not isinstance(unwritten, BrokenPipeError):
         print(f"probe: the report cannot be written: {unwritten.strerror}.", file=sys.stderr)
     return exit_code(results)

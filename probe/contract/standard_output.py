@@ -1,4 +1,4 @@
-"""Standard output, whose reader may be gone and whose disk may be full."""
+"""Standard output: its reader may be gone, its disk full, and a character missing in it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ import sys
 from pathlib import Path
 
 
-def write(text: str) -> OSError | None:
+def write(text: str, *, encoding: str | None = None) -> OSError | None:
     """Write a text at once; returns why that cannot be done, or None.
 
     What cannot be written is let go, so that the interpreter does not try again when it ends.
+
+    Args:
+        text: what to write.
+        encoding: to write it in; that of the terminal, with `?` for what it lacks, if None.
     """
     if sys.stdout is None:  # closed by whoever started the program
         return None
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal need not have every character
+        unknown = "replace" if encoding is None else "backslashreplace"
+        sys.stdout.reconfigure(encoding=encoding, errors=unknown)
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
