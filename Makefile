@@ -19,7 +19,8 @@ demo: $(VENV)/.installed-local ## Run a whole sweep on this machine against a si
 
 test: $(VENV)/.installed-dev $(CHECKOV)/.installed-$(CHECKOV_VERSION) ## Run every test, the end-to-end ones included.
 	$(BIN)/python -m pytest -n 2 -m "not e2e"
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m e2e
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "e2e and not alone"
+	$(BIN)/python -m pytest -m "e2e and alone"
 
 test-terraform: $(VENV)/.installed-dev ## Run Terraform with the AWS provider against a simulated AWS.
 	@$(BIN)/python -m pytest -q -m terraform tests/collector/provider

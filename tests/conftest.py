@@ -18,14 +18,6 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """End-to-end tests run one after another, beside those that only ask for dashboards' data."""
-    for item in items:
-        if item.get_closest_marker("e2e") is not None:
-            group = "dashboards" if "grafana" in item.path.parts else "stacks"
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def prometheus_binaries() -> Binaries:
     """Prometheus and promtool of a supported version; fetched once per machine if need be."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from deploy.local.stack import Stack
     from probe.contract.timeline import Run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400)]
 
 RUNS = 3
 # Latencies so large that what a busy machine adds on loopback stays below 1 %.

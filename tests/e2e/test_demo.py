@@ -217,6 +217,7 @@ def short(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_the_shipped_scenery_s_best_place_wins(
     short: Path, sweep_demo: Callable[..., Command], tmp_path: Path

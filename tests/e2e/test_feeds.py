@@ -48,7 +48,9 @@ STREAMS: dict[MarketName, list[str]] = {
     "sbe": ["trade", "bestBidAsk", "depth", "depth20"],
 }
 UNIT_NS = {"spot": 1_000, "usdm": 1_000_000, "sbe": 1_000}
-TIMING = {"warmup_sec": 2, "measurement_sec": 5, "cooldown_sec": 3, "scrape_interval_sec": 1}
+# A run's histograms go when the next measurement starts: however busy the machine is, not before
+# they have been read.
+TIMING = {"warmup_sec": 2, "measurement_sec": 5, "cooldown_sec": 13, "scrape_interval_sec": 1}
 PLACE: dict[str, Any] = {
     "latency": {"distribution": "lognormal", "floor_ms": 60.0, "median_ms": 10.0, "sigma": 0.5},
     "loss": {"trade": 0.03},
@@ -191,9 +193,10 @@ def measured(
         # What is missing may still arrive late until the grace period is over.
         settled_ns = time.time_ns() + GRACE_NS
         wait_until("settled", lambda: time.time_ns() > settled_ns)
+        samples = {name: scrape(url) for name, url in urls.items()}
         yield {
             name: Measured(
-                PROBES[name][0], child, urls[name], run, exchange.truth(name), scrape(urls[name])
+                PROBES[name][0], child, urls[name], run, exchange.truth(name), samples[name]
             )
             for name, child in children.items()
         }
