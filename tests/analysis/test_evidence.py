@@ -654,7 +654,10 @@ def test_only_runs_in_progress_are_no_data_yet(planter: Planter) -> None:
 
 def test_runs_of_another_timing_are_refused(planter: Planter) -> None:
     planter.collect(planter.probe())
-    timing = planter.experiment.timing.model_copy(update={"warmup_sec": 61})
+    planned = planter.experiment.timing
+    # Of another length, one run in a hundred would begin at a moment that fits by chance.
+    longer = {"warmup_sec": planned.warmup_sec + 1, "cooldown_sec": planned.cooldown_sec - 1}
+    timing = planned.model_copy(update=longer)
     experiment = planter.experiment.model_copy(update={"timing": timing})
     with pytest.raises(SelectionError, match=r"do not fit the timing .* with --config"):
         collect(planter.client, experiment)
