@@ -12,6 +12,7 @@ from deploy.local import places
 from deploy.local.exchange.config import Place, Replay
 from deploy.local.recording import Recording, first_run
 from deploy.local.stack import Setup
+from deploy.local.stamps import best_stamps
 from probe.contract import experiment
 from probe.contract.timeline import NS_PER_SEC, Timeline
 
@@ -77,7 +78,13 @@ def demo_plan(options: Options) -> Plan:
     description = experiment.load(options.config)
     scenery = places.load(options.places)
     places.check(scenery, description)
-    setup = Setup(description, scenery, _folder(options.results), truth=options.truth)
+    setup = Setup(
+        description,
+        scenery,
+        _folder(options.results),
+        truth=options.truth,
+        stamps=best_stamps(),
+    )
     return Plan(setup, options.runs or description.decision.min_runs, first=None)
 
 
@@ -111,7 +118,14 @@ def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan
         start_at=recorded.start_ns(run) / NS_PER_SEC,
     )
     folder = _folder(options.results)
-    setup = Setup(description, scenery, folder, replay=replay, truth=options.truth)
+    setup = Setup(
+        description,
+        scenery,
+        folder,
+        replay=replay,
+        truth=options.truth,
+        stamps=best_stamps(),
+    )
     return Plan(setup, runs=1, first=run)
 
 

@@ -23,10 +23,10 @@ from deploy.local.places import Scenery
 from deploy.local.progress import LineDisplay
 from deploy.local.recording import first_run
 from deploy.local.stack import Setup, running_stack
+from deploy.local.stamps import best_stamps
 from deploy.local.watch import schedule, watch
 from probe.contract import experiment
 from probe.contract.timeline import Timeline
-from tests.privileges import may_capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,8 +158,7 @@ def measured(
         Scenery.model_validate(SCENERY),
         tmp_path_factory.mktemp("accuracy"),
         truth=True,
-        # Of segments that waited together for a busy machine, sockets tell the newest stamp only.
-        stamps="capture" if may_capture() else "socket",
+        stamps=best_stamps(),
     )
     with running_stack(setup, prometheus_binaries) as stack:
         timeline = Timeline.of(setup.experiment.timing)

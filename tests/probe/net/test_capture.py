@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from deploy.local.stamps import may_capture
 from deploy.local.tls import make_certificates
 from probe.net import stamped_socket
 from probe.net.capture import Capture
 from probe.net.receiving import Receiving, Stamps, StampsError
 from probe.net.transport import open_transport
-from tests.privileges import may_capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
