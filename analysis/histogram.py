@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
+    Flags = np.bool_ | NDArray[np.bool_]
     Indices = NDArray[np.intp]
 
 # The Prometheus client libraries' default width of the zero bucket.
@@ -299,14 +300,8 @@ class Histogram:
         observed = float(self.counts.sum())
         if not observed:
             return math.nan
-        low, high = self.lower.copy(), self.upper.copy()
-        straddling = (low < 0) & (high > 0)
-        has_negative, has_positive = (high <= 0).any(), (low >= 0).any()
-        # As for quantiles: beside buckets of one sign only, "zero" is of that sign too.
-        if has_positive and not has_negative:
-            low[straddling] = 0.0
-        elif has_negative and not has_positive:
-            high[straddling] = 0.0
+        has_negative, has_positive = (self.upper <= 0).any(), (self.lower >= 0).any()
+        low, high = _of_one_sign(self.lower, self.upper, has_negative, has_positive)
         below = _position(np.full(low.size, value), low, high)
         return float(((1 - below) @ self.counts) / observed)
 
@@ -405,14 +400,11 @@ def quantile_of_counts(counts: Floats, lower: Floats, upper: Floats, q: float) -
         fraction = (rank[:, 0] - (cumulative[rows, index] - size)) / size
     else:
         fraction = (above[rows, index] - rank[:, 0]) / size
-    low, high = lower[index].copy(), upper[index].copy()
-    straddling = (low < 0) & (high > 0)
-    if straddling.any():
-        # A zero bucket beside buckets of one sign only holds values of that sign.
+    low, high = lower[index], upper[index]
+    if ((low < 0) & (high > 0)).any():
         has_negative = (occupied & (upper <= 0)).any(axis=1)
         has_positive = (occupied & (lower >= 0)).any(axis=1)
-        low[straddling & ~has_negative & has_positive] = 0.0
-        high[straddling & has_negative & ~has_positive] = 0.0
+        low, high = _of_one_sign(low, high, has_negative, has_positive)
     result[filled] = _interpolate(np.clip(fraction, 0.0, 1.0), low, high)
     return result
 
@@ -453,6 +445,17 @@ class _Layout:
         first = np.flatnonzero(starts)
         group[order] = np.cumsum(starts) - 1
         return cls(low[first], reach[np.append(first[1:], low.size) - 1], group)
+
+
+def _of_one_sign(
+    low: Floats, high: Floats, has_negative: Flags, has_positive: Flags
+) -> tuple[Floats, Floats]:
+    """Bounds where a zero bucket beside buckets of one sign only holds values of that sign."""
+    straddling = (low < 0) & (high > 0)
+    return (
+        np.where(straddling & ~has_negative & has_positive, 0.0, low),
+        np.where(straddling & has_negative & ~has_positive, 0.0, high),
+    )
 
 
 def _interpolate(fraction: Floats, low: Floats, high: Floats) -> Floats:

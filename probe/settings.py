@@ -427,22 +427,19 @@ def _of_argument(flag: _Flag, text: str) -> object:
     try:
         return flag.kind(text)
     except ValueError:
-        # As for variables; argparse would name the type of the program.
-        raise argparse.ArgumentTypeError(f"{text!r} is not {_wanted(flag)}") from None
+        # Argparse by itself would name a type of the program.
+        wanted = _WANTED.get(flag.kind, "usable")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
 
 
 def _of_variable(flag: _Flag, text: str) -> object:
     try:
-        value = flag.kind(text)
-    except ValueError:
-        raise SettingsError(f"{flag.variable}={text!r} is not {_wanted(flag)}.") from None
+        value = _of_argument(flag, text)
+    except argparse.ArgumentTypeError as error:
+        raise SettingsError(f"{flag.variable}={error}.") from None
     if flag.choices is not None and value not in flag.choices:
         raise SettingsError(f"{flag.variable}={text!r} is not one of {', '.join(flag.choices)}.")
     return value
-
-
-def _wanted(flag: _Flag) -> str:
-    return _WANTED.get(flag.kind, "usable")
 
 
 _Section = TypeVar("_Section", bound=BaseModel)

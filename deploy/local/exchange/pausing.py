@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Lateness below this is that of timers, and stays in the latencies.
 TOLERANCE_NS: Final = 1_000_000
-NS_PER_US: Final = 1_000
+_NS_PER_US: Final = 1_000
 
 
 class PausingSource:
@@ -26,7 +26,7 @@ class PausingSource:
     """
 
     def __init__(
-        self, source: Source, *, step_ns: int = NS_PER_US, at_most_ns: int | None = None
+        self, source: Source, *, step_ns: int = _NS_PER_US, at_most_ns: int | None = None
     ) -> None:
         """No pause yet.
 
