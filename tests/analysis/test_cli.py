@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -216,7 +217,7 @@ def test_two_places_and_two_experiments_in_prometheus_can_be_compared(
     history_server: str, planted_config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = ["compare", "--from-prometheus", history_server, "--config", str(planted_config)]
-    name = "command-line"
+    name = load(planted_config).name
     places = ["--experiment", name, "--by", "region", "ap-northeast-1", "eu-west-1"]
     for what in (places, [name, name]):
         assert cli.main([*source, *what]) == ExitCode.DECIDED
@@ -449,8 +450,12 @@ def test_help_has_an_example_and_every_exit_code(
 
 @pytest.fixture
 def planted_config(history_server: str, tmp_path: Path) -> Path:
-    """An experiment file whose sweep of two places is in Prometheus."""
-    experiment = short_experiment("command-line")
+    """An experiment file whose sweep of two places is in Prometheus.
+
+    Of a name of its own each time: the runs are the last ones before now, and once another one
+    has ended, the events of the same name would be others at the times of those planted before.
+    """
+    experiment = short_experiment(f"command-line-{uuid4().hex[:8]}")
     runs = finished_runs(experiment, 2, time.time())
     rng = np.random.default_rng(1)
     history = History()
