@@ -5,7 +5,7 @@ All that can go wrong is one exception with one sentence, never with a secret in
     PrometheusError
     ├── InvalidUrlError        the address cannot be one of a server
     ├── InvalidAccessError     a credential or header cannot be sent
-    ├── UnreachableError       refused, unknown host, timeout, TLS failure
+    ├── UnreachableError       refused, unknown host, timeout, TLS failure, HTTP 429 and 502 to 504
     ├── AccessDeniedError      HTTP 401 or 403: the credentials are missing or wrong
     ├── NotPrometheusError     something answers, but not the Prometheus API
     ├── TruncatedAnswerError   the answer ends before it is complete
@@ -43,6 +43,7 @@ MAX_POINTS: Final = 11_000
 _CONNECT_TIMEOUT_SEC: Final = 10.0
 _FIRST_BACKOFF_SEC: Final = 0.25
 _RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
+_PARTIAL: Final = "The server's answer is partial: some of its storage did not reply."
 # What a header's name and value may consist of (RFC 9110, 5.1 and 5.5), tabs left out.
 _HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e\xa0-\xff]*")
@@ -195,6 +196,8 @@ class _Envelope(msgspec.Struct):
     error: str = ""
     warnings: list[str] = []
     infos: list[str] = []
+    # Of VictoriaMetrics' clusters, which answer with what the storage nodes alive have.
+    isPartial: bool | None = None  # noqa: N815 - the API's spelling
 
 
 class _Data(msgspec.Struct):
@@ -443,7 +446,8 @@ class PrometheusClient:
             data = _decode_data.decode(envelope.data)
         except _UNREADABLE as error:
             raise self._not_prometheus("its answer has an unknown form") from error
-        return data, (*envelope.warnings, *envelope.infos)
+        partial = [_PARTIAL] if envelope.isPartial else []
+        return data, (*partial, *envelope.warnings, *envelope.infos)
 
     def _expect(self, data: _Data, kind: str, expression: str) -> None:
         if data.resultType != kind:
@@ -583,6 +587,11 @@ class PrometheusClient:
         try:
             envelope = _decode_envelope.decode(answer.content)
         except msgspec.DecodeError as error:
+            if status in _RETRIED_STATUS:
+                raise UnreachableError(
+                    f"{self.url} answers HTTP {status} instead of the query: the server, or one "
+                    "behind a gateway, is overloaded, starting or away; try again later."
+                ) from None
             if answer.content.lstrip()[:1] == b"{" and "truncated" in str(error):
                 raise TruncatedAnswerError(
                     f"The answer of {self.url} ended before it was complete."

@@ -290,6 +290,17 @@ def test_the_servers_notes_are_passed_on(
     assert "histogram" in note
 
 
+@pytest.mark.parametrize(("flag", "notes"), [("true", 1), ("false", 0), ("null", 0)])
+def test_a_partial_answer_is_said_to_be_one(flag: str, notes: int) -> None:
+    with (
+        serving(Answer(EMPTY[:-1] + f',"isPartial":{flag}}}'.encode())) as server,
+        client_of(server) as client,
+    ):
+        said = client.query("up").notes
+    assert len(said) == notes
+    assert all("partial" in note for note in said)
+
+
 def test_a_malformed_query_is_answered_with_the_servers_message(
     history_client: PrometheusClient,
 ) -> None:
@@ -481,12 +492,13 @@ def test_a_pause_that_a_server_asks_for_is_no_longer_than_the_timeout(
     assert slept == [7.0]
 
 
-def test_a_server_that_stays_overloaded_is_given_up() -> None:
-    busy = Answer(b"Bad Gateway", status=502, content_type="text/plain")
+@pytest.mark.parametrize("body", [b"Bad Gateway", b'{"message": "no upstream"}'])
+def test_a_server_that_stays_overloaded_is_given_up(body: bytes) -> None:
+    busy = Answer(body, status=502, content_type="text/plain")
     with (
         serving(busy) as server,
         client_of(server, attempts=2) as client,
-        pytest.raises(NotPrometheusError, match="answers HTTP 502 with text/plain"),
+        pytest.raises(UnreachableError, match=r"answers HTTP 502 .* try again later\.$"),
     ):
         client.query("up")
     assert len(server.forms) == 2
