@@ -84,7 +84,7 @@ class InstanceRun:
         windows: `latency` cut in time; empty where that cannot be known.
         complete: whether a scrape after the end of the measurement has the final total.
         torn: whether the cumulative histogram went backwards without a restart being seen.
-        restarts: how often its counters started again from zero.
+        restarts: how often its probe was started again.
         messages: received in the whole cycle.
         lost: known to be missing.
         reconnects: for any reason but the schedule.
@@ -137,6 +137,11 @@ class _Counter:
     metric: Metric
     selector: str
     from_zero: bool
+
+    @property
+    def series(self) -> str:
+        """The series as PromQL."""
+        return f"{self.metric.name}{self.selector}"
 
 
 class RunReader:
@@ -215,8 +220,9 @@ class RunReader:
             deltas = {name: values.get(place) for name, values in differences.items()}
             latency, windows = totals.get(place, Histogram.empty()), None
             if restarted:
-                deltas = {name: self._pieces(place, c) for name, c in counters.items()}
-                latency = self._latency_in_pieces(place)
+                again = self._started_again(place)
+                deltas = {name: self._pieces(place, c, again) for name, c in counters.items()}
+                latency = self._latency_in_pieces(place, again)
             elif place in totals:
                 windows = _cut(latency, boundaries.get(place, {}), self._window_ends())
             bound, clock_scrapes, synchronized = (values.get(place) for values in clock)
@@ -265,8 +271,7 @@ class RunReader:
 
     def _difference(self, counter: _Counter) -> dict[Place, float]:
         """Last sample of the cycle minus last sample before it, added up for each instance."""
-        series = f"{counter.metric.name}{counter.selector}"
-        cycle = _range(self._cycle)
+        series, cycle = counter.series, _range(self._cycle)
         last = f"last_over_time({series}{cycle})"
         first = f"0 * {last}" if counter.from_zero else f"min_over_time({series}{cycle})"
         return self._sum(f"({last} - ({self._before(series)} or {first}))", self._end)
@@ -276,13 +281,27 @@ class RunReader:
         return f"last_over_time({series}{_range(self._cycle)} offset {_duration(self._cycle)})"
 
     def _restarts(self) -> dict[Place, float]:
-        """How often the message counters fell, for the instances where they did."""
-        series = f"{metrics.MESSAGES.name}{self._selection.feeds()}"
+        """How often the probe was started again, for the instances where it was.
+
+        Its counters fall, or its process tells another start: after a hole in the scrapes counters
+        may be greater than before, and not every server knows the start.
+        """
         cycle = _range(self._cycle)
-        inside = f"resets({series}{cycle}) > 0"
+        series, started = f"{metrics.MESSAGES.name}{self._selection.feeds()}", self._started()
+        earliest = f"{self._before(started)} or min_over_time({started}{cycle})"
         # Without a fall inside, the smallest sample is the first.
-        at_start = f"min_over_time({series}{cycle}) < bool {self._before(series)}"
-        return self._floats(f"max {_BY} ({inside} or {at_start}) > 0", self._end)
+        found = (
+            f"resets({series}{cycle}) > 0",
+            f"min_over_time({series}{cycle}) < bool {self._before(series)}",
+            # Not changes(): servers differ in what it makes of a series' first sample.
+            f"max_over_time({started}{cycle}) > bool ({earliest})",
+        )
+        return self._floats(f"max {_BY} ({' or '.join(found)}) > 0", self._end)
+
+    def _started(self) -> str:
+        """The series of the time at which each probe's process began."""
+        job = f"job={json.dumps(metrics.JOB)}"
+        return f"{metrics.PROCESS_START}{self._selection.instances(job)}"
 
     def _streams_without_loss(self) -> set[Place]:
         """Instances where some stream of the evidence does not say what was lost."""
@@ -364,9 +383,17 @@ class RunReader:
                 result[_place(series.labels)] = dict(series.histograms)
         return result
 
-    def _pieces(self, place: Place, counter: _Counter) -> float | None:
+    def _started_again(self, place: Place) -> NDArray[np.float64]:
+        """When the first scrape after each restart was, Unix seconds, in order."""
+        counters = self._raw(place, self._counters()["messages"].series)
+        found = [one.times[1:][np.diff(one.values) < 0] for one in counters]
+        found += [s.times[1:][np.diff(s.values) > 0] for s in self._raw(place, self._started())]
+        moments = np.unique(np.concatenate([np.empty(0), *found]))
+        return moments[moments > self._start]
+
+    def _pieces(self, place: Place, counter: _Counter, again: NDArray[np.float64]) -> float | None:
         """A counter's difference over the cycle with the restarts of its probe taken out."""
-        series = self._raw(place, counter)
+        series = self._raw(place, counter.series)
         if not series:
             return None
         total = 0.0
@@ -377,30 +404,21 @@ class RunReader:
                 continue
             first = 0.0 if counter.from_zero else inside[0]
             base = before[-1] if before.size else first
-            values = np.concatenate([[base], inside])
-            steps = np.diff(values)
-            # After a fall the counter has counted from zero again.
-            total += float(np.where(steps < 0, values[1:], steps).sum())
+            steps = np.diff(inside, prepend=base)
+            # After a restart the counter has counted from zero again.
+            anew = (steps < 0) | np.isin(one.times[one.times > self._start], again)
+            total += float(np.where(anew, inside, steps).sum())
         return total
 
-    def _raw(self, place: Place, counter: _Counter) -> tuple[Series, ...]:
-        selector = counter.selector.replace("{", "{" + _instances([place]) + ", ", 1)
-        matrix = self._client.query_raw(
-            f"{counter.metric.name}{selector}{_range(2 * self._cycle)}", at=self._end
-        )
+    def _raw(self, place: Place, series: str) -> tuple[Series, ...]:
+        chosen = series.replace("{", "{" + _instances([place]) + ", ", 1)
+        matrix = self._client.query_raw(f"{chosen}{_range(2 * self._cycle)}", at=self._end)
         self._notes |= dict.fromkeys(matrix.notes)
         return matrix.series
 
-    def _latency_in_pieces(self, place: Place) -> Histogram:
+    def _latency_in_pieces(self, place: Place, again: NDArray[np.float64]) -> Histogram:
         """The sum of the last values that the histograms had before each restart and at the end."""
-        raw = self._raw(place, self._counters()["messages"])
-        falls = {
-            float(moment)
-            for series in raw
-            for moment in series.times[1:][np.diff(series.values) < 0]
-            if moment > self._start
-        }
-        ends = [self._start, *sorted(falls), self._last_exposed + _RANGE_SLACK_SEC]
+        ends = [self._start, *again.tolist(), self._last_exposed + _RANGE_SLACK_SEC]
         parts: list[Histogram] = []
         for begin, end in pairwise(ends):
             values = self._histograms(

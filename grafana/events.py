@@ -42,7 +42,7 @@ def common(
     phase_started = f"{metrics.RUN_PHASE_STARTED.name}{{{_ALL_OF_EXPERIMENT}}}"
     phases = f"{info} and on (instance) {changed(phase_started)} > 0"
     reconnects = " or ".join(changed(s.unplanned(metrics.RECONNECTS)) for s in selections)
-    restarts = " or ".join(changed(s.scrape("process_start_time_seconds")) for s in selections)
+    restarts = " or ".join(changed(s.scrape(metrics.PROCESS_START)) for s in selections)
     return [
         _events(
             "Runs and phases",

@@ -82,7 +82,7 @@ def _probes(limits: Constraints) -> Panel:
     own_delay = rate(_CHOSEN.feed(metrics.RECEIVE_DELAY), labels, window="$window")
     version = _CHOSEN.target(metrics.BUILD_INFO.name)
     newest = aggregate("max", _CHOSEN.feed(metrics.LAST_MESSAGE), labels)
-    started = _CHOSEN.scrape("process_start_time_seconds")
+    started = _CHOSEN.scrape(metrics.PROCESS_START)
     return ranking(
         "Probes",
         "Each probe: which version, for how long, whether it is scraped, connected and "

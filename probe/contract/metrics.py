@@ -53,6 +53,8 @@ TARGET_LABELS: Final = (
     "experiment",
 )
 JOB: Final = "probe"
+# Of prometheus_client's process collector: Unix seconds.
+PROCESS_START: Final = "process_start_time_seconds"
 
 
 class Phase(StrEnum):

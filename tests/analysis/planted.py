@@ -86,6 +86,7 @@ class PlantedProbe:
         channels: its messages by stream and symbol.
         started: when its process started, Unix seconds; counters begin there.
         restarts: when it was restarted, Unix seconds.
+        start_told: whether it shows when its process began.
         rejoins: whether it goes on with the current run after a restart.
         scraped: whether the scrape at a moment succeeds.
         omitted: names of metrics that it lacks.
@@ -109,6 +110,7 @@ class PlantedProbe:
     channels: dict[tuple[str, str], Events]
     started: float = 0.0
     restarts: Sequence[float] = ()
+    start_told: bool = True
     rejoins: bool = True
     scraped: Callable[[float], bool] = lambda _: True
     omitted: frozenset[str] = frozenset()
@@ -143,6 +145,9 @@ class PlantedProbe:
         def add(metric: metrics.Metric, value: float | Native, **labels: str) -> None:
             if metric.name not in self.omitted:
                 history.add(metric.name, {**target, **labels}, moment, value)
+
+        if self.start_told:
+            history.add(metrics.PROCESS_START, target, moment, born)
 
         def since_birth(moments: Sequence[float]) -> int:
             return sum(born < m <= moment for m in moments)

@@ -304,9 +304,14 @@ def test_a_loss_counter_missing_on_one_replica_makes_the_pool_unknown(planter: P
     assert [replica.lost for replica in observed.replicas] == [0, None]
 
 
-def test_a_restart_is_bridged_exactly_and_taints_its_run(planter: Planter) -> None:
+@pytest.mark.parametrize("start_told", [True, False])
+def test_a_restart_is_bridged_exactly_and_taints_its_run(
+    planter: Planter, *, start_told: bool
+) -> None:
     restart = planter.second(1, 150.0)
-    probe = planter.probe(restarts=[restart], lost_at=[restart - 50, restart + 50])
+    probe = planter.probe(
+        restarts=[restart], start_told=start_told, lost_at=[restart - 50, restart + 50]
+    )
     before, observed, after = planter.collect(probe).runs
     last_seen = max(s for s in probe.scrapes if s < restart)
     end = planter.runs[1].end_ns / NS_PER_SEC
@@ -324,6 +329,28 @@ def test_a_restart_is_bridged_exactly_and_taints_its_run(planter: Planter) -> No
     assert observed.windows == ()
     assert observed.taint == ("the probe on i-tokyo restarted once during the run",)
     assert before.taint == after.taint == ()
+
+
+def test_a_restart_after_which_the_counters_have_outgrown_their_old_values_is_seen(
+    planter: Planter,
+) -> None:
+    started, restart = planter.second(1, -2.0), planter.second(1, 10.0)
+    probe = planter.probe(
+        started=started,
+        restarts=[restart],
+        scraped=lambda moment: moment >= started and not restart < moment < restart + 20,
+    )
+    observed = planter.collect(probe).runs[0]
+    last_seen = max(s for s in probe.scrapes if s < restart)
+    values = [
+        e.latencies[
+            in_measurement(e.times, planter.runs[1])
+            & (((e.received > started) & (e.received <= last_seen)) | (e.received > restart))
+        ]
+        for e in probe.channels.values()
+    ]
+    assert same_buckets(observed.latency, Histogram.from_samples(np.concatenate(values)))
+    assert "the probe on i-tokyo restarted once during the run" in observed.taint
 
 
 def test_after_a_restart_too_each_counter_begins_where_it_is_first_seen(
@@ -344,8 +371,12 @@ def test_after_a_restart_too_each_counter_begins_where_it_is_first_seen(
     assert observed.reconnects == 1
 
 
-def test_a_restart_between_two_runs_taints_the_later_one(planter: Planter) -> None:
-    probe = planter.probe(restarts=[planter.runs[1].start_ns / NS_PER_SEC + 1.0])
+@pytest.mark.parametrize("start_told", [True, False])
+def test_a_restart_between_two_runs_taints_the_later_one(
+    planter: Planter, *, start_told: bool
+) -> None:
+    restart = planter.runs[1].start_ns / NS_PER_SEC + 1.0
+    probe = planter.probe(restarts=[restart], start_told=start_told)
     tainted = [bool(run.taint) for run in planter.collect(probe).runs]
     assert tainted == [False, True, False]
 
