@@ -7,7 +7,7 @@ Closed (not an exception): how an established connection ended.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from probe.contract.metrics import ConnectPhase, ErrorKind
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from probe.contract.metrics import ReconnectReason
 
+# Binance bans an address for two minutes to three days: more is a mistake, and would silence a
+# probe for good.
+LONGEST_BAN_SEC: Final = 3 * 24 * 3600.0
 _KINDS = {
     ConnectPhase.DNS: ErrorKind.CONNECT_FAILED,
     ConnectPhase.TCP: ErrorKind.CONNECT_FAILED,
@@ -59,6 +62,6 @@ class Closed:
 
 
 def retry_after_sec(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a `Retry-After` header in its delta form, or None."""
+    """Seconds of a `Retry-After` header in its delta form, three days at most, or None."""
     value = headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdigit() else None
+    return min(float(value), LONGEST_BAN_SEC) if value.isascii() and value.isdigit() else None

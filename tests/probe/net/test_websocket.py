@@ -431,17 +431,31 @@ async def test_a_refused_port_fails_the_tcp_phase(unused_tcp_port: int) -> None:
     assert caught.value.kind is ErrorKind.CONNECT_FAILED
 
 
-@pytest.mark.parametrize("status", [401, 403, 418, 429, 451, 503])
-async def test_a_rejected_upgrade_says_its_status(status: int) -> None:
+async def refused_upgrade(status: int, retry_after: str) -> ConnectFailed:
     async def handler(_: ServerConnection) -> None: ...
 
-    headers = Headers({"Retry-After": "7", "Content-Length": "2", "Connection": "close"})
+    headers = Headers({"Retry-After": retry_after, "Content-Length": "2", "Connection": "close"})
     reject = Response(status, "No", headers, b"no")
     async with websocket_server(handler, reject) as port:
         with pytest.raises(ConnectFailed, match=str(status)) as caught:
             await Client().connect(port)
-    assert caught.value.phase is ConnectPhase.UPGRADE
-    assert caught.value.retry_after_sec == 7.0
+    return caught.value
+
+
+@pytest.mark.parametrize("status", [401, 403, 418, 429, 451, 503])
+async def test_a_rejected_upgrade_says_its_status(status: int) -> None:
+    failure = await refused_upgrade(status, "7")
+    assert failure.phase is ConnectPhase.UPGRADE
+    assert failure.retry_after_sec == 7.0
+
+
+@pytest.mark.parametrize("digits", ["259201", "9" * 400])
+async def test_a_longer_wait_than_the_longest_ban_is_not_kept(digits: str) -> None:
+    assert (await refused_upgrade(418, digits)).retry_after_sec == 3 * 24 * 3600
+
+
+async def test_a_wait_that_is_no_number_is_left_out() -> None:
+    assert (await refused_upgrade(503, "Mon, 1 Jan 2029 00:00:00 GMT")).retry_after_sec is None
 
 
 async def test_a_rejected_upgrade_says_the_beginning_of_the_reason_in_one_line() -> None:
