@@ -76,7 +76,7 @@ class WebSocketConnection:
         self._response = bytearray()
         self._fragments: list[bytes] = []
         self._fragments_binary = False
-        self._pings: dict[bytes, int] = {}
+        self._pings: dict[bytes, float] = {}
         self._ping_number = 0
         self._close_timer: asyncio.TimerHandle | None = None
         self.closed: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
@@ -119,7 +119,7 @@ class WebSocketConnection:
         payload = self._ping_number.to_bytes(8, "big")
         if len(self._pings) >= _MAX_OPEN_PINGS:
             self._pings.clear()
-        self._pings[payload] = time.time_ns()
+        self._pings[payload] = time.monotonic()
         self._protocol.send_ping(payload)
         self._flush()
 
@@ -223,9 +223,11 @@ class WebSocketConnection:
                 self._fragments = []
                 self.on_messages([message], binary=self._fragments_binary)
         elif opcode is Opcode.PONG:
-            sent_ns = self._pings.pop(bytes(frame.data), None)
-            if sent_ns is not None:
-                self._on_rtt((self._stamp_ns - sent_ns) * 1e-9)
+            sent = self._pings.pop(bytes(frame.data), None)
+            if sent is not None:
+                # Between two readings of a clock that nobody sets, less what waited to be read.
+                waited_sec = (self._read_ns - self._stamp_ns) * 1e-9
+                self._on_rtt(self.last_read - sent - waited_sec)
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():

@@ -278,10 +278,34 @@ async def test_own_ping_reports_its_round_trip() -> None:
     client = Client()
     async with websocket_server(handler) as port:
         connection = await client.connect(port)
-        started = time.time_ns()
+        started = time.monotonic()
         connection.ping()
         rtt_sec = await client.rtts.get()
-        assert 0 < rtt_sec <= (time.time_ns() - started) * 1e-9
+        assert 0 < rtt_sec <= time.monotonic() - started
+        await connection.close()
+
+
+async def test_a_clock_set_between_ping_and_pong_does_not_change_the_round_trip() -> None:
+    asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(6 + 8)  # the masked ping
+        asked.set()
+        await may_answer.wait()
+        writer.write(text((1).to_bytes(8, "big"), opcode=Opcode.PONG))
+        await reader.read(1)
+
+    client = Client()
+    async with scripted_server(script) as port:
+        connection = await client.connect(port)
+        started = time.monotonic()
+        with pytest.MonkeyPatch.context() as clock:
+            clock.setattr(time, "time_ns", lambda: 0)
+            connection.ping()
+        await asked.wait()
+        may_answer.set()
+        rtt_sec = await client.rtts.get()
+        assert 0 < rtt_sec <= time.monotonic() - started
         await connection.close()
 
 
