@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from probe.contract.metrics import PLANNED, ErrorKind, ReconnectReason
+from probe.contract.metrics import PLANNED, ConnectPhase, ErrorKind, ReconnectReason
 from probe.net.backoff import Backoff
 from probe.net.errors import ConnectFailed
 from probe.net.receiving import DEFAULT
@@ -18,7 +18,6 @@ from probe.silence import StreamSilence
 if TYPE_CHECKING:
     import ssl
 
-    from probe.contract.metrics import ConnectPhase
     from probe.feeds.base import Feed
     from probe.instruments import Instruments
     from probe.life import ConnectionLife
@@ -205,6 +204,11 @@ class ConnectionKeeper:
         except BaseException:
             self._recorder.closed(self._feed)
             raise
+        if self._current is not None and connection.closed.done():
+            # It would replace a good one by none.
+            self._recorder.closed(self._feed)
+            why = f"accepted and ended at once: {connection.closed.result().detail}"
+            raise ConnectFailed(ConnectPhase.UPGRADE, why)
         connection.closed.add_done_callback(self._notice)
         return _Opened(connection, receiver, shutdown_announced)
 

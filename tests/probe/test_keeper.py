@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.protocol import State
 
 from probe import keeper
 from probe.contract.metrics import ConnectPhase, ReconnectReason
@@ -259,6 +260,36 @@ async def test_a_connection_that_ended_before_it_was_taken_over_is_replaced(
     monkeypatch.setattr(keeper, "connect", connect)
     async with running(exchange, instruments):
         await until(lambda: reconnects(registry, ReconnectReason.PROTOCOL_ERROR) > 0)
+
+
+async def test_a_replacement_that_ends_at_once_replaces_nothing(
+    exchange: Exchange,
+    instruments: Instruments,
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = 0
+
+    async def connect(*args: Any, **options: Any) -> WebSocketConnection:
+        nonlocal opened
+        connection = await websocket.connect(*args, **options)
+        opened += 1
+        if opened == 2:
+            connection.abort(ReconnectReason.CONNECTION_LOST, "at once")
+        if opened == 3:
+            assert exchange.connections[0].state is State.OPEN
+        return connection
+
+    monkeypatch.setattr(keeper, "connect", connect)
+    async with running(exchange, instruments) as session:
+        await until(lambda: session.life.connected)
+        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        await until(lambda: reconnects(registry, ReconnectReason.SCHEDULE) > 0)
+        assert session.life.disconnected_sec == 0
+    assert opened == 3
+    assert reconnects(registry, ReconnectReason.CONNECTION_LOST) == 0
+    labels = {"market": "spot", "kind": "upgrade_rejected"}
+    assert registry.get_sample_value("feed_errors_total", labels) == 1
 
 
 async def test_failed_attempts_are_no_connections_to_the_recorder(
