@@ -19,6 +19,8 @@ _FEW_TICKS: Final = 4
 _MANY_TICKS: Final = 7
 # Half the length of an axis around a single value, seconds.
 _NARROWEST: Final = 1e-6
+# Values no further apart, in seconds or as a ratio, are one: no tick could tell them apart.
+_SAME: Final = 1e-9
 # So many decades are more than any axis can show in full.
 _MOST_DECADES: Final = 24.0
 
@@ -36,7 +38,7 @@ class Scale:
         """An axis that holds all finite values, logarithmic where they differ by much."""
         known = [v for v in values if v is not None and math.isfinite(v)]
         low, high = (min(known), max(known)) if known else (0.0, 1.0)
-        if low > 0 and high / low >= _LOG_FROM:
+        if low > 0 and high / low >= _LOG_FROM and high - low > _SAME:
             start, end = math.log10(low), math.log10(high)
             start = max(start, end - _MOST_DECADES)
             room = _ROOM * (end - start)
@@ -48,7 +50,7 @@ class Scale:
         """A linear axis that holds all finite values."""
         known = [v for v in values if math.isfinite(v)]
         low, high = (min(known), max(known)) if known else (0.0, 1.0)
-        if low == high:
+        if high - low <= _SAME * max(1.0, abs(low), abs(high)):
             low, high = low - abs(low) / 10 - _NARROWEST, high + abs(high) / 10 + _NARROWEST
         room = _ROOM * (high - low)
         return cls(low - room, high + room, log=False)
@@ -81,8 +83,10 @@ class Scale:
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(d * power for d in (*_DECADE, 10.0) if d * power >= rough)
         first = math.ceil(self.low / step)
-        return [
+        ticks = [
             round(step * n, 15)
             for n in range(first, first + 2 * _MANY_TICKS)
             if step * n <= self.high
         ]
+        # Rounding may have carried the outermost over an end.
+        return [min(max(tick, self.low), self.high) for tick in ticks]
