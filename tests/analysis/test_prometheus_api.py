@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
+import requests
 
 from analysis.histogram import Histogram
 from analysis.prometheus_api import (
@@ -119,12 +120,6 @@ def client_of(server: Server | str, **options: Any) -> PrometheusClient:
     return PrometheusClient(url, first_backoff_sec=0.0, **options)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def stored(history_server: str) -> tuple[float, np.ndarray]:
     """Three scrapes of a counter and of a histogram; the time of the last one, and its values."""
@@ -143,7 +138,7 @@ def test_an_instant_query_tells_floats_from_histograms(
     history_client: PrometheusClient, stored: tuple[float, np.ndarray]
 ) -> None:
     end, values = stored
-    vector = history_client.query('{__name__=~"api_.*"}', at=end)
+    vector = history_client.query('{__name__=~"api_(requests|duration)_.*"}', at=end)
     (number,), (histogram,) = vector.floats, vector.histograms
     assert number.labels == {"__name__": "api_requests_total", "code": "200"}
     assert number.value == 2
@@ -338,15 +333,20 @@ def test_overflow_buckets_are_read() -> None:
 
 
 def test_a_refused_connection_is_named() -> None:
-    url = f"http://127.0.0.1:{free_port()}"
-    with (
-        client_of(url) as client,
-        pytest.raises(UnreachableError, match=f"^{url} is unreachable: the connection was refused"),
-    ):
-        client.query("up")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        refused = f"^{url} is unreachable: the connection was refused"
+        with client_of(url) as client, pytest.raises(UnreachableError, match=refused):
+            client.query("up")
 
 
-def test_an_unknown_host_is_named() -> None:
+def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    # As a resolver answers that can be reached, which may take its time about it.
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
     with (
         client_of("http://prometheus.invalid", attempts=1) as client,
         pytest.raises(UnreachableError, match="the host name cannot be resolved"),
@@ -366,14 +366,13 @@ def test_a_slow_server_runs_into_the_timeout() -> None:
 
 
 def test_an_answer_that_stops_in_its_midst_runs_into_the_timeout_once() -> None:
-    released = threading.Event()
-    with (
-        serving(Answer(EMPTY, length=len(EMPTY) + 10, after=released.wait)) as server,
-        client_of(server, timeout_sec=0.05) as client,
-    ):
+    asked, released = threading.Event(), threading.Event()
+    stopping = Answer(EMPTY, length=len(EMPTY) + 10, before=asked.set, after=released.wait)
+    with serving(stopping) as server, client_of(server, timeout_sec=0.05) as client:
         try:
             with pytest.raises(UnreachableError, match=r"did not answer within 0\.05 s"):
                 client.query("up")
+            asked.wait()  # on a busy machine the client gives up before the server has read
         finally:
             released.set()
     assert len(server.forms) == 1
@@ -521,7 +520,28 @@ def test_queries_are_sent_as_forms_with_time_and_timeout() -> None:
     assert server.forms == [{"query": ["up"], "time": ["1.500"], "timeout": ["5s"]}]
 
 
-@pytest.mark.parametrize("timeout_sec", [0.5, 2.5, 1234567.0])
+@pytest.mark.parametrize(
+    ("timeout_sec", "sent"), [(0.5, "1s"), (2.5, "3s"), (30.5, "31s"), (1234567.0, "1234567s")]
+)
+def test_a_timeout_is_sent_in_whole_seconds(
+    monkeypatch: pytest.MonkeyPatch, timeout_sec: float, sent: str
+) -> None:
+    forms: list[dict[str, str]] = []
+    answer = requests.Response()
+    answer.status_code, answer._content = 200, EMPTY
+
+    def ask(*_: object, data: dict[str, str], **__: object) -> requests.Response:
+        forms.append(data)
+        return answer
+
+    with client_of("http://127.0.0.1:1", timeout_sec=timeout_sec) as client:
+        monkeypatch.setattr(client._session, "request", ask)
+        client.query("up")
+    assert [form["timeout"] for form in forms] == [sent]
+
+
+# As long as even a busy machine needs: a shorter one would be kept, by the server too.
+@pytest.mark.parametrize("timeout_sec", [30.5, 1234567.0])
 def test_prometheus_understands_every_timeout(
     history_client: PrometheusClient, timeout_sec: float
 ) -> None:
