@@ -136,13 +136,16 @@ def _unpacked(root: Path) -> Chromium:
         raise FetchError("there is no Chromium in the packages")
     libraries = sorted({str(file.parent) for file in root.rglob("*.so*") if file.is_file()})
     fonts = root / "fonts.conf"
-    fonts.write_text(
+    text = (
         "<fontconfig>"
         '<include ignore_missing="yes">/etc/fonts/fonts.conf</include>'
         f"<dir>{escape(str(root / 'usr/share/fonts'))}</dir>"
         f"<cachedir>{escape(str(root / 'font-cache'))}</cachedir>"
         "</fontconfig>\n"
     )
+    # Another process may have found it already, and its browser may read this at any moment.
+    if not fonts.is_file() or fonts.read_text() != text:
+        fonts.write_text(text)
     environment = {"LD_LIBRARY_PATH": ":".join(libraries), "FONTCONFIG_FILE": str(fonts)}
     return Chromium(root / _BINARY, environment)
 

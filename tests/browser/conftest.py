@@ -34,6 +34,7 @@ def browser() -> Iterator[Browser]:
             env={**os.environ, **chromium.environment},
             # Its sandbox does not work for root, as whom tests run in containers.
             args=["--no-sandbox", "--disable-dev-shm-usage"],
+            timeout=0,  # a busy machine takes its time; each test has a limit
         )
         yield started
         started.close()

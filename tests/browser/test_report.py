@@ -18,13 +18,22 @@ PHONE, DESK = 390, 1280
 PAGES = ("many", "hostile", "unknown", "nothing")
 
 
-def shut(page: Page) -> list[bool]:
-    """For each details section, whether its content cannot be seen in the next frame drawn."""
-    found: list[bool] = page.locator("details").evaluate_all(
-        """async all => {
+def draw(page: Page) -> None:
+    """Return once a frame has been drawn: only then does a page show what was done to it."""
+    page.evaluate(
+        """async () => {
             const frame = () => new Promise(drawn => requestAnimationFrame(drawn));
             await frame();
             await frame();
+        }"""
+    )
+
+
+def shut(page: Page) -> list[bool]:
+    """For each details section, whether its content cannot be seen in the next frame drawn."""
+    draw(page)
+    found: list[bool] = page.locator("details").evaluate_all(
+        """all => {
             const seen = {contentVisibilityAuto: true, visibilityProperty: true};
             return all.map(d => !d.querySelector('summary ~ *').checkVisibility(seen));
         }"""
@@ -158,7 +167,8 @@ def test_each_link_of_the_contents_leads_to_its_heading(
         target = link.get_attribute("href")
         assert target is not None
         link.click()
-        assert page.url.endswith(target)
+        page.wait_for_url(f"**{target}")  # told by the browser beside the end of the click
+        draw(page)  # which scrolls
         heading = page.locator(f"h2{target}")
         top = heading.evaluate("heading => heading.getBoundingClientRect().top")
         at_the_end = page.evaluate(
