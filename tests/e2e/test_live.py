@@ -31,7 +31,7 @@ from probe.contract.timeline import NS_PER_SEC, Timeline
 from prometheus.configuration import RemoteWrite
 from prometheus.rules.generate import Pace
 from tests.e2e.terminal import Terminal
-from tests.restarting import on_same_port
+from tests.restarting import on_same_port, port_kept
 from tests.waiting import WITHIN_SEC, wait_until
 
 if TYPE_CHECKING:
@@ -384,9 +384,11 @@ def test_a_probe_that_is_killed_is_alerted_until_it_is_back(
     command = on_same_port(probe)
     failing = ("FeedScrapeFailing", probe.place.region)
     os.kill(probe.child.pid, signal.SIGKILL)
-    wait_until("firing", lambda: failing in firing(watched))
-    with Child("probe-again", command, folder=tmp_path, priority=Priority.PROMPT):
-        wait_until("resolved", lambda: failing not in firing(watched))
+    probe.child.stop()  # returns once it has ended
+    with port_kept(probe):
+        wait_until("firing", lambda: failing in firing(watched))
+        with Child("probe-again", command, folder=tmp_path, priority=Priority.PROMPT):
+            wait_until("resolved", lambda: failing not in firing(watched))
 
 
 def test_a_clock_that_is_set_is_alerted_until_it_runs_evenly(
@@ -398,7 +400,10 @@ def test_a_clock_that_is_set_is_alerted_until_it_runs_evenly(
     command = [interpreter, SETTABLE_CLOCK, "probe.cli", *arguments]
     stepped = ("FeedClockStepped", probe.place.region)
     probe.child.stop()
-    with Child("probe-settable", command, folder=tmp_path, priority=Priority.PROMPT) as child:
+    with (
+        port_kept(probe),
+        Child("probe-settable", command, folder=tmp_path, priority=Priority.PROMPT) as child,
+    ):
         child.wait_until(
             lambda: b"\n" in child.output.read_bytes(), within_sec=WITHIN_SEC, what="get ready"
         )
