@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from websockets.asyncio.server import serve
 
-from probe.contract.timeline import NS_PER_SEC, Timeline
 from probe.feeds.binance_spot import BinanceSpot
 from probe.net.backoff import Backoff
 from probe.recorder import Recorder
 from probe.session import Session
+from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
     import socket
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
     from probe.contract.metrics import ReconnectReason
+    from probe.contract.timeline import Timeline
     from probe.instruments import Instruments
 
 # A busy machine takes its time.
 WITHIN_SEC: Final = 45.0
-HOUR: Final = Timeline(NS_PER_SEC, 3600 * NS_PER_SEC, NS_PER_SEC)
 
 
 class Exchange:
@@ -97,7 +97,7 @@ def quick_pauses() -> Backoff:
 async def running(
     exchange: Exchange,
     instruments: Instruments,
-    timeline: Timeline = HOUR,
+    timeline: Timeline = ONE_RUN,
     *,
     lines: int = 1,
     backoff: Callable[[], Backoff] = quick_pauses,

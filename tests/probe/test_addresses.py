@@ -13,19 +13,18 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from probe import app, settings
 from probe.app import Probe
-from probe.contract.timeline import NS_PER_SEC, Timeline
 from probe.feeds.binance_spot import BinanceSpot
 from probe.recorder import Recorder
 from probe.session import Session
 from probe.settings import SettingsError
 from probe.state_collector import StateCollector
+from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from probe.instruments import Instruments
 
-HOUR = Timeline(NS_PER_SEC, 3600 * NS_PER_SEC, NS_PER_SEC)
 # Two front ends of one exchange; Linux answers on all of 127.0.0.0/8.
 FRONT_ENDS = ["127.0.0.1", "127.0.0.2"]
 
@@ -56,7 +55,7 @@ async def test_each_connection_uses_its_address_and_says_so(
             recorder = Recorder("spot", feed.channels, instruments, lines=len(FRONT_ENDS))
             session = Session(
                 [feed],
-                HOUR,
+                ONE_RUN,
                 recorder,
                 instruments,
                 tls=ssl.create_default_context(),

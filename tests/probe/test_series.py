@@ -13,19 +13,18 @@ from prometheus_client import CollectorRegistry
 from websockets.asyncio.server import ServerConnection, serve
 
 from probe.contract import experiment
-from probe.contract.timeline import NS_PER_SEC, Timeline
 from probe.feeds.binance_spot import BinanceSpot
 from probe.instruments import Instruments
 from probe.net.backoff import Backoff
 from probe.recorder import Recorder
 from probe.session import Session
 from probe.state_collector import StateCollector
+from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 RECONNECTS = 100
-HOUR = Timeline(NS_PER_SEC, 3600 * NS_PER_SEC, NS_PER_SEC)
 TRADE = (
     '{"stream":"btcusdt@trade","data":{"e":"trade","E":%d,"s":"BTCUSDT","t":%d,"p":"1","q":"1",'
     '"T":%d,"m":true,"M":true}}'
@@ -87,7 +86,7 @@ async def test_a_hundred_reconnects_add_no_series(lines: int) -> None:
         recorder = Recorder("spot", feed.channels, instruments, lines=lines)
         session = Session(
             [feed],
-            HOUR,
+            ONE_RUN,
             recorder,
             instruments,
             tls=ssl.create_default_context(),

@@ -17,11 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from probe import settings
 from probe.contract import metrics
-from probe.contract.timeline import NS_PER_SEC, Timeline
 from probe.server import ListenError, ProbeServer
 from probe.session import Session
 from probe.state_collector import StateCollector
 from probe.web.policy import LivePolicy
+from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,12 +37,11 @@ if TYPE_CHECKING:
 PROTOBUF = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 )
-TIMELINE = Timeline(NS_PER_SEC, 3600 * NS_PER_SEC, NS_PER_SEC)
 
 
 @pytest.fixture
 async def session(feed: BinanceSpot, recorder: Recorder, instruments: Instruments) -> Session:
-    return Session([feed], TIMELINE, recorder, instruments, tls=ssl.create_default_context())
+    return Session([feed], ONE_RUN, recorder, instruments, tls=ssl.create_default_context())
 
 
 @pytest.fixture
@@ -266,7 +265,7 @@ async def test_unknown_paths_and_methods_are_refused(client: aiohttp.ClientSessi
 
 
 async def test_run_and_phase_are_exposed(client: aiohttp.ClientSession, recorder: Recorder) -> None:
-    recorder.begin_run(TIMELINE.run_at(time.time_ns()))
+    recorder.begin_run(ONE_RUN.run_at(time.time_ns()))
     async with client.get("/metrics") as response:
         text = await response.text()
     assert 'phase="measure"' in text

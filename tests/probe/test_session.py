@@ -23,6 +23,7 @@ from tests.probe.scripted_exchange import (
     serving,
     until,
 )
+from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -193,8 +194,7 @@ async def test_time_without_a_connection_is_measured(
 async def test_who_joins_after_the_measurement_began_waits_for_the_next_run(
     exchange: Exchange, instruments: Instruments
 ) -> None:
-    joined_late = Timeline(1, 3600 * NS_PER_SEC, 1)
-    async with running(exchange, instruments, joined_late) as session:
+    async with running(exchange, instruments, ONE_RUN) as session:
         await exchange.connection(0)
         now = time.time_ns()
         run, phase = session.phase_at(now)

@@ -21,12 +21,12 @@ from probe.app import make_feeds
 from probe.contract import experiment
 from probe.contract.experiment import MarketData
 from probe.contract.metrics import ErrorKind
-from probe.contract.timeline import NS_PER_SEC, Timeline
 from probe.feeds import binance_sbe, binance_spot, binance_usdm
 from probe.feeds.base import Event, FrameError, Notice
 from probe.instruments import Instruments
 from probe.recorder import Recorder
 from probe.session import Session
+from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -96,9 +96,8 @@ async def test_the_example_is_measured_by_the_probe_as_it_is(
         instruments = Instruments(registry, experiment.load().histogram, "gemini")
         channels = [channel for feed in feeds for channel in feed.channels]
         recorder = Recorder("gemini", channels, instruments)
-        hour = Timeline(NS_PER_SEC, 3600 * NS_PER_SEC, NS_PER_SEC)
         tls = ssl.create_default_context()
-        session = Session(feeds, hour, recorder, instruments, tls=tls)
+        session = Session(feeds, ONE_RUN, recorder, instruments, tls=tls)
         task = asyncio.create_task(session.run())
         await asyncio.sleep(0)
         recorder.begin_run(run)
