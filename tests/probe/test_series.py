@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.protocol import State
 
 from probe.contract import experiment
 from probe.feeds.binance_spot import BinanceSpot
@@ -44,7 +45,8 @@ class Exchange:
         before = self._read()
         now_us = time.time_ns() // 1000
         await connection.send(TRADE % (now_us, next(self._ids), now_us))
-        while self._read() == before:
+        # A client that has hung up meanwhile reads it no more.
+        while self._read() == before and connection.state is State.OPEN:
             await asyncio.sleep(0)
         if self.ended == RECONNECTS:
             self.stays.set()
