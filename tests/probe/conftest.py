@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,17 @@ from probe.instruments import Instruments
 from probe.recorder import ConnectionReceiver, Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 STREAMS = ["trade", "aggTrade", "depth@100ms", "bookTicker"]
+
+
+@pytest.fixture
+def refusing() -> Iterator[socket.socket]:
+    """A socket whose port refuses connections until it listens; held, so that nobody takes it."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock
 
 
 @pytest.fixture

@@ -78,10 +78,8 @@ class Exchange:
 
 
 @asynccontextmanager
-async def serving(
-    exchange: Exchange, port: int = 0, sock: socket.socket | None = None
-) -> AsyncIterator[Exchange]:
-    where = {"sock": sock} if sock is not None else {"host": "127.0.0.1", "port": port}
+async def serving(exchange: Exchange, sock: socket.socket | None = None) -> AsyncIterator[Exchange]:
+    where = {"sock": sock} if sock is not None else {"host": "127.0.0.1", "port": 0}
     async with serve(
         exchange.handle, **where, process_request=exchange.answer, compression=None
     ) as server:

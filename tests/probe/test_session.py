@@ -26,6 +26,7 @@ from tests.probe.scripted_exchange import (
 from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Callable
 
     from prometheus_client import CollectorRegistry
@@ -165,15 +166,15 @@ async def test_parallel_connections_live_side_by_side(
 
 
 async def test_a_refusing_endpoint_is_tried_again_until_it_answers(
-    instruments: Instruments, registry: CollectorRegistry, unused_tcp_port: int
+    instruments: Instruments, registry: CollectorRegistry, refusing: socket.socket
 ) -> None:
     exchange = Exchange()
-    exchange.port = unused_tcp_port
+    exchange.port = refusing.getsockname()[1]
     labels = {"market": "spot", "kind": "connect_failed"}
     async with running(exchange, instruments) as session:
         while (registry.get_sample_value("feed_errors_total", labels) or 0) < 3:
             await asyncio.sleep(0)
-        async with serving(exchange, unused_tcp_port):
+        async with serving(exchange, refusing):
             await exchange.connection(0)
             while not session.life.connected:
                 await asyncio.sleep(0)

@@ -24,9 +24,8 @@ class Exchange(Protocol):
 
 
 @pytest.fixture
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+def closed_port(refusing: socket.socket) -> int:
+    return int(refusing.getsockname()[1])
 
 
 def at(port: int) -> Address:

@@ -24,6 +24,7 @@ from probe.net.stamped_socket import keep_stamping_on
 from probe.net.websocket import WebSocketConnection, connect
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Iterator
 
     from probe.net.transport import Transport
@@ -53,7 +54,7 @@ class Client:
         self.binary += [binary] * len(payloads)
         self.stamps += [(stamp_ns, read_ns)] * len(payloads)
 
-    async def connect(self, port: int, *, timeout_sec: float = 5.0) -> WebSocketConnection:
+    async def connect(self, port: int, *, timeout_sec: float = 60.0) -> WebSocketConnection:
         return await connect(
             f"ws://127.0.0.1:{port}/stream",
             headers={"X-Test": "yes"},
@@ -449,9 +450,9 @@ async def test_messages_before_a_fault_are_kept() -> None:
     assert client.messages == [b"good"]
 
 
-async def test_a_refused_port_fails_the_tcp_phase(unused_tcp_port: int) -> None:
+async def test_a_refused_port_fails_the_tcp_phase(refusing: socket.socket) -> None:
     with pytest.raises(ConnectFailed, match="tcp: ") as caught:
-        await Client().connect(unused_tcp_port)
+        await Client().connect(refusing.getsockname()[1])
     assert caught.value.kind is ErrorKind.CONNECT_FAILED
 
 
