@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -48,8 +48,6 @@ def shell(tmp_path: Path, promtool_binary: Path) -> Callable[[str], str]:
 
 
 def test_every_command_works(tmp_path: Path, shell: Callable[[str], str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
     before, after = (
         COMMANDS[: COMMANDS.index(STARTED)],
         COMMANDS[COMMANDS.index(STARTED) + 1 :],
@@ -58,11 +56,12 @@ def test_every_command_works(tmp_path: Path, shell: Callable[[str], str]) -> Non
         shell(commands)
     command = f"exec {Path(sys.executable).with_name('probe')} {STARTED.strip()[6:]} {OFFLINE}"
     with subprocess.Popen(
-        ["bash", "-c", f"{command} --metrics-port {port}"], cwd=tmp_path, stdout=subprocess.PIPE
+        ["bash", "-c", f"{command} --metrics-port 0"], cwd=tmp_path, stdout=subprocess.PIPE
     ) as probe:
         try:
             assert probe.stdout is not None
-            assert b"listening" in probe.stdout.readline()
+            listening = json.loads(probe.stdout.readline())
+            port = listening["metrics_url"].rpartition(":")[2]
             answers = [shell(commands.replace("9090", port)) for commands in after]
             assert "feed_messages_total" in answers[0]
             assert '"connected":false' in answers[1]
