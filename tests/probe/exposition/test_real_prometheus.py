@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from deploy.local.prometheus_binary import Binaries
 
-WITHIN_SEC = 30
+WITHIN_SEC = 60
 LATENCIES = np.random.default_rng(11).lognormal(-5.5, 0.4, 50_000)
 
 # Shapes that a careless encoder gets wrong, any of which would take the whole target down.
@@ -124,7 +124,10 @@ def prometheus_url(
         prometheus.child.wait_until(
             lambda: bool(_query(url, "feed_connected")), within_sec=WITHIN_SEC, what="scrape"
         )
-        yield url
+        # All is asked as of the first scrape: if one takes longer than it may, all series end.
+        (connected,) = _query(url, "feed_connected[5m]")
+        first_sec, _ = connected["values"][0]
+        yield f"{url}?time={first_sec}"
 
 
 def _query(url: str, expression: str) -> list[dict[str, Any]]:
