@@ -384,7 +384,9 @@ def test_nothing_is_lost_or_counted_twice_between_observing_and_capturing_thread
 
     def read() -> None:
         start.wait()
-        while not done.is_set():
+        writing = True
+        while writing:  # once more at the end, as this thread may start late
+            writing = not done.is_set()
             captures.append(histogram.capture().resolve())
             captures.append(histogram.snapshot())
 
