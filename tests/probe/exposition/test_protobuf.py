@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, Summary
 
@@ -59,7 +59,6 @@ def _counts(spans: Any, deltas: Any) -> dict[int, int]:
     st.integers(-4, 8),
     st.sampled_from([0.0, 2.0**-128, 0.001]),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_decoded_is_the_histogram_that_was_observed(
     decode: Decode, values: list[float], schema: int, zero_threshold: float
 ) -> None:
