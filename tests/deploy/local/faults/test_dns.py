@@ -24,8 +24,9 @@ async def server() -> AsyncIterator[DnsServer]:
     server.stop()
 
 
-async def ask(server: DnsServer, name: str = NAME) -> str:
-    return await asyncio.to_thread(query, name, server.port, 0.2)
+async def ask(server: DnsServer, name: str = NAME, *, within_sec: float = 60.0) -> str:
+    """Ask, and wait for the answer as long as a busy machine may take."""
+    return await asyncio.to_thread(query, name, server.port, within_sec)
 
 
 async def test_a_name_has_the_address_it_was_given(server: DnsServer) -> None:
@@ -41,20 +42,22 @@ async def test_a_name_that_moves_is_found_at_its_new_address(server: DnsServer) 
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"),
-    [
-        (NXDOMAIN, socket.EAI_NONAME),
-        (SERVFAIL, socket.EAI_AGAIN),
-        (Silence.SILENT, socket.EAI_AGAIN),
-    ],
+    ("answer", "code"), [(NXDOMAIN, socket.EAI_NONAME), (SERVFAIL, socket.EAI_AGAIN)]
 )
 async def test_a_failure_is_that_of_the_systems_resolver(
-    answer: int | Silence, code: int, server: DnsServer
+    answer: int, code: int, server: DnsServer
 ) -> None:
     server.answers[NAME] = answer
     with pytest.raises(socket.gaierror) as failure:
         await ask(server)
     assert failure.value.errno == code
+
+
+async def test_silence_is_a_temporary_failure(server: DnsServer) -> None:
+    server.answers[NAME] = Silence.SILENT
+    with pytest.raises(socket.gaierror) as failure:
+        await ask(server, within_sec=0.2)
+    assert failure.value.errno == socket.EAI_AGAIN
 
 
 async def test_a_name_nobody_told_is_unknown(server: DnsServer) -> None:
