@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import sys
 import threading
@@ -29,12 +30,28 @@ def main() -> int:
     options = dict(zip(sys.argv[3::2], sys.argv[4::2], strict=True))
     ports = dict(pair.split("=") for pair in options["--parameters"].split(","))
     host, _, port = script["target"].rpartition(":")
-    with socket.create_server(("127.0.0.1", int(ports["localPortNumber"]))) as server:
+    with _listening(int(ports["localPortNumber"])) as server:
         print("Starting session with SessionId: user-1")
         print(f"Port {server.getsockname()[1]} opened for sessionId user-1.", flush=True)
         while True:
             client, _ = server.accept()
             threading.Thread(target=_forward, args=(client, (host, int(port)))).start()
+
+
+def _listening(port: int) -> socket.socket:
+    """Listen at a port, for 0 at any.
+
+    The next session listens there again. So it lies below those that the kernel gives to others,
+    who could have it in between.
+    """
+    lowest_of_others = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        try:
+            chosen = port or random.randrange(10_000, lowest_of_others)
+            return socket.create_server(("127.0.0.1", chosen))
+        except OSError:
+            if port:
+                raise
 
 
 def _forward(client: socket.socket, address: tuple[str, int]) -> None:
