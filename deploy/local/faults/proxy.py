@@ -204,6 +204,8 @@ class FaultProxy:
         self._fault = Fault()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
+        # Keeps the port from other programs while nobody listens; who connects is refused.
+        self._reservation: socket.socket | None = None
         self._host = HOST
 
     async def __aenter__(self) -> Self:
@@ -214,6 +216,8 @@ class FaultProxy:
     async def __aexit__(self, *_: object) -> None:
         """End every connection and stop listening."""
         self.stop_listening()
+        if self._reservation is not None:
+            self._reservation.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -253,12 +257,12 @@ class FaultProxy:
         if self._listener is not None:
             return
         self._host = host or self._host
-        self._listener = socket.socket()
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self._reservation is None:
+            self._reservation = _bound("", 0)  # at every address: the exchange may move
+            self.port = int(self._reservation.getsockname()[1])
+        self._listener = _bound(self._host, self.port)
         self._listener.settimeout(0)
-        self._listener.bind((self._host, self.port))
         self._listener.listen(_BACKLOG)
-        self.port = int(self._listener.getsockname()[1])
         asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
 
     def stop_listening(self) -> None:
@@ -316,3 +320,15 @@ class FaultProxy:
             self.links.pop(link, None)
             sock.close()
             raise
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket at an address that others of this kind, which do not listen, may have too."""
+    sock = socket.socket()
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -89,6 +90,9 @@ async def test_a_connection_that_comes_at_the_very_end_is_closed(
 ) -> None:
     async with FaultProxy((HOST, exchange.port), identities.contexts) as proxy:
         client = socket.create_connection((HOST, proxy.port))
+        # To the client it may be connected a moment before it can be accepted.
+        assert proxy._listener is not None
+        select.select([proxy._listener], [], [])
         proxy._accept()
         assert proxy.accepted == 1
     with client:
@@ -215,6 +219,12 @@ async def test_who_refuses_listens_at_the_same_port_again(
     proxy.lift(fault)
     async with opened(proxy, identities):
         pass
+
+
+async def test_who_refuses_keeps_the_port_from_others(proxy: FaultProxy) -> None:
+    proxy.inject(at_connect.Refuse())
+    with socket.socket() as other, pytest.raises(OSError, match="Address already in use"):
+        other.bind((HOST, proxy.port))
 
 
 @pytest.mark.parametrize("identity", [Identity.EXPIRED, Identity.WRONG_NAME])
