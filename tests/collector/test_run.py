@@ -131,7 +131,7 @@ class KilledRun:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_killed_at_every_stage_a_sweep_finishes_without_double_instances_or_lost_evidence(
     aws: SimulatedAws,
     terraform: StandIn,
@@ -166,11 +166,12 @@ def test_killed_at_every_stage_a_sweep_finishes_without_double_instances_or_lost
     assert len(alive()) == 1
 
     terraform.script(**script)
-    run.until(lambda: run.state["stage"] == Stage.DEPLOYED)
+    # Or further, if nobody looked at it for a while.
+    run.until(lambda: run.state["stage"] >= Stage.DEPLOYED)
     deployed = alive()
     assert len(deployed) == 2
 
-    run.until(lambda: run.state["stage"] == Stage.READY)
+    run.until(lambda: run.state["stage"] >= Stage.READY)
     schedule = run.state["schedule"]
     assert len(schedule) == 2
 
