@@ -228,7 +228,7 @@ context = ssl.create_default_context(cadata=authority)
 context.check_hostname = False  # the name of all probes is none of this machine's
 def status(**headers):
     request = urllib.request.Request("https://127.0.0.1:9090/status", headers=headers)
-    with urllib.request.urlopen(request, timeout=5, context=context) as answer:
+    with urllib.request.urlopen(request, timeout=60, context=context) as answer:
         return answer.read()
 while True:
     if probe.poll() is not None:
@@ -243,7 +243,7 @@ try:
 except urllib.error.HTTPError as error:
     refused = error.code
 probe.terminate()
-print(json.dumps({"status": json.loads(shown), "refused": refused, "code": probe.wait(30)}))
+print(json.dumps({"status": json.loads(shown), "refused": refused, "code": probe.wait(60)}))
 """
 
 
