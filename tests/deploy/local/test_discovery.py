@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from deploy.local.child import ChildError
 from deploy.local.ec2 import Ec2, Machine, running_ec2
@@ -16,6 +17,7 @@ from deploy.local.loopback import get_json
 from deploy.local.prometheus_process import running_prometheus
 from probe.contract.metrics import TARGET_LABELS
 from prometheus.configuration import PrometheusSettings
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,15 +82,18 @@ def targets(
         refresh_interval_sec=1,
         simulated_ec2=ec2.access,
     )
+    answer: dict[str, Any] = {}
     with running_prometheus(prometheus_binaries, settings, folder) as prometheus:
-        deadline = time.monotonic() + 45
-        while True:
-            answer = get_json(f"{prometheus.url}/api/v1/targets")["data"]
+
+        def all_are_found() -> bool:
+            with suppress(requests.RequestException):  # too busy to answer
+                answer.update(get_json(f"{prometheus.url}/api/v1/targets")["data"])
             # The dropped one shows that discovery has seen more than it kept.
-            if len(answer["activeTargets"]) >= len(instances) and answer["droppedTargets"]:
-                break
-            assert time.monotonic() < deadline, answer
-            time.sleep(0.1)
+            return len(answer.get("activeTargets", ())) >= len(instances) and bool(
+                answer["droppedTargets"]
+            )
+
+        wait_until("all instances discovered", all_are_found)
     return {target["labels"]["instance"]: target for target in answer["activeTargets"]}
 
 
