@@ -200,9 +200,11 @@ def probe_arguments(
 
 def timing_arguments(measure_from: float) -> list[str]:
     """Flags for a run whose measurement begins then, within a second, and goes on for long."""
+    # Runs begin at multiples of their length since 1970. Doubling the length until one fits can
+    # take weeks, longer than a phase may be; of lengths a second apart one soon fits.
     cycle = _CYCLE_SEC
     while cycle - measure_from % cycle < _LONGEST_SEC:
-        cycle *= 2
+        cycle += 1
     warmup = int(measure_from % cycle) + 1
     return [
         f"--warmup-sec={warmup}",
