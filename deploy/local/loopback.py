@@ -1,10 +1,15 @@
-"""HTTP to the stack's own processes, past any proxy the environment names."""
+"""HTTP to the stack's own processes, past any proxy the environment names; and their ports."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _ANSWER_WITHIN_SEC: Final = 10.0
 
@@ -29,3 +34,19 @@ def get_json(url: str, **parameters: str) -> Any:
         requests.RequestException: no answer, or an answer that is an error or no JSON.
     """
     return get(url, **parameters).json()
+
+
+@contextmanager
+def kept(port: int, host: str = "127.0.0.1") -> Iterator[None]:
+    """Keep a port of this machine, where nobody listens just now, for who will listen again.
+
+    Connections to it are refused. The system gives it to nobody who asks for any free port; who
+    asks for this one with SO_REUSEADDR, as servers do, gets it.
+
+    Raises:
+        OSError: somebody has it.
+    """
+    with socket.socket() as keeper:
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keeper.bind((host, port))
+        yield
