@@ -305,6 +305,8 @@ class FaultProxy:
         except BaseException:
             sock.close()
             raise
+        # What was lifted while it let the connection wait does not concern it any more.
+        fault = self._fault
         link = Link(self, fault)
         self.links[link] = None
         try:

@@ -44,6 +44,18 @@ class Exchange:
             await self.connection.send(message)
 
 
+class Door(at_connect.AtConnect):
+    """Lets connections wait until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def admit(self, sock: socket.socket) -> bool:
+        self.reached.set()
+        return await self.open.wait()
+
+
 @pytest.fixture(scope="module")
 def identities(tmp_path_factory: pytest.TempPathFactory) -> Identities:
     return make_identities(tmp_path_factory.mktemp("identities"), ["here.test"])
@@ -225,6 +237,22 @@ async def test_who_refuses_keeps_the_port_from_others(proxy: FaultProxy) -> None
     proxy.inject(at_connect.Refuse())
     with socket.socket() as other, pytest.raises(OSError, match="Address already in use"):
         other.bind((HOST, proxy.port))
+
+
+async def test_who_had_to_wait_for_a_fault_that_is_over_by_then_is_well(
+    proxy: FaultProxy, exchange: Exchange, identities: Identities
+) -> None:
+    fault = Door()
+    proxy.inject(fault)
+    opening = asyncio.ensure_future(opened(proxy, identities))
+    await fault.reached.wait()
+    proxy.lift(fault)
+    fault.open.set()
+    async with await opening as client:
+        await exchange.send("down")
+        assert await client.recv() == "down"
+        (link,) = proxy.links
+        assert link.well_since is not None
 
 
 @pytest.mark.parametrize("identity", [Identity.EXPIRED, Identity.WRONG_NAME])
