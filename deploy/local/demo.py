@@ -214,11 +214,11 @@ def _no_verdict(code: int, child: Child) -> AnalysisError:
 
 def _keep(stack: Stack, console: Console) -> None:
     """Leave the stack running until interrupted."""
-    _print(console, f"Prometheus: {stack.prometheus.url}")
-    for probe in stack.probes:
-        _print(console, f"Probe {probe.place.name}: {probe.url}")
-    _print(console, "The stack is left running; Ctrl-C stops it.")
     try:
+        _print(console, f"Prometheus: {stack.prometheus.url}")
+        for probe in stack.probes:
+            _print(console, f"Probe {probe.place.name}: {probe.url}")
+        _print(console, "The stack is left running; Ctrl-C stops it.")
         while True:
             stack.check()
             time.sleep(_IDLE_SEC)

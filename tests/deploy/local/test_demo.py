@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from deploy.local import demo
 from deploy.local.child import Child
+from deploy.local.interruption import interruptible
 from deploy.local.plan import Options
 
 
@@ -53,3 +57,22 @@ def test_a_full_disk_is_told_with_the_folder_of_the_results(
     assert demo.run(Options(results=Path("/full")), errors=errors) == demo.ExitCode.STACK_FAILED
     assert isinstance(errors.file, io.StringIO)
     assert errors.file.getvalue() == "sweep demo: /full: No space left on device.\n"
+
+
+class Impatient(io.StringIO):
+    """Presses Ctrl-C while it is still being told so."""
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if "Ctrl-C stops it" in text:
+            signal.raise_signal(signal.SIGINT)
+        return written
+
+
+def test_who_is_told_how_to_stop_the_stack_may_do_so_at_once() -> None:
+    prometheus = SimpleNamespace(url="http://127.0.0.1:9090")
+    stack: Any = SimpleNamespace(prometheus=prometheus, probes=[])
+    shown = Impatient()
+    with interruptible():
+        demo._keep(stack, Console(file=shown, width=200))
+    assert shown.getvalue().endswith("Ctrl-C stops it.\n")
