@@ -245,11 +245,12 @@ FAULTS: Final[Mapping[str, Entry]] = {
         lossless=True,
     ),
     "server-shutdown": Entry(
-        "`serverShutdown`, and a close 2 s later",
+        "`serverShutdown`, and a close 10 s later",
         lambda _: i.OnConnection(),
         STRIKE_SEC,
         (_reconnects(ReconnectReason.SERVER_SHUTDOWN),),
-        command=("shutdown_event", {"disconnect_after_sec": 2.0}),
+        # Of all the probes that open a connection now, the last one must have it by then.
+        command=("shutdown_event", {"disconnect_after_sec": 10.0}),
         lossless=True,
     ),
     "no-pings": _harmless("the server's pings never arrive, for 6 s", i.NoPings, 6.0),
