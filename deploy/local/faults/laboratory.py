@@ -84,7 +84,7 @@ class Outcome:
         recovered_sec: from the end of the fault, or from its strike, to the first message that
             was passed to the probe untouched; None if none ever was.
         began_ns: when the fault began, Unix nanoseconds.
-        over_ns: when it was lifted.
+        over_ns: just before it was lifted.
         accounts: of each stream.
         shown: value of each series that the fault is to show in.
         disconnected_sec: time without a connection.
@@ -279,9 +279,9 @@ async def _strike(subject: _Subject, exchange: ExchangeProcess) -> None:
         action, parameters = entry.command
         await asyncio.to_thread(exchange.control, action, place=subject.name, **parameters)
     await asyncio.sleep(entry.window_sec)
-    lifted = time.monotonic()
+    # Taken first: whatever it withholds comes later than that.
+    lifted, subject.over_ns = time.monotonic(), time.time_ns()
     proxy.lift(fault)
-    subject.over_ns = time.time_ns()
     over = lifted if entry.lasting else struck
     deadline = time.monotonic() + _RECOVERED_WITHIN_SEC
     while time.monotonic() < deadline:
