@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -373,7 +374,9 @@ def diagnoses(
     patients = {name: Patient(new_clock()) for name in (RIGHT, SECOND, DRIFTING, STEPPING, FREE)}
     patients[SECOND].clock.set_by(SECOND_NS)
     patients[DRIFTING].clock.drift(DRIFT_PPB)
-    patients[DRIFTING].flags += ("--watch-sec", "3")
+    # So long that neither a slow answer hides the drift, nor a pause of this process the steps.
+    for name in (DRIFTING, STEPPING):
+        patients[name].flags += ("--watch-sec", "10")
     patients[STEPPING].meanwhile = lambda: patients[STEPPING].clock.set_by(SECOND_NS // 1000)
     patients[FREE].clock.follow_nothing()
     patients[FREE].flags = ("--clock-source", "kernel")
@@ -415,8 +418,15 @@ def test_the_doctor_has_nothing_against_a_clock_that_is_right(
 @pytest.mark.parametrize(
     ("host", "check", "found", "action"),
     [
-        pytest.param(SECOND, "exchange clock", "1 s ahead", "chronyc makestep", id="a second"),
-        pytest.param(DRIFTING, "clock drift", "+", "chronyc tracking", id="a drift"),
+        # To as many digits as are known when an answer takes some hundredths of a second.
+        pytest.param(
+            SECOND,
+            "exchange clock",
+            r"(1|1\.0\d) s ahead|9\d\d ms ahead",
+            "chronyc makestep",
+            id="a second",
+        ),
+        pytest.param(DRIFTING, "clock drift", r"\+", "chronyc tracking", id="a drift"),
         pytest.param(STEPPING, "clock steps", "set forward", "only one daemon", id="a step"),
         pytest.param(FREE, "clock", "kernel: bound 16 s", "169.254.169.123", id="undisciplined"),
     ],
@@ -426,5 +436,5 @@ def test_the_doctor_fails_a_wrong_clock_and_says_what_to_do(
 ) -> None:
     result = diagnoses[host].results[check]
     assert (diagnoses[host].code, result["status"]) == (1, "FAIL"), result
-    assert result["found"].startswith(found)
+    assert re.match(found, result["found"])
     assert action in result["action"]
