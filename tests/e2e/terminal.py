@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _WITHIN_SEC = 60
 # Much longer than the parts of a screen are apart, much shorter than screens are.
 _QUIET_SEC = 0.2
+# Each screen is drawn from here.
+_HOME = b"\x1b[H"
 # Makes the terminal the one that Ctrl-C comes from, as a login does.
 _LOGIN = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
 
@@ -66,13 +68,16 @@ class Terminal:
     def wait_for(self, text: bytes, without: bytes | None = None) -> None:
         """Read on until it draws a screen with one text and not another."""
         deadline = time.monotonic() + _WITHIN_SEC
+        self.seen = b""
         while True:
             assert time.monotonic() < deadline, self.seen
             assert self.process.poll() is None, self.seen
-            # Whatever comes until nothing does for a moment is one screen.
-            self.seen = b""
-            while self._read(_QUIET_SEC if self.seen else 1):
-                pass
+            # What has come when nothing does for a moment ends with a screen, or with the first
+            # part of one whose writer waits for a processor.
+            if self._read(1):
+                while self._read(_QUIET_SEC):
+                    pass
+            self.seen = self.seen[max(0, self.seen.rfind(_HOME)) :]
             if text in self.seen and (without is None or without not in self.seen):
                 return
 
