@@ -57,7 +57,7 @@ def write_capture(file: Path) -> None:
         received_us = start_us + step * 20_000
         trade += {50: 2, 120: 3, 200: 6}.get(step, 1)
         # So negative that no machine is busy enough to deliver it after its event time.
-        latency_ms = -2_000 if step % 10 == 3 else 15 + step % 40
+        latency_ms = -5_000 if step % 10 == 3 else 15 + step % 40
         event = received_us // 1000 - latency_ms
         lines.append(f"{received_us} {TRADE.format(event=event, id=trade)}")
         if step % 5 == 0:

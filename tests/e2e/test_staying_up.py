@@ -226,7 +226,7 @@ def test_counters_lose_nothing_while_prometheus_is_away(name: str, after: Afterm
 
 
 def test_a_lack_of_descriptors_is_counted_as_a_failed_attempt(after: Aftermath) -> None:
-    errors = 'last_over_time(feed_errors_total{kind="connect_failed"}[1m])'
+    errors = 'last_over_time(feed_errors_total{kind="connect_failed"}[5m])'
     assert after.watcher.query(errors)[DESCRIPTORS] > 0
 
 
