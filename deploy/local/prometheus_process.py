@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from deploy.local.prometheus_binary import Binaries
 
 _LISTENING: Final = re.compile(rb'msg="?Listening on"?.*?address=(127\.0\.0\.1:\d+)')
-_READY_WITHIN_SEC: Final = 30.0
+_READY_WITHIN_SEC: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)

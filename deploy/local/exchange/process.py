@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from deploy.local.exchange.config import ExchangeConfig, MarketName
 
-READY_TIMEOUT_SEC = 30.0
-STOP_TIMEOUT_SEC = 10.0
+# They only keep a fault from being waited for without an end; a busy machine takes its time.
+READY_TIMEOUT_SEC = 120.0
+STOP_TIMEOUT_SEC = 60.0
 CONTROL_TIMEOUT_SEC = 10.0
 
 
