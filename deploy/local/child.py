@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
 _POLL_SEC: Final = 0.02
 _STOP_WITHIN_SEC: Final = 10.0
 _LAST_LINES: Final = 5
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 _TETHER: Final = Path(__file__).with_name("tether.py")
 
 
@@ -101,14 +102,20 @@ class Child:
         if program is None:
             raise ChildError(f"{name} cannot be started: there is no program {command[0]}.")
         with self.output.open("wb") as output, self.log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own programs
-                tethered([program, *command[1:]], priority),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=log,
-                env={**os.environ, **(environment or {})},
-                process_group=0,
-            )
+            # What asks this process to stop waits until the new one can be stopped, too. That
+            # begins with the signals held back, and lets them through itself.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - our own programs
+                    tethered([program, *command[1:]], priority),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=log,
+                    env={**os.environ, **(environment or {})},
+                    process_group=0,
+                )
+            finally:
+                self._let_through(before)
 
     def __enter__(self) -> Self:
         """Return the child itself."""
@@ -208,6 +215,15 @@ class Child:
     def last_line(self) -> str:
         """The last line of its log: the sentence with which our own commands end; or empty."""
         return (self._log_lines() or [""])[-1]
+
+    def _let_through(self, mask: Iterable[int]) -> None:
+        """Take the signals that have waited; what they raise finds nothing running."""
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        except BaseException:
+            if hasattr(self, "_process"):
+                self.stop()
+            raise
 
     def _log_lines(self) -> list[str]:
         return self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

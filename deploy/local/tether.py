@@ -21,6 +21,8 @@ _REAL_TIME = {"first": 2, "prompt": 1}
 def main() -> None:
     """Ask the kernel for SIGKILL when the parent ends, where it can do that, then exec."""
     parent, priority, program = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    # Held back by a parent that was not to be interrupted while it started this.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if priority in _REAL_TIME:

@@ -6,11 +6,12 @@ import select
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from deploy.local.child import Child, ChildError, Priority
+from deploy.local.interruption import Interrupted, interruptible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,33 @@ def test_leaving_the_context_ends_the_child(tmp_path: Path) -> None:
     with Child("sleeper", SLEEP, folder=tmp_path) as child:
         assert child.running
     assert not child.running
+
+
+def test_a_signal_that_comes_while_it_starts_leaves_no_child(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started = []
+
+    class Interrupting(subprocess.Popen[bytes]):
+        """Is not yet anybody's when the signal comes."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupting)
+    with pytest.raises(Interrupted), interruptible():
+        Child("sleeper", SLEEP, folder=tmp_path)
+    (process,) = started
+    assert process.poll() is not None
+
+
+def test_a_child_holds_no_signals_back(tmp_path: Path) -> None:
+    code = "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    with Child("asker", python(code), folder=tmp_path) as child:
+        assert child.wait(within_sec=30) == 0
+    assert child.output.read_text() == "set()\n"
 
 
 def test_standard_output_and_error_are_kept_apart(tmp_path: Path) -> None:
