@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .conftest import SimulatedAws, StandIn, SweepCommand
 
 # Every step starts processes, which takes a while on a busy machine.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("terraform")]
 
 BUCKET: Final = "sweep-bucket"
 NEW: Final = ("--bucket", BUCKET, "--wheel", "binance-latency-sweep==0.1.0")
