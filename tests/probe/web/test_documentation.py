@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +48,9 @@ def shell(tmp_path: Path, promtool_binary: Path) -> Callable[[str], str]:
     return run
 
 
+@pytest.mark.skipif(
+    not all(map(shutil.which, ("curl", "openssl"))), reason="the commands are curl's and openssl's"
+)
 def test_every_command_works(tmp_path: Path, shell: Callable[[str], str]) -> None:
     before, after = (
         COMMANDS[: COMMANDS.index(STARTED)],
