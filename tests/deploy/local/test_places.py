@@ -51,7 +51,7 @@ def test_a_place_is_named_by_zone_and_type(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         ("places: [", "not valid YAML"),
-        ("seed: 2026-02-30", "not valid YAML: day is out of range for month"),
+        ("seed: 2026-02-30", "not valid YAML: day .* month"),
         ("[" * 3_000, "not valid YAML: it is nested too deep"),
         (ONE_PLACE + "seed: 1\nseed: 2\n", "the key 'seed' stands twice"),
         ("places: []", r"places: list should have at least 1 item"),
