@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.local.child import Child, Priority
-from deploy.local.loopback import kept
+from deploy.local.loopback import hold_port, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 def command_of(child: Child) -> list[str]:
     """The command line of a running child."""
     return Path(f"/proc/{child.pid}/cmdline").read_text(encoding="utf-8").split("\0")[:-1]
-
-
-def port_of(url: str) -> int:
-    """The port of a base URL."""
-    return int(url.rpartition(":")[2])
 
 
 def on_same_port(probe: LocalProbe) -> list[str]:
@@ -39,7 +34,7 @@ def restarted(probe: LocalProbe, setup: Setup) -> Iterator[None]:
     probe.child.stop()
     priority = setup.priority(Priority.PROMPT)
     with (
-        kept(port_of(probe.url)),
+        hold_port(port_of(probe.url)),
         Child("probe-restarted", command, folder=setup.logs, priority=priority),
     ):
         yield

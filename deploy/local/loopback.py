@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import socket
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import requests
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _ANSWER_WITHIN_SEC: Final = 10.0
 
@@ -36,17 +32,30 @@ def get_json(url: str, **parameters: str) -> Any:
     return get(url, **parameters).json()
 
 
-@contextmanager
-def kept(port: int, host: str = "127.0.0.1") -> Iterator[None]:
-    """Keep a port of this machine, where nobody listens just now, for who will listen again.
+def port_of(url: str) -> int:
+    """The port of a base URL that names one."""
+    return int(url.rpartition(":")[2])
 
-    Connections to it are refused. The system gives it to nobody who asks for any free port; who
-    asks for this one with SO_REUSEADDR, as servers do, gets it.
+
+def hold_port(port: int, host: str = "127.0.0.1") -> socket.socket:
+    """Keep a port of this machine, where nobody listens just now, until the socket is closed.
+
+    Connections to it are refused, unless the socket is told to listen. The system gives it to
+    nobody who asks for any free port; who asks for this one with SO_REUSEADDR, as servers do, gets
+    it.
+
+    Args:
+        port: which, or 0 for any that is free.
+        host: IP address; empty for all of them.
 
     Raises:
         OSError: somebody has it.
     """
-    with socket.socket() as keeper:
-        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        keeper.bind((host, port))
-        yield
+    holder = socket.socket()
+    try:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((host, port))
+    except OSError:
+        holder.close()
+        raise
+    return holder

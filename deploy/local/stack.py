@@ -21,7 +21,7 @@ from deploy.local import tls
 from deploy.local.child import Child, Priority
 from deploy.local.ec2 import Machine, running_ec2
 from deploy.local.exchange.config import ExchangeConfig, Market, Symbol, Tls
-from deploy.local.loopback import get_json
+from deploy.local.loopback import get_json, port_of
 from deploy.local.prometheus_process import Prometheus, running_prometheus
 from probe.contract.metrics import JOB
 from prometheus.configuration import PrometheusSettings
@@ -214,7 +214,7 @@ def running_stack(
                 zone=place.zone,
                 instance_type=place.instance_type,
                 architecture=types[place.instance_type].architecture,
-                probe_port=int(url.rpartition(":")[2]),
+                probe_port=port_of(url),
             )
             for place, url in zip(setup.scenery.places, urls, strict=True)
         ]

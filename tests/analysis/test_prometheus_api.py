@@ -27,6 +27,7 @@ from analysis.prometheus_api import (
     TruncatedAnswerError,
     UnreachableError,
 )
+from deploy.local.loopback import hold_port
 from tests.analysis.remote_write import History, Native
 
 if TYPE_CHECKING:
@@ -333,8 +334,7 @@ def test_overflow_buckets_are_read() -> None:
 
 
 def test_a_refused_connection_is_named() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+    with hold_port(0) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         refused = f"^{url} is unreachable: the connection was refused"
         with client_of(url) as client, pytest.raises(UnreachableError, match=refused):

@@ -23,6 +23,7 @@ import yaml
 from analysis import archive
 from collector.state import Stage
 from deploy.local import stack
+from deploy.local.loopback import port_of
 from deploy.local.places import Place, Scenery
 from deploy.local.prometheus_process import running_prometheus
 from deploy.local.stack import Setup, console_command
@@ -89,7 +90,7 @@ def site(
         exchange = stack._start_exchange(cleanup, setup)
         probes = [cleanup.enter_context(stack._probe(p, setup, exchange)) for p in places]
         urls = [stack._probe_url(probe) for probe in probes]
-        ports = {r: int(url.rpartition(":")[2]) for r, url in zip(REGIONS, urls, strict=True)}
+        ports = {r: port_of(url) for r, url in zip(REGIONS, urls, strict=True)}
         prometheus = cleanup.enter_context(running_prometheus(prometheus_binaries, settings, data))
         yield Site(config, ports, prometheus.url)
 

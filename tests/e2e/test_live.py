@@ -22,7 +22,7 @@ import requests
 from analysis.evidence import Request, collect
 from analysis.prometheus_api import PrometheusClient
 from deploy.local.child import Child, Priority
-from deploy.local.loopback import get_json, kept
+from deploy.local.loopback import get_json, hold_port, port_of
 from deploy.local.places import Scenery
 from deploy.local.prometheus_process import running_with
 from deploy.local.stack import Setup, console_command, running_stack
@@ -31,7 +31,7 @@ from probe.contract.timeline import NS_PER_SEC, Timeline
 from prometheus.configuration import RemoteWrite
 from prometheus.rules.generate import Pace
 from tests.e2e.terminal import Terminal
-from tests.restarting import on_same_port, port_of
+from tests.restarting import on_same_port
 from tests.waiting import WITHIN_SEC, wait_until
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Store:
         """End it without a chance to say goodbye; its port is kept."""
         os.kill(self.prometheus.child.pid, signal.SIGKILL)
         self.stop()
-        self._process.enter_context(kept(port_of(self.url)))
+        self._process.enter_context(hold_port(port_of(self.url)))
 
     def start_again(self) -> None:
         """On the same port, with the same data."""
@@ -416,7 +416,7 @@ def test_a_probe_that_is_killed_is_alerted_until_it_is_back(
     failing = ("FeedScrapeFailing", probe.place.region)
     os.kill(probe.child.pid, signal.SIGKILL)
     probe.child.wait(within_sec=WITHIN_SEC)
-    with kept(port_of(probe.url)):
+    with hold_port(port_of(probe.url)):
         wait_until("firing", lambda: failing in firing(watched))
         with Child("probe-again", command, folder=tmp_path, priority=Priority.PROMPT):
             wait_until("resolved", lambda: failing not in firing(watched))
@@ -432,7 +432,7 @@ def test_a_clock_that_is_set_is_alerted_until_it_runs_evenly(
     stepped = ("FeedClockStepped", probe.place.region)
     probe.child.stop()
     with (
-        kept(port_of(probe.url)),
+        hold_port(port_of(probe.url)),
         Child("probe-settable", command, folder=tmp_path, priority=Priority.PROMPT) as child,
     ):
         child.wait_until(

@@ -29,9 +29,8 @@ from deploy.local.faults.in_flight import Reset
 from deploy.local.faults.laboratory import STREAMS, WITNESS, Books
 from deploy.local.faults.proxy import HOST, FaultProxy
 from deploy.local.faults.watcher import Watcher, running_watcher
-from deploy.local.loopback import kept
+from deploy.local.loopback import hold_port, port_of
 from deploy.local.stack import console_command
-from tests.restarting import port_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -125,7 +124,7 @@ async def killed(subject: Subject, watcher: Watcher) -> None:
     subject.proxy.inject(refused)
     os.kill(subject.child.pid, signal.SIGKILL)
     subject.child.wait(within_sec=WITHIN_SEC)
-    with kept(port_of(subject.url)):
+    with hold_port(port_of(subject.url)):
         subject.child = subject.start()
         await subject.listening()
     await until("it is scraped", lambda: watcher.query(TRADES).get(KILLED) == 0)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from deploy.local.loopback import hold_port
 from probe.contract import experiment
 from probe.contract.timeline import NS_PER_SEC, Run
 from probe.feeds.binance_spot import BinanceSpot
@@ -17,6 +17,7 @@ from probe.instruments import Instruments
 from probe.recorder import ConnectionReceiver, Recorder
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Mapping
 
 STREAMS = ["trade", "aggTrade", "depth@100ms", "bookTicker"]
@@ -25,8 +26,7 @@ STREAMS = ["trade", "aggTrade", "depth@100ms", "bookTicker"]
 @pytest.fixture
 def refusing() -> Iterator[socket.socket]:
     """A socket whose port refuses connections until it listens; held, so that nobody takes it."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
+    with hold_port(0) as sock:
         yield sock
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from deploy.local.faults.fault import Fault
 from deploy.local.faults.frames import FrameCutter
+from deploy.local.loopback import hold_port
 
 if TYPE_CHECKING:
     import ssl
@@ -258,9 +259,9 @@ class FaultProxy:
             return
         self._host = host or self._host
         if self._reservation is None:
-            self._reservation = _bound("", 0)  # at every address: the exchange may move
+            self._reservation = hold_port(0, "")  # at every address: the exchange may move
             self.port = int(self._reservation.getsockname()[1])
-        self._listener = _bound(self._host, self.port)
+        self._listener = hold_port(self.port, self._host)
         self._listener.settimeout(0)
         self._listener.listen(_BACKLOG)
         asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
@@ -322,15 +323,3 @@ class FaultProxy:
             self.links.pop(link, None)
             sock.close()
             raise
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket at an address that others of this kind, which do not listen, may have too."""
-    sock = socket.socket()
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-    except OSError:
-        sock.close()
-        raise
-    return sock
