@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import socket
 import struct
@@ -89,6 +90,20 @@ class Clock:
 
     def monotonic(self) -> float:
         return time.monotonic() + self.ahead_sec
+
+
+def call_when_opened(
+    on_opened: Callable[[int, WebSocketConnection], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Call with each connection, numbered from one, before the keeper has it."""
+    numbers = itertools.count(1)
+
+    async def connect(*args: Any, **options: Any) -> WebSocketConnection:
+        connection = await websocket.connect(*args, **options)
+        on_opened(next(numbers), connection)
+        return connection
+
+    monkeypatch.setattr(keeper, "connect", connect)
 
 
 async def heard_all(connection: ServerConnection) -> None:
@@ -246,18 +261,12 @@ async def test_a_connection_that_ended_before_it_was_taken_over_is_replaced(
     registry: CollectorRegistry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    opened = 0
-
-    async def connect(*args: Any, **options: Any) -> WebSocketConnection:
-        nonlocal opened
-        connection = await websocket.connect(*args, **options)
-        opened += 1
-        if opened == 1:
+    def on_opened(number: int, connection: WebSocketConnection) -> None:
+        if number == 1:
             connection.abort(ReconnectReason.PROTOCOL_ERROR, "at once")
-        return connection
 
     monkeypatch.setattr(keeper, "_TICK_SEC", 3600.0)
-    monkeypatch.setattr(keeper, "connect", connect)
+    call_when_opened(on_opened, monkeypatch)
     async with running(exchange, instruments):
         await until(lambda: reconnects(registry, ReconnectReason.PROTOCOL_ERROR) > 0)
 
@@ -268,25 +277,22 @@ async def test_a_replacement_that_ends_at_once_replaces_nothing(
     registry: CollectorRegistry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    opened = 0
+    opened: list[int] = []
 
-    async def connect(*args: Any, **options: Any) -> WebSocketConnection:
-        nonlocal opened
-        connection = await websocket.connect(*args, **options)
-        opened += 1
-        if opened == 2:
+    def on_opened(number: int, connection: WebSocketConnection) -> None:
+        opened.append(number)
+        if number == 2:
             connection.abort(ReconnectReason.CONNECTION_LOST, "at once")
-        if opened == 3:
+        if number == 3:
             assert exchange.connections[0].state is State.OPEN
-        return connection
 
-    monkeypatch.setattr(keeper, "connect", connect)
+    call_when_opened(on_opened, monkeypatch)
     async with running(exchange, instruments) as session:
         await until(lambda: session.life.connected)
         session._keepers[0].replace(ReconnectReason.SCHEDULE)
         await until(lambda: reconnects(registry, ReconnectReason.SCHEDULE) > 0)
         assert session.life.disconnected_sec == 0
-    assert opened == 3
+    assert opened == [1, 2, 3]
     assert reconnects(registry, ReconnectReason.CONNECTION_LOST) == 0
     labels = {"market": "spot", "kind": "upgrade_rejected"}
     assert registry.get_sample_value("feed_errors_total", labels) == 1
