@@ -287,7 +287,7 @@ class RunReader:
         may be greater than before, and not every server knows the start.
         """
         cycle = _range(self._cycle)
-        series, started = f"{metrics.MESSAGES.name}{self._selection.feeds()}", self._started()
+        series, started = self._messages(), self._started()
         earliest = f"{self._before(started)} or min_over_time({started}{cycle})"
         # Without a fall inside, the smallest sample is the first.
         found = (
@@ -297,6 +297,10 @@ class RunReader:
             f"max_over_time({started}{cycle}) > bool ({earliest})",
         )
         return self._floats(f"max {_BY} ({' or '.join(found)}) > 0", self._end)
+
+    def _messages(self) -> str:
+        """The counters of the messages of the evidence."""
+        return f"{metrics.MESSAGES.name}{self._selection.feeds()}"
 
     def _started(self) -> str:
         """The series of the time at which each probe's process began."""
@@ -308,7 +312,7 @@ class RunReader:
         cycle, feeds = _range(self._cycle), self._selection.feeds()
         keys = ", ".join((*Place._fields, *metrics.FEED))
         expression = (
-            f"count {_BY} (last_over_time({metrics.MESSAGES.name}{feeds}{cycle}) "
+            f"count {_BY} (last_over_time({self._messages()}{cycle}) "
             f"unless on ({keys}) last_over_time({metrics.LOST.name}{feeds}{cycle}))"
         )
         return set(self._floats(expression, self._end))
@@ -385,8 +389,7 @@ class RunReader:
 
     def _started_again(self, place: Place) -> NDArray[np.float64]:
         """When the first scrape after each restart was, Unix seconds, in order."""
-        counters = self._raw(place, self._counters()["messages"].series)
-        found = [one.times[1:][np.diff(one.values) < 0] for one in counters]
+        found = [s.times[1:][np.diff(s.values) < 0] for s in self._raw(place, self._messages())]
         found += [s.times[1:][np.diff(s.values) > 0] for s in self._raw(place, self._started())]
         moments = np.unique(np.concatenate([np.empty(0), *found]))
         return moments[moments > self._start]
@@ -398,15 +401,15 @@ class RunReader:
             return None
         total = 0.0
         for one in series:
-            before = one.values[one.times <= self._start]
-            inside = one.values[one.times > self._start]
+            in_cycle = one.times > self._start
+            before, inside = one.values[~in_cycle], one.values[in_cycle]
             if not inside.size:
                 continue
             first = 0.0 if counter.from_zero else inside[0]
             base = before[-1] if before.size else first
             steps = np.diff(inside, prepend=base)
             # After a restart the counter has counted from zero again.
-            anew = (steps < 0) | np.isin(one.times[one.times > self._start], again)
+            anew = (steps < 0) | np.isin(one.times[in_cycle], again)
             total += float(np.where(anew, inside, steps).sum())
         return total
 

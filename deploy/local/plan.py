@@ -78,13 +78,7 @@ def demo_plan(options: Options) -> Plan:
     description = experiment.load(options.config)
     scenery = places.load(options.places)
     places.check(scenery, description)
-    setup = Setup(
-        description,
-        scenery,
-        _folder(options.results),
-        truth=options.truth,
-        stamps=best_stamps(),
-    )
+    setup = _setup(options, description, scenery)
     return Plan(setup, options.runs or description.decision.min_runs, first=None)
 
 
@@ -117,16 +111,29 @@ def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan
         speed=options.speed,
         start_at=recorded.start_ns(run) / NS_PER_SEC,
     )
-    folder = _folder(options.results)
-    setup = Setup(
+    setup = _setup(options, description, scenery, replay)
+    return Plan(setup, runs=1, first=run)
+
+
+def _setup(
+    options: Options,
+    description: experiment.Experiment,
+    scenery: places.Scenery,
+    replay: Replay | None = None,
+) -> Setup:
+    """The stack, with a new folder for the results.
+
+    Raises:
+        ResultsError: there is no place for them.
+    """
+    return Setup(
         description,
         scenery,
-        folder,
+        _folder(options.results),
         replay=replay,
         truth=options.truth,
         stamps=best_stamps(),
     )
-    return Plan(setup, runs=1, first=run)
 
 
 def _folder(results: Path) -> Path:

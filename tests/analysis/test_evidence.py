@@ -667,18 +667,18 @@ def test_latency_in_classic_buckets_is_no_data_and_the_switch_is_named(planter: 
     assert "switch on native histograms" in str(caught.value)
 
 
-def done_and_running(experiment: Experiment) -> tuple[Run, Run]:
+def done_and_running(experiment: Experiment) -> list[Run]:
     """A run that is over and one that will go on for half a minute at least."""
     timeline = Timeline.of(experiment.timing)
     now_ns = time.time_ns()
-    return (
+    return [
         timeline.run_at(now_ns - 2 * timeline.cycle_ns),
         timeline.run_at(now_ns + 30 * NS_PER_SEC),
-    )
+    ]
 
 
 def test_a_run_in_progress_is_left_out(planter: Planter) -> None:
-    done, running = planter.runs = [*done_and_running(planter.experiment)]
+    done, running = planter.runs = done_and_running(planter.experiment)
     evidence = planter.collect(planter.probe())
     assert [run.run for run in evidence.runs] == [done.label]
     (warning,) = evidence.warnings
@@ -687,7 +687,7 @@ def test_a_run_in_progress_is_left_out(planter: Planter) -> None:
 
 
 def test_only_runs_in_progress_are_no_data_yet(planter: Planter) -> None:
-    planter.runs = [done_and_running(planter.experiment)[1]]
+    planter.runs = done_and_running(planter.experiment)[1:]
     with pytest.raises(NoDataError, match="has ended yet; the first ends at"):
         planter.collect(planter.probe())
 
