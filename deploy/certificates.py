@@ -1,4 +1,4 @@
-"""Self-made certificates: an authority, and server certificates by it."""
+"""Self-made certificates: an authority, and certificates by it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PEM: Final = serialization.Encoding.PEM
 
 @dataclass(frozen=True, slots=True)
 class Pems:
-    """PEM texts: the authority to trust, and the server's certificate and private key."""
+    """PEM texts: the authority to trust, and a certificate by it with its private key."""
 
     authority: bytes
     certificate: bytes
@@ -29,7 +29,7 @@ class Pems:
 
 
 class Authority:
-    """Signs server certificates; its private key never leaves it.
+    """Signs certificates of servers and clients; its private key never leaves it.
 
     Attributes:
         pem: its certificate, for those who are to trust it.
@@ -54,22 +54,29 @@ class Authority:
         self.pem = certificate.public_bytes(_PEM)
 
     def issue(
-        self, server: str, names: Sequence[x509.GeneralName], *, since: datetime, until: datetime
+        self,
+        holder: str,
+        names: Sequence[x509.GeneralName],
+        *,
+        since: datetime,
+        until: datetime,
+        purposes: Sequence[x509.ObjectIdentifier] = (ExtendedKeyUsageOID.SERVER_AUTH,),
     ) -> Pems:
-        """Make a server certificate with a key of its own.
+        """Make a certificate with a key of its own.
 
         Args:
-            server: the server's common name.
+            holder: the common name of the server or client.
             names: DNS names and addresses that the certificate is good for.
             since: begin of its validity.
             until: end of its validity.
+            purposes: what it may be used for, as a server or as a client.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            self._builder(_name(server), key.public_key(), since, until)
+            self._builder(_name(holder), key.public_key(), since, until)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),

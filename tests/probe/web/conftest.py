@@ -18,10 +18,9 @@ import pytest
 import uvloop
 from aiohttp import web
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from deploy import certificates
 from probe.web.door import Door
 from probe.web.policy import LivePolicy
 
@@ -38,71 +37,32 @@ HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 # More than the kernel's buffers on both sides take.
 LARGE = 16 << 20
 TOKEN = "0123456789abcdef-token"
+VALIDITY = dt.timedelta(days=1)
 
 
 class Authority:
-    """Signs certificates for 127.0.0.1, with all that Python 3.13 and newer ask of them."""
+    """Signs certificates for 127.0.0.1."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._authority = certificates.Authority(name, VALIDITY)
         self.file = folder / f"{name}.pem"
-        builder = self._builder(self._name, self._key.public_key(), authority=True)
-        certificate = builder.sign(self._key, hashes.SHA256())
-        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self.file.write_bytes(self._authority.pem)
 
     def sign(self, name: str) -> tuple[Path, Path]:
         """A certificate for a DNS name and 127.0.0.1, and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        certificate = (
-            self._builder(subject, key.public_key(), authority=False)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .sign(self._key, hashes.SHA256())
+        now = dt.datetime.now(dt.UTC)
+        made = self._authority.issue(
+            name,
+            [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))],
+            since=now - certificates.BACKDATE,
+            until=now + VALIDITY,
+            purposes=[ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH],
         )
         cert_file, key_file = self._folder / f"{name}.crt", self._folder / f"{name}.key"
-        cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        key_file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
+        cert_file.write_bytes(made.certificate)
+        key_file.write_bytes(made.key)
         return cert_file, key_file
-
-    def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, authority: bool
-    ) -> x509.CertificateBuilder:
-        now = dt.datetime.now(dt.UTC)
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        usage = x509.KeyUsage(
-            digital_signature=True,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            key_cert_sign=authority,
-            crl_sign=authority,
-            encipher_only=False,
-            decipher_only=False,
-        )
-        path_length = 0 if authority else None
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(hours=1))
-            .not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(authority, path_length), critical=True)
-            .add_extension(usage, critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-            .add_extension(issuer, critical=False)
-        )
 
 
 @dataclass(frozen=True)
