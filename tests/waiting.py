@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+import requests
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,3 +21,11 @@ def wait_until(what: str, condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not {what} within {WITHIN_SEC} s"
         time.sleep(_PAUSE_SEC)
+
+
+def says_yes(ask: Callable[[], object]) -> bool:
+    """Whether a server's answer is true; it is not while the server is too busy to give one."""
+    try:
+        return bool(ask())
+    except requests.RequestException:
+        return False

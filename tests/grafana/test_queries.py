@@ -25,7 +25,7 @@ from probe.contract.timeline import Timeline
 from prometheus.configuration import PrometheusSettings
 from tests.grafana.questions import Question, all_questions
 from tests.restarting import restarted
-from tests.waiting import wait_until
+from tests.waiting import says_yes, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -264,10 +264,7 @@ def _until(stack: Stack, expression: str) -> None:
 
 
 def _holds(stack: Stack, expression: str) -> bool:
-    try:
-        return bool(stack.prometheus.query(expression))
-    except requests.RequestException:
-        return False  # too busy to answer in time
+    return says_yes(lambda: stack.prometheus.query(expression))
 
 
 @EACH

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 import yaml
 
 from analysis.exit_codes import ExitCode
@@ -24,6 +23,7 @@ from deploy.compose.feed import PLACES, Feed
 from deploy.local.child import Child
 from deploy.local.prometheus_process import Prometheus
 from prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG, Version
+from tests.waiting import says_yes
 
 if TYPE_CHECKING:
     from deploy.local.prometheus_binary import Binaries
@@ -120,13 +120,6 @@ class Host:
         return [program, *(re.sub(r"(?<=address=)(?=:)", "127.0.0.1", word) for word in rest)]
 
 
-def are_scraped(prometheus: Prometheus, probes: int) -> bool:
-    try:
-        return len(prometheus.query('up{job="probe"} == 1')) == probes
-    except requests.RequestException:
-        return False  # too busy to answer, as it may be while all others start
-
-
 @pytest.mark.e2e
 @pytest.mark.timeout(400)
 def test_every_service_of_the_simulation_starts_gets_healthy_and_is_scraped(
@@ -156,7 +149,7 @@ def test_every_service_of_the_simulation_starts_gets_healthy_and_is_scraped(
             )
         prometheus = Prometheus(host.url(9090), started[-1])
         started[-1].wait_until(
-            lambda: are_scraped(prometheus, len(probes)),
+            lambda: says_yes(lambda: len(prometheus.query('up{job="probe"} == 1')) == len(probes)),
             within_sec=WITHIN_SEC,
             what="scrape every probe",
         )

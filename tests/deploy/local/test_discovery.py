@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 
 from deploy.local.child import ChildError
 from deploy.local.ec2 import Ec2, Machine, running_ec2
@@ -17,7 +15,7 @@ from deploy.local.loopback import get_json
 from deploy.local.prometheus_process import running_prometheus
 from probe.contract.metrics import TARGET_LABELS
 from prometheus.configuration import PrometheusSettings
-from tests.waiting import wait_until
+from tests.waiting import says_yes, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,14 +84,11 @@ def targets(
     with running_prometheus(prometheus_binaries, settings, folder) as prometheus:
 
         def all_are_found() -> bool:
-            with suppress(requests.RequestException):  # too busy to answer
-                answer.update(get_json(f"{prometheus.url}/api/v1/targets")["data"])
+            answer.update(get_json(f"{prometheus.url}/api/v1/targets")["data"])
             # The dropped one shows that discovery has seen more than it kept.
-            return len(answer.get("activeTargets", ())) >= len(instances) and bool(
-                answer["droppedTargets"]
-            )
+            return len(answer["activeTargets"]) >= len(instances) and bool(answer["droppedTargets"])
 
-        wait_until("all instances discovered", all_are_found)
+        wait_until("all instances discovered", lambda: says_yes(all_are_found))
     return {target["labels"]["instance"]: target for target in answer["activeTargets"]}
 
 
