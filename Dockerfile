@@ -6,12 +6,17 @@ RUN python -m venv /opt/sweep \
     && /opt/sweep/bin/pip install --no-cache-dir --require-hashes --only-binary :all: \
         --requirement requirements/local.txt
 COPY pyproject.toml README.md LICENSE experiment.yaml ./
+COPY src src
+COPY contract contract
+COPY nativehist nativehist
+COPY runtime runtime
 COPY probe probe
-COPY collector collector
 COPY analysis analysis
-COPY deploy deploy
-COPY grafana grafana
 COPY prometheus prometheus
+COPY grafana grafana
+COPY collector collector
+COPY lab lab
+COPY deploy deploy
 RUN /opt/sweep/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.13-slim-bookworm

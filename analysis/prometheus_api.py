@@ -28,7 +28,7 @@ import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.exceptions import ReadTimeoutError
 
-from analysis.histogram import Histogram
+from latency_sweep.nativehist.algebra import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -25,28 +25,28 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from analysis.comparison import compare
-from analysis.decision import decide
-from analysis.histogram import Histogram
-from analysis.intervals import binomial_lower, binomial_upper
-from analysis.pool import pools_of
-from analysis.resample import Bootstrap
-from analysis.verdict import Interval, VerdictKind
-from benchmarks.original_method import winners as original_winners
-from benchmarks.simulated_sweep import (
+from latency_sweep.analysis.decision.comparison import compare
+from latency_sweep.analysis.decision.decide import decide
+from latency_sweep.analysis.decision.verdict import Interval, VerdictKind
+from latency_sweep.analysis.evidence.pool import pools_of
+from latency_sweep.analysis.stats.intervals import binomial_lower, binomial_upper
+from latency_sweep.analysis.stats.resample import Bootstrap
+from latency_sweep.contract.experiment import Experiment, load
+from latency_sweep.lab.simulation.original_method import winners as original_winners
+from latency_sweep.lab.simulation.sweep import (
     Truth,
     candidate,
     evidence_of,
     histograms,
     simulate_latencies,
 )
-from probe.contract.experiment import Experiment, load
+from latency_sweep.nativehist.algebra import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.model import Evidence
-    from analysis.verdict import Verdict
+    from latency_sweep.analysis.decision.verdict import Verdict
+    from latency_sweep.analysis.evidence.records import Evidence
 
 NEAR = 0.0064  # typical network latency of the places in question; p99 is near 10 ms
 FAR = 0.025

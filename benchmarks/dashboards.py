@@ -27,23 +27,23 @@ import numpy as np
 import requests
 
 from benchmarks.evidence_scale import TYPES, plant, sweep
-from deploy.local.prometheus_binary import find_or_fetch
-from deploy.local.prometheus_process import running_with
-from probe.contract import metrics
-from probe.contract.experiment import load
-from probe.contract.timeline import NS_PER_SEC
-from tests.analysis.remote_write import HISTORY, History, Native
+from latency_sweep.contract import metrics
+from latency_sweep.contract.experiment import load
+from latency_sweep.contract.timeline import NS_PER_SEC
+from latency_sweep.lab.binaries.prometheus_binary import find_or_fetch
+from latency_sweep.lab.local.prometheus_process import running_with
+from latency_sweep.lab.local.remote_write import HISTORY, History, Native
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
-    from grafana import promql
-    from tests.grafana.questions import Question, all_questions
+    from latency_sweep.grafana import promql
+    from latency_sweep.grafana.questions import Question, all_questions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from probe.contract.experiment import Experiment
-    from probe.contract.timeline import Run
+    from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.contract.timeline import Run
 
 NAME = "dashboards"
 RUNS = 3

@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.evidence import Request, collect
-from analysis.histogram import bucket_keys
-from analysis.prometheus_api import PrometheusClient
-from deploy.local.prometheus_binary import find_or_fetch
-from deploy.local.prometheus_process import running_with
-from probe.contract import metrics
-from probe.contract.experiment import Experiment, load
-from probe.contract.timeline import NS_PER_SEC, Run, Timeline
-from tests.analysis.remote_write import HISTORY, History, Native
+from latency_sweep.analysis.evidence.collect import Request, collect
+from latency_sweep.analysis.prometheus_api import PrometheusClient
+from latency_sweep.contract import metrics
+from latency_sweep.contract.experiment import Experiment, load
+from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
+from latency_sweep.lab.binaries.prometheus_binary import find_or_fetch
+from latency_sweep.lab.local.prometheus_process import running_with
+from latency_sweep.lab.local.remote_write import HISTORY, History, Native
+from latency_sweep.nativehist.algebra import bucket_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

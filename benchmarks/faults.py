@@ -2,7 +2,7 @@
 
 Three parts, each with the real `probe` command, a simulated exchange and a real Prometheus:
 
-- `--table`: every fault of `deploy.local.faults.registry`, and whether the accounts close;
+- `--table`: every fault of `latency_sweep.lab.faults.registry`, and whether the accounts close;
 - `--load`: the highest rate without loss and with a p99 receive delay below 1 ms, on one core;
 - `--soak SECONDS`: a fault every 5 s at 20,000 messages a second.
 
@@ -31,22 +31,22 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from benchmarks.fault_probes import each_its_own
-from deploy.local.child import Child, Priority
-from deploy.local.faults import laboratory
-from deploy.local.faults.certificates import Identity, make_identities
-from deploy.local.faults.dns import DnsServer
-from deploy.local.faults.proxy import HOST, FaultProxy
-from deploy.local.faults.registry import FAULTS, Scene
-from deploy.local.faults.watcher import LABEL, running_watcher
-from deploy.local.prometheus_binary import find_or_fetch
-from deploy.local.stack import console_command
+from latency_sweep.lab.binaries.prometheus_binary import find_or_fetch
+from latency_sweep.lab.faults import laboratory
+from latency_sweep.lab.faults.certificates import Identity, make_identities
+from latency_sweep.lab.faults.dns import DnsServer
+from latency_sweep.lab.faults.probes import each_its_own
+from latency_sweep.lab.faults.proxy import HOST, FaultProxy
+from latency_sweep.lab.faults.registry import FAULTS, Scene
+from latency_sweep.lab.faults.watcher import LABEL, running_watcher
+from latency_sweep.lab.local.stack import console_command
+from latency_sweep.runtime.child import Child, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deploy.local.faults.laboratory import Outcome
-    from deploy.local.faults.watcher import Watcher
+    from latency_sweep.lab.faults.laboratory import Outcome
+    from latency_sweep.lab.faults.watcher import Watcher
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "reliability.md"
 WAVE = 17
@@ -135,14 +135,14 @@ class Report:
 
 
 class FastSender:
-    """A process of `deploy.local.faults.sender`, on the cores that the probe does not have."""
+    """A process of `latency_sweep.lab.faults.sender`, on the cores that the probe does not have."""
 
     def __init__(self, cpus: set[int], certificate: Path | None) -> None:
         self._process = subprocess.Popen(
             [
                 sys.executable,
                 "-m",
-                "deploy.local.faults.sender",
+                "latency_sweep.lab.faults.sender",
                 *([str(certificate)] if certificate else []),
             ],
             stdin=subprocess.PIPE,

@@ -20,9 +20,9 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 from prometheus_client import Histogram as ClassicHistogram
 
-from probe.exposition import NativeHistogramMetric, render, take_snapshot
-from probe.numbers.buckets import BOUNDS, MAX_SCHEMA
-from probe.numbers.histogram import HistogramSettings, NativeHistogram, fold, log_bounds
+from latency_sweep.nativehist.buckets import BOUNDS, MAX_SCHEMA
+from latency_sweep.nativehist.exposition import NativeHistogramMetric, render, take_snapshot
+from latency_sweep.nativehist.recording import HistogramSettings, NativeHistogram, fold, log_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.receive_clients import CAPTURING, CLIENTS, SCRAPED, WHOLE_PATH, may_capture
 from benchmarks.receive_round import RUST, Round, build_rust_client, measure
 from benchmarks.receive_sender import BURST, Load
-from deploy.local.tls import make_certificates
+from latency_sweep.lab.local.tls import make_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploy.local.tls import Certificates
+    from latency_sweep.lab.local.tls import Certificates
 
 RATES: Final = (1_000, 10_000, 50_000)
 PACED_SEC: Final = 2.0

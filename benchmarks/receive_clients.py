@@ -19,17 +19,18 @@ import websockets
 from prometheus_client import CollectorRegistry, Histogram
 
 from benchmarks.receive_sender import PATH, SENT_AT
-from probe import exposition, tuning
-from probe.contract import experiment
-from probe.contract.timeline import Run
-from probe.feeds.binance_spot import BinanceSpot
-from probe.instruments import Instruments
-from probe.net import stamps_check
-from probe.net.receiving import DEFAULT, Receiving, Stamps, StampsError
-from probe.net.websocket import connect
-from probe.numbers.histogram import NativeHistogram
-from probe.recorder import Recorder
-from probe.tuning import Tuning
+from latency_sweep.contract import experiment
+from latency_sweep.contract.timeline import Run
+from latency_sweep.nativehist import exposition
+from latency_sweep.nativehist.recording import NativeHistogram
+from latency_sweep.probe import tuning
+from latency_sweep.probe.feeds.binance_spot import BinanceSpot
+from latency_sweep.probe.measurement.instruments import Instruments
+from latency_sweep.probe.measurement.recorder import Recorder
+from latency_sweep.probe.net import timestamps_check
+from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Stamps, StampsError
+from latency_sweep.probe.net.websocket import connect
+from latency_sweep.probe.tuning import Tuning
 
 if TYPE_CHECKING:
     import ssl
@@ -133,7 +134,7 @@ async def probe_capturing(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
 
 def may_capture() -> bool:
     try:
-        stamps_check.check(Receiving(Stamps.CAPTURE), "127.0.0.1")
+        timestamps_check.check(Receiving(Stamps.CAPTURE), "127.0.0.1")
     except StampsError:
         return False
     return True

@@ -26,16 +26,16 @@ import uvloop
 from benchmarks.receive_clients import Meter, probe
 from benchmarks.receive_round import cores
 from benchmarks.receive_sender import PATH, Load, serve
-from deploy.local.tls import make_certificates
-from probe import tuning
-from probe.net import stamps_check
-from probe.net.receiving import DEFAULT, Receiving, Stamps, StampsError
-from probe.tuning import Tuning, TuningError
+from latency_sweep.lab.local.tls import make_certificates
+from latency_sweep.probe import tuning
+from latency_sweep.probe.net import timestamps_check
+from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Stamps, StampsError
+from latency_sweep.probe.tuning import Tuning, TuningError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from deploy.local.tls import Certificates
+    from latency_sweep.lab.local.tls import Certificates
 
 SECONDS: Final = 2.0
 NO_TUNING: Final = Tuning()
@@ -71,7 +71,7 @@ def run_client(url: str, authority: Path, option: Option, result: Connection) ->
     meter = Meter(errors=True)
     tls = ssl.create_default_context(cafile=authority)
     try:
-        stamps_check.check(option.receiving, "127.0.0.1")
+        timestamps_check.check(option.receiving, "127.0.0.1")
         with (
             tuning.applied(option.tuning),
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,

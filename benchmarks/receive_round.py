@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
-    from deploy.local.tls import Certificates
+    from latency_sweep.lab.local.tls import Certificates
 
 RUST: Final = "tokio-tungstenite + serde"
 _CRATE: Final = Path(__file__).parent / "rust_client"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
 
-    from deploy.local.tls import Certificates
+    from latency_sweep.lab.local.tls import Certificates
 
 PATH: Final = "/stream?streams=btcusdt@trade&timeUnit=MICROSECOND"
 # The sender's clock in nanoseconds travels in the price: every client can read it alike.

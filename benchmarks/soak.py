@@ -43,17 +43,17 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from deploy.local.exchange.server import new_loop
-from deploy.local.exchange.web import rest_app
-from deploy.local.loopback import get
-from deploy.local.tls import make_certificates
-from probe import cli
+from latency_sweep.lab.exchange.server import new_loop
+from latency_sweep.lab.exchange.web import rest_app
+from latency_sweep.lab.local.tls import make_certificates
+from latency_sweep.probe import cli
+from latency_sweep.runtime.loopback import get
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
 
-    from deploy.local.tls import Certificates
+    from latency_sweep.lab.local.tls import Certificates
 
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
 STREAMS: Final = ("trade", "bookTicker")

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from analysis.atomic_file import replacing
-from collector.errors import SweepError
+from latency_sweep.collector.errors import SweepError
+from latency_sweep.runtime.atomic_file import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

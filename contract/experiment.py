@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from probe.contract import bounded_yaml, values
-from probe.contract.bounded_yaml import YamlError
+from latency_sweep.contract import bounded_yaml, values
+from latency_sweep.contract.bounded_yaml import YamlError
 
 if TYPE_CHECKING:
     from datetime import datetime, time
@@ -204,7 +204,7 @@ class Experiment(_Section):
 def default_path() -> Path:
     """The experiment file shipped with the package, or the one of the source checkout."""
     shipped = Path(__file__).with_name("experiment.yaml")
-    return shipped if shipped.exists() else Path(__file__).parents[2] / "experiment.yaml"
+    return shipped if shipped.exists() else Path(__file__).resolve().parents[1] / "experiment.yaml"
 
 
 def load(path: Path | None = None) -> Experiment:

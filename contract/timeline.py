@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from probe.contract.metrics import Phase
+from latency_sweep.contract.metrics import Phase
 
 if TYPE_CHECKING:
-    from probe.contract.experiment import Timing
+    from latency_sweep.contract.experiment import Timing
 
 NS_PER_SEC = 1_000_000_000
 

@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models.dashboard import (
     RowPanel,
 )
 
-from grafana import events
+from latency_sweep.grafana import events
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.cog.builder import Builder
     from grafana_foundation_sdk.models import dashboard as model
 
-    from grafana.panels import Panel
-    from grafana.promql import Selection
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.grafana.panels import Panel
+    from latency_sweep.grafana.promql import Selection
 
 TAG: Final = "latency-sweep"
 COLUMNS: Final = 24

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from grafana_foundation_sdk.builders import dashboard, prometheus
 
-from grafana.panels import DATASOURCE
-from grafana.promql import PLACE, Selection, aggregate
-from probe.contract import metrics
+from latency_sweep.contract import metrics
+from latency_sweep.grafana.panels import DATASOURCE
+from latency_sweep.grafana.promql import PLACE, Selection, aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.cog.builder import Builder
     from grafana_foundation_sdk.models.dashboard import AnnotationQuery
 
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
 
 _STEP_SEC: Final = 60
 _ALL_OF_EXPERIMENT: Final = 'experiment="$experiment"'

@@ -1,6 +1,6 @@
 """Writes dashboards and provisioning from their code, or checks that they are what it yields.
 
-    python -m grafana.generate [--check] [--config experiment.yaml]
+    python -m latency_sweep.grafana.generate [--check] [--config experiment.yaml]
 
 Exit codes: 0 written, or nothing differs; 1 a file differs from the code; 2 the experiment cannot
 be used, or a dashboard breaks a rule of ours.
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from grafana import boards, lint, provisioning
-from probe.contract import experiment as experiments
+from latency_sweep.contract import experiment as experiments
+from latency_sweep.grafana import boards, lint, provisioning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
 
 FOLDER: Final = Path(__file__).parent
 _IN_MENU: Final = "inControlsMenu"
@@ -37,7 +37,7 @@ def files(experiment: Experiment) -> dict[Path, str]:
     """Every generated file: path below this package, and its text.
 
     Raises:
-        RuleError: a dashboard breaks a rule of `grafana.lint`.
+        RuleError: a dashboard breaks a rule of `latency_sweep.grafana.lint`.
     """
     texts: dict[Path, str] = {}
     for board in boards.every(experiment):
@@ -65,7 +65,9 @@ def in_sight(document: Any) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m grafana.generate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m latency_sweep.grafana.generate", description=__doc__
+    )
     parser.add_argument("--check", action="store_true", help="compare only, write nothing")
     parser.add_argument("--config", type=Path, default=None, help="the experiment file")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the files are")
@@ -78,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stale = different(wanted, options.folder)
     if options.check:
         for path in stale:
-            print(f"{path} is not what the code yields; run `python -m grafana.generate`.")
+            print(
+                f"{path} is not what the code yields; "
+                "run `python -m latency_sweep.grafana.generate`."
+            )
         return _DIFFERENT if stale else _OK
     for path, text in wanted.items():
         (options.folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -7,15 +7,15 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from grafana.board import COLUMNS
-from grafana.panels import BAD, NO_DATA
-from grafana.promql import deciding
-from probe.contract.metrics import FEED, TARGET_LABELS
+from latency_sweep.contract.metrics import FEED, TARGET_LABELS
+from latency_sweep.grafana.board import COLUMNS
+from latency_sweep.grafana.panels import BAD, NO_DATA
+from latency_sweep.grafana.promql import deciding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
 
 _CHOSEN_LABELS: Final = "|".join((*TARGET_LABELS, *FEED))
 _FIXED: Final = re.compile(rf'\b({_CHOSEN_LABELS})\s*(?:=~|!~|!=|=)\s*"(?!\$)([^"]*)"')

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from probe.contract.metrics import JOB, PLANNED
+from latency_sweep.contract.metrics import JOB, PLANNED
 
 if TYPE_CHECKING:
-    from probe.contract.experiment import Experiment
-    from probe.contract.metrics import Metric
+    from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.contract.metrics import Metric
 
 # The window that Grafana makes at least four scrapes long.
 WINDOW: Final = "$__rate_interval"

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from grafana.generate import FOLDER
+from latency_sweep.grafana.generate import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,6 +41,7 @@ class Question:
 
     @property
     def id(self) -> str:
+        """The dashboard and what asks."""
         return f"{self.dashboard}: {self.asker}"
 
     @property

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.models.dashboard import VariableOption, VariableRefresh, VariableSort
 
-from grafana.panels import DATASOURCE
-from grafana.promql import PLACE
-from probe.contract import metrics
+from latency_sweep.contract import metrics
+from latency_sweep.grafana.panels import DATASOURCE
+from latency_sweep.grafana.promql import PLACE
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.cog.builder import Builder
     from grafana_foundation_sdk.models.dashboard import VariableModel
 
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
 
 _UP: Final = f'up{{job="{metrics.JOB}"'
 _ALL: Final = VariableOption(text="All", value="$__all")

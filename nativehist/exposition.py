@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from prometheus_client.exposition import generate_latest as generate_text
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from probe.exposition.instrument import NativeHistogramFamily, NativeHistogramMetric
-from probe.exposition.negotiation import Format, accepts_gzip, choose_format
-from probe.exposition.protobuf import encode
+from latency_sweep.nativehist.instrument import NativeHistogramFamily, NativeHistogramMetric
+from latency_sweep.nativehist.negotiation import Format, accepts_gzip, choose_format
+from latency_sweep.nativehist.protobuf import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,8 +12,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
-from probe.numbers.buckets import MAX_SCHEMA
-from probe.numbers.histogram import (
+from latency_sweep.nativehist.buckets import MAX_SCHEMA
+from latency_sweep.nativehist.recording import (
     DEFAULT_ZERO_THRESHOLD,
     Capture,
     HistogramSettings,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from probe.exposition.instrument import NativeHistogramFamily
+from latency_sweep.nativehist.instrument import NativeHistogramFamily
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from prometheus_client.metrics_core import Metric
 
-    from probe.numbers.buckets import Buckets
-    from probe.numbers.histogram import HistogramSnapshot
+    from latency_sweep.nativehist.buckets import Buckets
+    from latency_sweep.nativehist.recording import HistogramSnapshot
 
 # MetricType, and the field of Metric that holds a value of this type.
 _COUNTER, _GAUGE, _UNTYPED, _HISTOGRAM = 0, 1, 3, 4

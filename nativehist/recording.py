@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from probe.numbers.buckets import (
+from latency_sweep.nativehist.buckets import (
     MAX_SCHEMA,
     MIN_SCHEMA,
     NO_BUCKETS,

@@ -17,39 +17,40 @@ from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from probe import own_delays, tuning
-from probe.clock import local
-from probe.clock.reading import ClockError
-from probe.clock.steps import StepDetector
-from probe.contract import standard_output
-from probe.contract.timeline import Timeline
-from probe.exchange_watch import ExchangeWatch
-from probe.feeds import binance_usdm
-from probe.feeds.base import FeedConfigError
-from probe.feeds.binance_sbe import BinanceSbe
-from probe.feeds.binance_spot import BinanceSpot
-from probe.instruments import Instruments
-from probe.net import stamps_check
-from probe.net.loop import Loop
-from probe.net.receiving import StampsError
-from probe.net.stamped_socket import keep_stamping_on
-from probe.net.transport import resolve
-from probe.recorder import Recorder
-from probe.reload import Reloader
-from probe.server import ProbeServer
-from probe.session import Session
-from probe.settings import MAX_CONNECTIONS, SettingsError
-from probe.state_collector import StateCollector
-from probe.stop import Stop
-from probe.web.listener import is_loopback
+from latency_sweep.contract.timeline import Timeline
+from latency_sweep.probe import tuning
+from latency_sweep.probe.clock import local
+from latency_sweep.probe.clock.reading import ClockError
+from latency_sweep.probe.clock.steps import StepDetector
+from latency_sweep.probe.connection.session import Session
+from latency_sweep.probe.feeds import binance_usdm
+from latency_sweep.probe.feeds.base import FeedConfigError
+from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
+from latency_sweep.probe.feeds.binance_spot import BinanceSpot
+from latency_sweep.probe.http.listener import is_loopback
+from latency_sweep.probe.measurement import own_delays
+from latency_sweep.probe.measurement.exchange_watch import ExchangeWatch
+from latency_sweep.probe.measurement.instruments import Instruments
+from latency_sweep.probe.measurement.recorder import Recorder
+from latency_sweep.probe.measurement.state_collector import StateCollector
+from latency_sweep.probe.net import timestamps_check
+from latency_sweep.probe.net.loop import Loop
+from latency_sweep.probe.net.receiving import StampsError
+from latency_sweep.probe.net.timestamped_socket import keep_stamping_on
+from latency_sweep.probe.net.transport import resolve
+from latency_sweep.probe.reload import Reloader
+from latency_sweep.probe.server import ProbeServer
+from latency_sweep.probe.settings import MAX_CONNECTIONS, SettingsError
+from latency_sweep.probe.stop import Stop
+from latency_sweep.runtime import standard_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from probe.clock.reading import ClockReading
-    from probe.contract.experiment import MarketData
-    from probe.feeds.base import Feed
-    from probe.settings import Settings
+    from latency_sweep.contract.experiment import MarketData
+    from latency_sweep.probe.clock.reading import ClockReading
+    from latency_sweep.probe.feeds.base import Feed
+    from latency_sweep.probe.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 DISTRIBUTION: Final = "binance-latency-sweep"
@@ -70,7 +71,7 @@ def run(settings: Settings) -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_SEC)
     host = urlsplit(settings.experiment.market_data.endpoint).hostname
     try:
-        stamps_check.check(settings.receiving, host or "")
+        timestamps_check.check(settings.receiving, host or "")
         with (
             tuning.applied(settings.tuning),
             keep_stamping_on(),

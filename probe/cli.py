@@ -9,12 +9,12 @@ from enum import IntEnum
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from probe import app, settings
-from probe.contract.experiment import ExperimentError
-from probe.contract.help import HelpFormatter
-from probe.doctor import command as doctor
-from probe.server import ListenError
-from probe.web.errors import WebConfigError
+from latency_sweep.contract.experiment import ExperimentError
+from latency_sweep.probe import app, settings
+from latency_sweep.probe.doctor import command as doctor
+from latency_sweep.probe.http.errors import WebConfigError
+from latency_sweep.probe.server import ListenError
+from latency_sweep.runtime.help import HelpFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

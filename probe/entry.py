@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from probe.contract import entry
+from latency_sweep.runtime import entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,6 @@ def main() -> int:
 
 
 def _load() -> Callable[[], int]:
-    from probe.cli import main as command  # noqa: PLC0415 - takes a second
+    from latency_sweep.probe.cli import main as command  # noqa: PLC0415 - takes a second
 
     return command

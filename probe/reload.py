@@ -6,17 +6,17 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from probe.feeds.base import FeedConfigError
-from probe.feeds.binance_sbe import BinanceSbe
-from probe.settings import SettingsError, read_api_key
-from probe.web.policy import LivePolicy
+from latency_sweep.probe.feeds.base import FeedConfigError
+from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
+from latency_sweep.probe.http.policy import LivePolicy
+from latency_sweep.probe.settings import SettingsError, read_api_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from probe.feeds.base import Feed
-    from probe.instruments import Instruments
-    from probe.settings import Settings
+    from latency_sweep.probe.feeds.base import Feed
+    from latency_sweep.probe.measurement.instruments import Instruments
+    from latency_sweep.probe.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
 

@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
-from probe.contract import metrics
-from probe.contract.timeline import NS_PER_SEC
-from probe.exposition.shared import SharedRenderer
-from probe.web.door import Door
+from latency_sweep.contract import metrics
+from latency_sweep.contract.timeline import NS_PER_SEC
+from latency_sweep.probe.http.access_control import Door
+from latency_sweep.probe.http.shared_rendering import SharedRenderer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from prometheus_client import CollectorRegistry
 
-    from probe.contract.metrics import RefusalReason
-    from probe.numbers.histogram import HistogramSnapshot
-    from probe.recorder import ChannelState, Recorder
-    from probe.session import Session
-    from probe.settings import Settings
-    from probe.web.policy import LivePolicy
+    from latency_sweep.contract.metrics import RefusalReason
+    from latency_sweep.nativehist.recording import HistogramSnapshot
+    from latency_sweep.probe.connection.session import Session
+    from latency_sweep.probe.http.policy import LivePolicy
+    from latency_sweep.probe.measurement.recorder import ChannelState, Recorder
+    from latency_sweep.probe.settings import Settings
 
 _HEALTHY: Final = "/-/healthy"
 # Another port helps against these, another address against all others.

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from probe.clock.local import AUTO, SOURCES
-from probe.contract import experiment
-from probe.contract.experiment import Experiment, ExperimentError
-from probe.contract.values import MAX_PORT
-from probe.net.receiving import Receiving, Stamps
-from probe.tuning import Tuning
+from latency_sweep.contract import experiment
+from latency_sweep.contract.experiment import Experiment, ExperimentError
+from latency_sweep.contract.values import MAX_PORT
+from latency_sweep.probe.clock.local import AUTO, SOURCES
+from latency_sweep.probe.net.receiving import Receiving, Stamps
+from latency_sweep.probe.tuning import Tuning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,9 +11,14 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from probe.contract.metrics import JOB
-from prometheus import tags
-from prometheus.version import MINIMUM, NATIVE_HISTOGRAMS_BY_CONFIG, Version, honours_ec2_endpoint
+from latency_sweep.contract import tags
+from latency_sweep.contract.metrics import JOB
+from latency_sweep.prometheus.version import (
+    MINIMUM,
+    NATIVE_HISTOGRAMS_BY_CONFIG,
+    Version,
+    honours_ec2_endpoint,
+)
 
 RULES: Final = Path(__file__).parent / "rules" / "feed.yml"
 ALERTS: Final = RULES.with_name("alerts.yml")

@@ -26,7 +26,7 @@ _POLL_SEC: Final = 0.02
 _STOP_WITHIN_SEC: Final = 10.0
 _LAST_LINES: Final = 5
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
-_TETHER: Final = Path(__file__).with_name("tether.py")
+_TETHER: Final = Path(__file__).with_name("parent_death.py")
 
 
 class Priority(StrEnum):

@@ -1,8 +1,10 @@
-"""Run a program that ends when its parent does: `python tether.py PARENT_PID PRIORITY PROGRAM ...`.
+"""Run a program that ends when its parent does.
+
+    python parent_death.py PARENT_PID PRIORITY PROGRAM ...
 
 A file to be executed, not imported: it replaces itself by the program. (Doing the same between
 fork and exec is not safe in a parent with threads.) The priority is `first`, `prompt`,
-`normal` or `patient`, see `deploy.local.child.Priority`.
+`normal` or `patient`, see `latency_sweep.runtime.child.Priority`.
 """
 
 from __future__ import annotations

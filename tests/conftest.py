@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from deploy.local.prometheus_binary import Binaries, find_or_fetch
+from latency_sweep.lab.binaries.prometheus_binary import Binaries, find_or_fetch
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.local.child import Child, Priority
-from deploy.local.loopback import hold_port, port_of
+from latency_sweep.runtime.child import Child, Priority
+from latency_sweep.runtime.loopback import hold_port, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deploy.local.stack import LocalProbe, Setup
+    from latency_sweep.lab.local.stack import LocalProbe, Setup
 
 
 def command_of(child: Child) -> list[str]:

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analysis import formats, options
-from analysis.program import program_version
+from latency_sweep.analysis.cli import options
+from latency_sweep.analysis.report import formats
+from latency_sweep.contract.program import program_version
 
 if TYPE_CHECKING:
     import argparse

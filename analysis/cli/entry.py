@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from probe.contract import entry
+from latency_sweep.runtime import entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,10 +18,10 @@ def main() -> int:
 
 def _load() -> Callable[[], int]:
     """Read the command line first: help and complaints need none of the statistics."""
-    from analysis.command_line import parse  # noqa: PLC0415 - takes time
+    from latency_sweep.analysis.cli.command_line import parse  # noqa: PLC0415 - takes time
 
     given = parse()
 
-    from analysis.cli import run  # noqa: PLC0415 - takes seconds
+    from latency_sweep.analysis.cli.main import run  # noqa: PLC0415 - takes seconds
 
     return partial(run, given)

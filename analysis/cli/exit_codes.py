@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from analysis.verdict import VerdictKind
+from latency_sweep.analysis.decision.verdict import VerdictKind
 
 
 class ExitCode(IntEnum):

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.progress import Progress
 
-from analysis import archive, command_line, exit_codes, jsonl, options
-from analysis.archive import Archive, ArchiveError
-from analysis.atomic_file import replacing
-from analysis.compare import CompareError, compare_places, compare_sweeps
-from analysis.decision import decide
-from analysis.evidence import NoDataError, Request, SelectionError, collect
-from analysis.exit_codes import ExitCode
-from analysis.jsonl import JsonlError
-from analysis.options import UsageError
-from analysis.price_listing import listing
-from analysis.prices import (
+from latency_sweep.analysis.cli import command_line, exit_codes, options
+from latency_sweep.analysis.cli.exit_codes import ExitCode
+from latency_sweep.analysis.cli.options import UsageError
+from latency_sweep.analysis.decision.before_after import (
+    CompareError,
+    compare_places,
+    compare_sweeps,
+)
+from latency_sweep.analysis.decision.decide import decide
+from latency_sweep.analysis.evidence import archive, jsonl
+from latency_sweep.analysis.evidence.archive import Archive, ArchiveError
+from latency_sweep.analysis.evidence.collect import NoDataError, Request, SelectionError, collect
+from latency_sweep.analysis.evidence.jsonl import JsonlError
+from latency_sweep.analysis.pricing.listing import listing
+from latency_sweep.analysis.pricing.prices import (
     PriceListError,
     PricesError,
     default_path,
@@ -30,13 +34,14 @@ from analysis.prices import (
     pricing_client,
     refresh_prices,
 )
-from analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
-from analysis.report import FORMATS, render
-from analysis.report.change import FORMATS as CHANGE_FORMATS
-from analysis.report.change import render_change
-from analysis.report.printable import printable
-from probe.contract import standard_output
-from probe.contract.experiment import ExperimentError, load
+from latency_sweep.analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
+from latency_sweep.analysis.report.before_after import FORMATS as CHANGE_FORMATS
+from latency_sweep.analysis.report.before_after import render_change
+from latency_sweep.analysis.report.printable import printable
+from latency_sweep.analysis.report.rendering import FORMATS, render
+from latency_sweep.contract.experiment import ExperimentError, load
+from latency_sweep.runtime import standard_output
+from latency_sweep.runtime.atomic_file import replacing
 
 if TYPE_CHECKING:
     import argparse

@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from analysis import exit_codes
-from analysis.model import DEFAULT_BY
-from probe.contract.help import HelpFormatter
+from latency_sweep.analysis.cli import exit_codes
+from latency_sweep.analysis.evidence.records import DEFAULT_BY
+from latency_sweep.runtime.help import HelpFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.prometheus_api import Access
+    from latency_sweep.analysis.prometheus_api import Access
 
 TOKEN_VARIABLE: Final = "PROMETHEUS_TOKEN"  # noqa: S105 - the name, not the token
 PASSWORD_VARIABLE: Final = "PROMETHEUS_PASSWORD"  # noqa: S105 - the name, not the password
@@ -225,10 +225,7 @@ def access(given: argparse.Namespace) -> Access:
         UsageError: a file cannot be read, one option lacks another, or a secret or header cannot
             be sent.
     """
-    from analysis.prometheus_api import (  # noqa: PLC0415 - slow, and the help does not need it
-        Access,
-        InvalidAccessError,
-    )
+    from latency_sweep.analysis.prometheus_api import Access, InvalidAccessError  # noqa: PLC0415 - slow, and the help does not need it
 
     if given.bearer_token_file is not None:
         token: str | None = _secret(given.bearer_token_file)

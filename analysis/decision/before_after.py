@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import inference
-from analysis.comparison import Pairs, margin_between
-from analysis.decision import decide
-from analysis.histogram import Grid
-from analysis.pool import P99, P999, Pool, pools_of
-from analysis.resample import percentile_interval
-from analysis.verdict import Interval, Margin, Status, VerdictKind
-from analysis.wording import count, enumeration, ms, percent
+from latency_sweep.analysis.decision.comparison import Pairs, margin_between
+from latency_sweep.analysis.decision.decide import decide
+from latency_sweep.analysis.decision.verdict import Interval, Margin, Status, VerdictKind
+from latency_sweep.analysis.evidence.pool import P99, P999, Pool, pools_of
+from latency_sweep.analysis.stats import inference
+from latency_sweep.analysis.stats.resample import percentile_interval
+from latency_sweep.analysis.wording import count, enumeration, ms, percent
+from latency_sweep.nativehist.algebra import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from analysis.archive import Archive
-    from analysis.prices import PriceTable
-    from analysis.verdict import CandidateRow, Verdict
-    from probe.contract.experiment import Decision
+    from latency_sweep.analysis.decision.verdict import CandidateRow, Verdict
+    from latency_sweep.analysis.evidence.archive import Archive
+    from latency_sweep.analysis.pricing.prices import PriceTable
+    from latency_sweep.contract.experiment import Decision
 
     Floats = NDArray[np.float64]
 

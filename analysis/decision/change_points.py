@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.histogram import quantile_of_counts
-from analysis.inference import holm, pettitt
-from analysis.verdict import ChangePoint
+from latency_sweep.analysis.decision.verdict import ChangePoint
+from latency_sweep.analysis.stats.inference import holm, pettitt
+from latency_sweep.nativehist.algebra import quantile_of_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analysis.pool import Pool
-    from probe.contract.experiment import Decision
+    from latency_sweep.analysis.evidence.pool import Pool
+    from latency_sweep.contract.experiment import Decision
 
 # With fewer windows no shift can be told from noise.
 _FEWEST_WINDOWS = 12

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import inference
-from analysis.dependence import Dependence, dependence
-from analysis.resample import percentile_interval
-from analysis.verdict import Comparison, Interval, Margin, Relation
-from analysis.wording import count, ms, percent
+from latency_sweep.analysis.decision.verdict import Comparison, Interval, Margin, Relation
+from latency_sweep.analysis.stats import inference
+from latency_sweep.analysis.stats.dependence import Dependence, dependence
+from latency_sweep.analysis.stats.resample import percentile_interval
+from latency_sweep.analysis.wording import count, ms, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from analysis.pool import Pool
-    from analysis.resample import Bootstrap
-    from probe.contract.experiment import Decision
+    from latency_sweep.analysis.evidence.pool import Pool
+    from latency_sweep.analysis.stats.resample import Bootstrap
+    from latency_sweep.contract.experiment import Decision
 
     Floats = NDArray[np.float64]
 

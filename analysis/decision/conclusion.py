@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.advice import deploy, next_steps
-from analysis.preferences import by_preference
-from analysis.verdict import Relation, Status, VerdictKind
-from analysis.wording import constraint, count, enumeration, ms, percent
+from latency_sweep.analysis.decision.next_steps import deploy, next_steps
+from latency_sweep.analysis.decision.preferences import by_preference
+from latency_sweep.analysis.decision.verdict import Relation, Status, VerdictKind
+from latency_sweep.analysis.wording import constraint, count, enumeration, ms, percent
 
 if TYPE_CHECKING:
-    from analysis.findings import Findings
-    from analysis.pool import Pool
+    from latency_sweep.analysis.decision.findings import Findings
+    from latency_sweep.analysis.evidence.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis import intervals
-from analysis.pool import P99, P999, total
-from analysis.resample import percentile_interval
-from analysis.verdict import ConstraintResult, Interval, Status
-from analysis.wording import count, duration, ms, percent
+from latency_sweep.analysis.decision.verdict import ConstraintResult, Interval, Status
+from latency_sweep.analysis.evidence.pool import P99, P999, total
+from latency_sweep.analysis.stats import intervals
+from latency_sweep.analysis.stats.resample import percentile_interval
+from latency_sweep.analysis.wording import count, duration, ms, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from analysis.model import RunEvidence
-    from analysis.pool import Pool
-    from analysis.resample import Bootstrap
-    from probe.contract.experiment import Decision
+    from latency_sweep.analysis.evidence.pool import Pool
+    from latency_sweep.analysis.evidence.records import RunEvidence
+    from latency_sweep.analysis.stats.resample import Bootstrap
+    from latency_sweep.contract.experiment import Decision
 
     _Ends = tuple[float | None, float | None]
 

@@ -7,27 +7,27 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING
 
-from analysis import constraints
-from analysis.answer import answer
-from analysis.caveats import warnings
-from analysis.changes import change_points
-from analysis.comparison import Spread, compare, conclude
-from analysis.findings import Findings
-from analysis.nomination import nominate, score_draws
-from analysis.pool import pools_of
-from analysis.preferences import preferences
-from analysis.prices import PriceTable, load_prices
-from analysis.ranking import Judged, measure, row
-from analysis.resample import Bootstrap
-from analysis.score import scores, sensitivity
-from analysis.strata import Contest, strata
-from analysis.verdict import Rule, Status, Verdict
+from latency_sweep.analysis.decision import constraints
+from latency_sweep.analysis.decision.change_points import change_points
+from latency_sweep.analysis.decision.comparison import Spread, compare, conclude
+from latency_sweep.analysis.decision.conclusion import answer
+from latency_sweep.analysis.decision.findings import Findings
+from latency_sweep.analysis.decision.leader import nominate, score_draws
+from latency_sweep.analysis.decision.preferences import preferences
+from latency_sweep.analysis.decision.ranking import Judged, measure, row
+from latency_sweep.analysis.decision.score import scores, sensitivity
+from latency_sweep.analysis.decision.strata import Contest, strata
+from latency_sweep.analysis.decision.verdict import Rule, Status, Verdict
+from latency_sweep.analysis.decision.warnings import warnings
+from latency_sweep.analysis.evidence.pool import pools_of
+from latency_sweep.analysis.pricing.prices import PriceTable, load_prices
+from latency_sweep.analysis.stats.resample import Bootstrap
 
 if TYPE_CHECKING:
-    from analysis.model import Evidence
-    from analysis.pool import Pool
-    from analysis.verdict import Comparison, Relation
-    from probe.contract.experiment import Decision, Experiment
+    from latency_sweep.analysis.decision.verdict import Comparison, Relation
+    from latency_sweep.analysis.evidence.pool import Pool
+    from latency_sweep.analysis.evidence.records import Evidence
+    from latency_sweep.contract.experiment import Decision, Experiment
 
 
 def decide(

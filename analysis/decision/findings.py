@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from analysis.model import Candidate
-    from analysis.pool import Pool
-    from analysis.ranking import Judged
-    from analysis.score import Score
-    from analysis.verdict import Comparison, PreferenceParts, Relation, Status, StratumRow
-    from probe.contract.experiment import Experiment
+    from latency_sweep.analysis.decision.ranking import Judged
+    from latency_sweep.analysis.decision.score import Score
+    from latency_sweep.analysis.decision.verdict import (
+        Comparison,
+        PreferenceParts,
+        Relation,
+        Status,
+        StratumRow,
+    )
+    from latency_sweep.analysis.evidence.pool import Pool
+    from latency_sweep.analysis.evidence.records import Candidate
+    from latency_sweep.contract.experiment import Experiment
 
 
 @dataclass(frozen=True, slots=True)

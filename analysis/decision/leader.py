@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.resample import percentile_interval
-from analysis.score import normalised_p99, normalised_spread
-from analysis.verdict import Interval
+from latency_sweep.analysis.decision.score import normalised_p99, normalised_spread
+from latency_sweep.analysis.decision.verdict import Interval
+from latency_sweep.analysis.stats.resample import percentile_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from analysis.model import Candidate
-    from analysis.pool import Pool
-    from analysis.resample import Bootstrap
-    from analysis.score import Score
-    from probe.contract.experiment import Decision
+    from latency_sweep.analysis.decision.score import Score
+    from latency_sweep.analysis.evidence.pool import Pool
+    from latency_sweep.analysis.evidence.records import Candidate
+    from latency_sweep.analysis.stats.resample import Bootstrap
+    from latency_sweep.contract.experiment import Decision
 
     Floats = NDArray[np.float64]
 

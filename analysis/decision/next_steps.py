@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.verdict import Relation, Status
-from analysis.wording import constraint, count, duration, enumeration
+from latency_sweep.analysis.decision.verdict import Relation, Status
+from latency_sweep.analysis.wording import constraint, count, duration, enumeration
 
 if TYPE_CHECKING:
-    from analysis.findings import Findings
-    from analysis.pool import Pool
+    from latency_sweep.analysis.decision.findings import Findings
+    from latency_sweep.analysis.evidence.pool import Pool
 
 _SEC_PER_HOUR = 3600
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.verdict import PreferenceParts, Relation
-from analysis.wording import count, ms
+from latency_sweep.analysis.decision.verdict import PreferenceParts, Relation
+from latency_sweep.analysis.wording import count, ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from analysis.model import Candidate
-    from analysis.pool import Pool
-    from analysis.prices import PriceTable
-    from probe.contract.experiment import Experiment
+    from latency_sweep.analysis.evidence.pool import Pool
+    from latency_sweep.analysis.evidence.records import Candidate
+    from latency_sweep.analysis.pricing.prices import PriceTable
+    from latency_sweep.contract.experiment import Experiment
 
 ARM = "arm64"
 

@@ -6,22 +6,29 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.histogram import Histogram
-from analysis.intervals import quantile_interval
-from analysis.pool import P99, P999, total
-from analysis.preferences import price_of
-from analysis.score import Measure
-from analysis.strata import labels_in
-from analysis.verdict import CandidateRow, Interval, PreferenceParts, ReplicaRow, RunPoint, Status
+from latency_sweep.analysis.decision.preferences import price_of
+from latency_sweep.analysis.decision.score import Measure
+from latency_sweep.analysis.decision.strata import labels_in
+from latency_sweep.analysis.decision.verdict import (
+    CandidateRow,
+    Interval,
+    PreferenceParts,
+    ReplicaRow,
+    RunPoint,
+    Status,
+)
+from latency_sweep.analysis.evidence.pool import P99, P999, total
+from latency_sweep.analysis.stats.intervals import quantile_interval
+from latency_sweep.nativehist.algebra import Histogram
 
 if TYPE_CHECKING:
-    from analysis.constraints import Quantiles
-    from analysis.model import ReplicaEvidence, RunEvidence
-    from analysis.pool import Pool
-    from analysis.prices import PriceTable
-    from analysis.score import Score
-    from analysis.verdict import ConstraintResult
-    from probe.contract.experiment import Decision
+    from latency_sweep.analysis.decision.constraints import Quantiles
+    from latency_sweep.analysis.decision.score import Score
+    from latency_sweep.analysis.decision.verdict import ConstraintResult
+    from latency_sweep.analysis.evidence.pool import Pool
+    from latency_sweep.analysis.evidence.records import ReplicaEvidence, RunEvidence
+    from latency_sweep.analysis.pricing.prices import PriceTable
+    from latency_sweep.contract.experiment import Decision
 
 NO_PREFERENCES = PreferenceParts(
     None, None, None, 0.0, ("Preferences are weighed between places that pass.",)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.verdict import SensitivityRow
+from latency_sweep.analysis.decision.verdict import SensitivityRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from analysis.model import Candidate
-    from probe.contract.experiment import Weights
+    from latency_sweep.analysis.evidence.records import Candidate
+    from latency_sweep.contract.experiment import Weights
 
     Floats = NDArray[np.float64]
 

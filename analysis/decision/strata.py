@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis import inference
-from analysis.comparison import Pairs, margin_between
-from analysis.verdict import StratumRow
+from latency_sweep.analysis.decision.comparison import Pairs, margin_between
+from latency_sweep.analysis.decision.verdict import StratumRow
+from latency_sweep.analysis.stats import inference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.pool import Pool
-    from probe.contract.experiment import Decision
+    from latency_sweep.analysis.evidence.pool import Pool
+    from latency_sweep.contract.experiment import Decision
 
 
 @dataclass(frozen=True, slots=True)

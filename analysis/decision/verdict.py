@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from analysis.model import Candidate, Scope
+    from latency_sweep.analysis.evidence.records import Candidate, Scope
 
 
 # Runs that are worth less than this share of their number are said to be too close together.

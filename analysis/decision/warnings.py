@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.wording import count, enumeration
+from latency_sweep.analysis.wording import count, enumeration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.findings import Findings
-    from analysis.model import Evidence
-    from analysis.prices import PriceTable
-    from analysis.verdict import SensitivityRow
+    from latency_sweep.analysis.decision.findings import Findings
+    from latency_sweep.analysis.decision.verdict import SensitivityRow
+    from latency_sweep.analysis.evidence.records import Evidence
+    from latency_sweep.analysis.pricing.prices import PriceTable
 
 
 def warnings(

@@ -19,11 +19,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.atomic_file import replacing
-from analysis.histogram import Histogram
-from analysis.model import Candidate, Evidence, ReplicaEvidence, RunEvidence, Scope
-from analysis.program import DISTRIBUTION, program_version
-from probe.contract.experiment import Experiment
+from latency_sweep.analysis.evidence.records import (
+    Candidate,
+    Evidence,
+    ReplicaEvidence,
+    RunEvidence,
+    Scope,
+)
+from latency_sweep.contract.experiment import Experiment
+from latency_sweep.contract.program import DISTRIBUTION, program_version
+from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.runtime.atomic_file import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,22 +10,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from analysis import same_events
-from analysis.histogram import Histogram
-from analysis.model import DEFAULT_BY, Candidate, Evidence, ReplicaEvidence, RunEvidence, Scope
-from analysis.run_queries import Place, RunReader, Selection
-from analysis.taint import MIN_COVERAGE, sample_reasons
-from probe.contract import metrics
-from probe.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
-from probe.contract.timeline import NS_PER_SEC, Timeline, parse_run_label
+from latency_sweep.analysis.evidence import same_events
+from latency_sweep.analysis.evidence.exclusion import MIN_COVERAGE, sample_reasons
+from latency_sweep.analysis.evidence.records import (
+    DEFAULT_BY,
+    Candidate,
+    Evidence,
+    ReplicaEvidence,
+    RunEvidence,
+    Scope,
+)
+from latency_sweep.analysis.evidence.run_queries import Place, RunReader, Selection
+from latency_sweep.contract import metrics
+from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline, parse_run_label
+from latency_sweep.nativehist.algebra import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from analysis.prometheus_api import PrometheusClient
-    from analysis.run_queries import InstanceRun
-    from probe.contract.experiment import Experiment
-    from probe.contract.timeline import Run
+    from latency_sweep.analysis.evidence.run_queries import InstanceRun
+    from latency_sweep.analysis.prometheus_api import PrometheusClient
+    from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.contract.timeline import Run
 
 N = TypeVar("N", int, float)
 

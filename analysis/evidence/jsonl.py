@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import numpy as np
 
-from analysis.histogram import Histogram, bucket_bounds, bucket_keys
-from analysis.model import Candidate, Evidence, RunEvidence, Scope
-from analysis.taint import MIN_COVERAGE, sample_reasons
+from latency_sweep.analysis.evidence.exclusion import MIN_COVERAGE, sample_reasons
+from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence, Scope
+from latency_sweep.nativehist.algebra import Histogram, bucket_bounds, bucket_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from analysis.histogram import Floats, Indices
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.nativehist.algebra import Floats, Indices
 
 BY: Final = ("region", "instance_type")
 

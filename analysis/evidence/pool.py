@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.histogram import Grid, Histogram, quantile_of_counts
+from latency_sweep.nativehist.algebra import Grid, Histogram, quantile_of_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from analysis.model import Candidate, Evidence, RunEvidence
+    from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence
 
     Floats = NDArray[np.float64]
 

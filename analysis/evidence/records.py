@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from analysis.histogram import Histogram
+    from latency_sweep.nativehist.algebra import Histogram
 
 # The dimensions that define a candidate unless others are chosen.
 DEFAULT_BY: Final = ("region", "az_id", "instance_type")

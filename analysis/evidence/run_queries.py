@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from analysis.histogram import Histogram
-from probe.contract import metrics
-from probe.contract.timeline import NS_PER_SEC
+from latency_sweep.contract import metrics
+from latency_sweep.contract.timeline import NS_PER_SEC
+from latency_sweep.nativehist.algebra import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from analysis.prometheus_api import PrometheusClient, Series
-    from probe.contract.metrics import Metric
-    from probe.contract.timeline import Run
+    from latency_sweep.analysis.prometheus_api import PrometheusClient, Series
+    from latency_sweep.contract.metrics import Metric
+    from latency_sweep.contract.timeline import Run
 
 # Windows describe the course of a run and feed the bootstrap; more of them cost transfer only.
 MAX_WINDOWS: Final = 20
@@ -53,7 +53,7 @@ _BY: Final = f"by ({', '.join(Place._fields)})"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which series count as evidence; see `analysis.model.Scope` for the attributes."""
+    """Which series count as evidence; attributes as in `records.Scope`."""
 
     experiment: str
     market: str

@@ -11,13 +11,13 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from analysis.wording import percent
+from latency_sweep.analysis.wording import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from analysis.run_queries import InstanceRun, Place
-    from probe.contract.timeline import Run
+    from latency_sweep.analysis.evidence.run_queries import InstanceRun, Place
+    from latency_sweep.contract.timeline import Run
 
 # What start, end and order of a run may explain.
 MIN_SHARE: Final = 0.95

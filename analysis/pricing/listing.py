@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from analysis.prices import PriceTable
+    from latency_sweep.analysis.pricing.prices import PriceTable
 
 
 def listing(

@@ -20,7 +20,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as AwsConnectionError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from analysis.atomic_file import replacing
+from latency_sweep.runtime.atomic_file import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

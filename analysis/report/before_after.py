@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analysis import formats
-from analysis.compare import Movement
-from analysis.program import DISTRIBUTION, program_version
-from analysis.report import figures
-from analysis.report.facts import moment
-from analysis.report.json import dumps
-from analysis.report.markdown import escape, listed, section
-from analysis.report.printable import legible
-from analysis.report.tables import (
+from latency_sweep.analysis.decision.before_after import Movement
+from latency_sweep.analysis.report import figures, formats
+from latency_sweep.analysis.report.facts import moment
+from latency_sweep.analysis.report.json import dumps
+from latency_sweep.analysis.report.markdown import escape, listed, section
+from latency_sweep.analysis.report.printable import legible
+from latency_sweep.analysis.report.tables import (
     CONSTRAINT_TITLES,
     STATUS_LEGEND,
     STATUS_LETTERS,
@@ -20,11 +18,12 @@ from analysis.report.tables import (
     Kind,
     Table,
 )
-from analysis.report.terminal import Page, terminal_width
+from latency_sweep.analysis.report.terminal import Page, terminal_width
+from latency_sweep.contract.program import DISTRIBUTION, program_version
 
 if TYPE_CHECKING:
-    from analysis.compare import PlaceChange, Side, SweepComparison
-    from analysis.verdict import Status
+    from latency_sweep.analysis.decision.before_after import PlaceChange, Side, SweepComparison
+    from latency_sweep.analysis.decision.verdict import Status
 
 FORMATS: Final = formats.CHANGE
 _SIGNS: Final = {Movement.UNCHANGED: "=", Movement.UNDECIDED: "~"}
@@ -36,7 +35,7 @@ def render_change(
     """What changed, in one of the `FORMATS`.
 
     Args:
-        comparison: from `analysis.compare`.
+        comparison: from `latency_sweep.analysis.decision.before_after`.
         output: the format.
         color: ANSI colours; only `text` has them.
         width: columns of `text`; those of the terminal if None.

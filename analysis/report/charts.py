@@ -10,16 +10,23 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.pool import pools_of
-from analysis.report import figures
-from analysis.report.scale import Scale
+from latency_sweep.analysis.evidence.pool import pools_of
+from latency_sweep.analysis.report import figures
+from latency_sweep.analysis.report.scale import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.model import Evidence
-    from analysis.pool import Pool
-    from analysis.verdict import CandidateRow, Comparison, Interval, RunPoint, Status, Verdict
+    from latency_sweep.analysis.decision.verdict import (
+        CandidateRow,
+        Comparison,
+        Interval,
+        RunPoint,
+        Status,
+        Verdict,
+    )
+    from latency_sweep.analysis.evidence.pool import Pool
+    from latency_sweep.analysis.evidence.records import Evidence
 
 # Places drawn in a colour of their own; the eye tells no more lines apart.
 HIGHLIGHTED: Final = 6

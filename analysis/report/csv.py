@@ -6,10 +6,10 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.verdict import as_json
+from latency_sweep.analysis.decision.verdict import as_json
 
 if TYPE_CHECKING:
-    from analysis.verdict import CandidateRow, Interval, Verdict
+    from latency_sweep.analysis.decision.verdict import CandidateRow, Interval, Verdict
 
 DIMENSIONS: Final = ("region", "az_id", "instance_type")
 CONSTRAINTS: Final = ("p99", "tail_ratio", "reconnects", "loss", "samples", "runs", "clock")

@@ -6,12 +6,12 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from analysis.program import DISTRIBUTION, program_version
-from analysis.report import figures
-from analysis.verdict import VerdictKind
+from latency_sweep.analysis.decision.verdict import VerdictKind
+from latency_sweep.analysis.report import figures
+from latency_sweep.contract.program import DISTRIBUTION, program_version
 
 if TYPE_CHECKING:
-    from analysis.verdict import Rule, Verdict
+    from latency_sweep.analysis.decision.verdict import Rule, Verdict
 
 # What the sweep was run with, as it keeps it beside its report.
 EXPERIMENT_FILE: Final = "experiment.yaml"

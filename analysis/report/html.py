@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis.program import program_version
-from analysis.report import facts, tables
-from analysis.report.charts import charts
-from analysis.report.printable import glued
+from latency_sweep.analysis.report import facts, tables
+from latency_sweep.analysis.report.charts import charts
+from latency_sweep.analysis.report.printable import glued
+from latency_sweep.contract.program import program_version
 
 if TYPE_CHECKING:
-    from analysis.model import Evidence
-    from analysis.verdict import Verdict
+    from latency_sweep.analysis.decision.verdict import Verdict
+    from latency_sweep.analysis.evidence.records import Evidence
 
 # A part of a name up to this length is never broken.
 _WHOLE: Final = 24
@@ -42,7 +42,7 @@ def render_html(verdict: Verdict, evidence: Evidence) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("analysis.report", "templates"),
+        loader=PackageLoader("latency_sweep.analysis.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

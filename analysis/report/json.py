@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from analysis.program import DISTRIBUTION, program_version
-from analysis.verdict import as_json
+from latency_sweep.analysis.decision.verdict import as_json
+from latency_sweep.contract.program import DISTRIBUTION, program_version
 
 if TYPE_CHECKING:
-    from analysis.verdict import Verdict
+    from latency_sweep.analysis.decision.verdict import Verdict
 
 # Raised when a key goes away or changes its meaning; new keys do not count.
 SCHEMA_VERSION: Final = 1

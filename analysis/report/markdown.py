@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from analysis.report import facts, tables
-from analysis.report.tables import Kind
-from analysis.verdict import Status
+from latency_sweep.analysis.decision.verdict import Status
+from latency_sweep.analysis.report import facts, tables
+from latency_sweep.analysis.report.tables import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analysis.report.tables import Table
-    from analysis.verdict import Verdict
+    from latency_sweep.analysis.decision.verdict import Verdict
+    from latency_sweep.analysis.report.tables import Table
 
 # Everything that Markdown or HTML would read as markup; `-` and `.` only matter at line starts.
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>#|~&$@])")

@@ -13,7 +13,7 @@ import unicodedata
 from enum import Enum
 from typing import Any, Final, TypeVar
 
-from analysis.model import Candidate
+from latency_sweep.analysis.evidence.records import Candidate
 
 Record = TypeVar("Record")
 

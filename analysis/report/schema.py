@@ -1,7 +1,7 @@
 """JSON Schemas of the reports, made from the records themselves.
 
-`python -m analysis.report.schema` writes the files that are checked in beside this module; a test
-compares them.
+`python -m latency_sweep.analysis.report.schema` writes the files that are checked in beside this
+module; a test compares them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from analysis import compare, model, verdict
-from analysis.report.json import SCHEMA_VERSION
+from latency_sweep.analysis.decision import before_after, verdict
+from latency_sweep.analysis.evidence import records
+from latency_sweep.analysis.report.json import SCHEMA_VERSION
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 RECORDS: Final[dict[str, type]] = {
     "verdict.schema.json": verdict.Verdict,
-    "comparison.schema.json": compare.SweepComparison,
+    "comparison.schema.json": before_after.SweepComparison,
 }
 _FIELD: Final = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
@@ -67,7 +68,7 @@ def _define(record: type, definitions: dict[str, Any]) -> None:
             "enum": [member.value for member in record],
         }
         return
-    names = {**vars(model), **vars(verdict), **vars(compare)}
+    names = {**vars(records), **vars(verdict), **vars(before_after)}
     assert dataclasses.is_dataclass(record)
     hints = typing.get_type_hints(record, localns=names)
     words = dict(_FIELD.findall(inspect.getdoc(record) or ""))

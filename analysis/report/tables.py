@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from analysis.report import figures
-from analysis.verdict import Relation, Status
+from latency_sweep.analysis.decision.verdict import Relation, Status
+from latency_sweep.analysis.report import figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from analysis.verdict import CandidateRow, Comparison, ConstraintResult, Verdict
+    from latency_sweep.analysis.decision.verdict import (
+        CandidateRow,
+        Comparison,
+        ConstraintResult,
+        Verdict,
+    )
 
 # More runs than this are counted in a footnote, not named.
 _RUNS_NAMED: Final = 6

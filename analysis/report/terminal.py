@@ -14,13 +14,13 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from analysis.report.printable import NO_BREAK, glued
-from analysis.report.tables import Kind
+from latency_sweep.analysis.report.printable import NO_BREAK, glued
+from latency_sweep.analysis.report.tables import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analysis.report.tables import Column, Table
+    from latency_sweep.analysis.report.tables import Column, Table
 
 # Where the width of the terminal is not known, as in a file or a pipe.
 DEFAULT_WIDTH: Final = 100

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from analysis.report import facts, tables
-from analysis.report.tables import STATUS_LEGEND, STATUS_LETTERS
-from analysis.report.terminal import Page, terminal_width
-from analysis.verdict import Status, VerdictKind
+from latency_sweep.analysis.decision.verdict import Status, VerdictKind
+from latency_sweep.analysis.report import facts, tables
+from latency_sweep.analysis.report.tables import STATUS_LEGEND, STATUS_LETTERS
+from latency_sweep.analysis.report.terminal import Page, terminal_width
 
 if TYPE_CHECKING:
-    from analysis.report.tables import Table
-    from analysis.verdict import Verdict
+    from latency_sweep.analysis.decision.verdict import Verdict
+    from latency_sweep.analysis.report.tables import Table
 
 _REASONS_SHOWN: Final = 8
 _STYLES: Final = {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.optimize import nnls
 
-from probe.contract.timeline import parse_run_label
+from latency_sweep.contract.timeline import parse_run_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from scipy import stats
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from analysis.histogram import Histogram
+    from latency_sweep.nativehist.algebra import Histogram
 
 
 def poisson_upper(events: int, exposure: float, confidence: float) -> float:

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from analysis.histogram import Grid, quantile_of_counts
-from analysis.pool import P99, P999
+from latency_sweep.analysis.evidence.pool import P99, P999
+from latency_sweep.nativehist.algebra import Grid, quantile_of_counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from analysis.model import Candidate
-    from analysis.pool import Pool
+    from latency_sweep.analysis.evidence.pool import Pool
+    from latency_sweep.analysis.evidence.records import Candidate
 
     Floats = NDArray[np.float64]
     Draws = NDArray[np.unsignedinteger]

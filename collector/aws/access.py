@@ -20,7 +20,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from collector.errors import ExitCode, SweepError
+from latency_sweep.collector.errors import ExitCode, SweepError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from collector.state import Dropped
+from latency_sweep.collector.state import Dropped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from collector.terraform import Diagnostic
+    from latency_sweep.collector.aws.terraform import Diagnostic
 
 # Codes of RunInstances that no waiting or retrying of ours mends soon, but that concern one
 # candidate only. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from collector.errors import SweepError
+from latency_sweep.collector.errors import SweepError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.prices import PriceTable
+    from latency_sweep.analysis.pricing.prices import PriceTable
 
 _HOURS_PER_MONTH: Final = 730
 _SEC_PER_HOUR: Final = 3600

@@ -39,5 +39,5 @@ class ClockTable(BaseModel):
 @cache
 def clock_table() -> ClockTable:
     """The shipped table."""
-    text = Path(__file__).with_name("clocks.yaml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("instance_clocks.yaml").read_text(encoding="utf-8")
     return ClockTable.model_validate(yaml.safe_load(text))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from collector import lifecycle_tags
-from collector.aws import Aws, AwsError, ask_regions
-from prometheus import tags
+from latency_sweep.collector.aws import lifecycle_tags
+from latency_sweep.collector.aws.access import Aws, AwsError, ask_regions
+from latency_sweep.contract import tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

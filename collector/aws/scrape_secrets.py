@@ -9,15 +9,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from collector import lifecycle_tags
-from collector.aws import AWS_ERRORS, Aws, AwsError, ask_regions, explain
-from deploy.aws.scrape_secrets import NAMES, make, path_of
-from prometheus import tags
+from latency_sweep.collector.aws import lifecycle_tags
+from latency_sweep.collector.aws.access import AWS_ERRORS, Aws, AwsError, ask_regions, explain
+from latency_sweep.contract import tags
+from latency_sweep.deploy.aws.scrape_secrets import NAMES, make, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from collector.state import Plan
+    from latency_sweep.collector.state import Plan
 
 
 def ensure(aws: Aws, plan: Plan) -> None:

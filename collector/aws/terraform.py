@@ -18,13 +18,13 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from collector.errors import ExitCode, SweepError
-from collector.state import Probe  # noqa: TC001 - pydantic reads it
+from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.collector.state import Probe  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-ROOT: Final = Path(__file__).parents[1] / "deploy" / "aws" / "terraform"
+ROOT: Final = Path(__file__).parents[2] / "deploy" / "aws" / "terraform"
 VARIABLE: Final = "SWEEP_TERRAFORM"
 
 _PROGRAMS: Final = ("terraform", "tofu")

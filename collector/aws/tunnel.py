@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Final, Self
 
 import requests
 
-from collector.errors import ExitCode, SweepError
-from deploy.local.child import Child, ChildError
+from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.runtime.child import Child, ChildError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
-    from collector.state import MonitorHost
+    from latency_sweep.collector.state import MonitorHost
 
 OPEN_WITHIN_SEC: Final = 900.0
 PROMETHEUS_PORT: Final = 9090

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from collector import options, state
-from collector.aws import Aws
-from collector.collecting import READY_WITHIN_SEC
-from collector.commands import entry, steps
-from collector.errors import ExitCode
+from latency_sweep.collector import state
+from latency_sweep.collector.aws.access import Aws
+from latency_sweep.collector.cli import options, steps, subcommand
+from latency_sweep.collector.errors import ExitCode
+from latency_sweep.collector.lifecycle.collecting import READY_WITHIN_SEC
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +24,7 @@ _EXAMPLES: Final = """\
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    parser = entry.add(
+    parser = subcommand.add(
         commands,
         "collect",
         summary="wait for the probes and for the runs that were asked for",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from probe.contract import entry
+from latency_sweep.runtime import entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +16,6 @@ def main() -> int:
 
 
 def _load() -> Callable[[], int]:
-    from collector.cli import main as command  # noqa: PLC0415 - takes seconds
+    from latency_sweep.collector.cli.main import main as command  # noqa: PLC0415 - takes seconds
 
     return command

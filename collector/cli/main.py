@@ -8,9 +8,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from collector import watch
-from collector.commands import archive, collect, deploy, destroy, preflight, reap, run, status
-from probe.contract.help import HelpFormatter
+from latency_sweep.collector.cli import (
+    archive,
+    collect,
+    deploy,
+    destroy,
+    preflight,
+    reap,
+    run,
+    status,
+)
+from latency_sweep.collector.watch import command
+from latency_sweep.runtime.help import HelpFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,7 +135,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     if arguments.replay is None and arguments.speed is not None:
         return _refuse("--speed only works with --replay")
     try:
-        from deploy.local import demo, plan  # noqa: PLC0415 - needs the `local` extra
+        from latency_sweep.lab.local import demo, plan  # noqa: PLC0415 - needs the `local` extra
     except ModuleNotFoundError as error:
         return _refuse(f"{error.name} is missing; in a checkout, run pip install -e '.[local]'")
     given = {
@@ -170,5 +179,5 @@ _SUBCOMMANDS: Final = (
     destroy.add,
     reap.add,
     run.add,
-    watch.add,
+    command.add,
 )

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analysis import options as analysis_options
-from analysis.prometheus_api import PrometheusClient
-from collector.aws import AWS_ERRORS, HOME_REGION, Aws, AwsError, explain
-from collector.planning import Request
+from latency_sweep.analysis.cli import options as analysis_options
+from latency_sweep.analysis.prometheus_api import PrometheusClient
+from latency_sweep.collector.aws.access import AWS_ERRORS, HOME_REGION, Aws, AwsError, explain
+from latency_sweep.collector.lifecycle.planning import Request
 
 if TYPE_CHECKING:
-    from analysis.prometheus_api import Access
+    from latency_sweep.analysis.prometheus_api import Access
 
 SWEEPS: Final = Path("sweeps")
 

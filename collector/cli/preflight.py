@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Final, cast
 
 from rich.table import Table
 
-from analysis.prices import refresh_prices
-from collector import options, planning
-from collector.aws import Aws
-from collector.commands import entry, steps
-from collector.errors import ExitCode
-from collector.preflight import Outcome
+from latency_sweep.analysis.pricing.prices import refresh_prices
+from latency_sweep.collector.aws.access import Aws
+from latency_sweep.collector.cli import options, steps, subcommand
+from latency_sweep.collector.errors import ExitCode
+from latency_sweep.collector.lifecycle import planning
+from latency_sweep.collector.lifecycle.preflight import Outcome
 
 if TYPE_CHECKING:
     import argparse
 
     from rich.console import Console
 
-    from analysis.prices import PricingClient
-    from collector.cost import Estimate
-    from collector.preflight import Report
+    from latency_sweep.analysis.pricing.prices import PricingClient
+    from latency_sweep.collector.aws.cost import Estimate
+    from latency_sweep.collector.lifecycle.preflight import Report
 
 _EXAMPLES: Final = """\
   sweep preflight --bucket my-bucket
@@ -34,7 +34,7 @@ _STYLES: Final = {Outcome.PASS: "green", Outcome.NOTE: "yellow", Outcome.FAIL: "
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    parser = entry.add(
+    parser = subcommand.add(
         commands,
         "preflight",
         summary="check credentials, quotas, types and prices; creates nothing",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from collector import inventory, options, state, teardown
-from collector.aws import Aws
-from collector.commands import entry, steps
-from collector.errors import ExitCode
-from collector.teardown import LeftoversError, describe
+from latency_sweep.collector import state
+from latency_sweep.collector.aws import inventory
+from latency_sweep.collector.aws.access import Aws
+from latency_sweep.collector.cli import options, steps, subcommand
+from latency_sweep.collector.errors import ExitCode
+from latency_sweep.collector.lifecycle import teardown
+from latency_sweep.collector.lifecycle.teardown import LeftoversError, describe
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +27,7 @@ _EXAMPLES: Final = """\
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    parser = entry.add(
+    parser = subcommand.add(
         commands,
         "reap",
         summary="list, and with --yes delete, what was forgotten in AWS",

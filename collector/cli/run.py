@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from collector import options, state
-from collector.aws import Aws
-from collector.commands import entry, steps
-from collector.commands.collect import add_patience
-from collector.errors import ExitCode
-from collector.state import Stage
+from latency_sweep.collector import state
+from latency_sweep.collector.aws.access import Aws
+from latency_sweep.collector.cli import options, steps, subcommand
+from latency_sweep.collector.cli.collect import add_patience
+from latency_sweep.collector.errors import ExitCode
+from latency_sweep.collector.state import Stage
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +25,7 @@ _EXAMPLES: Final = """\
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    parser = entry.add(
+    parser = subcommand.add(
         commands,
         "run",
         summary="the whole sweep in AWS: preflight, deploy, collect, archive, destroy",

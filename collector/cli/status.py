@@ -8,23 +8,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 
-from analysis.options import UsageError
-from analysis.prometheus_api import PrometheusError
-from collector import collecting, inventory, options, schedule, state
-from collector.aws import Aws
-from collector.commands import entry, steps
-from collector.errors import ExitCode
-from collector.meter import duration
-from collector.readiness import Health, health
-from collector.state import Stage
-from probe.contract import experiment as experiments
+from latency_sweep.analysis.cli.options import UsageError
+from latency_sweep.analysis.prometheus_api import PrometheusError
+from latency_sweep.collector import state
+from latency_sweep.collector.aws import inventory
+from latency_sweep.collector.aws.access import Aws
+from latency_sweep.collector.cli import options, steps, subcommand
+from latency_sweep.collector.errors import ExitCode
+from latency_sweep.collector.lifecycle import collecting, schedule
+from latency_sweep.collector.lifecycle.readiness import Health, health
+from latency_sweep.collector.state import Stage
+from latency_sweep.contract import experiment as experiments
+from latency_sweep.runtime.progress import duration
 
 if TYPE_CHECKING:
     import argparse
 
     from rich.console import Console
 
-    from collector.state import Sweep
+    from latency_sweep.collector.state import Sweep
 
 _EXAMPLES: Final = """\
   sweep status
@@ -34,7 +36,7 @@ _EXAMPLES: Final = """\
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    parser = entry.add(
+    parser = subcommand.add(
         commands,
         "status",
         summary="how far a sweep is, and what exists of it in AWS",

@@ -6,26 +6,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from analysis.options import UsageError
-from analysis.prices import load_prices
-from collector import (
-    archiving,
-    collecting,
-    deploying,
-    inventory,
-    options,
-    planning,
-    state,
-    teardown,
-    tunnel,
-)
-from collector.cost import load_fees
-from collector.meter import Meter
-from collector.planning import PlanError
-from collector.preflight import Report, bucket_region, inspect
-from collector.state import Plan, Stage, State, StateError, Sweep
-from collector.terraform import Terraform, find_program
-from probe.contract import experiment as experiments
+from latency_sweep.analysis.cli.options import UsageError
+from latency_sweep.analysis.pricing.prices import load_prices
+from latency_sweep.collector import state
+from latency_sweep.collector.aws import inventory, tunnel
+from latency_sweep.collector.aws.cost import load_fees
+from latency_sweep.collector.aws.terraform import Terraform, find_program
+from latency_sweep.collector.cli import options
+from latency_sweep.collector.lifecycle import archiving, collecting, deploying, planning, teardown
+from latency_sweep.collector.lifecycle.planning import PlanError
+from latency_sweep.collector.lifecycle.preflight import Report, bucket_region, inspect
+from latency_sweep.collector.state import Plan, Stage, State, StateError, Sweep
+from latency_sweep.contract import experiment as experiments
+from latency_sweep.runtime.progress import Meter
 
 if TYPE_CHECKING:
     import argparse
@@ -33,9 +26,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from analysis.prometheus_api import PrometheusClient
-    from collector.aws import Aws
-    from collector.planning import Outline, Request
+    from latency_sweep.analysis.prometheus_api import PrometheusClient
+    from latency_sweep.collector.aws.access import Aws
+    from latency_sweep.collector.lifecycle.planning import Outline, Request
 
 _WHEELS: Final = f"{archiving.PREFIX}/wheels"
 

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from analysis.archive import ArchiveError
-from analysis.evidence import NoDataError, SelectionError
-from analysis.options import UsageError
-from analysis.prices import PricesError
-from analysis.prometheus_api import InvalidAccessError, InvalidUrlError, PrometheusError
-from collector.errors import ExitCode, SweepError, table
-from deploy.local.interruption import Interrupted, interruptible
-from probe.contract.experiment import ExperimentError
-from probe.contract.help import HelpFormatter
+from latency_sweep.analysis.cli.options import UsageError
+from latency_sweep.analysis.evidence.archive import ArchiveError
+from latency_sweep.analysis.evidence.collect import NoDataError, SelectionError
+from latency_sweep.analysis.pricing.prices import PricesError
+from latency_sweep.analysis.prometheus_api import (
+    InvalidAccessError,
+    InvalidUrlError,
+    PrometheusError,
+)
+from latency_sweep.collector.errors import ExitCode, SweepError, table
+from latency_sweep.contract.experiment import ExperimentError
+from latency_sweep.runtime.help import HelpFormatter
+from latency_sweep.runtime.interruption import Interrupted, interruptible
 
 if TYPE_CHECKING:
     import argparse

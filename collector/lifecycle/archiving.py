@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import ClientError
 
-from analysis import archive, evidence
-from collector import schedule
-from collector.aws import AWS_ERRORS, Aws, AwsError, error_code, explain
-from collector.state import Archived, Stage, Sweep
-from probe.contract.timeline import NS_PER_SEC
+from latency_sweep.analysis.evidence import archive, collect
+from latency_sweep.collector.aws.access import AWS_ERRORS, Aws, AwsError, error_code, explain
+from latency_sweep.collector.lifecycle import schedule
+from latency_sweep.collector.state import Archived, Stage, Sweep
+from latency_sweep.contract.timeline import NS_PER_SEC
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from analysis.prometheus_api import PrometheusClient
-    from probe.contract.experiment import Experiment
+    from latency_sweep.analysis.prometheus_api import PrometheusClient
+    from latency_sweep.contract.experiment import Experiment
 
 PREFIX: Final = "binance-latency-sweep"
 _DIGEST: Final = "sha256"
@@ -45,12 +45,12 @@ def keep(
         AwsError: S3 does not take it.
     """
     runs = schedule.runs_of_labels(experiment, sweep.state.schedule)
-    request = evidence.Request(
+    request = collect.Request(
         experiment=sweep.plan.experiment_id,
         since=runs[0].start_ns / NS_PER_SEC,
         until=runs[-1].end_ns / NS_PER_SEC,
     )
-    found = evidence.collect(client, experiment, request)
+    found = collect.collect(client, experiment, request)
     path = sweep.evidence_file
     archive.write(path, archive.Archive(found, experiment))
     kept = Archived(

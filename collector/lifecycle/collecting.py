@@ -9,21 +9,21 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from analysis.prometheus_api import PrometheusError
-from collector import schedule
-from collector.readiness import Health, health, wait_until_ready
-from collector.state import Stage
-from probe.contract.metrics import Phase
-from probe.contract.timeline import NS_PER_SEC
+from latency_sweep.analysis.prometheus_api import PrometheusError
+from latency_sweep.collector.lifecycle import schedule
+from latency_sweep.collector.lifecycle.readiness import Health, health, wait_until_ready
+from latency_sweep.collector.state import Stage
+from latency_sweep.contract.metrics import Phase
+from latency_sweep.contract.timeline import NS_PER_SEC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.prometheus_api import PrometheusClient
-    from collector.meter import Meter
-    from collector.state import Sweep
-    from probe.contract.experiment import Experiment
-    from probe.contract.timeline import Run
+    from latency_sweep.analysis.prometheus_api import PrometheusClient
+    from latency_sweep.collector.state import Sweep
+    from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.contract.timeline import Run
+    from latency_sweep.runtime.progress import Meter
 
 READY_WITHIN_SEC: Final = 1800.0
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from collector import inventory, lifecycle_tags, scrape_secrets
-from collector.archiving import PREFIX
-from collector.aws import AWS_ERRORS, Aws, AwsError, explain
-from collector.capacity import shortages
-from collector.state import MonitorHost, Stage
-from collector.terraform import ApplyError
+from latency_sweep.collector.aws import inventory, lifecycle_tags, scrape_secrets
+from latency_sweep.collector.aws.access import AWS_ERRORS, Aws, AwsError, explain
+from latency_sweep.collector.aws.capacity import shortages
+from latency_sweep.collector.aws.terraform import ApplyError
+from latency_sweep.collector.lifecycle.archiving import PREFIX
+from latency_sweep.collector.state import MonitorHost, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from collector.inventory import Resource
-    from collector.state import Plan, Sweep
-    from collector.terraform import Terraform
+    from latency_sweep.collector.aws.inventory import Resource
+    from latency_sweep.collector.aws.terraform import Terraform
+    from latency_sweep.collector.state import Plan, Sweep
 
 
 def deploy(sweep: Sweep, terraform: Terraform, aws: Aws, *, say: Callable[[str], None]) -> None:

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Final
 import yaml
 from pydantic import ValidationError
 
-from analysis.atomic_file import replacing
-from collector import schedule
-from collector.cost import Fees, Group, estimate
-from collector.errors import SweepError
-from collector.preflight import Wanted
-from probe.contract import experiment as experiments
-from prometheus.rules import generate
-from prometheus.rules.generate import RulesError
+from latency_sweep.collector.aws.cost import Fees, Group, estimate
+from latency_sweep.collector.errors import SweepError
+from latency_sweep.collector.lifecycle import schedule
+from latency_sweep.collector.lifecycle.preflight import Wanted
+from latency_sweep.contract import experiment as experiments
+from latency_sweep.prometheus.rules import generate
+from latency_sweep.prometheus.rules.generate import RulesError
+from latency_sweep.runtime.atomic_file import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from analysis.prices import PriceTable
-    from collector.cost import Estimate
-    from probe.contract.experiment import Experiment
+    from latency_sweep.analysis.pricing.prices import PriceTable
+    from latency_sweep.collector.aws.cost import Estimate
+    from latency_sweep.contract.experiment import Experiment
 
 # From `terraform apply` to the first whole run, and from the last run to the last instance gone.
 AROUND_HOURS: Final = 0.5

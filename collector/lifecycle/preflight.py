@@ -13,14 +13,22 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from collector.aws import AWS_ERRORS, HOME_REGION, Aws, AwsError, ask_regions, error_code, explain
-from collector.clocks import clock_table
-from collector.errors import ExitCode, SweepError
+from latency_sweep.collector.aws.access import (
+    AWS_ERRORS,
+    HOME_REGION,
+    Aws,
+    AwsError,
+    ask_regions,
+    error_code,
+    explain,
+)
+from latency_sweep.collector.aws.instance_clocks import clock_table
+from latency_sweep.collector.errors import ExitCode, SweepError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from collector.cost import Estimate
+    from latency_sweep.collector.aws.cost import Estimate
 
 # Public parameters that name the newest Amazon Linux 2023 image; Terraform reads the same.
 IMAGE_PARAMETER: Final = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}"

@@ -6,16 +6,20 @@ import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from analysis.prometheus_api import AccessDeniedError, InvalidUrlError, PrometheusError
-from collector.errors import ExitCode, SweepError
-from probe.contract import metrics
+from latency_sweep.analysis.prometheus_api import (
+    AccessDeniedError,
+    InvalidUrlError,
+    PrometheusError,
+)
+from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.contract import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.prometheus_api import PrometheusClient
-    from collector.meter import Meter
-    from collector.state import Probe
+    from latency_sweep.analysis.prometheus_api import PrometheusClient
+    from latency_sweep.collector.state import Probe
+    from latency_sweep.runtime.progress import Meter
 
 _LISTED: Final = 10
 

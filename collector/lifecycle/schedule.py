@@ -6,14 +6,14 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from collector.errors import SweepError
-from probe.contract.timeline import NS_PER_SEC, Timeline, parse_run_label
+from latency_sweep.collector.errors import SweepError
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline, parse_run_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from probe.contract.experiment import Experiment
-    from probe.contract.timeline import Run
+    from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.contract.timeline import Run
 
 _NS_PER_DAY = 86_400 * NS_PER_SEC
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import WaiterError
 
-from collector import inventory, scrape_secrets
-from collector.aws import AWS_ERRORS, Aws, AwsError, explain
-from collector.deploying import backend
-from collector.errors import ExitCode, SweepError
-from collector.state import Stage, Sweep
+from latency_sweep.collector.aws import inventory, scrape_secrets
+from latency_sweep.collector.aws.access import AWS_ERRORS, Aws, AwsError, explain
+from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.collector.lifecycle.deploying import backend
+from latency_sweep.collector.state import Stage, Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from collector.inventory import Inventory, Resource
-    from collector.terraform import Terraform
+    from latency_sweep.collector.aws.inventory import Inventory, Resource
+    from latency_sweep.collector.aws.terraform import Terraform
 
 GONE_WITHIN_SEC: Final = 600.0
 

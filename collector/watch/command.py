@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 from rich.live import Live
 
-from analysis import options
-from analysis.options import UsageError
-from analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
-from collector.keys import key_presses
-from collector.live import NothingThereError, Snapshot, Watcher
-from collector.live_view import View, to_json
-from deploy.local.interruption import Interrupted, interruptible
-from probe.contract.experiment import ExperimentError, load
-from probe.contract.help import HelpFormatter
+from latency_sweep.analysis.cli import options
+from latency_sweep.analysis.cli.options import UsageError
+from latency_sweep.analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
+from latency_sweep.collector.watch.key_presses import key_presses
+from latency_sweep.collector.watch.live import NothingThereError, Snapshot, Watcher
+from latency_sweep.collector.watch.view import View, to_json
+from latency_sweep.contract.experiment import ExperimentError, load
+from latency_sweep.runtime.help import HelpFormatter
+from latency_sweep.runtime.interruption import Interrupted, interruptible
 
 if TYPE_CHECKING:
     import argparse
 
-    from probe.contract.experiment import Constraints
+    from latency_sweep.contract.experiment import Constraints
 
 # The countdown moves every second; Prometheus is asked as often as it can know something new.
 _REDRAW_SEC: Final = 1.0

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from analysis.prometheus_api import QueryError
-from probe.contract import metrics
-from probe.contract.metrics import Phase
-from probe.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.analysis.prometheus_api import QueryError
+from latency_sweep.contract import metrics
+from latency_sweep.contract.metrics import Phase
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from analysis.prometheus_api import PrometheusClient
-    from probe.contract.experiment import Experiment
+    from latency_sweep.analysis.prometheus_api import PrometheusClient
+    from latency_sweep.contract.experiment import Experiment
 
 # Loss and reconnects are counted over this long, as the limits are per hour.
 COUNTED_OVER: Final = "1h"

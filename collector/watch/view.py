@@ -10,16 +10,16 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from collector.live import COUNTED_OVER, isoformat
-from probe.contract.metrics import Phase
+from latency_sweep.collector.watch.live import COUNTED_OVER, isoformat
+from latency_sweep.contract.metrics import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import RenderableType
 
-    from collector.live import PlaceState, Snapshot
-    from probe.contract.experiment import Constraints
+    from latency_sweep.collector.watch.live import PlaceState, Snapshot
+    from latency_sweep.contract.experiment import Constraints
 
 # From here on there is room for the region of each place and a longer trend.
 WIDE: Final = 120

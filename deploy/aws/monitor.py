@@ -1,4 +1,6 @@
-"""Prometheus' configuration and rules on the monitor instance: `python -m deploy.aws.monitor`.
+"""Prometheus' configuration and rules on the monitor instance.
+
+    python -m latency_sweep.deploy.aws.monitor
 
 The rules have the limits of the experiment that is measured. The configuration is that of the local
 stack, with what only AWS needs: probes of other regions are reached at their public addresses,
@@ -15,22 +17,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from probe.contract import experiment
-from probe.contract.experiment import ExperimentError
-from prometheus.configuration import (
+from latency_sweep.contract import experiment
+from latency_sweep.contract.experiment import ExperimentError
+from latency_sweep.prometheus.configuration import (
     ConfigurationError,
     PrometheusSettings,
     ScrapeSecurity,
     render,
 )
-from prometheus.rules import generate
-from prometheus.rules.generate import RulesError
-from prometheus.version import Version, VersionError
+from latency_sweep.prometheus.rules import generate
+from latency_sweep.prometheus.rules.generate import RulesError
+from latency_sweep.prometheus.version import Version, VersionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
 
 # The name in the probes' certificate: they share one, and their addresses are not known before.
 SERVER_NAME: Final = "probe.latency-sweep.internal"
@@ -49,7 +51,7 @@ def configuration(
     """Prometheus' configuration on AWS.
 
     Args:
-        settings: as for `prometheus.configuration.render`.
+        settings: as for `latency_sweep.prometheus.configuration.render`.
         alertmanager: host and port.
 
     Raises:
@@ -109,10 +111,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         document = configuration(settings)
     except (ExperimentError, ConfigurationError, RulesError, VersionError) as error:
-        print(f"deploy.aws.monitor: {error}", file=sys.stderr)
+        print(f"latency_sweep.deploy.aws.monitor: {error}", file=sys.stderr)
         return BAD_INPUT
     except OSError as error:
-        print(f"deploy.aws.monitor: {error.filename}: {error.strerror}.", file=sys.stderr)
+        print(
+            f"latency_sweep.deploy.aws.monitor: {error.filename}: {error.strerror}.",
+            file=sys.stderr,
+        )
         return BAD_INPUT
     yaml.safe_dump(document, sys.stdout, sort_keys=False)
     return 0
@@ -138,7 +143,7 @@ def _security(folder: Path | None) -> ScrapeSecurity | None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m deploy.aws.monitor",
+        prog="python -m latency_sweep.deploy.aws.monitor",
         description="Print the Prometheus configuration of the monitor instance and write the "
         "rules that it names.",
     )

@@ -14,9 +14,9 @@ from typing import Final
 
 from cryptography import x509
 
-from deploy import certificates
-from deploy.aws.monitor import SERVER_NAME
-from prometheus import tags
+from latency_sweep.contract import tags
+from latency_sweep.deploy.aws.monitor import SERVER_NAME
+from latency_sweep.runtime import certificates
 
 # No sweep lives longer: Terraform's ttl_hours ends at 30 days.
 VALIDITY: Final = timedelta(days=31)

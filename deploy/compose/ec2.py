@@ -1,4 +1,6 @@
-"""A simulated EC2 on a fixed port with one instance for each probe, `python -m deploy.compose.ec2`.
+"""A simulated EC2 on a fixed port with one instance for each probe.
+
+    python -m latency_sweep.deploy.compose.ec2
 
 It serves until SIGTERM. Exit codes: 0 stopped, 2 a mistake in the command line.
 """
@@ -10,11 +12,11 @@ import os
 import signal
 from pathlib import Path
 
-from deploy.compose.feed import PLACES, Feed
-from deploy.local import places
-from deploy.local.ec2 import Ec2Api
-from deploy.local.ec2_server import IMAGES
-from prometheus.configuration import SimulatedEc2
+from latency_sweep.deploy.compose.feed import PLACES, Feed
+from latency_sweep.lab.local import sites
+from latency_sweep.lab.local.ec2 import Ec2Api
+from latency_sweep.lab.local.ec2_server import IMAGES
+from latency_sweep.prometheus.configuration import SimulatedEc2
 
 
 def main() -> None:
@@ -29,7 +31,7 @@ def main() -> None:
     server.start()
     feed: Feed = given.feed
     machines = feed.machines(
-        places.load(given.places), first_port=given.first_probe_port, region=given.region
+        sites.load(given.places), first_port=given.first_probe_port, region=given.region
     )
     api = Ec2Api(SimulatedEc2(f"http://127.0.0.1:{given.port}"))
     instances = api.create(machines, experiment=feed.experiment().name)
@@ -38,7 +40,9 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m deploy.compose.ec2", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m latency_sweep.deploy.compose.ec2", description=__doc__
+    )
     parser.add_argument("--feed", type=Feed.active, required=True, help="active profiles")
     parser.add_argument("--port", type=int, required=True, help="of the EC2 API")
     parser.add_argument("--first-probe-port", type=int, required=True, help="others follow")

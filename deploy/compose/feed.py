@@ -7,15 +7,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from deploy.local import plan
-from deploy.local.ec2 import Machine
-from probe.contract import experiment
+from latency_sweep.contract import experiment
+from latency_sweep.lab.local import plan
+from latency_sweep.lab.local.ec2 import Machine
 
 if TYPE_CHECKING:
-    from deploy.local.places import Scenery
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.lab.local.sites import Scenery
 
-PLACES: Final = Path(__file__).with_name("places.yaml")
+PLACES: Final = Path(__file__).with_name("sites.yaml")
 
 
 class Feed(StrEnum):

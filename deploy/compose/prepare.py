@@ -1,4 +1,4 @@
-"""Write what the other services read, `python -m deploy.compose.prepare`.
+"""Write what the other services read, `python -m latency_sweep.deploy.compose.prepare`.
 
 The experiment, the exchange's configuration and certificates, Prometheus' configuration and rules
 for its version, and Grafana's password, which is made up unless `GRAFANA_ADMIN_PASSWORD` gives one.
@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from deploy.compose.feed import PLACES, Feed
-from deploy.local import places, tls
-from deploy.local.exchange.config import ExchangeConfig, Tls
-from prometheus.configuration import PrometheusSettings, SimulatedEc2, render
-from prometheus.rules import generate
-from prometheus.version import Version
+from latency_sweep.deploy.compose.feed import PLACES, Feed
+from latency_sweep.lab.exchange.config import ExchangeConfig, Tls
+from latency_sweep.lab.local import sites, tls
+from latency_sweep.prometheus.configuration import PrometheusSettings, SimulatedEc2, render
+from latency_sweep.prometheus.rules import generate
+from latency_sweep.prometheus.version import Version
 
 if TYPE_CHECKING:
-    from deploy.local.places import Scenery
+    from latency_sweep.lab.local.sites import Scenery
 
 
 def main() -> None:
     """Write everything."""
     given = _parser().parse_args()
     feed: Feed = given.feed
-    scenery = places.load(given.places)
+    scenery = sites.load(given.places)
     experiment = feed.experiment()
     folder: Path = given.config
     text = yaml.safe_dump(experiment.model_dump(by_alias=True), sort_keys=False)
@@ -70,7 +70,9 @@ def _password(file: Path) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m deploy.compose.prepare", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m latency_sweep.deploy.compose.prepare", description=__doc__
+    )
     parser.add_argument("--feed", type=Feed.active, required=True, help="active profiles")
     parser.add_argument("--config", type=Path, required=True, help="folder to write to")
     parser.add_argument("--secret", type=Path, required=True, help="folder for the password")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana.boards import compare, overview, place, probe_health
+from latency_sweep.grafana.boards import compare, overview, place, probe_health
 
 if TYPE_CHECKING:
-    from grafana.board import Board
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.grafana.board import Board
 
 
 def every(experiment: Experiment) -> tuple[Board, ...]:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grafana import variables
-from grafana.board import Board, Cell, Section
-from grafana.panels import Query, graph, heat_map, upper_limit
-from grafana.promql import Selection, aggregate, increase, quantile, rate, share, variation
-from probe.contract import metrics
+from latency_sweep.contract import metrics
+from latency_sweep.grafana import variables
+from latency_sweep.grafana.board import Board, Cell, Section
+from latency_sweep.grafana.panels import Query, graph, heat_map, upper_limit
+from latency_sweep.grafana.promql import (
+    Selection,
+    aggregate,
+    increase,
+    quantile,
+    rate,
+    share,
+    variation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from probe.contract.experiment import Constraints, Experiment
-    from probe.contract.metrics import Metric
+    from latency_sweep.contract.experiment import Constraints, Experiment
+    from latency_sweep.contract.metrics import Metric
 
 _SIDES: Final = {"A": Selection(prefix="a_"), "B": Selection(prefix="b_")}
 

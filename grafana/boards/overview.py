@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from grafana_foundation_sdk.builders import dashboard
 
-from grafana import variables
-from grafana.board import Board, Cell, Section
-from grafana.panels import (
+from latency_sweep.contract import metrics
+from latency_sweep.contract.metrics import Phase
+from latency_sweep.grafana import variables
+from latency_sweep.grafana.board import Board, Cell, Section
+from latency_sweep.grafana.panels import (
     BAD,
     GOOD,
     NEUTRAL,
@@ -26,7 +28,7 @@ from grafana.panels import (
     timeline,
     upper_limit,
 )
-from grafana.promql import (
+from latency_sweep.grafana.promql import (
     LATENCY_1M,
     LOSS_RATIO_5M,
     LOST_5M,
@@ -47,11 +49,9 @@ from grafana.promql import (
     share,
     variation,
 )
-from probe.contract import metrics
-from probe.contract.metrics import Phase
 
 if TYPE_CHECKING:
-    from probe.contract.experiment import Constraints, Experiment
+    from latency_sweep.contract.experiment import Constraints, Experiment
 
 _CHOSEN: Final = Selection()
 _NOW: Final = "$window"

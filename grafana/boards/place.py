@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grafana import variables
-from grafana.board import Board, Cell, Section
-from grafana.panels import Query, graph, heat_map, upper_limit
-from grafana.promql import (
+from latency_sweep.contract import metrics
+from latency_sweep.grafana import variables
+from latency_sweep.grafana.board import Board, Cell, Section
+from latency_sweep.grafana.panels import Query, graph, heat_map, upper_limit
+from latency_sweep.grafana.promql import (
     PLANNED_REASONS,
     WINDOW,
     Selection,
@@ -18,11 +19,10 @@ from grafana.promql import (
     share,
     variation,
 )
-from probe.contract import metrics
 
 if TYPE_CHECKING:
-    from probe.contract.experiment import Constraints, Experiment
-    from probe.contract.metrics import Metric
+    from latency_sweep.contract.experiment import Constraints, Experiment
+    from latency_sweep.contract.metrics import Metric
 
 _CHOSEN: Final = Selection()
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grafana import variables
-from grafana.board import Board, Cell, Section
-from grafana.panels import (
+from latency_sweep.contract import metrics
+from latency_sweep.contract.clocks import MAX_DRIFT_RATIO
+from latency_sweep.grafana import variables
+from latency_sweep.grafana.board import Board, Cell, Section
+from latency_sweep.grafana.panels import (
     BAD,
     GOOD,
     Column,
@@ -20,7 +22,7 @@ from grafana.panels import (
     timeline,
     upper_limit,
 )
-from grafana.promql import (
+from latency_sweep.grafana.promql import (
     PLACE,
     PLACE_NAME,
     RECEIVE_DELAY_5M,
@@ -30,11 +32,9 @@ from grafana.promql import (
     quantile,
     rate,
 )
-from probe.contract import metrics
-from probe.contract.clocks import MAX_DRIFT_RATIO
 
 if TYPE_CHECKING:
-    from probe.contract.experiment import Constraints, Experiment
+    from latency_sweep.contract.experiment import Constraints, Experiment
 
 _CHOSEN: Final = Selection(by_instance=True)
 _EACH: Final = ("instance",)

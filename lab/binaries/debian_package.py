@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from deploy.local.child import tethered
-from deploy.local.fetching import FetchError
+from latency_sweep.lab.binaries.fetching import FetchError
+from latency_sweep.runtime.child import tethered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

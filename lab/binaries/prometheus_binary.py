@@ -14,9 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from deploy.local import debian_package, release_archive
-from deploy.local.fetching import FetchError
-from prometheus.version import MINIMUM, Version, VersionError, honours_ec2_endpoint
+from latency_sweep.lab.binaries import debian_package, release_archive
+from latency_sweep.lab.binaries.fetching import FetchError
+from latency_sweep.prometheus.version import MINIMUM, Version, VersionError, honours_ec2_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

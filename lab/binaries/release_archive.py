@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import requests
 
-from deploy.local.fetching import FetchError
+from latency_sweep.lab.binaries.fetching import FetchError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,9 +11,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from deploy.local.exchange.config import ConfigError, ExchangeConfig, Replay, load
-from deploy.local.exchange.replay import ReplayError
-from deploy.local.exchange.server import ServerError, new_loop, serve
+from latency_sweep.lab.exchange.config import ConfigError, ExchangeConfig, Replay, load
+from latency_sweep.lab.exchange.replay import ReplayError
+from latency_sweep.lab.exchange.server import ServerError, new_loop, serve
 
 CANNOT_START = 1
 MISTAKE = 2
@@ -48,7 +48,7 @@ def _with_replay(config: ExchangeConfig, recording: Path | None) -> ExchangeConf
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m deploy.local.exchange",
+        prog="python -m latency_sweep.lab.exchange",
         description="A simulated Binance exchange on this machine: spot, USD-M futures, SBE.",
     )
     parser.add_argument("--config", type=Path, required=True, help="YAML or JSON file")

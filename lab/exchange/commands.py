@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from deploy.local.exchange.events import TimeUnit
+from latency_sweep.lab.exchange.events import TimeUnit
 
 if TYPE_CHECKING:
-    from deploy.local.exchange.rules import Rules
+    from latency_sweep.lab.exchange.rules import Rules
 
 METHODS: Final = (
     "SUBSCRIBE",

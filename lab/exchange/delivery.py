@@ -15,16 +15,16 @@ from collections import Counter, deque
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
 
-from deploy.local.exchange.latency import PlaceLatency, scalar_random
-from deploy.local.exchange.truth_file import Outcome, TruthWriter
+from latency_sweep.lab.exchange.ground_truth_file import Outcome, TruthWriter
+from latency_sweep.lab.exchange.latency import PlaceLatency, scalar_random
 
 if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
 
-    from deploy.local.exchange.config import ExchangeConfig, MarketName, PerKind
-    from deploy.local.exchange.config import Place as PlaceConfig
-    from deploy.local.exchange.events import Event, Source
+    from latency_sweep.lab.exchange.config import ExchangeConfig, MarketName, PerKind
+    from latency_sweep.lab.exchange.config import Place as PlaceConfig
+    from latency_sweep.lab.exchange.events import Event, Source
 
 NS_PER_SEC: Final = 1e9
 ALL_KINDS: Final = "*"

@@ -9,19 +9,19 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from deploy.local.exchange.delivery import Dispatcher, Place, Stall
-from deploy.local.exchange.market import Market
-from deploy.local.exchange.markets import RULES
-from deploy.local.exchange.pausing import PausingSource
-from deploy.local.exchange.replay import MAX_PAUSES_NS, NS_PER_MS, Recording
-from deploy.local.exchange.session import Session, Surroundings
-from deploy.local.exchange.truth_file import Outcome
+from latency_sweep.lab.exchange.delivery import Dispatcher, Place, Stall
+from latency_sweep.lab.exchange.ground_truth_file import Outcome
+from latency_sweep.lab.exchange.market import Market
+from latency_sweep.lab.exchange.markets import RULES
+from latency_sweep.lab.exchange.pausing import PausingSource
+from latency_sweep.lab.exchange.replay import MAX_PAUSES_NS, NS_PER_MS, Recording
+from latency_sweep.lab.exchange.session import Session, Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from deploy.local.exchange.config import ExchangeConfig, MarketName
+    from latency_sweep.lab.exchange.config import ExchangeConfig, MarketName
 
 # How long clients have to answer a close frame when the exchange stops.
 FAREWELL_SEC: Final = 1.0

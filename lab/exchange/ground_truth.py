@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from deploy.local.exchange.config import MARKET_NAMES
-from deploy.local.exchange.truth_file import (
+from latency_sweep.lab.exchange.config import MARKET_NAMES
+from latency_sweep.lab.exchange.ground_truth_file import (
     HEADER,
     MAGIC,
     NAME_LAYOUT,

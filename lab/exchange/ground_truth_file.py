@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from deploy.local.exchange.config import MARKET_NAMES
+from latency_sweep.lab.exchange.config import MARKET_NAMES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from deploy.local.exchange.config import MarketName
-    from deploy.local.exchange.events import Event
+    from latency_sweep.lab.exchange.config import MarketName
+    from latency_sweep.lab.exchange.events import Event
 
 MAGIC: Final = b"BXTRUTH1"
 HEADER: Final = struct.Struct("<8sq32x")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy.local.exchange.book import decimal, json_levels
-from deploy.local.exchange.events import JsonEvent
+from latency_sweep.lab.exchange.book import decimal, json_levels
+from latency_sweep.lab.exchange.events import JsonEvent
 
 if TYPE_CHECKING:
-    from deploy.local.exchange.book import Book, Lot
-    from deploy.local.exchange.events import Event
-    from deploy.local.exchange.rules import Push
+    from latency_sweep.lab.exchange.book import Book, Lot
+    from latency_sweep.lab.exchange.events import Event
+    from latency_sweep.lab.exchange.rules import Push
 
 
 class JsonStyle:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
-from deploy.local.exchange import config
+from latency_sweep.lab.exchange import config
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,18 +12,18 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
-from deploy.local.exchange.book import Book, Lot
-from deploy.local.exchange.latency import DelaySampler, generator, scalar_random
-from deploy.local.exchange.markets import RULES
-from deploy.local.exchange.rules import Order, Push
+from latency_sweep.lab.exchange.book import Book, Lot
+from latency_sweep.lab.exchange.latency import DelaySampler, generator, scalar_random
+from latency_sweep.lab.exchange.markets import RULES
+from latency_sweep.lab.exchange.rules import Order, Push
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from deploy.local.exchange.config import ExchangeConfig, MarketName, Symbol
-    from deploy.local.exchange.events import Event
-    from deploy.local.exchange.rules import Rules
+    from latency_sweep.lab.exchange.config import ExchangeConfig, MarketName, Symbol
+    from latency_sweep.lab.exchange.events import Event
+    from latency_sweep.lab.exchange.rules import Rules
 
 NS_PER_SEC = 1_000_000_000
 NS_PER_US = 1_000

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deploy.local.exchange.events import Event, Source
+    from latency_sweep.lab.exchange.events import Event, Source
 
 # Lateness below this is that of timers, and stays in the latencies.
 TOLERANCE_NS: Final = 1_000_000

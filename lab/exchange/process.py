@@ -8,8 +8,8 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any, Self
 
-from deploy.local.child import Child
-from deploy.local.exchange.truth import read_truth
+from latency_sweep.lab.exchange.ground_truth import read_truth
+from latency_sweep.runtime.child import Child
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from deploy.local.exchange.config import ExchangeConfig, MarketName
+    from latency_sweep.lab.exchange.config import ExchangeConfig, MarketName
 
 # They only keep a fault from being waited for without an end; a busy machine takes its time.
 READY_TIMEOUT_SEC = 120.0
@@ -57,7 +57,7 @@ class ExchangeProcess:
         self._ready_file.unlink(missing_ok=True)
         config_file = self.folder / "exchange.json"
         config_file.write_text(self.config.model_dump_json(indent=2), encoding="utf-8")
-        command = [sys.executable, "-m", "deploy.local.exchange", "--config", str(config_file)]
+        command = [sys.executable, "-m", "latency_sweep.lab.exchange", "--config", str(config_file)]
         self._child = Child("exchange", command, folder=self.folder)
         try:
             self._child.wait_until(

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from deploy.local.exchange.events import JsonEvent, TimeUnit
-from deploy.local.exchange.truth_file import NAME_BYTES
+from latency_sweep.lab.exchange.events import JsonEvent, TimeUnit
+from latency_sweep.lab.exchange.ground_truth_file import NAME_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from deploy.local.exchange.config import Replay
+    from latency_sweep.lab.exchange.config import Replay
 
 NS_PER_US: Final = 1_000
 NS_PER_MS: Final = 1_000_000

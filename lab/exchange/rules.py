@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from deploy.local.exchange import config
-    from deploy.local.exchange.book import Book, Lot
-    from deploy.local.exchange.events import Event, TimeUnit
+    from latency_sweep.lab.exchange import config
+    from latency_sweep.lab.exchange.book import Book, Lot
+    from latency_sweep.lab.exchange.events import Event, TimeUnit
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,17 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from deploy.local.exchange import spot
-from deploy.local.exchange.book import EXPONENT
-from deploy.local.exchange.events import Event, TimeUnit, binary_frame
-from deploy.local.exchange.rules import Rules, every_stream
-from deploy.local.exchange.sbe_schema import STREAM_1_0
+from latency_sweep.lab.exchange import spot
+from latency_sweep.lab.exchange.book import EXPONENT
+from latency_sweep.lab.exchange.events import Event, TimeUnit, binary_frame
+from latency_sweep.lab.exchange.rules import Rules, every_stream
+from latency_sweep.lab.exchange.sbe_schema import STREAM_1_0
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from deploy.local.exchange.book import Book, Lot
-    from deploy.local.exchange.rules import Order, Push
+    from latency_sweep.lab.exchange.book import Book, Lot
+    from latency_sweep.lab.exchange.rules import Order, Push
 
 _US: Final = TimeUnit.MICROSECOND.value
 _MS: Final = 1_000_000

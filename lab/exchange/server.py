@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from deploy.local.exchange.exchange import Exchange
-from deploy.local.exchange.markets import RULES
-from deploy.local.exchange.web import TIME_PATH, control_app, rest_app
+from latency_sweep.lab.exchange.exchange import Exchange
+from latency_sweep.lab.exchange.markets import RULES
+from latency_sweep.lab.exchange.web import TIME_PATH, control_app, rest_app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from deploy.local.exchange.config import ExchangeConfig, Tls
+    from latency_sweep.lab.exchange.config import ExchangeConfig, Tls
 
 
 class ServerError(Exception):

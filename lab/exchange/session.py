@@ -20,23 +20,23 @@ from websockets.http11 import Request
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from deploy.local.exchange.commands import (
+from latency_sweep.lab.exchange.commands import (
     BadParameterError,
     Subscriptions,
     UnknownPathError,
     parse_target,
 )
-from deploy.local.exchange.delivery import END, Outbox
-from deploy.local.exchange.events import text_frame
+from latency_sweep.lab.exchange.delivery import END, Outbox
+from latency_sweep.lab.exchange.events import text_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from deploy.local.exchange.commands import Opening
-    from deploy.local.exchange.config import MarketName
-    from deploy.local.exchange.delivery import Dispatcher, Place, Stall
-    from deploy.local.exchange.events import Event
-    from deploy.local.exchange.rules import Limits, Rules
+    from latency_sweep.lab.exchange.commands import Opening
+    from latency_sweep.lab.exchange.config import MarketName
+    from latency_sweep.lab.exchange.delivery import Dispatcher, Place, Stall
+    from latency_sweep.lab.exchange.events import Event
+    from latency_sweep.lab.exchange.rules import Limits, Rules
 
 NS_PER_SEC: Final = 1e9
 NS_PER_MS: Final = 1_000_000

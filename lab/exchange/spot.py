@@ -10,14 +10,14 @@ import itertools
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from deploy.local.exchange.book import decimal
-from deploy.local.exchange.events import TimeUnit
-from deploy.local.exchange.json_style import JsonStyle, boolean
-from deploy.local.exchange.rules import Limits, Rules, every_stream
+from latency_sweep.lab.exchange.book import decimal
+from latency_sweep.lab.exchange.events import TimeUnit
+from latency_sweep.lab.exchange.json_style import JsonStyle, boolean
+from latency_sweep.lab.exchange.rules import Limits, Rules, every_stream
 
 if TYPE_CHECKING:
-    from deploy.local.exchange.events import Event
-    from deploy.local.exchange.rules import Order, Push
+    from latency_sweep.lab.exchange.events import Event
+    from latency_sweep.lab.exchange.rules import Order, Push
 
 
 class SpotStyle(JsonStyle):

@@ -10,15 +10,15 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from deploy.local.exchange.book import decimal
-from deploy.local.exchange.events import TimeUnit, stream_kind
-from deploy.local.exchange.json_style import JsonStyle, boolean
-from deploy.local.exchange.rules import Limits, Rules, no_stream
+from latency_sweep.lab.exchange.book import decimal
+from latency_sweep.lab.exchange.events import TimeUnit, stream_kind
+from latency_sweep.lab.exchange.json_style import JsonStyle, boolean
+from latency_sweep.lab.exchange.rules import Limits, Rules, no_stream
 
 if TYPE_CHECKING:
-    from deploy.local.exchange.book import Book, Lot
-    from deploy.local.exchange.events import Event
-    from deploy.local.exchange.rules import Order, Push
+    from latency_sweep.lab.exchange.book import Book, Lot
+    from latency_sweep.lab.exchange.events import Event
+    from latency_sweep.lab.exchange.rules import Order, Push
 
 _MS: Final = 1_000_000
 _AGGREGATE: Final = "aggTrade"

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deploy.local.exchange.config import MarketName  # noqa: TC001 - pydantic reads it
-from deploy.local.exchange.delivery import Stall
-from deploy.local.exchange.events import TimeUnit
-from deploy.local.exchange.exchange import UnknownPlaceError
-from deploy.local.exchange.markets import RULES
+from latency_sweep.lab.exchange.config import MarketName  # noqa: TC001 - pydantic reads it
+from latency_sweep.lab.exchange.delivery import Stall
+from latency_sweep.lab.exchange.events import TimeUnit
+from latency_sweep.lab.exchange.exchange import UnknownPlaceError
+from latency_sweep.lab.exchange.markets import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from deploy.local.exchange.exchange import Exchange
+    from latency_sweep.lab.exchange.exchange import Exchange
 
 TIME_UNIT_HEADER: Final = "X-MBX-TIME-UNIT"
 TIME_PATH: Final = "/time"

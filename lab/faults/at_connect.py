@@ -11,13 +11,13 @@ import struct
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from deploy.local.faults.fault import Fault
-from deploy.local.faults.frames import is_data
+from latency_sweep.lab.faults.fault import Fault
+from latency_sweep.lab.faults.frames import is_data
 
 if TYPE_CHECKING:
-    from deploy.local.faults.certificates import Identity
-    from deploy.local.faults.dns import DnsServer, Silence
-    from deploy.local.faults.proxy import FaultProxy, Link
+    from latency_sweep.lab.faults.certificates import Identity
+    from latency_sweep.lab.faults.dns import DnsServer, Silence
+    from latency_sweep.lab.faults.proxy import FaultProxy, Link
 
 # 418 is Binance's word for a banned address.
 _PHRASES = {418: "I'm a teapot"}

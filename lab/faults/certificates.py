@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
-from deploy.certificates import Authority
+from latency_sweep.runtime.certificates import Authority
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from deploy.certificates import Pems
+    from latency_sweep.runtime.certificates import Pems
 
 _VALID_FOR: Final = timedelta(days=1)
 _ELSEWHERE: Final = "elsewhere.test"

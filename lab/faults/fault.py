@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy.local.faults.certificates import Identity
+from latency_sweep.lab.faults.certificates import Identity
 
 if TYPE_CHECKING:
     import socket
 
-    from deploy.local.faults.proxy import FaultProxy, Link
+    from latency_sweep.lab.faults.proxy import FaultProxy, Link
 
 
 class Fault:

@@ -8,13 +8,13 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from deploy.local.faults import frames as f
-from deploy.local.faults.fault import Fault
+from latency_sweep.lab.faults import frames as f
+from latency_sweep.lab.faults.fault import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deploy.local.faults.proxy import Link
+    from latency_sweep.lab.faults.proxy import Link
 
 _EVENT_TIME: Final = re.compile(rb'"E":(\d+)')
 _TICK_SEC: Final = 0.01

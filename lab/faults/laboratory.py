@@ -16,26 +16,26 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
 
-from deploy.local.exchange.config import Constant, ExchangeConfig, Limits, Place, Symbol
-from deploy.local.exchange.process import ExchangeProcess
-from deploy.local.faults import accounting
-from deploy.local.faults.accounting import Account
-from deploy.local.faults.certificates import make_identities
-from deploy.local.faults.dns import DnsServer
-from deploy.local.faults.proxy import HOST, FaultProxy
-from deploy.local.faults.registry import Entry, Scene
-from deploy.local.faults.watcher import LABEL
-from deploy.local.loopback import get_json
-from probe.contract import metrics
-from probe.contract.metrics import ErrorKind
+from latency_sweep.contract import metrics
+from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.lab.exchange.config import Constant, ExchangeConfig, Limits, Place, Symbol
+from latency_sweep.lab.exchange.process import ExchangeProcess
+from latency_sweep.lab.faults import accounting
+from latency_sweep.lab.faults.accounting import Account
+from latency_sweep.lab.faults.certificates import make_identities
+from latency_sweep.lab.faults.dns import DnsServer
+from latency_sweep.lab.faults.proxy import HOST, FaultProxy
+from latency_sweep.lab.faults.registry import Entry, Scene
+from latency_sweep.lab.faults.watcher import LABEL
+from latency_sweep.runtime.loopback import get_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from deploy.local.child import Child
-    from deploy.local.faults.watcher import Watcher
+    from latency_sweep.lab.faults.watcher import Watcher
+    from latency_sweep.runtime.child import Child
 
 SYMBOL: Final = "BTCUSDT"
 STREAMS: Final = ("trade", "depth@100ms")

@@ -1,13 +1,14 @@
 """Probes of the fault laboratory that need a seam: real ones, several in one process if asked.
 
 What is replaced, and only that: where names are resolved (a host's own resolver needs root to be
-pointed elsewhere), and the long waits of `probe.keeper` (23 h 50 min cannot be waited for).
+pointed elsewhere), and the long waits of `connection.supervisor` (23 h 50 min cannot be
+waited for).
 
-    python benchmarks/seamed_probes.py FILE
+    python -m latency_sweep.lab.faults.patched_probes FILE
 
 FILE is JSON: `probes`, a list of arguments of `probe run` for each one; `dns_port`, a DNS server on
-127.0.0.1 for names under `.test`; `waits`, constants of `probe.keeper` by name. Prints what each
-probe prints, and ends with SIGTERM.
+127.0.0.1 for names under `.test`; `waits`, constants of `connection.supervisor` by name. Prints what each probe
+prints, and ends with SIGTERM.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 import uvloop
 
-from deploy.local.faults import dns
-from probe import keeper, settings
-from probe.app import Probe
-from probe.net import transport
-from probe.net.stamped_socket import keep_stamping_on
+from latency_sweep.lab.faults import dns
+from latency_sweep.probe import settings
+from latency_sweep.probe.app import Probe
+from latency_sweep.probe.connection import supervisor
+from latency_sweep.probe.net import transport
+from latency_sweep.probe.net.timestamped_socket import keep_stamping_on
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,6 +40,8 @@ _Ts = TypeVarTuple("_Ts")
 
 
 def resolving_test_names(resolve: Resolve, dns_port: int) -> Resolve:
+    """A resolver that asks the DNS server of the laboratory for names under `.test`."""
+
     async def resolve_here(host: str, port: int) -> Sequence[Any]:
         if host.endswith(".test"):
             host = await asyncio.to_thread(dns.query, host, dns_port)
@@ -47,6 +51,7 @@ def resolving_test_names(resolve: Resolve, dns_port: int) -> Resolve:
 
 
 async def serve(probes: list[list[str]]) -> None:
+    """Run probes in this process until SIGTERM."""
     parser = argparse.ArgumentParser()
     settings.add_flags(parser)
     tasks = [
@@ -60,15 +65,17 @@ class Loop(uvloop.Loop):
     """Probes share it, so SIGTERM is not theirs."""
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
+        """Leave SIGTERM to its default."""
         if sig != signal.SIGTERM:
             super().add_signal_handler(sig, callback, *args)
 
 
 def main() -> None:
+    """Run the probes that a file names."""
     setup = json.loads(Path(sys.argv[1]).read_text())
     for name, seconds in setup["waits"].items():
-        assert hasattr(keeper, name)
-        setattr(keeper, name, seconds)
+        assert hasattr(supervisor, name)
+        setattr(supervisor, name, seconds)
     transport.resolve = resolving_test_names(transport.resolve, setup["dns_port"])  # type: ignore[assignment]
     with keep_stamping_on(), asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(serve(setup["probes"]))

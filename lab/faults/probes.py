@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.local.child import Child, Priority
-from deploy.local.stack import console_command
+from latency_sweep.lab.local.stack import console_command
+from latency_sweep.runtime.child import Child, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from deploy.local.faults.laboratory import ProbeSpec
+    from latency_sweep.lab.faults.laboratory import ProbeSpec
 
-_HERE = Path(__file__).parent
 # 23 h 50 min are as much as this.
 SCALED_ROLLOVER_SEC = 4.0
 
@@ -45,7 +44,7 @@ def each_its_own(
 def in_two_processes(
     specs: Sequence[ProbeSpec], dns_port: int, folder: Path, waits: Mapping[str, float]
 ) -> Iterator[Sequence[Child]]:
-    """Few processes for many probes, with the waits of `probe.keeper` scaled."""
+    """Few processes for many probes, with the waits of `connection.supervisor` scaled."""
     groups = {
         "probes": [spec for spec in specs if spec.seam != "rollover"],
         "rollover": [spec for spec in specs if spec.seam == "rollover"],
@@ -75,11 +74,10 @@ def _seamed(
         "waits": dict(waits),
     }
     file.write_text(json.dumps(document))
-    command = [sys.executable, str(_HERE / "seamed_probes.py"), str(file)]
+    command = [sys.executable, "-m", "latency_sweep.lab.faults.patched_probes", str(file)]
     return Child(
         name,
         command,
         folder=folder,
         priority=Priority.PROMPT,
-        environment={"PYTHONPATH": str(_HERE.parent)},
     )

@@ -14,16 +14,16 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from deploy.local.faults.fault import Fault
-from deploy.local.faults.frames import FrameCutter
-from deploy.local.loopback import hold_port
+from latency_sweep.lab.faults.fault import Fault
+from latency_sweep.lab.faults.frames import FrameCutter
+from latency_sweep.runtime.loopback import hold_port
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Coroutine, Mapping
     from typing import Self
 
-    from deploy.local.faults.certificates import Identity
+    from latency_sweep.lab.faults.certificates import Identity
 
 HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 64

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from deploy.local.faults import at_connect as c
-from deploy.local.faults import frames as f
-from deploy.local.faults import in_flight as i
-from deploy.local.faults.certificates import Identity
-from deploy.local.faults.dns import NXDOMAIN, SERVFAIL, DnsServer, Silence
-from deploy.local.faults.fault import Fault
-from probe.contract.metrics import ErrorKind, ReconnectReason
+from latency_sweep.contract.metrics import ErrorKind, ReconnectReason
+from latency_sweep.lab.faults import at_connect as c
+from latency_sweep.lab.faults import frames as f
+from latency_sweep.lab.faults import in_flight as i
+from latency_sweep.lab.faults.certificates import Identity
+from latency_sweep.lab.faults.dns import NXDOMAIN, SERVFAIL, DnsServer, Silence
+from latency_sweep.lab.faults.fault import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

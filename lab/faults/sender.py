@@ -1,6 +1,6 @@
 """A market that sends as fast as it is asked to: one stream of trades, in bursts of a millisecond.
 
-    python -m deploy.local.faults.sender [PEM]
+    python -m latency_sweep.lab.faults.sender [PEM]
 
 Prints `{"port": N}` and serves WebSocket connections on 127.0.0.1: over TLS with the certificate
 and key of a PEM file, or plain. The number of trades per second is read from standard input, line

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 import yaml
 
-from deploy.local.loopback import get_json
-from deploy.local.prometheus_process import running_with
-from prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
+from latency_sweep.lab.local.prometheus_process import running_with
+from latency_sweep.prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
+from latency_sweep.runtime.loopback import get_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from deploy.local.prometheus_binary import Binaries
-    from deploy.local.prometheus_process import Prometheus
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
+    from latency_sweep.lab.local.prometheus_process import Prometheus
 
 LABEL: Final = "fault"
 

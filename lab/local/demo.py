@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from analysis import exit_codes
-from deploy.local import recording
-from deploy.local.child import Child, ChildError
-from deploy.local.exchange.replay import ReplayError
-from deploy.local.interruption import Interrupted, interruptible
-from deploy.local.places import PlacesError
-from deploy.local.plan import Options, Plan, ResultsError, demo_plan, replay_plan
-from deploy.local.progress import display_for
-from deploy.local.prometheus_binary import PrometheusUnavailableError, find_or_fetch
-from deploy.local.recording import RecordingError, first_run
-from deploy.local.stack import Stack, console_command, running_stack
-from deploy.local.watch import schedule, settled_at_ns, watch
-from probe.contract.experiment import ExperimentError
-from probe.contract.timeline import NS_PER_SEC, Timeline
-from prometheus.rules.generate import RulesError
+from latency_sweep.analysis.cli import exit_codes
+from latency_sweep.contract.experiment import ExperimentError
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.lab.binaries.prometheus_binary import PrometheusUnavailableError, find_or_fetch
+from latency_sweep.lab.exchange.replay import ReplayError
+from latency_sweep.lab.local import recording
+from latency_sweep.lab.local.plan import Options, Plan, ResultsError, demo_plan, replay_plan
+from latency_sweep.lab.local.progress import display_for
+from latency_sweep.lab.local.recording import RecordingError, first_run
+from latency_sweep.lab.local.sites import PlacesError
+from latency_sweep.lab.local.stack import Stack, console_command, running_stack
+from latency_sweep.lab.local.watch import schedule, settled_at_ns, watch
+from latency_sweep.prometheus.rules.generate import RulesError
+from latency_sweep.runtime.child import Child, ChildError
+from latency_sweep.runtime.interruption import Interrupted, interruptible
 
 if TYPE_CHECKING:
-    from deploy.local.prometheus_binary import Binaries
-    from probe.contract.timeline import Run
+    from latency_sweep.contract.timeline import Run
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
 
 # A replay is told when to begin before anything is started, so it must be guessed how long that
 # takes: first as on an idle machine, then with plenty of time.

@@ -12,9 +12,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deploy.local.child import Child, ChildError, Priority
-from prometheus import tags
-from prometheus.configuration import SimulatedEc2
+from latency_sweep.contract import tags
+from latency_sweep.prometheus.configuration import SimulatedEc2
+from latency_sweep.runtime.child import Child, ChildError, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -121,7 +121,7 @@ def running_ec2(folder: Path) -> Iterator[Ec2]:
     Raises:
         ChildError: it does not start.
     """
-    command = [sys.executable, "-m", "deploy.local.ec2_server"]
+    command = [sys.executable, "-m", "latency_sweep.lab.local.ec2_server"]
     with Child("ec2", command, folder=folder, priority=Priority.PATIENT) as child:
         child.wait_until(
             lambda: child.output.read_text(encoding="utf-8").endswith("\n"),

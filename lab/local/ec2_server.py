@@ -1,4 +1,4 @@
-"""A simulated EC2 of all regions, `python -m deploy.local.ec2_server`.
+"""A simulated EC2 of all regions, `python -m latency_sweep.lab.local.ec2_server`.
 
 It listens on a free port of 127.0.0.1, prints `{"url": "http://127.0.0.1:PORT"}` and serves until
 SIGTERM.

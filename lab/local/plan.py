@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from deploy.local import places
-from deploy.local.exchange.config import Place, Replay
-from deploy.local.recording import Recording, first_run
-from deploy.local.stack import Setup
-from deploy.local.stamps import best_stamps
-from probe.contract import experiment
-from probe.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.contract import experiment
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.lab.exchange.config import Place, Replay
+from latency_sweep.lab.local import sites
+from latency_sweep.lab.local.recording import Recording, first_run
+from latency_sweep.lab.local.stack import Setup
+from latency_sweep.lab.local.timestamps import best_stamps
 
 if TYPE_CHECKING:
-    from probe.contract.timeline import Run
+    from latency_sweep.contract.timeline import Run
 
 EXPERIMENT: Final = Path(__file__).with_name("experiment.yaml")
 _PAUSE_SEC: Final = 0.1
@@ -43,7 +43,7 @@ class Options:
     """
 
     config: Path = EXPERIMENT
-    places: Path = places.SHIPPED
+    places: Path = sites.SHIPPED
     runs: int | None = None
     results: Path = Path("results")
     replay: Path | None = None
@@ -76,8 +76,8 @@ def demo_plan(options: Options) -> Plan:
         ResultsError: there is no place for the results.
     """
     description = experiment.load(options.config)
-    scenery = places.load(options.places)
-    places.check(scenery, description)
+    scenery = sites.load(options.places)
+    sites.check(scenery, description)
     setup = _setup(options, description, scenery)
     return Plan(setup, options.runs or description.decision.min_runs, first=None)
 
@@ -101,10 +101,10 @@ def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan
     ready_by_ns = time.time_ns() + lead_sec * NS_PER_SEC
     description = recorded.adapted(experiment.load(options.config), ready_by_ns)
     run = first_run(Timeline.of(description.timing), ready_by_ns)
-    scenery = places.load(options.places)
+    scenery = sites.load(options.places)
     place = scenery.places[0].model_copy(update={"feed": Place()})
     scenery = scenery.model_copy(update={"places": [place]})
-    places.check(scenery, description)
+    sites.check(scenery, description)
     replay = Replay(
         file=recorded.file.absolute(),
         time_unit=recorded.unit,
@@ -118,7 +118,7 @@ def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan
 def _setup(
     options: Options,
     description: experiment.Experiment,
-    scenery: places.Scenery,
+    scenery: sites.Scenery,
     replay: Replay | None = None,
 ) -> Setup:
     """The stack, with a new folder for the results.

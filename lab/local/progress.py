@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from probe.contract.metrics import Phase
+from latency_sweep.contract.metrics import Phase
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 import requests
 
-from deploy.local.child import Child, Priority
-from deploy.local.loopback import get, get_json
-from prometheus.configuration import PrometheusSettings, flags, render
+from latency_sweep.prometheus.configuration import PrometheusSettings, flags, render
+from latency_sweep.runtime.child import Child, Priority
+from latency_sweep.runtime.loopback import get, get_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from deploy.local.prometheus_binary import Binaries
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
 
 _LISTENING: Final = re.compile(rb'msg="?Listening on"?.*?address=(127\.0\.0\.1:\d+)')
 _READY_WITHIN_SEC: Final = 120.0

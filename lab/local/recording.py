@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from deploy.local.exchange.events import TimeUnit
-from deploy.local.exchange.replay import lines_of, read_recording
-from probe.contract.experiment import Experiment, Timing, explain
-from probe.contract.timeline import NS_PER_SEC, Run, Timeline
+from latency_sweep.contract.experiment import Experiment, Timing, explain
+from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
+from latency_sweep.lab.exchange.events import TimeUnit
+from latency_sweep.lab.exchange.replay import lines_of, read_recording
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ import numpy as np
 import requests
 import snappy
 
-from analysis.histogram import bucket_keys
+from latency_sweep.nativehist.algebra import bucket_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,6 +29,8 @@ storage:
 """
 _SERIES_PER_REQUEST = 500
 _BYTES_PER_REQUEST = 8_000_000
+# The bit of a varint that says that more of its bytes follow.
+_MORE = 0x80
 _NONE = np.empty(0, dtype=np.intp)
 
 
@@ -54,6 +56,7 @@ class Native:
 
     @classmethod
     def of(cls, values: NDArray[np.float64], schema: int = 8) -> Native:
+        """The native histogram of some values."""
         positive, negative = (
             np.unique(bucket_keys(magnitudes, schema), return_counts=True)
             for magnitudes in (values[values > 0], -values[values < 0])
@@ -71,6 +74,7 @@ class History:
     def add(
         self, name: str, labels: Mapping[str, str], moment: float, value: float | Native
     ) -> None:
+        """Add a sample to a series."""
         key = tuple(sorted({"__name__": name, **labels}.items()))
         encoded = (
             _field(4, _histogram(value, moment))
@@ -165,7 +169,7 @@ def _varints(values: NDArray[np.int64]) -> bytes:
     alive = np.ones(rest.size, dtype=bool)
     columns, used = [], []
     while alive.any():
-        more = rest >= 128
+        more = rest >= _MORE
         used.append(alive)
         columns.append((rest & np.uint64(0x7F)) | np.where(more, np.uint64(0x80), np.uint64(0)))
         alive = alive & more
@@ -176,7 +180,7 @@ def _varints(values: NDArray[np.int64]) -> bytes:
 
 def _varint(value: int) -> bytes:
     out = bytearray()
-    while value >= 128:
+    while value >= _MORE:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)

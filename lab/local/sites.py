@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from deploy.local.exchange import config as exchange
-from probe.contract import bounded_yaml
-from probe.contract.bounded_yaml import YamlError
+from latency_sweep.contract import bounded_yaml
+from latency_sweep.contract.bounded_yaml import YamlError
+from latency_sweep.lab.exchange import config as exchange
 
 if TYPE_CHECKING:
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
 
-SHIPPED: Final = Path(__file__).with_name("places.yaml")
+SHIPPED: Final = Path(__file__).with_name("sites.yaml")
 
 
 class PlacesError(Exception):

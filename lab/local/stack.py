@@ -17,25 +17,25 @@ from typing import TYPE_CHECKING, Any, Final
 import requests
 import yaml
 
-from deploy.local import tls
-from deploy.local.child import Child, Priority
-from deploy.local.ec2 import Machine, running_ec2
-from deploy.local.exchange.config import ExchangeConfig, Market, Symbol, Tls
-from deploy.local.loopback import get_json, port_of
-from deploy.local.prometheus_process import Prometheus, running_prometheus
-from probe.contract.metrics import JOB
-from prometheus.configuration import PrometheusSettings
-from prometheus.rules import generate
+from latency_sweep.contract.metrics import JOB
+from latency_sweep.lab.exchange.config import ExchangeConfig, Market, Symbol, Tls
+from latency_sweep.lab.local import tls
+from latency_sweep.lab.local.ec2 import Machine, running_ec2
+from latency_sweep.lab.local.prometheus_process import Prometheus, running_prometheus
+from latency_sweep.prometheus.configuration import PrometheusSettings
+from latency_sweep.prometheus.rules import generate
+from latency_sweep.runtime.child import Child, Priority
+from latency_sweep.runtime.loopback import get_json, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deploy.local.exchange.config import Replay
-    from deploy.local.places import Place, Scenery
-    from deploy.local.prometheus_binary import Binaries
-    from probe.contract.experiment import Experiment
-    from prometheus.configuration import RemoteWrite
-    from prometheus.rules.generate import Pace
+    from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
+    from latency_sweep.lab.exchange.config import Replay
+    from latency_sweep.lab.local.sites import Place, Scenery
+    from latency_sweep.prometheus.configuration import RemoteWrite
+    from latency_sweep.prometheus.rules.generate import Pace
 
 _READY_WITHIN_SEC: Final = 120.0
 # Discovery tells the scraper of new targets every 5 s; asking EC2 more often gains nothing.
@@ -270,7 +270,7 @@ def _start_exchange(cleanup: ExitStack, setup: Setup) -> Exchange:
     )
     file = setup.folder / "exchange.json"
     file.write_text(config.model_dump_json(indent=2), encoding="utf-8")
-    command = [sys.executable, "-m", "deploy.local.exchange", "--config", str(file)]
+    command = [sys.executable, "-m", "latency_sweep.lab.exchange", "--config", str(file)]
     child = cleanup.enter_context(
         Child("exchange", command, folder=setup.logs, priority=setup.priority(Priority.FIRST))
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
-from deploy import certificates
+from latency_sweep.runtime import certificates
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 import requests
 
-from deploy.local.progress import PlaceProgress, Progress
-from probe.contract import metrics
-from probe.contract.metrics import Phase
-from probe.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.contract import metrics
+from latency_sweep.contract.metrics import Phase
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.lab.local.progress import PlaceProgress, Progress
 
 if TYPE_CHECKING:
-    from deploy.local.progress import Display
-    from deploy.local.stack import Stack
-    from probe.contract.timeline import Run
+    from latency_sweep.contract.timeline import Run
+    from latency_sweep.lab.local.progress import Display
+    from latency_sweep.lab.local.stack import Stack
 
 _CHECK_EVERY_SEC: Final = 0.25
 _ASK_EVERY_SEC: Final = 2.0

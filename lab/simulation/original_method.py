@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy import stats
 
-from analysis.score import normalised_p99, normalised_spread
+from latency_sweep.analysis.decision.score import normalised_p99, normalised_spread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from analysis.histogram import Histogram
-from analysis.model import Candidate, Evidence, RunEvidence, Scope
+from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence, Scope
+from latency_sweep.nativehist.algebra import Histogram
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from probe.clock import phc
-from probe.clock.reading import ClockError, ClockReading
+from latency_sweep.probe.clock import phc
+from latency_sweep.probe.clock.reading import ClockError, ClockReading
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from probe.clock.reading import ClockError, ClockReading
+from latency_sweep.probe.clock.reading import ClockError, ClockReading
 
 NAME: Final = "clockbound"
 SEGMENT: Final = Path("/var/run/clockbound/shm0")

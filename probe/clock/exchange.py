@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from probe.clock.drift import Drift, DriftEstimator
-from probe.contract.clocks import MAX_DRIFT_RATIO
+from latency_sweep.contract.clocks import MAX_DRIFT_RATIO
+from latency_sweep.probe.clock.drift import Drift, DriftEstimator
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

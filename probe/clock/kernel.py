@@ -6,7 +6,7 @@ import ctypes
 import os
 from typing import Final
 
-from probe.clock.reading import ClockError, ClockReading
+from latency_sweep.probe.clock.reading import ClockError, ClockReading
 
 NAME: Final = "kernel"
 _TIME_ERROR: Final = 5  # the clock is not synchronised

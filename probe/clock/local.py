@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from probe.clock import chrony, clockbound, kernel, shared
-from probe.clock.reading import ClockError, ClockReading, UnknownBoundError
+from latency_sweep.probe.clock import chrony, clockbound, kernel, shared
+from latency_sweep.probe.clock.reading import ClockError, ClockReading, UnknownBoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

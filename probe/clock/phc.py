@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from probe.clock.reading import UnknownBoundError
+from latency_sweep.probe.clock.reading import UnknownBoundError
 
 _SYSFS: Final = Path("/sys")
 _PATTERN: Final = "class/net/*/device/phc_error_bound"

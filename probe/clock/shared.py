@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from probe.clock.reading import ClockReading
+from latency_sweep.probe.clock.reading import ClockReading
 
 NAME: Final = "shared"
 ERROR_BOUND_SEC: Final = 1e-5  # reading one clock from two cores

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from probe.clock.exchange import TimeEndpointError
+from latency_sweep.probe.clock.exchange import TimeEndpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from probe.feeds.base import Feed
+    from latency_sweep.probe.feeds.base import Feed
 
 
 class ConnectionLife:

@@ -7,23 +7,23 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from probe.clock.steps import StepDetector
-from probe.contract.metrics import Phase, ReconnectReason
-from probe.contract.timeline import NS_PER_SEC
-from probe.keeper import ConnectionKeeper
-from probe.life import ConnectionLife
-from probe.net.backoff import Backoff
-from probe.net.receiving import DEFAULT
+from latency_sweep.contract.metrics import Phase, ReconnectReason
+from latency_sweep.contract.timeline import NS_PER_SEC
+from latency_sweep.probe.clock.steps import StepDetector
+from latency_sweep.probe.connection.backoff import Backoff
+from latency_sweep.probe.connection.connectivity import ConnectionLife
+from latency_sweep.probe.connection.supervisor import ConnectionKeeper
+from latency_sweep.probe.net.receiving import DEFAULT
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Sequence
 
-    from probe.contract.timeline import Run, Timeline
-    from probe.feeds.base import Feed
-    from probe.instruments import Instruments
-    from probe.net.receiving import Receiving
-    from probe.recorder import Recorder
+    from latency_sweep.contract.timeline import Run, Timeline
+    from latency_sweep.probe.feeds.base import Feed
+    from latency_sweep.probe.measurement.instruments import Instruments
+    from latency_sweep.probe.measurement.recorder import Recorder
+    from latency_sweep.probe.net.receiving import Receiving
 
 # The wall clock may be stepped while we sleep towards a time it shows.
 _TICK_SEC: Final = 1.0

@@ -8,23 +8,23 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from probe.contract.metrics import PLANNED, ConnectPhase, ErrorKind, ReconnectReason
-from probe.net.backoff import Backoff
-from probe.net.errors import ConnectFailed
-from probe.net.receiving import DEFAULT
-from probe.net.websocket import connect
-from probe.silence import StreamSilence
+from latency_sweep.contract.metrics import PLANNED, ConnectPhase, ErrorKind, ReconnectReason
+from latency_sweep.probe.connection.backoff import Backoff
+from latency_sweep.probe.connection.stall_detector import StreamSilence
+from latency_sweep.probe.net.errors import ConnectFailed
+from latency_sweep.probe.net.receiving import DEFAULT
+from latency_sweep.probe.net.websocket import connect
 
 if TYPE_CHECKING:
     import ssl
 
-    from probe.feeds.base import Feed
-    from probe.instruments import Instruments
-    from probe.life import ConnectionLife
-    from probe.net.errors import Closed
-    from probe.net.receiving import Receiving
-    from probe.net.websocket import WebSocketConnection
-    from probe.recorder import ConnectionReceiver, Line, Recorder
+    from latency_sweep.probe.connection.connectivity import ConnectionLife
+    from latency_sweep.probe.feeds.base import Feed
+    from latency_sweep.probe.measurement.instruments import Instruments
+    from latency_sweep.probe.measurement.recorder import ConnectionReceiver, Line, Recorder
+    from latency_sweep.probe.net.errors import Closed
+    from latency_sweep.probe.net.receiving import Receiving
+    from latency_sweep.probe.net.websocket import WebSocketConnection
 
 _LOG = logging.getLogger(__name__)
 # Pongs answer our pings, so an open connection is never silent for much longer than between two;

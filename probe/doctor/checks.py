@@ -5,25 +5,25 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from probe.clock import local
-from probe.clock.steps import StepDetector
-from probe.contract import experiment
-from probe.doctor import cpu, ethtool, network_card
-from probe.doctor.clock import check_leap_smear, check_local_clock, check_steps
-from probe.doctor.configuration import Configuration, check_configuration
-from probe.doctor.event_loop import check_lateness, measure_lateness
-from probe.doctor.exchange_clock import ExchangeWatch
-from probe.doctor.limits import check_file_descriptors
-from probe.doctor.result import Result, Status
-from probe.doctor.route import check_endpoint
-from probe.doctor.stamps import check_receive_stamps, check_stamp_sources
-from probe.net.loop import Loop
-from probe.net.receiving import Stamps
+from latency_sweep.contract import experiment
+from latency_sweep.probe.clock import local
+from latency_sweep.probe.clock.steps import StepDetector
+from latency_sweep.probe.doctor import cpu, ethtool, network_card
+from latency_sweep.probe.doctor.clock import check_leap_smear, check_local_clock, check_steps
+from latency_sweep.probe.doctor.configuration import Configuration, check_configuration
+from latency_sweep.probe.doctor.event_loop import check_lateness, measure_lateness
+from latency_sweep.probe.doctor.exchange_clock import ExchangeWatch
+from latency_sweep.probe.doctor.limits import check_file_descriptors
+from latency_sweep.probe.doctor.result import Result, Status
+from latency_sweep.probe.doctor.route import check_endpoint
+from latency_sweep.probe.doctor.timestamps import check_receive_stamps, check_stamp_sources
+from latency_sweep.probe.net.loop import Loop
+from latency_sweep.probe.net.receiving import Stamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from probe.settings import Settings
+    from latency_sweep.probe.settings import Settings
 
 WATCH_SEC: Final = 1.0
 _NEED_CONFIGURATION: Final = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from probe.clock import chrony, shared
-from probe.clock.reading import ClockError, ClockReading
-from probe.doctor.result import Result, Status, duration
+from latency_sweep.probe.clock import chrony, shared
+from latency_sweep.probe.clock.reading import ClockError, ClockReading
+from latency_sweep.probe.doctor.result import Result, Status, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,12 @@ import sys
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from probe import settings
-from probe.contract import standard_output
-from probe.contract.help import HelpFormatter
-from probe.doctor.checks import WATCH_SEC, run_checks
-from probe.doctor.report import WIDTH, render_json, render_text
-from probe.doctor.result import Result, Status
+from latency_sweep.probe import settings
+from latency_sweep.probe.doctor.checks import WATCH_SEC, run_checks
+from latency_sweep.probe.doctor.report import WIDTH, render_json, render_text
+from latency_sweep.probe.doctor.result import Result, Status
+from latency_sweep.runtime import standard_output
+from latency_sweep.runtime.help import HelpFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,15 +6,15 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from probe.app import make_feeds
-from probe.contract.experiment import ExperimentError
-from probe.doctor.result import Result, Status, plural
-from probe.settings import SettingsError
+from latency_sweep.contract.experiment import ExperimentError
+from latency_sweep.probe.app import make_feeds
+from latency_sweep.probe.doctor.result import Result, Status, plural
+from latency_sweep.probe.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from probe.settings import Settings
+    from latency_sweep.probe.settings import Settings
 
 _NAME: Final = "configuration"
 _EXPECTED: Final = "valid"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from probe.doctor.result import Result, Status
+from latency_sweep.probe.doctor.result import Result, Status
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet

@@ -6,8 +6,8 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Final
 
-from probe.doctor.result import Result, Status, duration
-from probe.loop_timer import loop_timer
+from latency_sweep.probe.doctor.result import Result, Status, duration
+from latency_sweep.probe.measurement.loop_timer import loop_timer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from probe.clock import exchange, time_endpoint
-from probe.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
-from probe.doctor.result import Result, Status, duration
+from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
+from latency_sweep.probe.clock import exchange, time_endpoint
+from latency_sweep.probe.doctor.result import Result, Status, duration
 
 if TYPE_CHECKING:
     import ssl
 
-    from probe.clock.reading import ClockReading
+    from latency_sweep.probe.clock.reading import ClockReading
 
 _NAME: Final = "exchange clock"
 _DRIFT_NAME: Final = "clock drift"

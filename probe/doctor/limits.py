@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from typing import Final
 
-from probe.doctor.result import Result, Status
+from latency_sweep.probe.doctor.result import Result, Status
 
 _ENOUGH: Final = 1024
 

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from probe.doctor.result import Result, Status
+from latency_sweep.probe.doctor.result import Result, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,10 +7,10 @@ import statistics
 import time
 from typing import Final
 
-from probe.doctor.result import Result, Status, duration
-from probe.net import nic_stamps, stamps_check
-from probe.net.receiving import Stamps
-from probe.net.stamped_socket import enable_receive_stamps, receive
+from latency_sweep.probe.doctor.result import Result, Status, duration
+from latency_sweep.probe.net import nic_timestamps, timestamps_check
+from latency_sweep.probe.net.receiving import Stamps
+from latency_sweep.probe.net.timestamped_socket import enable_receive_stamps, receive
 
 _NAME: Final = "kernel stamps"
 _SOURCES_NAME: Final = "stamp sources"
@@ -48,11 +48,11 @@ def check_stamp_sources(asked: Stamps, interface: str | None) -> Result:
         asked: what the configuration asks for.
         interface: the network card towards the exchange, or None if there is no route.
     """
-    missing = {Stamps.CAPTURE: stamps_check.why_no_capture()}
+    missing = {Stamps.CAPTURE: timestamps_check.why_no_capture()}
     if interface is None:
         missing[Stamps.NIC] = "no network card"
     else:
-        missing[Stamps.NIC] = nic_stamps.why_not(interface)
+        missing[Stamps.NIC] = nic_timestamps.why_not(interface)
     possible = [Stamps.SOCKET, *(source for source, why in missing.items() if why is None)]
     found = ", ".join(possible)
     why = missing.get(asked)

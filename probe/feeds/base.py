@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from probe.contract.metrics import ErrorKind
+    from latency_sweep.contract.metrics import ErrorKind
 
 
 class FeedConfigError(ValueError):

@@ -12,8 +12,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from probe.contract.metrics import ErrorKind
-from probe.feeds.base import Channel, Event, EventRun, FeedConfigError, FrameError, Ids, Notice
+from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.probe.feeds.base import (
+    Channel,
+    Event,
+    EventRun,
+    FeedConfigError,
+    FrameError,
+    Ids,
+    Notice,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from probe.contract.metrics import ErrorKind
-from probe.feeds.base import Channel, Event, FeedConfigError, FrameError, Ids, Notice
-from probe.feeds.binance_json import (
+from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.probe.feeds.base import Channel, Event, FeedConfigError, FrameError, Ids, Notice
+from latency_sweep.probe.feeds.binance_json import (
     combined_base,
     decode_notice,
     make_channels,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from probe.feeds.base import Channel, Event, Ids
-from probe.feeds.binance_json import (
+from latency_sweep.probe.feeds.base import Channel, Event, Ids
+from latency_sweep.probe.feeds.binance_json import (
     AGG_TRADE,
     TRADE,
     BinanceJson,

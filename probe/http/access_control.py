@@ -10,19 +10,19 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
-from probe.contract.metrics import RefusalReason
-from probe.web.credentials import PasswordCheck
-from probe.web.guard import Guard
-from probe.web.limits import Limits
-from probe.web.listener import Listener
-from probe.web.token_bucket import TokenBuckets
+from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.probe.http.connection_limiter import Guard
+from latency_sweep.probe.http.credentials import PasswordCheck
+from latency_sweep.probe.http.limits import Limits
+from latency_sweep.probe.http.listener import Listener
+from latency_sweep.probe.http.token_bucket import TokenBuckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from aiohttp.typedefs import Handler, Middleware
 
-    from probe.web.policy import LivePolicy, Policy
+    from latency_sweep.probe.http.policy import LivePolicy, Policy
 
 _LOG: Final = logging.getLogger(__name__)
 # So long a body that nobody wants is read on, so that its sender sees the answer.

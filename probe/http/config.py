@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from probe.contract import bounded_yaml
-from probe.contract.bounded_yaml import YamlError
-from probe.web.errors import WebConfigError
+from latency_sweep.contract import bounded_yaml
+from latency_sweep.contract.bounded_yaml import YamlError
+from latency_sweep.probe.http.errors import WebConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,15 +6,15 @@ import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING, Final, cast
 
-from probe.contract.metrics import RefusalReason
-from probe.web.request_head import HeadState, RequestHead
-from probe.web.tls import alternative_names
+from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.probe.http.request_head import HeadState, RequestHead
+from latency_sweep.probe.http.tls import alternative_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from probe.web.limits import Limits
-    from probe.web.policy import Policy
+    from latency_sweep.probe.http.limits import Limits
+    from latency_sweep.probe.http.policy import Policy
 
 _REFUSALS: Final = {
     HeadState.LINE_TOO_LONG: (RefusalReason.REQUEST_LINE, b"414 URI Too Long"),

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 import bcrypt
 
-from probe.contract.metrics import RefusalReason
-from probe.web.config import bcrypt_cost
-from probe.web.errors import WebConfigError
+from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.probe.http.config import bcrypt_cost
+from latency_sweep.probe.http.errors import WebConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

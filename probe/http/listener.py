@@ -12,15 +12,15 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from probe.contract.metrics import RefusalReason
-from probe.web.guard import Guard
-from probe.web.token_bucket import TokenBuckets
+from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.probe.http.connection_limiter import Guard
+from latency_sweep.probe.http.token_bucket import TokenBuckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from probe.web.limits import Limits
-    from probe.web.policy import LivePolicy
+    from latency_sweep.probe.http.limits import Limits
+    from latency_sweep.probe.http.policy import LivePolicy
 
 _LOG: Final = logging.getLogger(__name__)
 _BACKLOG: Final = 256

@@ -7,16 +7,16 @@ import ssl
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from probe.web import config, tls
-from probe.web.credentials import Credentials, read_tokens
-from probe.web.errors import WebConfigError
-from probe.web.token_bucket import TokenBucket
+from latency_sweep.probe.http import config, tls
+from latency_sweep.probe.http.credentials import Credentials, read_tokens
+from latency_sweep.probe.http.errors import WebConfigError
+from latency_sweep.probe.http.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from probe.web.config import RateLimit
+    from latency_sweep.probe.http.config import RateLimit
 
 _LOG: Final = logging.getLogger(__name__)
 _Signature = tuple[tuple[int, ...] | None, ...]

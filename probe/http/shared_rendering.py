@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from probe.exposition import render, take_snapshot
-from probe.exposition.negotiation import accepts_gzip, choose_format
+from latency_sweep.nativehist.exposition import render, take_snapshot
+from latency_sweep.nativehist.negotiation import accepts_gzip, choose_format
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from probe.exposition.negotiation import Format
+    from latency_sweep.nativehist.negotiation import Format
 
     Answer = tuple[bytes, dict[str, str]]
 

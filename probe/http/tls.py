@@ -8,13 +8,13 @@ import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from probe.web.errors import WebConfigError
+from latency_sweep.probe.http.errors import WebConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from probe.web.config import TlsServer
+    from latency_sweep.probe.http.config import TlsServer
 
 _VERSIONS: Final = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 # OpenSSL chooses among these by itself, as Go does: neither lets them be configured.

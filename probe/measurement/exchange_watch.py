@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from probe.clock.exchange import ExchangeClockEstimator, TimeEndpointError
-from probe.clock.time_endpoint import TimeEndpoint
-from probe.contract.metrics import ErrorKind
+from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.probe.clock.exchange import ExchangeClockEstimator, TimeEndpointError
+from latency_sweep.probe.clock.time_endpoint import TimeEndpoint
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from probe.contract.experiment import MarketData
-    from probe.instruments import Instruments
+    from latency_sweep.contract.experiment import MarketData
+    from latency_sweep.probe.measurement.instruments import Instruments
 
 
 class ExchangeWatch:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter, Gauge
 
-from probe.contract import metrics
-from probe.contract.metrics import ConnectPhase, ErrorKind, ReconnectReason, RefusalReason
-from probe.exposition.instrument import NativeHistogramMetric
-from probe.numbers.histogram import log_bounds
+from latency_sweep.contract import metrics
+from latency_sweep.contract.metrics import ConnectPhase, ErrorKind, ReconnectReason, RefusalReason
+from latency_sweep.nativehist.instrument import NativeHistogramMetric
+from latency_sweep.nativehist.recording import log_bounds
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from probe.contract.experiment import Histogram
-    from probe.contract.metrics import Metric
+    from latency_sweep.contract.experiment import Histogram
+    from latency_sweep.contract.metrics import Metric
 
 # Histograms labelled by run: their series leave when the run is history.
 PER_RUN = (

@@ -8,13 +8,13 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from probe.contract.timeline import NS_PER_SEC
-from probe.loop_timer import loop_timer
+from latency_sweep.contract.timeline import NS_PER_SEC
+from latency_sweep.probe.measurement.loop_timer import loop_timer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from probe.exposition.instrument import NativeHistogramMetric
+    from latency_sweep.nativehist.instrument import NativeHistogramMetric
 
 # Often enough for a p99 of five minutes, and no load: each look costs some microseconds.
 INTERVAL_NS: Final = 100_000_000

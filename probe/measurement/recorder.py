@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
-from probe.contract import metrics
-from probe.contract.metrics import ErrorKind
-from probe.contract.timeline import NS_PER_SEC
-from probe.feeds.base import DecodesRuns, Event, EventRun, FrameError, Ids, Notice
-from probe.numbers.recent_ids import RecentIds
-from probe.numbers.sequence import Seen, SequenceCheck
+from latency_sweep.contract import metrics
+from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.contract.timeline import NS_PER_SEC
+from latency_sweep.probe.feeds.base import DecodesRuns, Event, EventRun, FrameError, Ids, Notice
+from latency_sweep.probe.measurement.recent_ids import RecentIds
+from latency_sweep.probe.measurement.sequence import Seen, SequenceCheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from probe.contract.timeline import Run
-    from probe.feeds.base import Channel, Feed
-    from probe.instruments import Instruments
-    from probe.numbers.histogram import NativeHistogram
+    from latency_sweep.contract.timeline import Run
+    from latency_sweep.nativehist.recording import NativeHistogram
+    from latency_sweep.probe.feeds.base import Channel, Feed
+    from latency_sweep.probe.measurement.instruments import Instruments
 
 _LOG = logging.getLogger(__name__)
 SAMPLES_KEPT: Final = 1000

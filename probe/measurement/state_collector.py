@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from probe.contract import metrics
-from probe.contract.timeline import NS_PER_SEC
+from latency_sweep.contract import metrics
+from latency_sweep.contract.timeline import NS_PER_SEC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from prometheus_client import Metric
 
-    from probe.recorder import ChannelState, Recorder
-    from probe.session import Session
+    from latency_sweep.probe.connection.session import Session
+    from latency_sweep.probe.measurement.recorder import ChannelState, Recorder
 
 
 class StateCollector(Collector):

@@ -13,10 +13,10 @@ import socket
 import struct
 from typing import Final
 
-from probe.net import stamped_socket
-from probe.net.receiving import StampsError
-from probe.net.segments import SegmentStamps
-from probe.net.tcp_header import parse
+from latency_sweep.probe.net import timestamped_socket
+from latency_sweep.probe.net.receiving import StampsError
+from latency_sweep.probe.net.segments import SegmentStamps
+from latency_sweep.probe.net.tcp_header import parse
 
 _ETH_P_ALL: Final = 0x0003
 _ETH_P_IP: Final = 0x0800
@@ -74,7 +74,7 @@ class Capture:
         self._offset = 0
         try:
             self._socket.settimeout(0)
-            stamped_socket.enable_receive_stamps(self._socket)
+            timestamped_socket.enable_receive_stamps(self._socket)
             _attach_filter(self._socket, _filter(address, server_port, own_port))
             try:
                 self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _QUEUE_BYTES)
@@ -111,7 +111,7 @@ class Capture:
         """Take everything captured so far."""
         while True:
             try:
-                size, stamp_ns, _ = stamped_socket.receive(self._socket, self._buffer)
+                size, stamp_ns, _ = timestamped_socket.receive(self._socket, self._buffer)
             except (BlockingIOError, InterruptedError):
                 return
             segment = parse(self._buffer[:size])

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from probe.contract.metrics import ConnectPhase, ErrorKind
+from latency_sweep.contract.metrics import ConnectPhase, ErrorKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from probe.contract.metrics import ReconnectReason
+    from latency_sweep.contract.metrics import ReconnectReason
 
 # Binance bans an address for two minutes to three days: more is a mistake, and would silence a
 # probe for good.

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from probe.net.receiving import StampsError
+from latency_sweep.probe.net.receiving import StampsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

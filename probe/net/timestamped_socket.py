@@ -12,10 +12,10 @@ import struct
 import time
 from typing import TYPE_CHECKING, Final
 
-from probe.net.nic_stamps import SO_TIMESTAMPING
+from latency_sweep.probe.net.nic_timestamps import SO_TIMESTAMPING
 
 if TYPE_CHECKING:
-    from probe.net.nic_stamps import NicStamps
+    from latency_sweep.probe.net.nic_timestamps import NicStamps
 
 SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h; Python's socket module does not name it
 READ_SIZE: Final = 65536

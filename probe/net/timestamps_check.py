@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 
-from probe.net import nic_stamps
-from probe.net.capture import Capture
-from probe.net.receiving import Receiving, Stamps, StampsError
-from probe.net.stamped_socket import enable_busy_polling
+from latency_sweep.probe.net import nic_timestamps
+from latency_sweep.probe.net.capture import Capture
+from latency_sweep.probe.net.receiving import Receiving, Stamps, StampsError
+from latency_sweep.probe.net.timestamped_socket import enable_busy_polling
 
 _ANY_PORT = 9  # nothing is sent to it
 
@@ -25,7 +25,7 @@ def check(receiving: Receiving, host: str) -> None:
     if receiving.stamps is Stamps.CAPTURE:
         Capture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
     elif receiving.stamps is Stamps.NIC:
-        nic_stamps.switch_on(_interface_towards(host))
+        nic_timestamps.switch_on(_interface_towards(host))
     if receiving.busy_poll_us:
         with socket.socket() as sock:
             poll_busily(sock, receiving.busy_poll_us)
@@ -61,6 +61,6 @@ def _interface_towards(host: str) -> str:
         family, kind, protocol, _, address = found[0]
         with socket.socket(family, kind, protocol) as sock:
             sock.connect(address)  # chooses the route; sends nothing
-            return nic_stamps.interface_of(str(sock.getsockname()[0]))
+            return nic_timestamps.interface_of(str(sock.getsockname()[0]))
     except OSError as error:
         raise StampsError(f"--stamps nic: no route to {host}: {error.strerror}.") from error

@@ -14,13 +14,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from probe.contract.metrics import ConnectPhase
-from probe.net import stamped_socket
-from probe.net.capture import Capture
-from probe.net.errors import ConnectFailed
-from probe.net.nic_stamps import NicStamps
-from probe.net.receiving import DEFAULT, Receiving, Stamps, StampsError
-from probe.net.stamps_check import poll_busily
+from latency_sweep.contract.metrics import ConnectPhase
+from latency_sweep.probe.net import timestamped_socket
+from latency_sweep.probe.net.capture import Capture
+from latency_sweep.probe.net.errors import ConnectFailed
+from latency_sweep.probe.net.nic_timestamps import NicStamps
+from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Stamps, StampsError
+from latency_sweep.probe.net.timestamps_check import poll_busily
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -67,7 +67,7 @@ class Transport:
         self._busy_poll_ns = busy_poll_us * 1000
         self._polling_until_ns = 0
         self._polling: asyncio.Handle | None = None
-        self._buffer = bytearray(stamped_socket.READ_SIZE)
+        self._buffer = bytearray(timestamped_socket.READ_SIZE)
         self._view = memoryview(self._buffer)
         self._unsent = bytearray()
         self._receiver: Receiver | None = None
@@ -126,7 +126,7 @@ class Transport:
             if self._closed:
                 return True
             try:
-                size, stamp_ns, read_ns = stamped_socket.receive(
+                size, stamp_ns, read_ns = timestamped_socket.receive(
                     self._sock, self._buffer, self._nic
                 )
             except (BlockingIOError, InterruptedError):
@@ -141,7 +141,7 @@ class Transport:
                 self.unstamped_reads += 1
                 stamp_ns = read_ns
             self._deliver_pieces(size, stamp_ns, read_ns)
-            if size < stamped_socket.READ_SIZE:
+            if size < timestamped_socket.READ_SIZE:
                 return True
         return True
 
@@ -220,7 +220,7 @@ class _Tls:
                 self._object.do_handshake()
             except ssl.SSLWantReadError:
                 await loop.sock_sendall(sock, self._outgoing.read())
-                data = await loop.sock_recv(sock, stamped_socket.READ_SIZE)
+                data = await loop.sock_recv(sock, timestamped_socket.READ_SIZE)
                 if not data:
                     raise ConnectionResetError("the server closed during the handshake") from None
                 self._incoming.write(data)
@@ -387,7 +387,7 @@ async def _connect(
             try:
                 sock.settimeout(0)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                stamped_socket.enable_receive_stamps(sock)
+                timestamped_socket.enable_receive_stamps(sock)
                 if receiving.busy_poll_us:
                     poll_busily(sock, receiving.busy_poll_us)
                 capture = None

@@ -19,18 +19,18 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from probe.contract.metrics import ConnectPhase, ReconnectReason
-from probe.net.errors import Closed, ConnectFailed, retry_after_sec
-from probe.net.framing import Flow, FrameSplitter
-from probe.net.receiving import DEFAULT
-from probe.net.transport import open_transport
+from latency_sweep.contract.metrics import ConnectPhase, ReconnectReason
+from latency_sweep.probe.net.errors import Closed, ConnectFailed, retry_after_sec
+from latency_sweep.probe.net.framing import Flow, FrameSplitter
+from latency_sweep.probe.net.receiving import DEFAULT
+from latency_sweep.probe.net.transport import open_transport
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
-    from probe.net.receiving import Receiving
-    from probe.net.transport import Transport
+    from latency_sweep.probe.net.receiving import Receiving
+    from latency_sweep.probe.net.transport import Transport
 
     # Payloads, whether they came in binary frames, kernel stamp and time of the read in Unix ns.
     OnMessages = Callable[[list[bytes], bool, int, int], None]
@@ -46,7 +46,7 @@ _MAX_RESPONSE_BYTES: Final = 65536
 _SHOWN_BYTES: Final = 200
 
 # The core logs each frame at debug level; asking it costs time in the hot path.
-_LOGGER = logging.getLogger("probe.net.websocket")
+_LOGGER = logging.getLogger("latency_sweep.probe.net.websocket")
 _LOGGER.setLevel(logging.WARNING)
 
 

@@ -1,7 +1,7 @@
 """Recording rules and alerts, from their templates and an experiment's numbers.
 
-`python -m prometheus.rules.generate` renews the files that are shipped; a test finds it out when
-they differ from what the shipped experiment demands.
+`python -m latency_sweep.prometheus.rules.generate` renews the files that are shipped; a test
+finds it out when they differ from what the shipped experiment demands.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from probe.contract import experiment as experiments
-from probe.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
-from probe.contract.metrics import JOB, PLANNED
+from latency_sweep.contract import experiment as experiments
+from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
+from latency_sweep.contract.metrics import JOB, PLANNED
 
 if TYPE_CHECKING:
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
 
 FOLDER: Final = Path(__file__).parent
 FILES: Final = ("feed.yml", "alerts.yml")

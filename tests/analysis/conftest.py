@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analysis.prometheus_api import PrometheusClient
-from deploy.local.prometheus_process import running_with
-from tests.analysis.remote_write import HISTORY
+from latency_sweep.analysis.prometheus_api import PrometheusClient
+from latency_sweep.lab.local.prometheus_process import running_with
+from latency_sweep.lab.local.remote_write import HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deploy.local.prometheus_binary import Binaries
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
 
 
 @pytest.fixture(scope="session")

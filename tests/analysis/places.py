@@ -9,9 +9,9 @@ import numpy as np
 import yaml
 from scipy import stats
 
-from analysis.histogram import Histogram
-from analysis.model import Candidate, Evidence, RunEvidence, Scope
-from probe.contract.experiment import Experiment, default_path, parse
+from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence, Scope
+from latency_sweep.contract.experiment import Experiment, default_path, parse
+from latency_sweep.nativehist.algebra import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probe.contract import metrics
-from probe.contract.experiment import Experiment, default_path, parse
-from probe.contract.timeline import NS_PER_SEC, Run, Timeline
-from tests.analysis.remote_write import History, Native
+from latency_sweep.contract import metrics
+from latency_sweep.contract.experiment import Experiment, default_path, parse
+from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
+from latency_sweep.lab.local.remote_write import History, Native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from analysis.run_queries import Place
+    from latency_sweep.analysis.evidence.run_queries import Place
 
 WARMUP_SEC, MEASUREMENT_SEC, COOLDOWN_SEC, INTERVAL_SEC = 60, 300, 60, 15
 CHANNELS = (("trade", "BTCUSDT"), ("depth@100ms", "BTCUSDT"), ("trade", "ETHUSDT"))

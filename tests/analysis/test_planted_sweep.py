@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis import cli
-from analysis.exit_codes import ExitCode
-from analysis.run_queries import Place
-from probe.contract.experiment import parse
-from probe.contract.timeline import NS_PER_SEC, Run, Timeline
+from latency_sweep.analysis.cli import main
+from latency_sweep.analysis.cli.exit_codes import ExitCode
+from latency_sweep.analysis.evidence.run_queries import Place
+from latency_sweep.contract.experiment import parse
+from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
+from latency_sweep.lab.local.remote_write import History
 from tests.analysis.planted import CHANNELS, Events, PlantedProbe, poisson_events
 from tests.analysis.planted import short_experiment_text as text_of_short_runs
-from tests.analysis.remote_write import History
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
 
 DAYS = 3
 # Half an hour with warm-up and cool-down: nine runs are hours enough to bound the reconnects.
@@ -123,7 +123,7 @@ def analyze(
     config = tmp_path / "experiment.yaml"
     config.write_text(text, encoding="utf-8")
     arguments = ["--from-prometheus", url, "--config", str(config), "--output", "json"]
-    code = cli.main(arguments)
+    code = main.main(arguments)
     return code, json.loads(capsys.readouterr().out)
 
 

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import requests
 
-from analysis.histogram import Histogram
-from analysis.prometheus_api import (
+from latency_sweep.analysis.prometheus_api import (
     MAX_POINTS,
     Access,
     AccessDeniedError,
@@ -27,8 +26,9 @@ from analysis.prometheus_api import (
     TruncatedAnswerError,
     UnreachableError,
 )
-from deploy.local.loopback import hold_port
-from tests.analysis.remote_write import History, Native
+from latency_sweep.lab.local.remote_write import History, Native
+from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.runtime.loopback import hold_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -470,7 +470,7 @@ def test_a_server_is_asked_again_after_as_long_as_it_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("analysis.prometheus_api.time.sleep", slept.append)
+    monkeypatch.setattr("latency_sweep.analysis.prometheus_api.time.sleep", slept.append)
     error = b'{"status":"error","errorType":"too_many_requests","error":"slow down"}'
     busy = Answer(error, status=429, headers={"Retry-After": "3"})
     date = Answer(b"", status=503, headers={"Retry-After": "Fri, 27 Nov 2026 12:00:00 GMT"})
@@ -484,7 +484,7 @@ def test_a_pause_that_a_server_asks_for_is_no_longer_than_the_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("analysis.prometheus_api.time.sleep", slept.append)
+    monkeypatch.setattr("latency_sweep.analysis.prometheus_api.time.sleep", slept.append)
     busy = Answer(b"", status=503, headers={"Retry-After": "86400"})
     with serving(busy, Answer()) as server, client_of(server, timeout_sec=7.0) as client:
         client.query("up")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.wording import constraint, count, duration, enumeration, ms, percent
+from latency_sweep.analysis.wording import constraint, count, duration, enumeration, ms, percent
 
 
 @pytest.mark.parametrize(

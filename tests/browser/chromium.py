@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape
 
-from deploy.local.debian_package import private_apt, run
-from deploy.local.fetching import FetchError
+from latency_sweep.lab.binaries.debian_package import private_apt, run
+from latency_sweep.lab.binaries.fetching import FetchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 from playwright.sync_api import sync_playwright
 
-from analysis.report import render
+from latency_sweep.analysis.report.rendering import render
 from tests.analysis.report.sweeps import evidence_of, verdict_of
 from tests.browser.chromium import find_or_fetch
 from tests.browser.opened import Opened

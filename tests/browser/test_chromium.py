@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.fetching import FetchError
+from latency_sweep.lab.binaries.fetching import FetchError
 from tests.browser.chromium import ChromiumUnavailableError, find_or_fetch
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from urllib.parse import parse_qs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-IMAGES = Path(__file__).parents[2] / "deploy" / "local" / "images.json"
+IMAGES = Path(__file__).parents[2] / "lab" / "local" / "images.json"
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/")
 # How STS and S3 tell of an error, and how EC2 does.
 _XML = {

@@ -16,8 +16,8 @@ import pytest
 import requests
 import yaml
 
-from collector import cli
-from deploy.local.child import Child
+from latency_sweep.collector.cli import main
+from latency_sweep.runtime.child import Child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -263,7 +263,7 @@ class SweepCommand:
 
     def __call__(self, name: str, *arguments: str | Path) -> Answer:
         folder = [] if name in {"preflight", "reap"} else ["--sweeps", str(self.sweeps)]
-        code = cli.main([name, *folder, *map(str, arguments)])
+        code = main.main([name, *folder, *map(str, arguments)])
         captured = self._capsys.readouterr()
         return Answer(code, captured.out, captured.err)
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from analysis.prices import load_prices
-from collector import planning
-from collector.cost import load_fees
-from collector.planning import Request
+from latency_sweep.analysis.pricing.prices import load_prices
+from latency_sweep.collector.aws.cost import load_fees
+from latency_sweep.collector.lifecycle import planning
+from latency_sweep.collector.lifecycle.planning import Request
 
 if TYPE_CHECKING:
-    from collector.cost import Estimate
+    from latency_sweep.collector.aws.cost import Estimate
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "aws.md"
 MONITOR_REGION: Final = "eu-central-1"

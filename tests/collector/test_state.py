@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from collector import state
-from collector.state import Plan, Stage, State, StateError, Sweep
+from latency_sweep.collector import state
+from latency_sweep.collector.state import Plan, Stage, State, StateError, Sweep
 
 if TYPE_CHECKING:
     from pathlib import Path

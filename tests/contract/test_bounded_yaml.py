@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.contract import bounded_yaml
-from probe.contract.bounded_yaml import MAX_BYTES, YamlError
+from latency_sweep.contract import bounded_yaml
+from latency_sweep.contract.bounded_yaml import MAX_BYTES, YamlError
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"

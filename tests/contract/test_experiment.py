@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from probe.contract import experiment
-from probe.contract.experiment import ExperimentError
+from latency_sweep.contract import experiment
+from latency_sweep.contract.experiment import ExperimentError
 
 if TYPE_CHECKING:
     from pathlib import Path

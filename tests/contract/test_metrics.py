@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from probe.contract import metrics
-from probe.contract.metrics import Kind, Metric
+from latency_sweep.contract import metrics
+from latency_sweep.contract.metrics import Kind, Metric
 
 
 @pytest.mark.parametrize("metric", metrics.ALL, ids=lambda metric: metric.name)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.contract.experiment import Timing
-from probe.contract.metrics import Phase
-from probe.contract.timeline import NS_PER_SEC, Timeline, parse_run_label
+from latency_sweep.contract.experiment import Timing
+from latency_sweep.contract.metrics import Phase
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline, parse_run_label
 
 TIMELINE = Timeline.of(
     Timing(warmup_sec=300, measurement_sec=3600, cooldown_sec=60, scrape_interval_sec=15)

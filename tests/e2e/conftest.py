@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.stack import console_command
+from latency_sweep.lab.local.stack import console_command
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Iterator
 
-    from deploy.local.prometheus_binary import Binaries
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
 
 _MARK = "SWEEP_TEST_MARK"
 

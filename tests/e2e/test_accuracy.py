@@ -17,23 +17,23 @@ import pytest
 import requests
 from rich.console import Console
 
-from deploy.local.exchange.truth import read_truth
-from deploy.local.loopback import get_json
-from deploy.local.places import Scenery
-from deploy.local.progress import LineDisplay
-from deploy.local.recording import first_run
-from deploy.local.stack import Setup, running_stack
-from deploy.local.stamps import best_stamps
-from deploy.local.watch import schedule, watch
-from probe.contract import experiment
-from probe.contract.timeline import Timeline
+from latency_sweep.contract import experiment
+from latency_sweep.contract.timeline import Timeline
+from latency_sweep.lab.exchange.ground_truth import read_truth
+from latency_sweep.lab.local.progress import LineDisplay
+from latency_sweep.lab.local.recording import first_run
+from latency_sweep.lab.local.sites import Scenery
+from latency_sweep.lab.local.stack import Setup, running_stack
+from latency_sweep.lab.local.timestamps import best_stamps
+from latency_sweep.lab.local.watch import schedule, watch
+from latency_sweep.runtime.loopback import get_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deploy.local.prometheus_binary import Binaries
-    from deploy.local.stack import Stack
-    from probe.contract.timeline import Run
+    from latency_sweep.contract.timeline import Run
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
+    from latency_sweep.lab.local.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400)]
 

@@ -26,24 +26,24 @@ import pytest
 import requests
 import yaml
 
-from analysis import exit_codes
-from deploy.local.child import Child, Priority
-from deploy.local.exchange import config as exchange_config
-from deploy.local.exchange.process import ExchangeProcess
-from deploy.local.loopback import get
-from deploy.local.prometheus_process import running_with
-from deploy.local.stack import console_command
-from probe.contract import experiment
-from probe.contract.metrics import JOB
-from probe.contract.timeline import NS_PER_SEC, Timeline
-from prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
+from latency_sweep.analysis.cli import exit_codes
+from latency_sweep.contract import experiment
+from latency_sweep.contract.metrics import JOB
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.lab.exchange import config as exchange_config
+from latency_sweep.lab.exchange.process import ExchangeProcess
+from latency_sweep.lab.local.prometheus_process import running_with
+from latency_sweep.lab.local.stack import console_command
+from latency_sweep.prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
+from latency_sweep.runtime.child import Child, Priority
+from latency_sweep.runtime.loopback import get
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deploy.local.prometheus_binary import Binaries
-    from deploy.local.prometheus_process import Prometheus
-    from probe.contract.timeline import Run
+    from latency_sweep.contract.timeline import Run
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
+    from latency_sweep.lab.local.prometheus_process import Prometheus
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 

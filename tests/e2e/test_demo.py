@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from analysis.exit_codes import ExitCode
-from deploy.local.exchange.truth import read_truth
-from deploy.local.plan import EXPERIMENT
-from deploy.local.prometheus_process import Prometheus
-from deploy.local.recording import inspect
+from latency_sweep.analysis.cli.exit_codes import ExitCode
+from latency_sweep.lab.exchange.ground_truth import read_truth
+from latency_sweep.lab.local.plan import EXPERIMENT
+from latency_sweep.lab.local.prometheus_process import Prometheus
+from latency_sweep.lab.local.recording import inspect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -254,7 +254,9 @@ def test_a_stack_that_is_told_to_stop_while_it_measures_leaves_nothing_behind(
     demo = sweep_demo("--config", short, "--results", tmp_path / "results")
     demo.read_until(" of 8: measuring")
     running = " ".join(demo.started_processes().values())
-    assert all(part in running for part in ("deploy.local.exchange", "probe run", "prometheus"))
+    assert all(
+        part in running for part in ("latency_sweep.lab.exchange", "probe run", "prometheus")
+    )
     demo.interrupt(signal.SIGINT)
     assert demo.finish() == (130, "sweep demo: stopped; nothing is left running.\n")
     assert demo.started_processes() == {}

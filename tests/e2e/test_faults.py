@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.fault_probes import in_two_processes
-from deploy.local.exchange.truth import read_truth
-from deploy.local.faults import laboratory
-from deploy.local.faults.registry import FAULTS
-from deploy.local.faults.watcher import LABEL, Watcher, running_watcher
+from latency_sweep.lab.exchange.ground_truth import read_truth
+from latency_sweep.lab.faults import laboratory
+from latency_sweep.lab.faults.probes import in_two_processes
+from latency_sweep.lab.faults.registry import FAULTS
+from latency_sweep.lab.faults.watcher import LABEL, Watcher, running_watcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from deploy.local.faults.laboratory import Outcome
-    from deploy.local.prometheus_binary import Binaries
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
+    from latency_sweep.lab.faults.laboratory import Outcome
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 

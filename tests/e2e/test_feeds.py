@@ -18,15 +18,15 @@ import requests
 import yaml
 from prometheus_client.parser import text_fd_to_metric_families
 
-from deploy.local.child import Child
-from deploy.local.exchange.config import MARKET_NAMES, parse
-from deploy.local.exchange.process import ExchangeProcess
-from deploy.local.recording import first_run
-from deploy.local.stack import console_command
-from deploy.local.tls import make_certificates
-from probe.contract import experiment
-from probe.contract.timeline import NS_PER_SEC, Timeline
-from probe.numbers.sequence import GRACE_NS
+from latency_sweep.contract import experiment
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.lab.exchange.config import MARKET_NAMES, parse
+from latency_sweep.lab.exchange.process import ExchangeProcess
+from latency_sweep.lab.local.recording import first_run
+from latency_sweep.lab.local.stack import console_command
+from latency_sweep.lab.local.tls import make_certificates
+from latency_sweep.probe.measurement.sequence import GRACE_NS
+from latency_sweep.runtime.child import Child
 from tests.waiting import WITHIN_SEC, wait_until
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from deploy.local.exchange.config import MarketName
-    from deploy.local.tls import Certificates
-    from probe.contract.timeline import Run
+    from latency_sweep.contract.timeline import Run
+    from latency_sweep.lab.exchange.config import MarketName
+    from latency_sweep.lab.local.tls import Certificates
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from analysis.evidence import Request, collect
-from analysis.prometheus_api import PrometheusClient
-from deploy.local.child import Child, Priority
-from deploy.local.loopback import get_json, hold_port, port_of
-from deploy.local.places import Scenery
-from deploy.local.prometheus_process import running_with
-from deploy.local.stack import Setup, console_command, running_stack
-from probe.contract import experiment
-from probe.contract.timeline import NS_PER_SEC, Timeline
-from prometheus.configuration import RemoteWrite
-from prometheus.rules.generate import Pace
+from latency_sweep.analysis.evidence.collect import Request, collect
+from latency_sweep.analysis.prometheus_api import PrometheusClient
+from latency_sweep.contract import experiment
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.lab.local.prometheus_process import running_with
+from latency_sweep.lab.local.sites import Scenery
+from latency_sweep.lab.local.stack import Setup, console_command, running_stack
+from latency_sweep.prometheus.configuration import RemoteWrite
+from latency_sweep.prometheus.rules.generate import Pace
+from latency_sweep.runtime.child import Child, Priority
+from latency_sweep.runtime.loopback import get_json, hold_port, port_of
 from tests.e2e.terminal import Terminal
 from tests.restarting import on_same_port
 from tests.waiting import WITHIN_SEC, wait_until
@@ -37,10 +37,10 @@ from tests.waiting import WITHIN_SEC, wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deploy.local.prometheus_binary import Binaries
-    from deploy.local.prometheus_process import Prometheus
-    from deploy.local.stack import Stack
-    from probe.contract.timeline import Run
+    from latency_sweep.contract.timeline import Run
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
+    from latency_sweep.lab.local.prometheus_process import Prometheus
+    from latency_sweep.lab.local.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -428,7 +428,7 @@ def test_a_clock_that_is_set_is_alerted_until_it_runs_evenly(
     """Takes the place of the other probe, so that it comes after nothing that needs it."""
     probe = watched.stack.probes[1]
     interpreter, _script, *arguments = on_same_port(probe)
-    command = [interpreter, SETTABLE_CLOCK, "probe.cli", *arguments]
+    command = [interpreter, SETTABLE_CLOCK, "latency_sweep.probe.cli", *arguments]
     stepped = ("FeedClockStepped", probe.place.region)
     probe.child.stop()
     with (

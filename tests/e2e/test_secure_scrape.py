@@ -11,17 +11,17 @@ import pytest
 import requests
 import yaml
 
-from deploy.local.child import Child
-from deploy.local.loopback import get_json
-from deploy.local.prometheus_process import running_with
-from deploy.local.stack import console_command
-from tests.probe.web.conftest import Authority
+from latency_sweep.lab.local.prometheus_process import running_with
+from latency_sweep.lab.local.stack import console_command
+from latency_sweep.runtime.child import Child
+from latency_sweep.runtime.loopback import get_json
+from tests.probe.http.conftest import Authority
 from tests.waiting import WITHIN_SEC, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from deploy.local.prometheus_binary import Binaries
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 

@@ -20,24 +20,24 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deploy.local.child import Child
-from deploy.local.exchange.process import ExchangeProcess
-from deploy.local.faults import laboratory
-from deploy.local.faults.at_connect import Refuse
-from deploy.local.faults.certificates import make_identities
-from deploy.local.faults.in_flight import Reset
-from deploy.local.faults.laboratory import STREAMS, WITNESS, Books
-from deploy.local.faults.proxy import HOST, FaultProxy
-from deploy.local.faults.watcher import Watcher, running_watcher
-from deploy.local.loopback import hold_port, port_of
-from deploy.local.stack import console_command
+from latency_sweep.lab.exchange.process import ExchangeProcess
+from latency_sweep.lab.faults import laboratory
+from latency_sweep.lab.faults.at_connect import Refuse
+from latency_sweep.lab.faults.certificates import make_identities
+from latency_sweep.lab.faults.in_flight import Reset
+from latency_sweep.lab.faults.laboratory import STREAMS, WITNESS, Books
+from latency_sweep.lab.faults.proxy import HOST, FaultProxy
+from latency_sweep.lab.faults.watcher import Watcher, running_watcher
+from latency_sweep.lab.local.stack import console_command
+from latency_sweep.runtime.child import Child
+from latency_sweep.runtime.loopback import hold_port, port_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from deploy.local.faults.accounting import Account
-    from deploy.local.prometheus_binary import Binaries
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
+    from latency_sweep.lab.faults.accounting import Account
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 

@@ -13,11 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.parquet as pq
 
-from analysis import archive
-from analysis.archive import Archive
-from analysis.histogram import Histogram
-from analysis.model import Candidate, Evidence, ReplicaEvidence, RunEvidence, Scope
-from probe.contract import experiment
+from latency_sweep.analysis.evidence import archive
+from latency_sweep.analysis.evidence.archive import Archive
+from latency_sweep.analysis.evidence.records import (
+    Candidate,
+    Evidence,
+    ReplicaEvidence,
+    RunEvidence,
+    Scope,
+)
+from latency_sweep.contract import experiment
+from latency_sweep.nativehist.algebra import Histogram
 from tests.fuzz.targets import CORPUS
 
 if TYPE_CHECKING:

@@ -19,26 +19,26 @@ import pyarrow.parquet as pq
 import requests
 from requests.adapters import BaseAdapter
 
-from analysis import archive, jsonl
-from analysis.prometheus_api import PrometheusClient, PrometheusError
-from deploy.local.exchange import replay
-from deploy.local.exchange.events import TimeUnit
-from probe.clock import chrony, clockbound
-from probe.clock.reading import ClockError
-from probe.contract import experiment
-from probe.exposition.negotiation import accepts_gzip, choose_format
-from probe.feeds.base import Event, FrameError, Notice
-from probe.feeds.binance_sbe import STREAMS as SBE_STREAMS
-from probe.feeds.binance_sbe import BinanceSbe
-from probe.feeds.binance_spot import STREAMS as SPOT_STREAMS
-from probe.feeds.binance_spot import BinanceSpot
-from probe.feeds.binance_usdm import ROUTES, make_feeds
+from latency_sweep.analysis.evidence import archive, jsonl
+from latency_sweep.analysis.prometheus_api import PrometheusClient, PrometheusError
+from latency_sweep.contract import experiment
+from latency_sweep.lab.exchange import replay
+from latency_sweep.lab.exchange.events import TimeUnit
+from latency_sweep.nativehist.negotiation import accepts_gzip, choose_format
+from latency_sweep.probe.clock import chrony, clockbound
+from latency_sweep.probe.clock.reading import ClockError
+from latency_sweep.probe.feeds.base import Event, FrameError, Notice
+from latency_sweep.probe.feeds.binance_sbe import STREAMS as SBE_STREAMS
+from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
+from latency_sweep.probe.feeds.binance_spot import STREAMS as SPOT_STREAMS
+from latency_sweep.probe.feeds.binance_spot import BinanceSpot
+from latency_sweep.probe.feeds.binance_usdm import ROUTES, make_feeds
 from tests.probe.net.test_framing import cut, reference, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from probe.feeds.base import Feed
+    from latency_sweep.probe.feeds.base import Feed
 
 CORPUS: Final = Path(__file__).with_name("corpus")
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT")

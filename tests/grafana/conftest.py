@@ -9,4 +9,4 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Prefer using", DeprecationWarning)
     import grafana_foundation_sdk.cog.plugins  # noqa: F401 - imported for its effect
 
-    import grafana.boards  # noqa: F401 - imported for its effect
+    import latency_sweep.grafana.boards  # noqa: F401 - imported for its effect

@@ -12,10 +12,10 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana import generate, lint
-from probe.contract import experiment
-from probe.contract.experiment import Experiment
-from tests.grafana.questions import DASHBOARDS, documents
+from latency_sweep.contract import experiment
+from latency_sweep.contract.experiment import Experiment
+from latency_sweep.grafana import generate, lint
+from latency_sweep.grafana.questions import DASHBOARDS, documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from grafana import lint
-from probe.contract import experiment
-from tests.grafana.questions import documents
+from latency_sweep.contract import experiment
+from latency_sweep.grafana import lint
+from latency_sweep.grafana.questions import documents
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,17 +13,17 @@ import pytest
 import requests
 from rich.console import Console
 
-from deploy.local.places import Scenery
-from deploy.local.progress import LineDisplay
-from deploy.local.prometheus_process import running_prometheus
-from deploy.local.recording import first_run
-from deploy.local.stack import Setup, running_stack
-from deploy.local.watch import schedule, watch
-from grafana.boards.probe_health import ALLOWANCES
-from probe.contract import experiment, metrics
-from probe.contract.timeline import Timeline
-from prometheus.configuration import PrometheusSettings
-from tests.grafana.questions import Question, all_questions
+from latency_sweep.contract import experiment, metrics
+from latency_sweep.contract.timeline import Timeline
+from latency_sweep.grafana.boards.probe_health import ALLOWANCES
+from latency_sweep.grafana.questions import Question, all_questions
+from latency_sweep.lab.local.progress import LineDisplay
+from latency_sweep.lab.local.prometheus_process import running_prometheus
+from latency_sweep.lab.local.recording import first_run
+from latency_sweep.lab.local.sites import Scenery
+from latency_sweep.lab.local.stack import Setup, running_stack
+from latency_sweep.lab.local.watch import schedule, watch
+from latency_sweep.prometheus.configuration import PrometheusSettings
 from tests.restarting import restarted
 from tests.waiting import says_yes, wait_until
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from deploy.local.prometheus_binary import Binaries
-    from deploy.local.stack import Stack
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
+    from latency_sweep.lab.local.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.histogram import (
+from latency_sweep.nativehist import buckets
+from latency_sweep.nativehist.algebra import (
     MAX_SCHEMA,
     MIN_SCHEMA,
     Grid,
@@ -20,7 +21,6 @@ from analysis.histogram import (
     bucket_bounds,
     bucket_keys,
 )
-from probe.numbers import buckets
 
 LATENCIES = np.random.default_rng(1).lognormal(-4, 0.5, 50_000)
 

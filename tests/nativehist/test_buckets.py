@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from probe.numbers.buckets import (
+from latency_sweep.nativehist.buckets import (
     BOUNDS,
     MAX_SCHEMA,
     MIN_SCHEMA,

@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from probe.exposition import NativeHistogramMetric, render, take_snapshot
+from latency_sweep.nativehist.exposition import NativeHistogramMetric, render, take_snapshot
 
 
 def _metric(registry: CollectorRegistry | None = None, **kwargs: Any) -> NativeHistogramMetric:

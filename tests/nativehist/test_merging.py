@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.numbers.histogram import (
+from latency_sweep.nativehist.recording import (
     HistogramSettings,
     HistogramSnapshot,
     NativeHistogram,

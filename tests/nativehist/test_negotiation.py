@@ -7,8 +7,8 @@ import gzip
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from probe.exposition import render, take_snapshot
-from probe.exposition.negotiation import Format, accepts_gzip, choose_format
+from latency_sweep.nativehist.exposition import render, take_snapshot
+from latency_sweep.nativehist.negotiation import Format, accepts_gzip, choose_format
 
 PROTOBUF = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, Summary
 
-from probe.exposition import NativeHistogramMetric, render, take_snapshot
+from latency_sweep.nativehist.exposition import NativeHistogramMetric, render, take_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

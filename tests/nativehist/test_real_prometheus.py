@@ -13,16 +13,21 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from deploy.local.prometheus_process import running_with
-from probe.exposition import NativeHistogramFamily, NativeHistogramMetric, render, take_snapshot
-from probe.numbers.histogram import log_bounds
-from prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
+from latency_sweep.lab.local.prometheus_process import running_with
+from latency_sweep.nativehist.exposition import (
+    NativeHistogramFamily,
+    NativeHistogramMetric,
+    render,
+    take_snapshot,
+)
+from latency_sweep.nativehist.recording import log_bounds
+from latency_sweep.prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from deploy.local.prometheus_binary import Binaries
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
 
 WITHIN_SEC = 60
 LATENCIES = np.random.default_rng(11).lognormal(-5.5, 0.4, 50_000)

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from probe.numbers.buckets import Buckets
-from probe.numbers.histogram import (
+from latency_sweep.nativehist.buckets import Buckets
+from latency_sweep.nativehist.recording import (
     Capture,
     HistogramSettings,
     HistogramSnapshot,

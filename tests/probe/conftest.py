@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from deploy.local.loopback import hold_port
-from probe.contract import experiment
-from probe.contract.timeline import NS_PER_SEC, Run
-from probe.feeds.binance_spot import BinanceSpot
-from probe.instruments import Instruments
-from probe.recorder import ConnectionReceiver, Recorder
+from latency_sweep.contract import experiment
+from latency_sweep.contract.timeline import NS_PER_SEC, Run
+from latency_sweep.probe.feeds.binance_spot import BinanceSpot
+from latency_sweep.probe.measurement.instruments import Instruments
+from latency_sweep.probe.measurement.recorder import ConnectionReceiver, Recorder
+from latency_sweep.runtime.loopback import hold_port
 
 if TYPE_CHECKING:
     import socket

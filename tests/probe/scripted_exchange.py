@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from websockets.asyncio.server import serve
 
-from probe.feeds.binance_spot import BinanceSpot
-from probe.net.backoff import Backoff
-from probe.recorder import Recorder
-from probe.session import Session
+from latency_sweep.probe.connection.backoff import Backoff
+from latency_sweep.probe.connection.session import Session
+from latency_sweep.probe.feeds.binance_spot import BinanceSpot
+from latency_sweep.probe.measurement.recorder import Recorder
 from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
 
-    from probe.contract.metrics import ReconnectReason
-    from probe.contract.timeline import Timeline
-    from probe.instruments import Instruments
+    from latency_sweep.contract.metrics import ReconnectReason
+    from latency_sweep.contract.timeline import Timeline
+    from latency_sweep.probe.measurement.instruments import Instruments
 
 # A busy machine takes its time.
 WITHIN_SEC: Final = 45.0

@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING
 
 import pytest
 
-from probe import cli
-from probe.contract import experiment
+from latency_sweep.contract import experiment
+from latency_sweep.probe import cli
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

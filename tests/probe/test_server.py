@@ -15,12 +15,12 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from probe import settings
-from probe.contract import metrics
-from probe.server import ListenError, ProbeServer
-from probe.session import Session
-from probe.state_collector import StateCollector
-from probe.web.policy import LivePolicy
+from latency_sweep.contract import metrics
+from latency_sweep.probe import settings
+from latency_sweep.probe.connection.session import Session
+from latency_sweep.probe.http.policy import LivePolicy
+from latency_sweep.probe.measurement.state_collector import StateCollector
+from latency_sweep.probe.server import ListenError, ProbeServer
 from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-    from probe.contract.timeline import Run
-    from probe.feeds.binance_spot import BinanceSpot
-    from probe.instruments import Instruments
-    from probe.recorder import Recorder
+    from latency_sweep.contract.timeline import Run
+    from latency_sweep.probe.feeds.binance_spot import BinanceSpot
+    from latency_sweep.probe.measurement.instruments import Instruments
+    from latency_sweep.probe.measurement.recorder import Recorder
 
 PROTOBUF = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe import settings
-from probe.contract.experiment import ExperimentError
-from probe.net.receiving import Receiving, Stamps
-from probe.settings import Settings, SettingsError
+from latency_sweep.contract.experiment import ExperimentError
+from latency_sweep.probe import settings
+from latency_sweep.probe.net.receiving import Receiving, Stamps
+from latency_sweep.probe.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe.tuning import Tuning, TuningError, applied, background_executor
+from latency_sweep.probe.tuning import Tuning, TuningError, applied, background_executor
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from probe.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 
 _CENTURY_NS: Final = 100 * 365 * 86_400 * NS_PER_SEC
 # Its run began in 1970 and lasts for two centuries: no test sees one begin or end. The measurement

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from probe.contract import experiment
-from probe.contract.metrics import TARGET_LABELS
-from prometheus.configuration import (
+from latency_sweep.contract import experiment
+from latency_sweep.contract.metrics import TARGET_LABELS
+from latency_sweep.prometheus.configuration import (
     RULES,
     ConfigurationError,
     PrometheusSettings,
@@ -19,7 +19,7 @@ from prometheus.configuration import (
     flags,
     render,
 )
-from prometheus.version import Version
+from latency_sweep.prometheus.version import Version
 
 OLD = Version(3, 5, 3)
 NEW = Version(3, 13, 3)

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from prometheus.configuration import (
+from latency_sweep.prometheus.configuration import (
     ConfigurationError,
     PrometheusSettings,
     RemoteWrite,
     flags,
     render,
 )
-from prometheus.version import Version
+from latency_sweep.prometheus.version import Version
 
 NEW = Version(3, 13, 5)
 URL = "https://store.example/api/v1/push"

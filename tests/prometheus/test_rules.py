@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from probe.contract import experiment
-from probe.contract.experiment import Experiment
-from probe.contract.metrics import ALL
-from prometheus.rules import generate
-from prometheus.rules.generate import ALLOWANCES, FILES, FOLDER, Pace, RulesError, render
+from latency_sweep.contract import experiment
+from latency_sweep.contract.experiment import Experiment
+from latency_sweep.contract.metrics import ALL
+from latency_sweep.prometheus.rules import generate
+from latency_sweep.prometheus.rules.generate import (
+    ALLOWANCES,
+    FILES,
+    FOLDER,
+    Pace,
+    RulesError,
+    render,
+)
+from tests.repository import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-REPOSITORY = FOLDER.parents[1]
 UNIT_TESTS = FOLDER / "rules.test.yml"
 SECTIONS = ("Meaning", "Impact", "Diagnosis", "Mitigation")
 
@@ -42,16 +49,14 @@ def anchor(heading: str) -> str:
 
 def runbook() -> dict[str, str]:
     """Text of each of the runbook's sections, by anchor."""
-    _, *parts = re.split(
-        r"^## (.+)$", (REPOSITORY / generate.RUNBOOK).read_text(), flags=re.MULTILINE
-    )
+    _, *parts = re.split(r"^## (.+)$", (ROOT / generate.RUNBOOK).read_text(), flags=re.MULTILINE)
     return {anchor(heading): text for heading, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_shipped_rules_are_what_the_shipped_experiment_demands(name: str) -> None:
     assert (FOLDER / name).read_text() == render(experiment.load())[name], (
-        "run python -m prometheus.rules.generate"
+        "run python -m latency_sweep.prometheus.rules.generate"
     )
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from prometheus.version import MINIMUM, Version, VersionError, honours_ec2_endpoint
+from latency_sweep.prometheus.version import MINIMUM, Version, VersionError, honours_ec2_endpoint
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analysis.atomic_file import replacing
+from latency_sweep.runtime.atomic_file import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy.local.child import Child, ChildError, Priority
-from deploy.local.interruption import Interrupted, interruptible
+from latency_sweep.runtime.child import Child, ChildError, Priority
+from latency_sweep.runtime.interruption import Interrupted, interruptible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,7 +147,7 @@ def test_a_signal_is_told_as_one(tmp_path: Path) -> None:
 def test_a_child_that_ignores_sigterm_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deploy.local.child._STOP_WITHIN_SEC", 0.05)
+    monkeypatch.setattr("latency_sweep.runtime.child._STOP_WITHIN_SEC", 0.05)
     child = Child("deaf", STUBBORN, folder=tmp_path)
     child.wait_until(lambda: child.output.stat().st_size > 0, within_sec=30, what="start")
     child.stop()
@@ -177,7 +177,7 @@ def test_a_child_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
-from deploy.local.child import Child
+from latency_sweep.runtime.child import Child
 child = Child("sleeper", {STUBBORN!r}, folder=Path({str(tmp_path)!r}))
 child.wait_until(lambda: child.output.stat().st_size > 0, within_sec=30, what="start")
 print(child.pid, flush=True)

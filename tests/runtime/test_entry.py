@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe.contract import entry
+from latency_sweep.runtime import entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from probe.contract.help import HelpFormatter
+from latency_sweep.runtime.help import HelpFormatter
 
 EXAMPLES = """\
 examples:

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from deploy.local.interruption import Interrupted, interruptible
+from latency_sweep.runtime.interruption import Interrupted, interruptible
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from deploy.local.loopback import hold_port
+from latency_sweep.runtime.loopback import hold_port
 
 HOST = "127.0.0.1"
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from collector.meter import Meter, duration
+from latency_sweep.runtime.progress import Meter, duration
 
 
 @pytest.mark.parametrize(

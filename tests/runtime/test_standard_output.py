@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+
+from tests.repository import ROOT
 
 PROGRAM = """\
 import sys
-from probe.contract import standard_output
+from latency_sweep.runtime import standard_output
 error = standard_output.write("p99 ± 1 ms\\n"{})
 print(type(error).__name__, file=sys.stderr)
 """
@@ -21,7 +22,7 @@ def printed(shell: str, *, arguments: str = "", encoding: str = "utf-8") -> tupl
         ["sh", "-c", f'"$0" -c "$1" {shell}', sys.executable, PROGRAM.format(arguments)],
         capture_output=True,
         env={**os.environ, "PYTHONIOENCODING": encoding},
-        cwd=Path(__file__).parents[3],
+        cwd=ROOT,
         check=False,
     )
     return done.stdout, done.stderr.decode().strip(), done.returncode

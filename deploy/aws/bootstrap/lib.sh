@@ -83,7 +83,7 @@ install_wheel() {
   python3.11 -m venv "$VENV"
   # The wheel brings the list of its dependencies: one version of each, and its checksums.
   "$VENV/bin/python" -c 'import sys, zipfile
-sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read("probe/requirements.txt"))' \
+sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read("latency_sweep/probe/requirements.txt"))' \
     "$wheel" >"$folder/requirements.txt"
   # Wheels only: nothing is compiled or run from a source archive on the instance.
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \

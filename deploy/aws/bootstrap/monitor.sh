@@ -26,7 +26,7 @@ install_secrets() {
 configure() {
   local tls=()
   if [[ $SCRAPE_TLS == true ]]; then tls=(--tls-folder "$ETC/scrape"); fi
-  "$VENV/bin/python" -m deploy.aws.monitor \
+  "$VENV/bin/python" -m latency_sweep.deploy.aws.monitor \
     --experiment-file "$ETC/experiment.yaml" --experiment-id "$EXPERIMENT_ID" \
     --rules-folder "$ETC/rules" \
     --regions "$REGIONS" --metrics-port "$METRICS_PORT" \
@@ -42,7 +42,7 @@ configure() {
   write_file 0644 root:root /etc/grafana/provisioning/datasources/prometheus.yml \
     <"$OPT/bootstrap/grafana-datasource.yml" || true
   local dashboards
-  dashboards=$("$VENV/bin/python" -c 'import grafana, pathlib; print(pathlib.Path(grafana.__file__).parent / "dashboards")')
+  dashboards=$("$VENV/bin/python" -c 'import pathlib, latency_sweep.grafana as it; print(pathlib.Path(it.__file__).parent / "dashboards")')
   sed "s|@DASHBOARDS@|$dashboards|" "$OPT/bootstrap/grafana-dashboards.yml" |
     write_file 0644 root:root /etc/grafana/provisioning/dashboards/sweep.yml || true
 }

@@ -2,7 +2,7 @@ locals {
   experiment_yaml = file(var.experiment_file)
   experiment      = yamldecode(local.experiment_yaml)
 
-  # The discovery of Prometheus finds instances by the first two; see prometheus/tags.py.
+  # The discovery of Prometheus finds instances by the first two; see contract/tags.py.
   identity_tags = {
     Project    = "binance-latency-sweep"
     Experiment = var.experiment_id

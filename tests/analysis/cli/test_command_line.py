@@ -6,7 +6,8 @@ from importlib.metadata import version
 
 import pytest
 
-from analysis import command_line, program
+from latency_sweep.analysis.cli import command_line
+from latency_sweep.contract import program
 
 
 @pytest.mark.parametrize(

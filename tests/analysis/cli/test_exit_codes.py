@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.exit_codes import MEANINGS, OF_VERDICT, ExitCode, table
-from analysis.verdict import VerdictKind
+from latency_sweep.analysis.cli.exit_codes import MEANINGS, OF_VERDICT, ExitCode, table
+from latency_sweep.analysis.decision.verdict import VerdictKind
 
 
 def test_exit_codes_are_distinct_and_explained() -> None:

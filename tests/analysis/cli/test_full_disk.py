@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analysis import archive, cli
-from analysis.archive import Archive, ArchiveError
-from analysis.model import DEFAULT_BY, Evidence, Scope
-from analysis.options import UsageError
-from probe.contract.experiment import load
+from latency_sweep.analysis.cli import main
+from latency_sweep.analysis.cli.options import UsageError
+from latency_sweep.analysis.evidence import archive
+from latency_sweep.analysis.evidence.archive import Archive, ArchiveError
+from latency_sweep.analysis.evidence.records import DEFAULT_BY, Evidence, Scope
+from latency_sweep.contract.experiment import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,6 @@ def test_the_report_that_was_there_stays_whole(tmp_path: Path) -> None:
         no_more_than(100),
         pytest.raises(UsageError, match=r"report\.md: cannot be written: File too large"),
     ):
-        cli._deliver(report, "x" * 10_000, "markdown")
+        main._deliver(report, "x" * 10_000, "markdown")
     assert report.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [report]

@@ -16,14 +16,16 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from analysis import archive, cli, options
-from analysis.archive import Archive
-from analysis.exit_codes import ExitCode, table
-from analysis.histogram import Histogram
-from analysis.model import Candidate, Evidence, RunEvidence, Scope
-from analysis.prometheus_api import PrometheusError
-from analysis.run_queries import Place
-from probe.contract.experiment import default_path, load
+from latency_sweep.analysis.cli import main, options
+from latency_sweep.analysis.cli.exit_codes import ExitCode, table
+from latency_sweep.analysis.evidence import archive
+from latency_sweep.analysis.evidence.archive import Archive
+from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence, Scope
+from latency_sweep.analysis.evidence.run_queries import Place
+from latency_sweep.analysis.prometheus_api import PrometheusError
+from latency_sweep.contract.experiment import default_path, load
+from latency_sweep.lab.local.remote_write import History
+from latency_sweep.nativehist.algebra import Histogram
 from tests.analysis.planted import (
     CHANNELS,
     PlantedProbe,
@@ -32,7 +34,6 @@ from tests.analysis.planted import (
     short_experiment,
     short_experiment_text,
 )
-from tests.analysis.remote_write import History
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,7 +97,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_winner_ends_with_zero_and_the_report(
     kept: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.DECIDED
+    assert main.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.DECIDED
     out, err = capsys.readouterr()
     assert "ap-northeast-1/c6i.large" in out
     assert out.endswith("\n")
@@ -107,17 +108,17 @@ def test_a_winner_ends_with_zero_and_the_report(
 def test_equal_places_end_as_a_tie(kept: Any) -> None:
     first = runs_of("eu-west-1", 0.01)
     same = [replace(r, candidate=Candidate(BY, ("eu-west-2", "c6i.large"))) for r in first]
-    assert cli.main(["--from-archive", str(kept(*first, *same))]) == ExitCode.TIE
+    assert main.main(["--from-archive", str(kept(*first, *same))]) == ExitCode.TIE
 
 
 def test_too_little_evidence_ends_as_inconclusive(kept: Any) -> None:
     path = kept(*fast_and_slow()[:2])
-    assert cli.main(["--from-archive", str(path)]) == ExitCode.INCONCLUSIVE
+    assert main.main(["--from-archive", str(path)]) == ExitCode.INCONCLUSIVE
 
 
 def test_no_place_within_the_limits_ends_as_such(kept: Any) -> None:
     slow = [*runs_of("ap-northeast-1", 0.5), *runs_of("eu-west-1", 0.7)]
-    assert cli.main(["--from-archive", str(kept(*slow))]) == ExitCode.NONE_PASSES
+    assert main.main(["--from-archive", str(kept(*slow))]) == ExitCode.NONE_PASSES
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_every_format_can_be_asked_for(
     kept: Any, capsys: pytest.CaptureFixture[str], output: str, start: str
 ) -> None:
     path = kept(*fast_and_slow())
-    assert cli.main(["--from-archive", str(path), "--output", output]) == ExitCode.DECIDED
+    assert main.main(["--from-archive", str(path), "--output", output]) == ExitCode.DECIDED
     out = capsys.readouterr().out
     assert out.lstrip().startswith(start)
     assert "ap-northeast-1" in out
@@ -138,7 +139,7 @@ def test_the_format_follows_from_the_files_suffix(
     kept: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "verdict.json"
-    assert cli.main(["--from-archive", str(kept(*fast_and_slow())), "-o", str(target)]) == 0
+    assert main.main(["--from-archive", str(kept(*fast_and_slow())), "-o", str(target)]) == 0
     assert json.loads(target.read_text(encoding="utf-8"))
     assert capsys.readouterr().out == ""
 
@@ -146,14 +147,14 @@ def test_the_format_follows_from_the_files_suffix(
 def test_output_names_the_format_where_the_suffix_does_not(kept: Any, tmp_path: Path) -> None:
     target = tmp_path / "verdict.out"
     path = str(kept(*fast_and_slow()))
-    assert cli.main(["--from-archive", path, "-o", str(target), "--output", "json"]) == 0
+    assert main.main(["--from-archive", path, "-o", str(target), "--output", "json"]) == 0
     assert json.loads(target.read_text(encoding="utf-8"))
 
 
 def test_one_verdict_is_written_in_several_formats(kept: Any, tmp_path: Path) -> None:
     targets = [tmp_path / name for name in ("r.txt", "r.json", "r.md")]
     files = [part for target in targets for part in ("-o", str(target))]
-    assert cli.main(["--from-archive", str(kept(*fast_and_slow())), *files]) == ExitCode.DECIDED
+    assert main.main(["--from-archive", str(kept(*fast_and_slow())), *files]) == ExitCode.DECIDED
     text, document, markdown = (target.read_text(encoding="utf-8") for target in targets)
     assert text.startswith("WINNER")
     assert markdown.startswith("#")
@@ -166,7 +167,7 @@ def test_one_format_for_several_files_is_refused(
 ) -> None:
     files = ["-o", str(tmp_path / "r.txt"), "-o", str(tmp_path / "r.md")]
     path = str(kept(*fast_and_slow()))
-    code = cli.main(["--from-archive", path, *files, "--output", "json"])
+    code = main.main(["--from-archive", path, *files, "--output", "json"])
     assert code == ExitCode.BAD_INPUT
     assert "--output is for one -o" in complaint(capsys)
     assert not list(tmp_path.glob("r.*"))
@@ -176,22 +177,22 @@ def test_an_output_file_that_cannot_be_written_is_named(
     kept: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(kept(*fast_and_slow()))
-    code = cli.main(["--from-archive", path, "-o", str(tmp_path / "no" / "r.html")])
+    code = main.main(["--from-archive", path, "-o", str(tmp_path / "no" / "r.html")])
     assert code == ExitCode.BAD_INPUT
     assert "r.html: cannot be written: No such file or directory." in complaint(capsys)
 
 
 def test_the_same_seed_gives_the_same_bytes(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--from-archive", str(kept(*fast_and_slow())), "--output", "json", "--seed", "5"]
-    cli.main(arguments)
+    main.main(arguments)
     first = capsys.readouterr().out
-    cli.main(arguments)
+    main.main(arguments)
     assert capsys.readouterr().out == first
 
 
 def test_two_archives_can_be_compared(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(kept(*fast_and_slow()))
-    assert cli.main(["compare", path, path]) == ExitCode.DECIDED
+    assert main.main(["compare", path, path]) == ExitCode.DECIDED
     assert "eu-west-1/c6i.large" in capsys.readouterr().out
 
 
@@ -200,7 +201,7 @@ def test_two_places_of_an_archive_can_be_compared(
 ) -> None:
     path = str(kept(*fast_and_slow()))
     places = ["eu-west-1/c6i.large", "ap-northeast-1/c6i.large"]
-    assert cli.main(["compare", "--from-archive", path, *places, "--output", "json"]) == 0
+    assert main.main(["compare", "--from-archive", path, *places, "--output", "json"]) == 0
     assert json.loads(capsys.readouterr().out)
 
 
@@ -208,7 +209,7 @@ def test_a_place_that_is_not_there_is_answered_with_those_that_are(
     kept: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(kept(*fast_and_slow()))
-    code = cli.main(["compare", "--from-archive", path, "mars", "eu-west-1/c6i.large"])
+    code = main.main(["compare", "--from-archive", path, "mars", "eu-west-1/c6i.large"])
     assert code == ExitCode.BAD_INPUT
     assert "no place 'mars' in the evidence; it has ap-northeast-1/c6i.large" in complaint(capsys)
 
@@ -220,7 +221,7 @@ def test_two_places_and_two_experiments_in_prometheus_can_be_compared(
     name = load(planted_config).name
     places = ["--experiment", name, "--by", "region", "ap-northeast-1", "eu-west-1"]
     for what in (places, [name, name]):
-        assert cli.main([*source, *what]) == ExitCode.DECIDED
+        assert main.main([*source, *what]) == ExitCode.DECIDED
         assert "eu-west-1" in capsys.readouterr().out
 
 
@@ -229,7 +230,7 @@ def test_a_config_replaces_the_rule_of_an_archive(kept: Any, tmp_path: Path) -> 
     text = default_path().read_text(encoding="utf-8")
     strict.write_text(text.replace("p99_sec: 0.050", "p99_sec: 0.0001"), encoding="utf-8")
     path = str(kept(*fast_and_slow()))
-    assert cli.main(["--from-archive", path, "--config", str(strict)]) == ExitCode.NONE_PASSES
+    assert main.main(["--from-archive", path, "--config", str(strict)]) == ExitCode.NONE_PASSES
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ def test_what_cannot_be_used_is_named_in_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(options.PASSWORD_VARIABLE, raising=False)
-    assert cli.main(arguments) == ExitCode.BAD_INPUT
+    assert main.main(arguments) == ExitCode.BAD_INPUT
     line = complaint(capsys)
     assert line.startswith("analyze: ")
     assert sentence in line
@@ -297,7 +298,7 @@ def test_a_secret_that_cannot_be_sent_is_never_shown(
         "password file": ["--username", "me", "--password-file", str(file)],
         "header": ["--header", f"X-Key: {secret}"],
     }.get(place, [])
-    assert cli.main(["--from-prometheus", url, *given]) == ExitCode.BAD_INPUT
+    assert main.main(["--from-prometheus", url, *given]) == ExitCode.BAD_INPUT
     line = complaint(capsys)
     assert line.startswith("analyze: The ")
     assert "tops" not in line
@@ -322,7 +323,7 @@ def test_a_wrong_option_ends_with_usage_and_code_two(
     arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
+        main.main(arguments)
     assert caught.value.code == ExitCode.BAD_INPUT
     assert sentence in capsys.readouterr().err
 
@@ -333,15 +334,15 @@ def test_an_unreachable_prometheus_has_a_code_of_its_own(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        assert cli.main(["--from-prometheus", url]) == ExitCode.PROMETHEUS_FAILED
+        assert main.main(["--from-prometheus", url]) == ExitCode.PROMETHEUS_FAILED
     assert f"{url} is unreachable: the connection was refused" in complaint(capsys)
 
 
 def test_a_fault_of_the_program_is_reported_as_such(
     kept: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "decide", lambda *_, **__: 1 / 0)
-    assert cli.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.INTERNAL_ERROR
+    monkeypatch.setattr(main, "decide", lambda *_, **__: 1 / 0)
+    assert main.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.INTERNAL_ERROR
     assert "analyze: internal error: ZeroDivisionError" in capsys.readouterr().err
 
 
@@ -349,15 +350,15 @@ def test_an_interruption_has_the_shells_code(kept: Any, monkeypatch: pytest.Monk
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "decide", interrupted)
-    assert cli.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.INTERRUPTED
+    monkeypatch.setattr(main, "decide", interrupted)
+    assert main.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.INTERRUPTED
 
 
 def test_a_reader_that_stops_early_is_no_error(kept: Any) -> None:
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as closed:
-        command = [sys.executable, "-m", "analysis.cli", "--from-archive"]
+        command = [sys.executable, "-m", "latency_sweep.analysis.cli.main", "--from-archive"]
         ended = subprocess.run(
             [*command, str(kept(*fast_and_slow()))],
             stdout=closed,
@@ -371,7 +372,7 @@ def test_a_reader_that_stops_early_is_no_error(kept: Any) -> None:
 def printed(arguments: list[str], stdout: int, **environment: str) -> tuple[int, bytes, bytes]:
     """Exit code, standard output and standard error of the command in a process of its own."""
     ended = subprocess.run(
-        [sys.executable, "-m", "analysis.cli", *arguments],
+        [sys.executable, "-m", "latency_sweep.analysis.cli.main", *arguments],
         stdout=stdout,
         stderr=subprocess.PIPE,
         env=os.environ | environment,
@@ -403,7 +404,7 @@ def test_without_a_standard_output_the_exit_code_still_tells(
     kept: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    assert cli.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.DECIDED
+    assert main.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.DECIDED
 
 
 def test_a_terminal_without_a_character_shows_a_question_mark(kept: Any) -> None:
@@ -429,8 +430,8 @@ def test_a_server_cannot_write_to_the_terminal(
     def complain(*_: object, **__: object) -> None:
         raise PrometheusError("http://x answers: \x1b]0;title\x07.")
 
-    monkeypatch.setattr(cli, "collect", complain)
-    assert cli.main(["--from-prometheus", "x"]) == ExitCode.PROMETHEUS_FAILED
+    monkeypatch.setattr(main, "collect", complain)
+    assert main.main(["--from-prometheus", "x"]) == ExitCode.PROMETHEUS_FAILED
     assert complaint(capsys) == r"analyze: http://x answers: \x1b]0;title\x07."
 
 
@@ -441,7 +442,7 @@ def test_help_has_an_example_and_every_exit_code(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
+        main.main(arguments)
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert "analyze" in text.partition("example")[2]
@@ -473,12 +474,12 @@ def test_an_exported_archive_repeats_the_verdict_to_the_byte(
     history_server: str, planted_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = ["--from-prometheus", history_server, "--config", str(planted_config)]
-    live = cli.main([*source, "--output", "json"])
+    live = main.main([*source, "--output", "json"])
     verdict = capsys.readouterr().out
     kept = tmp_path / "sweep.parquet"
-    assert cli.main(["export", *source, str(kept)]) == ExitCode.DECIDED
+    assert main.main(["export", *source, str(kept)]) == ExitCode.DECIDED
     assert capsys.readouterr().out == f"Wrote 4 runs of 2 candidates to {kept}.\n"
-    assert cli.main(["--from-archive", str(kept), "--output", "json"]) == live
+    assert main.main(["--from-archive", str(kept), "--output", "json"]) == live
     assert capsys.readouterr().out == verdict
 
 
@@ -486,5 +487,5 @@ def test_an_empty_prometheus_range_has_a_code_of_its_own(
     history_server: str, planted_config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = ["--from-prometheus", history_server, "--config", str(planted_config)]
-    assert cli.main([*source, "--until", "1000000000"]) == ExitCode.NO_DATA
+    assert main.main([*source, "--until", "1000000000"]) == ExitCode.NO_DATA
     assert "has no latency in that range" in complaint(capsys)

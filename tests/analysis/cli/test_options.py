@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analysis import options
+from latency_sweep.analysis.cli import options
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,14 +13,19 @@ import jsonschema
 import pytest
 from rich.cells import cell_len
 
-import analysis.report
-from analysis import archive
-from analysis.archive import Archive
-from analysis.cli import main
-from analysis.compare import CompareError, Movement, compare_places, compare_sweeps
-from analysis.decision import decide
-from analysis.report.change import FORMATS, render_change
-from analysis.verdict import Status, VerdictKind
+import latency_sweep.analysis.report
+from latency_sweep.analysis.cli.main import main
+from latency_sweep.analysis.decision.before_after import (
+    CompareError,
+    Movement,
+    compare_places,
+    compare_sweeps,
+)
+from latency_sweep.analysis.decision.decide import decide
+from latency_sweep.analysis.decision.verdict import Status, VerdictKind
+from latency_sweep.analysis.evidence import archive
+from latency_sweep.analysis.evidence.archive import Archive
+from latency_sweep.analysis.report.before_after import FORMATS, render_change
 from tests.analysis.report.sweeps import (
     FRANKFURT,
     HOSTILE,
@@ -32,10 +37,10 @@ from tests.analysis.report.sweeps import (
 )
 
 if TYPE_CHECKING:
-    from analysis.compare import PlaceChange, SweepComparison
-    from analysis.model import Evidence
+    from latency_sweep.analysis.decision.before_after import PlaceChange, SweepComparison
+    from latency_sweep.analysis.evidence.records import Evidence
 
-SCHEMA = Path(analysis.report.__file__).with_name("comparison.schema.json")
+SCHEMA = Path(latency_sweep.analysis.report.__file__).with_name("comparison.schema.json")
 
 
 def archived(evidence: Evidence) -> Archive:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.changes import change_points
-from analysis.histogram import Histogram
-from analysis.pool import Pool
+from latency_sweep.analysis.decision.change_points import change_points
+from latency_sweep.analysis.evidence.pool import Pool
+from latency_sweep.nativehist.algebra import Histogram
 from tests.analysis.places import latencies, place, rules, run_of
 
 RULE = rules().decision

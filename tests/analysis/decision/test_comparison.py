@@ -9,18 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from analysis.comparison import Pairs, Spread, compare, conclude, margin_between
-from analysis.histogram import Histogram
-from analysis.pool import Pool
-from analysis.resample import Bootstrap
-from analysis.verdict import Relation
+from latency_sweep.analysis.decision.comparison import (
+    Pairs,
+    Spread,
+    compare,
+    conclude,
+    margin_between,
+)
+from latency_sweep.analysis.decision.verdict import Relation
+from latency_sweep.analysis.evidence.pool import Pool
+from latency_sweep.analysis.stats.resample import Bootstrap
+from latency_sweep.nativehist.algebra import Histogram
 from tests.analysis.places import latencies, place, restless, rules, run_of, runs_of, steady
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.verdict import Comparison
-    from probe.contract.experiment import Decision
+    from latency_sweep.analysis.decision.verdict import Comparison
+    from latency_sweep.contract.experiment import Decision
 
 RULE = rules().decision
 RUN_SEC = 3600.0

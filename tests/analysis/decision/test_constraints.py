@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import constraints
-from analysis.histogram import Histogram
-from analysis.intervals import quantile_interval
-from analysis.pool import Pool
-from analysis.resample import Bootstrap
-from analysis.verdict import ConstraintResult, Status
+from latency_sweep.analysis.decision import constraints
+from latency_sweep.analysis.decision.verdict import ConstraintResult, Status
+from latency_sweep.analysis.evidence.pool import Pool
+from latency_sweep.analysis.stats.intervals import quantile_interval
+from latency_sweep.analysis.stats.resample import Bootstrap
+from latency_sweep.nativehist.algebra import Histogram
 from tests.analysis.places import latencies, place, rules, run_of, runs_of, steady
 
 if TYPE_CHECKING:
-    from analysis.model import RunEvidence
+    from latency_sweep.analysis.evidence.records import RunEvidence
 
 RULE = rules().decision
 

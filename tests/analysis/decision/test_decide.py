@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.decision import decide
-from analysis.histogram import Histogram
-from analysis.verdict import Relation, Status, Verdict, VerdictKind, as_json
+from latency_sweep.analysis.decision.decide import decide
+from latency_sweep.analysis.decision.verdict import Relation, Status, Verdict, VerdictKind, as_json
+from latency_sweep.nativehist.algebra import Histogram
 from tests.analysis.places import (
     evidence,
     latencies,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterable
 
-    from analysis.model import RunEvidence
+    from latency_sweep.analysis.evidence.records import RunEvidence
 
 EXPERIMENT = rules()
 A, B, C = place("c6i.large"), place("c6in.large"), place("r6i.large")

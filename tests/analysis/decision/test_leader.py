@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.nomination import ScoreDraws, nominate, score_draws
-from analysis.pool import Pool
-from analysis.resample import Bootstrap
-from analysis.score import Score
+from latency_sweep.analysis.decision.leader import ScoreDraws, nominate, score_draws
+from latency_sweep.analysis.decision.score import Score
+from latency_sweep.analysis.evidence.pool import Pool
+from latency_sweep.analysis.stats.resample import Bootstrap
 from tests.analysis.places import place, restless, rules, runs_of, steady
 
 RULE = rules().decision

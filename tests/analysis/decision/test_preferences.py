@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analysis.model import Candidate, ReplicaEvidence
-from analysis.pool import Pool
-from analysis.preferences import by_preference, preferences
-from analysis.prices import PriceTable
-from analysis.verdict import Relation
+from latency_sweep.analysis.decision.preferences import by_preference, preferences
+from latency_sweep.analysis.decision.verdict import Relation
+from latency_sweep.analysis.evidence.pool import Pool
+from latency_sweep.analysis.evidence.records import Candidate, ReplicaEvidence
+from latency_sweep.analysis.pricing.prices import PriceTable
 from tests.analysis.places import latencies, place, rules, runs_of, steady
 
 if TYPE_CHECKING:
-    from analysis.verdict import PreferenceParts
+    from latency_sweep.analysis.decision.verdict import PreferenceParts
 
 EXPERIMENT = rules()
 PRICES = PriceTable(

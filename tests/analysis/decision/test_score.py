@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.score import Measure, best, scores, sensitivity
-from probe.contract.experiment import Weights
+from latency_sweep.analysis.decision.score import Measure, best, scores, sensitivity
+from latency_sweep.contract.experiment import Weights
 from tests.analysis.places import place
 
 A, B, C = place("c6i.large"), place("c6in.large"), place("r6i.large")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from analysis import constraints
-from analysis.decision import decide
-from analysis.histogram import Histogram
-from analysis.pool import Pool
-from analysis.prices import load_prices
-from analysis.resample import Bootstrap
-from analysis.verdict import Status, VerdictKind
+from latency_sweep.analysis.decision import constraints
+from latency_sweep.analysis.decision.decide import decide
+from latency_sweep.analysis.decision.verdict import Status, VerdictKind
+from latency_sweep.analysis.evidence.pool import Pool
+from latency_sweep.analysis.pricing.prices import load_prices
+from latency_sweep.analysis.stats.resample import Bootstrap
+from latency_sweep.nativehist.algebra import Histogram
 from tests.analysis.places import (
     evidence,
     latencies,
@@ -30,8 +30,8 @@ from tests.analysis.places import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from analysis.model import RunEvidence
-    from analysis.verdict import ConstraintResult, Verdict
+    from latency_sweep.analysis.decision.verdict import ConstraintResult, Verdict
+    from latency_sweep.analysis.evidence.records import RunEvidence
 
 EXPERIMENT = rules()
 A, B, C = place("c6i.large"), place("c6in.large"), place("r6i.large")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analysis.pool import Pool
-from analysis.strata import Contest, strata
+from latency_sweep.analysis.decision.strata import Contest, strata
+from latency_sweep.analysis.evidence.pool import Pool
 from tests.analysis.places import place, rules, runs_of, steady
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.verdict import StratumRow
+    from latency_sweep.analysis.decision.verdict import StratumRow
 
 RULE = rules().decision
 A, B = place("c6i.large"), place("c6in.large")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from analysis.verdict import Interval, Margin, Status, as_json
+from latency_sweep.analysis.decision.verdict import Interval, Margin, Status, as_json
 
 
 def test_records_become_dicts_and_tuples_lists() -> None:

@@ -12,13 +12,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import archive
-from analysis.archive import FORMAT_VERSION, METADATA_KEY, Archive, ArchiveError
-from analysis.decision import decide
-from analysis.histogram import Histogram
-from analysis.model import Candidate, Evidence, ReplicaEvidence, RunEvidence, Scope
-from analysis.verdict import as_json
-from probe.contract.experiment import load
+from latency_sweep.analysis.decision.decide import decide
+from latency_sweep.analysis.decision.verdict import as_json
+from latency_sweep.analysis.evidence import archive
+from latency_sweep.analysis.evidence.archive import (
+    FORMAT_VERSION,
+    METADATA_KEY,
+    Archive,
+    ArchiveError,
+)
+from latency_sweep.analysis.evidence.records import (
+    Candidate,
+    Evidence,
+    ReplicaEvidence,
+    RunEvidence,
+    Scope,
+)
+from latency_sweep.contract.experiment import load
+from latency_sweep.nativehist.algebra import Histogram
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from analysis.evidence import NoDataError, Request, SelectionError, collect, taint_reasons
-from analysis.histogram import Histogram
-from analysis.run_queries import MAX_WINDOWS, InstanceRun, Place
-from probe.contract import metrics
-from probe.contract.clocks import EXCHANGE_TOLERANCE_SEC
-from probe.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.analysis.evidence.collect import (
+    NoDataError,
+    Request,
+    SelectionError,
+    collect,
+    taint_reasons,
+)
+from latency_sweep.analysis.evidence.run_queries import MAX_WINDOWS, InstanceRun, Place
+from latency_sweep.contract import metrics
+from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.lab.local.remote_write import History
+from latency_sweep.nativehist.algebra import Histogram
 from tests.analysis.planted import (
     CHANNELS,
     INTERVAL_SEC,
@@ -28,13 +35,12 @@ from tests.analysis.planted import (
     poisson_events,
     short_experiment,
 )
-from tests.analysis.remote_write import History
 
 if TYPE_CHECKING:
-    from analysis.model import Evidence
-    from analysis.prometheus_api import PrometheusClient
-    from probe.contract.experiment import Experiment
-    from probe.contract.timeline import Run
+    from latency_sweep.analysis.evidence.records import Evidence
+    from latency_sweep.analysis.prometheus_api import PrometheusClient
+    from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.contract.timeline import Run
 
 TOKYO = Place("i-tokyo", "ap-northeast-1", "apne1-az4", "c6in.large")
 DUBLIN = Place("i-dublin", "eu-west-1", "euw1-az1", "c6i.large")
@@ -164,7 +170,7 @@ def test_windows_are_the_same_when_instances_come_in_several_answers(
 ) -> None:
     probes = [planter.probe(place) for place in (TOKYO, DUBLIN)]
     together = planter.collect(*probes)
-    monkeypatch.setattr("analysis.run_queries._INSTANCES_PER_ANSWER", 1)
+    monkeypatch.setattr("latency_sweep.analysis.evidence.run_queries._INSTANCES_PER_ANSWER", 1)
     apart = collect(planter.client, planter.experiment)
     assert [run.windows for run in apart.runs] == [run.windows for run in together.runs]
     assert all(window.count for run in apart.runs for window in run.windows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.taint import fewest_samples, sample_reasons
+from latency_sweep.analysis.evidence.exclusion import fewest_samples, sample_reasons
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])

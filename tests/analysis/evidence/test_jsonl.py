@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import jsonl
-from analysis.decision import decide
-from analysis.histogram import Histogram
-from analysis.jsonl import JsonlError, _fitted
-from analysis.model import Candidate, Evidence
-from analysis.verdict import VerdictKind
-from probe.contract.experiment import load
+from latency_sweep.analysis.decision.decide import decide
+from latency_sweep.analysis.decision.verdict import VerdictKind
+from latency_sweep.analysis.evidence import jsonl
+from latency_sweep.analysis.evidence.jsonl import JsonlError, _fitted
+from latency_sweep.analysis.evidence.records import Candidate, Evidence
+from latency_sweep.contract.experiment import load
+from latency_sweep.nativehist.algebra import Histogram
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from analysis.histogram import Histogram
-from analysis.run_queries import InstanceRun, Place
-from analysis.same_events import warnings
-from probe.contract.timeline import Timeline
+from latency_sweep.analysis.evidence.run_queries import InstanceRun, Place
+from latency_sweep.analysis.evidence.same_events import warnings
+from latency_sweep.contract.timeline import Timeline
+from latency_sweep.nativehist.algebra import Histogram
 
 TIMELINE = Timeline(60 * 10**9, 3600 * 10**9, 60 * 10**9)
 FIRST = TIMELINE.run_at(1_795_000_000 * 10**9)

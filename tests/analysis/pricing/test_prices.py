@@ -9,8 +9,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from analysis.prices import PricesError, load_prices, refresh_prices
-from probe.contract.experiment import load
+from latency_sweep.analysis.pricing.prices import PricesError, load_prices, refresh_prices
+from latency_sweep.contract.experiment import load
 
 if TYPE_CHECKING:
     from pathlib import Path

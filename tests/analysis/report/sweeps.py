@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.decision import decide
-from analysis.histogram import Histogram
-from analysis.model import Candidate, Evidence, ReplicaEvidence, RunEvidence, Scope
-from probe.contract.experiment import Experiment, load
+from latency_sweep.analysis.decision.decide import decide
+from latency_sweep.analysis.evidence.records import (
+    Candidate,
+    Evidence,
+    ReplicaEvidence,
+    RunEvidence,
+    Scope,
+)
+from latency_sweep.contract.experiment import Experiment, load
+from latency_sweep.nativehist.algebra import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from analysis.verdict import Verdict
+    from latency_sweep.analysis.decision.verdict import Verdict
 
 BY = ("region", "az_id", "instance_type")
 START = datetime(2026, 11, 1, tzinfo=UTC)

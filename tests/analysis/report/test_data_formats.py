@@ -14,12 +14,14 @@ import jsonschema
 import pandas as pd
 import pytest
 
-import analysis.report
-from analysis.report import FORMATS, csv, render, schema
-from analysis.report.printable import printable
+import latency_sweep.analysis.report
+from latency_sweep.analysis.report import csv, schema
+from latency_sweep.analysis.report.printable import printable
+from latency_sweep.analysis.report.rendering import FORMATS, render
 from tests.analysis.report.sweeps import HOSTILE, SWEEPS, evidence_of, verdict_of
+from tests.repository import ROOT
 
-FOLDER = Path(analysis.report.__file__).parent
+FOLDER = Path(latency_sweep.analysis.report.__file__).parent
 
 
 @pytest.fixture(params=list(SWEEPS))
@@ -114,7 +116,7 @@ def test_csv_keeps_names_with_commas_quotes_and_line_feeds() -> None:
 
 
 def test_csv_columns_are_all_documented() -> None:
-    document = (FOLDER.parents[1] / "docs" / "report.md").read_text(encoding="utf-8")
+    document = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
     for column in csv.COLUMNS:
         assert f"`{column}`" in document
 

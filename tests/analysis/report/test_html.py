@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from analysis.report import render
-from analysis.report.html import breakable, prose
-from analysis.report.printable import printable
+from latency_sweep.analysis.report.html import breakable, prose
+from latency_sweep.analysis.report.printable import printable
+from latency_sweep.analysis.report.rendering import render
 from tests.analysis.report.page_outline import Outline
 from tests.analysis.report.sweeps import HOSTILE, SCRIPT, SWEEPS, TOKYO, evidence_of, verdict_of
 

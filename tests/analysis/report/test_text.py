@@ -8,10 +8,10 @@ from functools import cache
 import pytest
 from rich.cells import cell_len
 
-from analysis.report import render
-from analysis.report.figures import milliseconds
-from analysis.report.printable import legible, printable
-from analysis.report.terminal import fold, terminal_width, wrap
+from latency_sweep.analysis.report.figures import milliseconds
+from latency_sweep.analysis.report.printable import legible, printable
+from latency_sweep.analysis.report.rendering import render
+from latency_sweep.analysis.report.terminal import fold, terminal_width, wrap
 from tests.analysis.report.sweeps import SINGAPORE, SWEEPS, TOKYO, evidence_of, verdict_of
 
 

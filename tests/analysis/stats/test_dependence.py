@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import inference
-from analysis.dependence import Dependence, _drift, dependence
+from latency_sweep.analysis.stats import inference
+from latency_sweep.analysis.stats.dependence import Dependence, _drift, dependence
 
 HOUR = 3600.0
 BACK_TO_BACK = [f"2026-01-05T{hour:02d}:00:00Z" for hour in range(9)]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis import inference
+from latency_sweep.analysis.stats import inference
 
 numbers = st.floats(-1e3, 1e3, allow_nan=False).map(lambda x: round(x, 6))
 differences = st.lists(numbers, min_size=1, max_size=10)

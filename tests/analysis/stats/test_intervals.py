@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis import intervals
-from analysis.histogram import Histogram
+from latency_sweep.analysis.stats import intervals
+from latency_sweep.nativehist.algebra import Histogram
 
 
 def test_three_hours_without_a_reconnect_prove_less_than_one_an_hour() -> None:

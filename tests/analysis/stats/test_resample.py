@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import resample
-from analysis.histogram import Histogram
-from analysis.pool import Pool
-from analysis.resample import Bootstrap, _stationary_draws, percentile_interval
+from latency_sweep.analysis.evidence.pool import Pool
+from latency_sweep.analysis.stats import resample
+from latency_sweep.analysis.stats.resample import Bootstrap, _stationary_draws, percentile_interval
+from latency_sweep.nativehist.algebra import Histogram
 from tests.analysis.places import latencies, place, run_of, runs_of, steady
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from analysis.prices import load_prices
-from collector.clocks import clock_table
-from collector.cost import FeesError, Group, estimate, load_fees
+from latency_sweep.analysis.pricing.prices import load_prices
+from latency_sweep.collector.aws.cost import FeesError, Group, estimate, load_fees
+from latency_sweep.collector.aws.instance_clocks import clock_table
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from collector import scrape_secrets
-from collector.aws import Aws
-from collector.state import Plan
-from deploy.aws.scrape_secrets import NAMES
+from latency_sweep.collector.aws import scrape_secrets
+from latency_sweep.collector.aws.access import Aws
+from latency_sweep.collector.state import Plan
+from latency_sweep.deploy.aws.scrape_secrets import NAMES
 
 if TYPE_CHECKING:
-    from .conftest import SimulatedAws
+    from tests.collector.conftest import SimulatedAws
 
 REGIONS = ("eu-west-1", "eu-west-2")
 

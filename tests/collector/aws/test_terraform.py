@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from collector.capacity import shortages
-from collector.errors import ExitCode
-from collector.terraform import ApplyError, Diagnostic, Terraform, TerraformError, find_program
+from latency_sweep.collector.aws.capacity import shortages
+from latency_sweep.collector.aws.terraform import (
+    ApplyError,
+    Diagnostic,
+    Terraform,
+    TerraformError,
+    find_program,
+)
+from latency_sweep.collector.errors import ExitCode
 
 # As the AWS provider words it; the key is one of the root module's.
 _NO_ROOM = "api error InsufficientInstanceCapacity: We currently do not have sufficient capacity"

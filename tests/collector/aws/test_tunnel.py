@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from collector import tunnel
-from collector.errors import ExitCode
-from collector.state import MonitorHost
-from collector.tunnel import Tunnel, TunnelError
+from latency_sweep.collector.aws import tunnel
+from latency_sweep.collector.aws.tunnel import Tunnel, TunnelError
+from latency_sweep.collector.errors import ExitCode
+from latency_sweep.collector.state import MonitorHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .conftest import SessionManager
+    from tests.collector.conftest import SessionManager
 
 # Every step starts processes, which takes a while on a busy machine.
 pytestmark = pytest.mark.timeout(180)

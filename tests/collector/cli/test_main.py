@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from collector import cli
-from deploy.local import demo
-from deploy.local.plan import Options
+from latency_sweep.collector.cli import main
+from latency_sweep.lab.local import demo
+from latency_sweep.lab.local.plan import Options
 
 
 def test_help_gives_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
-        cli.main(["--help"])
+        main.main(["--help"])
     assert exited.value.code == 0
     output = capsys.readouterr().out
     assert "examples:\n  sweep demo" in output
@@ -32,7 +32,7 @@ def test_an_abbreviation_is_not_taken_for_an_option(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as exited:
-        cli.main(arguments)
+        main.main(arguments)
     assert exited.value.code == 2
     assert "sweep: error: " in capsys.readouterr().err
 
@@ -41,7 +41,7 @@ def test_help_of_the_demo_gives_examples_and_exit_codes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as exited:
-        cli.main(["demo", "--help"])
+        main.main(["demo", "--help"])
     assert exited.value.code == 0
     output = capsys.readouterr().out
     assert "sweep demo --replay" in output
@@ -50,7 +50,7 @@ def test_help_of_the_demo_gives_examples_and_exit_codes(
 
 def test_without_a_command_the_usage_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
-        cli.main([])
+        main.main([])
     assert exited.value.code == 2
     assert "COMMAND" in capsys.readouterr().err
 
@@ -64,8 +64,8 @@ def test_options_reach_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(demo, "run", run)
     replayed = ["--replay", "f.gz", "--speed", "2.5", "--results", "r", "--keep"]
-    assert cli.main(["demo", *replayed]) == 4
-    assert cli.main(["demo", "--runs", "3"]) == 4
+    assert main.main(["demo", *replayed]) == 4
+    assert main.main(["demo", "--runs", "3"]) == 4
     assert seen == [
         Options(replay=Path("f.gz"), speed=2.5, results=Path("r"), keep=True),
         Options(runs=3),
@@ -82,7 +82,7 @@ def test_options_reach_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_option_without_effect_is_refused(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["demo", *arguments]) == 2
+    assert main.main(["demo", *arguments]) == 2
     assert complaint in capsys.readouterr().err
 
 
@@ -100,7 +100,7 @@ def test_a_number_that_makes_no_sense_is_refused(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as exited:
-        cli.main(["demo", *arguments])
+        main.main(["demo", *arguments])
     assert exited.value.code == 2
     assert complaint in capsys.readouterr().err
 
@@ -108,9 +108,9 @@ def test_a_number_that_makes_no_sense_is_refused(
 def test_without_the_extra_packages_the_command_says_how_to_get_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delattr("deploy.local.demo")
-    monkeypatch.setitem(sys.modules, "deploy.local.demo", None)
-    assert cli.main(["demo"]) == 2
+    monkeypatch.delattr("latency_sweep.lab.local.demo")
+    monkeypatch.setitem(sys.modules, "latency_sweep.lab.local.demo", None)
+    assert main.main(["demo"]) == 2
     assert "in a checkout, run pip install -e '.[local]'." in capsys.readouterr().err
 
 
@@ -121,7 +121,7 @@ def test_help_of_each_aws_command_gives_examples_and_exit_codes(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as exited:
-        cli.main([command, "--help"])
+        main.main([command, "--help"])
     assert exited.value.code == 0
     output = capsys.readouterr().out
     assert f"examples:\n  sweep {command}" in output

@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from collector import options
+from latency_sweep.collector.cli import options
 
 
 @pytest.mark.parametrize(

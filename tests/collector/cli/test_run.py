@@ -13,29 +13,29 @@ import subprocess
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 import yaml
 
-from analysis import archive
-from collector.state import Stage
-from deploy.local import stack
-from deploy.local.loopback import port_of
-from deploy.local.places import Place, Scenery
-from deploy.local.prometheus_process import running_prometheus
-from deploy.local.stack import Setup, console_command
-from probe.contract import experiment as experiments
-from prometheus.configuration import PrometheusSettings, SimulatedEc2
+from latency_sweep.analysis.evidence import archive
+from latency_sweep.collector.state import Stage
+from latency_sweep.contract import experiment as experiments
+from latency_sweep.lab.local import stack
+from latency_sweep.lab.local.prometheus_process import running_prometheus
+from latency_sweep.lab.local.sites import Place, Scenery
+from latency_sweep.lab.local.stack import Setup, console_command
+from latency_sweep.prometheus.configuration import PrometheusSettings, SimulatedEc2
+from latency_sweep.runtime.loopback import port_of
+from tests.repository import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from deploy.local.prometheus_binary import Binaries
-
-    from .conftest import SessionManager, SimulatedAws, StandIn
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
+    from tests.collector.conftest import SessionManager, SimulatedAws, StandIn
 
 REGIONS = ("eu-west-1", "eu-west-2")
 TYPE = "c6i.large"
@@ -43,7 +43,7 @@ BUCKET = "sweep-bucket"
 # What the monitor's own loopback would be called; nothing of this machine answers there.
 NOWHERE = "http://127.0.0.1:9"
 MONITOR = {"region": REGIONS[0], "instance_id": "i-monitor", "prometheus_tunnel": "aws ssm ..."}
-LOCAL = Path(experiments.__file__).parents[2] / "deploy" / "local" / "experiment.yaml"
+LOCAL = ROOT / "lab" / "local" / "experiment.yaml"
 
 
 @dataclass(frozen=True, slots=True)

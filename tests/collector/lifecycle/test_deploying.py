@@ -13,8 +13,10 @@ import boto3
 import pytest
 import yaml
 
+from tests.repository import ROOT
+
 if TYPE_CHECKING:
-    from .conftest import SimulatedAws, StandIn, SweepCommand
+    from tests.collector.conftest import SimulatedAws, StandIn, SweepCommand
 
 # Every step starts processes, which takes a while on a busy machine.
 pytestmark = pytest.mark.timeout(180)
@@ -71,7 +73,7 @@ def test_terraform_is_told_nothing_that_its_root_module_does_not_know(
 ) -> None:
     sweep("deploy", "--experiment-id", experiment_id, "--config", experiment_file, *NEW)
     given = json.loads((sweep.sweeps / experiment_id / "terraform.tfvars.json").read_text())
-    root = Path(__file__).parents[2] / "deploy" / "aws" / "terraform" / "variables.tf"
+    root = ROOT / "deploy" / "aws" / "terraform" / "variables.tf"
     declared = {
         line.split('"')[1] for line in root.read_text().splitlines() if line.startswith("variable")
     }

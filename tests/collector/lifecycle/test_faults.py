@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from collector import archiving
-from collector.aws import Aws, AwsError
-from collector.state import Plan, Stage, State, Sweep, now
+from latency_sweep.collector.aws.access import Aws, AwsError
+from latency_sweep.collector.lifecycle import archiving
+from latency_sweep.collector.state import Plan, Stage, State, Sweep, now
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import SimulatedAws, StandIn, SweepCommand
+    from tests.collector.conftest import SimulatedAws, StandIn, SweepCommand
 
 # Every step starts processes, which takes a while on a busy machine.
 pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("terraform")]

@@ -10,7 +10,7 @@ import yaml
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import SimulatedAws, SweepCommand
+    from tests.collector.conftest import SimulatedAws, SweepCommand
 
 # Every step starts processes, which takes a while on a busy machine.
 pytestmark = pytest.mark.timeout(180)

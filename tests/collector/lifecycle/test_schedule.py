@@ -7,14 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector import schedule
-from collector.collecting import progress
-from collector.schedule import ScheduleError, plan_runs, runs_of_labels, stratum_of
-from probe.contract import experiment as experiments
-from probe.contract.timeline import NS_PER_SEC
+from latency_sweep.collector.lifecycle import schedule
+from latency_sweep.collector.lifecycle.collecting import progress
+from latency_sweep.collector.lifecycle.schedule import (
+    ScheduleError,
+    plan_runs,
+    runs_of_labels,
+    stratum_of,
+)
+from latency_sweep.contract import experiment as experiments
+from latency_sweep.contract.timeline import NS_PER_SEC
 
 if TYPE_CHECKING:
-    from probe.contract.experiment import Experiment
+    from latency_sweep.contract.experiment import Experiment
 
 MORNING = int(datetime(2026, 1, 31, 5, 0, tzinfo=UTC).timestamp()) * NS_PER_SEC
 

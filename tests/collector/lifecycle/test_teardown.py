@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from collector import inventory, state
-from collector.aws import Aws
-from collector.state import Stage
+from latency_sweep.collector import state
+from latency_sweep.collector.aws import inventory
+from latency_sweep.collector.aws.access import Aws
+from latency_sweep.collector.state import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from .conftest import SimulatedAws, StandIn, SweepCommand
+    from tests.collector.conftest import SimulatedAws, StandIn, SweepCommand
 
 # Every step starts processes, which takes a while on a busy machine.
 pytestmark = pytest.mark.timeout(180)

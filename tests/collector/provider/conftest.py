@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from collector.terraform import ROOT, TerraformError, find_program
+from latency_sweep.collector.aws.terraform import ROOT, TerraformError, find_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,21 +17,21 @@ import boto3
 import pytest
 import yaml
 
-from collector.terraform import ROOT
-from deploy.aws import monitor
-from deploy.local.child import Child
-from deploy.local.loopback import get_json
-from deploy.local.prometheus_process import running_with
-from probe.contract import experiment as experiments
-from probe.contract.metrics import JOB
-from prometheus.configuration import PrometheusSettings
+from latency_sweep.collector.aws.terraform import ROOT
+from latency_sweep.contract import experiment as experiments
+from latency_sweep.contract.metrics import JOB
+from latency_sweep.deploy.aws import monitor
+from latency_sweep.lab.local.prometheus_process import running_with
+from latency_sweep.prometheus.configuration import PrometheusSettings
+from latency_sweep.runtime.child import Child
+from latency_sweep.runtime.loopback import get_json
 from tests.collector.conftest import BUCKET, HERE, account_regions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from deploy.local.prometheus_binary import Binaries
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
     from tests.collector.conftest import SimulatedAws, SweepCommand
 
 pytestmark = [pytest.mark.terraform, pytest.mark.timeout(1500)]

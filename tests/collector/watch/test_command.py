@@ -7,11 +7,11 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from collector import cli
-from collector.live import TREND_POINTS, Place, PlaceState, Snapshot
-from collector.live_view import View, document, to_json
-from probe.contract import experiment
-from probe.contract.metrics import Phase
+from latency_sweep.collector.cli import main
+from latency_sweep.collector.watch.live import TREND_POINTS, Place, PlaceState, Snapshot
+from latency_sweep.collector.watch.view import View, document, to_json
+from latency_sweep.contract import experiment
+from latency_sweep.contract.metrics import Phase
 
 LIMITS = experiment.load().decision.constraints
 GOOD = PlaceState(
@@ -176,7 +176,7 @@ def test_json_holds_all_that_is_known_with_times_in_utc() -> None:
 def test_what_cannot_work_is_told_in_one_sentence(
     arguments: list[str], code: int, complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["watch", *arguments]) == code
+    assert main.main(["watch", *arguments]) == code
     told = capsys.readouterr().err
     assert told.startswith("sweep watch: ")
     assert complaint in told

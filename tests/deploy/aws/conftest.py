@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe.contract import experiment as experiment_file
+from latency_sweep.contract import experiment as experiment_file
 from tests.deploy.aws.places import REPOSITORY
 from tests.deploy.aws.sandbox import Sandbox
 

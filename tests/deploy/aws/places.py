@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from tests import repository
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = repository.ROOT
 AWS = REPOSITORY / "deploy" / "aws"
 ROOT = AWS / "terraform"

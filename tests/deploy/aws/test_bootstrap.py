@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from deploy.aws import scrape_secrets
+from latency_sweep.deploy.aws import scrape_secrets
 from tests.deploy.aws import instances
 from tests.deploy.aws.places import AWS
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from deploy.aws import monitor
-from probe.contract import experiment
-from prometheus.rules import generate
+from latency_sweep.contract import experiment
+from latency_sweep.deploy.aws import monitor
+from latency_sweep.prometheus.rules import generate
 from tests.deploy.aws.places import AWS
 
 if TYPE_CHECKING:
-    from deploy.local.prometheus_binary import Binaries
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
 
 
 @pytest.fixture

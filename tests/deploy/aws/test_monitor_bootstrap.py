@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from deploy.aws import scrape_secrets
+from latency_sweep.deploy.aws import scrape_secrets
 from tests.deploy.aws import instances
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
 
-    from deploy.local.prometheus_binary import Binaries
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
     from tests.deploy.aws.sandbox import Sandbox
 
 # Making a virtual environment takes a while on a busy machine.

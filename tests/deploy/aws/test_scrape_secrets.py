@@ -7,8 +7,8 @@ import ssl
 import threading
 from typing import TYPE_CHECKING
 
-from deploy.aws import scrape_secrets
-from deploy.aws.monitor import SERVER_NAME
+from latency_sweep.deploy.aws import scrape_secrets
+from latency_sweep.deploy.aws.monitor import SERVER_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import hcl2
 import pytest
 
-from deploy.local import release_archive
-from prometheus import tags
+from latency_sweep.contract import tags
+from latency_sweep.lab.binaries import release_archive
 from tests.deploy.aws.places import AWS, ROOT
 
 if TYPE_CHECKING:

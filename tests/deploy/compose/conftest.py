@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from deploy.local import debian_package
-from deploy.local.prometheus_binary import cache_folder
+from latency_sweep.lab.binaries import debian_package
+from latency_sweep.lab.binaries.prometheus_binary import cache_folder
 
 
 def works(command: list[str]) -> bool:

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from analysis.exit_codes import ExitCode
-from deploy.compose.feed import PLACES, Feed
-from deploy.local.child import Child
-from deploy.local.prometheus_process import Prometheus
-from prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG, Version
+from latency_sweep.analysis.cli.exit_codes import ExitCode
+from latency_sweep.deploy.compose.feed import PLACES, Feed
+from latency_sweep.lab.local.prometheus_process import Prometheus
+from latency_sweep.prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG, Version
+from latency_sweep.runtime.child import Child
 from tests.waiting import says_yes
 
 if TYPE_CHECKING:
-    from deploy.local.prometheus_binary import Binaries
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
 
 REPOSITORY = Path(__file__).parents[3]
 FILE = REPOSITORY / "docker-compose.yml"
@@ -264,8 +264,8 @@ def test_the_image_holds_every_package_that_is_installed() -> None:
         re.findall(r"^COPY (\w+) \1$", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE)
     )
     kept = set(re.findall(r"^!(\w+)$", (REPOSITORY / ".dockerignore").read_text(), re.MULTILINE))
-    packages = {"probe", "collector", "analysis", "deploy", "grafana", "prometheus"}
-    assert copied == packages | {"requirements"}
+    packages = {link.name for link in (REPOSITORY / "src" / "latency_sweep").iterdir()}
+    assert copied == packages - {"__init__.py"} | {"src", "requirements"}
     assert copied <= kept
 
 

@@ -1,4 +1,4 @@
-"""Debian's commands; tests/deploy/local/test_prometheus_binary.py fetches with them."""
+"""Debian's commands; tests/lab/binaries/test_prometheus_binary.py fetches with them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.debian_package import run
-from deploy.local.fetching import FetchError
+from latency_sweep.lab.binaries.debian_package import run
+from latency_sweep.lab.binaries.fetching import FetchError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_command_that_is_not_there_is_named() -> None:
 def test_a_command_ends_with_a_program_that_is_killed(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "started")
     command = ["sh", "-c", f"echo $$ > {tmp_path}/started; exec sleep 600"]
-    code = f"from deploy.local.debian_package import run; run({command!r})"
+    code = f"from latency_sweep.lab.binaries.debian_package import run; run({command!r})"
     with subprocess.Popen([sys.executable, "-c", code]) as program:
         descriptor = os.pidfd_open(int((tmp_path / "started").read_text()))
         program.kill()

@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local import release_archive
-from deploy.local.fetching import FetchError
-from deploy.local.prometheus_binary import PrometheusUnavailableError, cache_folder, find_or_fetch
-from prometheus.version import Version
+from latency_sweep.lab.binaries import release_archive
+from latency_sweep.lab.binaries.fetching import FetchError
+from latency_sweep.lab.binaries.prometheus_binary import (
+    PrometheusUnavailableError,
+    cache_folder,
+    find_or_fetch,
+)
+from latency_sweep.prometheus.version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from deploy.local.exchange.truth import read_truth
+from latency_sweep.lab.exchange.ground_truth import read_truth
 
 if TYPE_CHECKING:
     import ssl
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from websockets.asyncio.client import ClientConnection
 
-    from deploy.local.exchange.config import ExchangeConfig
+    from latency_sweep.lab.exchange.config import ExchangeConfig
 
 
 class Running:

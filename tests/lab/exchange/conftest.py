@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from deploy.local.exchange.config import ExchangeConfig, parse
-from deploy.local.exchange.process import ExchangeProcess
-from deploy.local.exchange.server import running
-from deploy.local.tls import Certificates, make_certificates
-from tests.deploy.local.exchange.clients import Running
+from latency_sweep.lab.exchange.config import ExchangeConfig, parse
+from latency_sweep.lab.exchange.process import ExchangeProcess
+from latency_sweep.lab.exchange.server import running
+from latency_sweep.lab.local.tls import Certificates, make_certificates
+from tests.lab.exchange.clients import Running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

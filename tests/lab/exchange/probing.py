@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 
-from probe.app import make_feeds
-from probe.contract import experiment
-from probe.contract.experiment import MarketData
-from probe.contract.timeline import NS_PER_SEC, Run, Timeline
-from probe.instruments import Instruments
-from probe.net.backoff import Backoff
-from probe.recorder import Recorder
-from probe.session import Session
+from latency_sweep.contract import experiment
+from latency_sweep.contract.experiment import MarketData
+from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
+from latency_sweep.probe.app import make_feeds
+from latency_sweep.probe.connection.backoff import Backoff
+from latency_sweep.probe.connection.session import Session
+from latency_sweep.probe.measurement.instruments import Instruments
+from latency_sweep.probe.measurement.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from deploy.local.exchange.config import MarketName
-    from probe.contract.metrics import ErrorKind, ReconnectReason
-    from probe.feeds.base import Feed
-    from probe.recorder import ChannelState
-    from tests.deploy.local.exchange.clients import Running
+    from latency_sweep.contract.metrics import ErrorKind, ReconnectReason
+    from latency_sweep.lab.exchange.config import MarketName
+    from latency_sweep.probe.feeds.base import Feed
+    from latency_sweep.probe.measurement.recorder import ChannelState
+    from tests.lab.exchange.clients import Running
 
 KEY: Final = "abcDEF123"
 MARKETS: Final = {"spot": {}, "usdm": {}, "sbe": {"api_keys": [KEY]}}

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from deploy.local.exchange.commands import (
+from latency_sweep.lab.exchange.commands import (
     BadParameterError,
     Opening,
     Subscriptions,
     UnknownPathError,
     parse_target,
 )
-from deploy.local.exchange.events import TimeUnit
-from deploy.local.exchange.spot import SPOT
+from latency_sweep.lab.exchange.events import TimeUnit
+from latency_sweep.lab.exchange.spot import SPOT
 
 
 @pytest.fixture

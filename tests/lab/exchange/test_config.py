@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy.local.exchange.config import ConfigError, ExchangeConfig, load, parse
-from deploy.local.exchange.markets import RULES
-from deploy.local.exchange.rules import Limits
+from latency_sweep.lab.exchange.config import ConfigError, ExchangeConfig, load, parse
+from latency_sweep.lab.exchange.markets import RULES
+from latency_sweep.lab.exchange.rules import Limits
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from deploy.local.exchange.config import MarketName
+    from latency_sweep.lab.exchange.config import MarketName
 
 MINIMAL: dict[str, Any] = {"places": {"tokyo": {}}, "symbols": {"BTCUSDT": {}}}
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.exchange.config import MARKET_NAMES
-from deploy.local.exchange.events import JsonEvent
-from deploy.local.exchange.truth import TruthError, read_truth
-from deploy.local.exchange.truth_file import RECORD, Outcome, TruthWriter
+from latency_sweep.lab.exchange.config import MARKET_NAMES
+from latency_sweep.lab.exchange.events import JsonEvent
+from latency_sweep.lab.exchange.ground_truth import TruthError, read_truth
+from latency_sweep.lab.exchange.ground_truth_file import RECORD, Outcome, TruthWriter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy import stats
 
-from deploy.local.exchange.config import Constant, Delay, Level, Place
-from deploy.local.exchange.latency import (
+from latency_sweep.lab.exchange.config import Constant, Delay, Level, Place
+from latency_sweep.lab.exchange.latency import (
     DelaySampler,
     LevelProcess,
     PlaceLatency,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from deploy.local.exchange.config import ExchangeConfig
-from deploy.local.exchange.events import Event, JsonEvent, TimeUnit
-from deploy.local.exchange.market import Market
+from latency_sweep.lab.exchange.config import ExchangeConfig
+from latency_sweep.lab.exchange.events import Event, JsonEvent, TimeUnit
+from latency_sweep.lab.exchange.market import Market
 
 SECOND = 1_000_000_000
 START = 1_795_000_000 * SECOND

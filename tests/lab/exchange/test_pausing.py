@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.exchange.config import ExchangeConfig, Replay
-from deploy.local.exchange.events import Event, TimeUnit
-from deploy.local.exchange.market import Market
-from deploy.local.exchange.pausing import TOLERANCE_NS, PausingSource
-from deploy.local.exchange.replay import Recording
+from latency_sweep.lab.exchange.config import ExchangeConfig, Replay
+from latency_sweep.lab.exchange.events import Event, TimeUnit
+from latency_sweep.lab.exchange.market import Market
+from latency_sweep.lab.exchange.pausing import TOLERANCE_NS, PausingSource
+from latency_sweep.lab.exchange.replay import Recording
 
 if TYPE_CHECKING:
     from pathlib import Path

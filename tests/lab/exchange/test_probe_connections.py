@@ -6,31 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from probe import keeper
-from probe.contract.metrics import ErrorKind, ReconnectReason
-from probe.feeds.binance_json import BinanceJson
-from tests.deploy.local.exchange.probing import (
-    MARKETS,
-    STREAMS,
-    SYMBOL,
-    Probed,
-    probing,
-    probing_all,
-)
+from latency_sweep.contract.metrics import ErrorKind, ReconnectReason
+from latency_sweep.probe.connection import supervisor
+from latency_sweep.probe.feeds.binance_json import BinanceJson
+from tests.lab.exchange.probing import MARKETS, STREAMS, SYMBOL, Probed, probing, probing_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from probe.feeds.base import Feed
-    from tests.deploy.local.exchange.clients import Running
+    from latency_sweep.probe.feeds.base import Feed
+    from tests.lab.exchange.clients import Running
 
     Run = Callable[..., AbstractAsyncContextManager[Running]]
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
+    monkeypatch.setattr(supervisor, "_TICK_SEC", 0.01)
 
 
 def connections(probed: Probed) -> int:
@@ -64,7 +57,7 @@ def assert_nothing_was_missed(probed: Probed) -> None:
 async def test_streams_on_the_wrong_route_are_reported_as_silent(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "FIRST_MESSAGE_TIMEOUT_SEC", 0.1)
+    monkeypatch.setattr(supervisor, "FIRST_MESSAGE_TIMEOUT_SEC", 0.1)
     async with (
         run(markets=MARKETS) as exchange,
         probing(exchange, "usdm", change=swap_routes) as probed,
@@ -80,7 +73,7 @@ async def test_a_silent_stream_is_told_from_those_that_speak(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody trades: quotes and books go on, and the trade streams alone are reported."""
-    monkeypatch.setattr(keeper, "FIRST_MESSAGE_TIMEOUT_SEC", 3.0)
+    monkeypatch.setattr(supervisor, "FIRST_MESSAGE_TIMEOUT_SEC", 3.0)
     quiet = {SYMBOL: {"trades_per_sec": 1e-6, "book_updates_per_sec": 200}}
     async with run(markets=MARKETS, symbols=quiet) as exchange, probing(exchange, "sbe") as probed:
         await probed.until(lambda: probed.errors(ErrorKind.NO_FIRST_MESSAGE) > 0)
@@ -91,7 +84,7 @@ async def test_a_silent_stream_is_told_from_those_that_speak(
 async def test_a_connection_that_falls_silent_is_replaced(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "SILENCE_TIMEOUT_SEC", 1.0)
+    monkeypatch.setattr(supervisor, "SILENCE_TIMEOUT_SEC", 1.0)
     async with run(markets=MARKETS) as exchange, probing_all(exchange) as all_probed:
         for probed in all_probed:
             await probed.until_received(1)
@@ -105,8 +98,8 @@ async def test_futures_without_a_message_or_a_ping_are_not_taken_for_silent(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The exchange pings every three minutes only; the answers to the probe's pings must do."""
-    monkeypatch.setattr(keeper, "SILENCE_TIMEOUT_SEC", 1.5)
-    monkeypatch.setattr(keeper, "PING_INTERVAL_SEC", 0.2)
+    monkeypatch.setattr(supervisor, "SILENCE_TIMEOUT_SEC", 1.5)
+    monkeypatch.setattr(supervisor, "PING_INTERVAL_SEC", 0.2)
     quiet = {SYMBOL: {"trades_per_sec": 1e-6, "book_updates_per_sec": 0}}
     async with run(markets=MARKETS, symbols=quiet) as exchange, probing(exchange, "usdm") as probed:
         labels = {"market": "usdm"}
@@ -119,11 +112,11 @@ async def test_futures_without_a_message_or_a_ping_are_not_taken_for_silent(
 async def test_a_rollover_before_the_exchange_s_limit_of_age_loses_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "ROLLOVER_SEC", 0.5)
+    monkeypatch.setattr(supervisor, "ROLLOVER_SEC", 0.5)
     async with run(markets=MARKETS) as exchange, probing_all(exchange) as all_probed:
         for probed in all_probed:
             await probed.until_reconnected(ReconnectReason.ROLLOVER, 2 * connections(probed))
-        monkeypatch.setattr(keeper, "ROLLOVER_SEC", 3600.0)
+        monkeypatch.setattr(supervisor, "ROLLOVER_SEC", 3600.0)
         for probed in all_probed:
             await probed.until_received(3)
             assert probed.session.life.disconnected_sec == 0

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from deploy.local.exchange.config import parse
-from deploy.local.exchange.server import running
-from probe import recorder
-from probe.contract.metrics import ErrorKind
-from probe.feeds.base import Ids
-from tests.deploy.local.exchange.clients import Running
-from tests.deploy.local.exchange.probing import MARKETS, STREAMS, SYMBOL, probing_all
+from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.lab.exchange.config import parse
+from latency_sweep.lab.exchange.server import running
+from latency_sweep.probe.feeds.base import Ids
+from latency_sweep.probe.measurement import recorder
+from tests.lab.exchange.clients import Running
+from tests.lab.exchange.probing import MARKETS, STREAMS, SYMBOL, probing_all
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
 
-    from deploy.local.exchange.config import MarketName
-    from deploy.local.tls import Certificates
-    from probe.recorder import ChannelState
+    from latency_sweep.lab.exchange.config import MarketName
+    from latency_sweep.lab.local.tls import Certificates
+    from latency_sweep.probe.measurement.recorder import ChannelState
 
 pytestmark = pytest.mark.parametrize("market", STREAMS)
 LATENCY = {"distribution": "constant", "ms": 40.0}

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from deploy.local.exchange.config import ExchangeConfig
-from deploy.local.exchange.events import JsonEvent, TimeUnit
-from deploy.local.exchange.market import Market
-from tests.deploy.local.exchange.probing import SYMBOL, Probed, probing
+from latency_sweep.lab.exchange.config import ExchangeConfig
+from latency_sweep.lab.exchange.events import JsonEvent, TimeUnit
+from latency_sweep.lab.exchange.market import Market
+from tests.lab.exchange.probing import SYMBOL, Probed, probing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from tests.deploy.local.exchange.clients import Running
+    from tests.lab.exchange.clients import Running
 
     Run = Callable[..., AbstractAsyncContextManager[Running]]
 
@@ -134,7 +134,7 @@ async def test_a_recorder_s_clock_ahead_of_the_exchange_s_shows_as_negative_late
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # However long a busy machine stands still, the rest is put off: nothing is late for that.
-    monkeypatch.setattr("deploy.local.exchange.exchange.MAX_PAUSES_NS", 60 * SECOND)
+    monkeypatch.setattr("latency_sweep.lab.exchange.exchange.MAX_PAUSES_NS", 60 * SECOND)
     path = tmp_path / "frames.gz"
     write(path, frames)
     probed = await replayed(run, path)

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.asyncio.client import connect
 
-from deploy.local.child import ChildError
-from deploy.local.exchange.__main__ import main
-from deploy.local.exchange.process import ExchangeProcess, ExchangeProcessError
-from tests.deploy.local.exchange.clients import documents, drain
+from latency_sweep.lab.exchange.__main__ import main
+from latency_sweep.lab.exchange.process import ExchangeProcess, ExchangeProcessError
+from latency_sweep.runtime.child import ChildError
+from tests.lab.exchange.clients import documents, drain
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
     from pathlib import Path
 
-    from deploy.local.exchange.config import ExchangeConfig
+    from latency_sweep.lab.exchange.config import ExchangeConfig
 
     Spawn = Callable[..., ExchangeProcess]
 
@@ -160,9 +160,9 @@ def test_the_command_line_can_name_the_recording(
 
 def test_the_module_runs_by_name() -> None:
     finished = subprocess.run(
-        [sys.executable, "-m", "deploy.local.exchange", "--help"],
+        [sys.executable, "-m", "latency_sweep.lab.exchange", "--help"],
         capture_output=True,
         check=True,
         text=True,
     )
-    assert "python -m deploy.local.exchange" in finished.stdout
+    assert "python -m latency_sweep.lab.exchange" in finished.stdout

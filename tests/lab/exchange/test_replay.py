@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.local.exchange.config import Replay
-from deploy.local.exchange.events import JsonEvent, TimeUnit
-from deploy.local.exchange.replay import Recording, ReplayError, read_recording
-from tests.deploy.local.exchange.clients import Running, drain
+from latency_sweep.lab.exchange.config import Replay
+from latency_sweep.lab.exchange.events import JsonEvent, TimeUnit
+from latency_sweep.lab.exchange.replay import Recording, ReplayError, read_recording
+from tests.lab.exchange.clients import Running, drain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -301,7 +301,7 @@ async def test_a_stall_of_the_machine_puts_the_rest_off_and_makes_no_latency_lon
     run: Run, recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A busy machine adds to the stall, which must not become longer than what is put off.
-    monkeypatch.setattr("deploy.local.exchange.exchange.MAX_PAUSES_NS", 60_000 * MS)
+    monkeypatch.setattr("latency_sweep.lab.exchange.exchange.MAX_PAUSES_NS", 60_000 * MS)
     async with (
         run(replay={"file": str(recording)}) as exchange,
         exchange.connect("/ws/btcusdt@trade/btcusdt@depth@0ms") as client,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.client import ClientConnection, connect
 
-    from tests.deploy.local.exchange.clients import Running
+    from tests.lab.exchange.clients import Running
 
     Run = Callable[..., AbstractAsyncContextManager[Running]]
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local.exchange.sbe_schema import PRIMITIVES, STREAM_1_0, Field, Message, Schema
-from probe.contract.metrics import ErrorKind
-from probe.feeds.base import Event, FrameError
-from probe.feeds.binance_sbe import BinanceSbe
+from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.lab.exchange.sbe_schema import PRIMITIVES, STREAM_1_0, Field, Message, Schema
+from latency_sweep.probe.feeds.base import Event, FrameError
+from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
 
 SYMBOLS = ["BTCUSDT", "1000SATSUSDT"]
 STREAMS = {

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from tests.deploy.local.exchange.clients import Running, ask, documents, drain, drain_closed
+from tests.lab.exchange.clients import Running, ask, documents, drain, drain_closed
 
 if TYPE_CHECKING:
     import ssl

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.deploy.local.exchange.clients import Running, documents, drain
+from tests.lab.exchange.clients import Running, documents, drain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.deploy.local.exchange.clients import Running, ask, documents, drain_closed
+from tests.lab.exchange.clients import Running, ask, documents, drain_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

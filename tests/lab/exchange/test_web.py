@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from tests.deploy.local.exchange.clients import Running
+    from tests.lab.exchange.clients import Running
 
     Run = Callable[..., AbstractAsyncContextManager[Running]]
 

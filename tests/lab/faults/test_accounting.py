@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from deploy.local.faults.accounting import Account, Sent, sent
+from latency_sweep.lab.faults.accounting import Account, Sent, sent
 
 STREAM = "btcusdt@trade"
 

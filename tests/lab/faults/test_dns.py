@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.faults.dns import NXDOMAIN, SERVFAIL, DnsServer, Silence, query
+from latency_sweep.lab.faults.dns import NXDOMAIN, SERVFAIL, DnsServer, Silence, query
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

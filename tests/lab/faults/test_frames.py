@@ -11,7 +11,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from deploy.local.faults import frames as f
+from latency_sweep.lab.faults import frames as f
 
 RESPONSE = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 MESSAGES = [b"", b"x" * 125, b"y" * 126, b"z" * 70_000, b'{"a":1}']

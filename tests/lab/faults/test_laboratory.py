@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deploy.local.faults.laboratory import timing_arguments
-from probe.contract.experiment import Timing
-from probe.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.contract.experiment import Timing
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.lab.faults.laboratory import timing_arguments
 
 # The last of them is shortly before the end of a cycle of an hour, of two, and so on up to weeks.
 MOMENTS = [

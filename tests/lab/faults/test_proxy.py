@@ -14,15 +14,15 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 from websockets.frames import Frame, Opcode
 
-from deploy.local.faults import at_connect, in_flight
-from deploy.local.faults import frames as f
-from deploy.local.faults.certificates import Identities, Identity, make_identities
-from deploy.local.faults.proxy import HOST, FaultProxy
+from latency_sweep.lab.faults import at_connect, in_flight
+from latency_sweep.lab.faults import frames as f
+from latency_sweep.lab.faults.certificates import Identities, Identity, make_identities
+from latency_sweep.lab.faults.proxy import HOST, FaultProxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from deploy.local.faults.fault import Fault
+    from latency_sweep.lab.faults.fault import Fault
 
 
 class Exchange:

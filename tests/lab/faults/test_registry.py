@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from deploy.local.faults.dns import DnsServer
-from deploy.local.faults.fault import Fault
-from deploy.local.faults.registry import FAULTS, Scene
-from probe.contract import metrics
+from latency_sweep.contract import metrics
+from latency_sweep.lab.faults.dns import DnsServer
+from latency_sweep.lab.faults.fault import Fault
+from latency_sweep.lab.faults.registry import FAULTS, Scene
 
 CLOSES = [*range(1000, 1004), *range(1007, 1015), 3000, 4000, 4999]
 WANTED = [

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def sender() -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-m", "deploy.local.faults.sender"],
+        [sys.executable, "-m", "latency_sweep.lab.faults.sender"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from deploy.local import demo
-from deploy.local.child import Child
-from deploy.local.interruption import interruptible
-from deploy.local.plan import Options
+from latency_sweep.lab.local import demo
+from latency_sweep.lab.local.plan import Options
+from latency_sweep.runtime.child import Child
+from latency_sweep.runtime.interruption import interruptible
 
 
 def no_verdict(script: str, folder: Path) -> demo.AnalysisError:

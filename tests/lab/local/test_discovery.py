@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy.local.child import ChildError
-from deploy.local.ec2 import Ec2, Machine, running_ec2
-from deploy.local.loopback import get_json
-from deploy.local.prometheus_process import running_prometheus
-from probe.contract.metrics import TARGET_LABELS
-from prometheus.configuration import PrometheusSettings
+from latency_sweep.contract.metrics import TARGET_LABELS
+from latency_sweep.lab.local.ec2 import Ec2, Machine, running_ec2
+from latency_sweep.lab.local.prometheus_process import running_prometheus
+from latency_sweep.prometheus.configuration import PrometheusSettings
+from latency_sweep.runtime.child import ChildError
+from latency_sweep.runtime.loopback import get_json
 from tests.waiting import says_yes, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from deploy.local.prometheus_binary import Binaries
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
 
 EXPERIMENT = "discovery-test"
 PLACES = (

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.plan import Options, ResultsError, demo_plan
+from latency_sweep.lab.local.plan import Options, ResultsError, demo_plan
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from deploy.local.progress import (
+from latency_sweep.contract.metrics import Phase
+from latency_sweep.lab.local.progress import (
     LineDisplay,
     LiveDisplay,
     PlaceProgress,
     Progress,
     display_for,
 )
-from probe.contract.metrics import Phase
 
 PROGRESS = Progress(
     run=3,

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.local.exchange.replay import MAX_PAUSES_NS, ReplayError
-from deploy.local.plan import EXPERIMENT
-from deploy.local.recording import Channel, Recording, RecordingError, first_run, inspect
-from probe.contract import experiment
-from probe.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.contract import experiment
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.lab.exchange.replay import MAX_PAUSES_NS, ReplayError
+from latency_sweep.lab.local.plan import EXPERIMENT
+from latency_sweep.lab.local.recording import Channel, Recording, RecordingError, first_run, inspect
 
 if TYPE_CHECKING:
     from pathlib import Path

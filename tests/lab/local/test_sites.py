@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local import places
-from deploy.local.places import PlacesError
-from deploy.local.plan import EXPERIMENT
-from probe.contract import experiment
+from latency_sweep.contract import experiment
+from latency_sweep.lab.local import sites
+from latency_sweep.lab.local.plan import EXPERIMENT
+from latency_sweep.lab.local.sites import PlacesError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,29 +21,29 @@ places:
 
 
 def write(tmp_path: Path, text: str) -> Path:
-    file = tmp_path / "places.yaml"
+    file = tmp_path / "sites.yaml"
     file.write_text(text)
     return file
 
 
 def test_the_shipped_places_suit_the_shipped_experiment() -> None:
-    places.check(places.load(), experiment.load(EXPERIMENT))
+    sites.check(sites.load(), experiment.load(EXPERIMENT))
 
 
 def test_the_shipped_places_are_three_regions_of_two_types_each() -> None:
-    shipped = places.load().places
+    shipped = sites.load().places
     assert len({place.region for place in shipped}) == 3
     assert {sum(p.region == place.region for p in shipped) for place in shipped} == {2}
     assert len({place.instance_type for place in shipped}) == 2
 
 
 def test_a_place_without_a_feed_has_a_perfect_one(tmp_path: Path) -> None:
-    (place,) = places.load(write(tmp_path, ONE_PLACE)).places
+    (place,) = sites.load(write(tmp_path, ONE_PLACE)).places
     assert place.feed.latency.model_dump() == {"distribution": "constant", "ms": 0.0}
 
 
 def test_a_place_is_named_by_zone_and_type(tmp_path: Path) -> None:
-    (place,) = places.load(write(tmp_path, ONE_PLACE)).places
+    (place,) = sites.load(write(tmp_path, ONE_PLACE)).places
     assert place.name == "ap-northeast-1a-c6in.large"
 
 
@@ -62,12 +62,12 @@ def test_a_place_is_named_by_zone_and_type(tmp_path: Path) -> None:
 )
 def test_a_bad_file_is_told_with_the_key(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(PlacesError, match=complaint):
-        places.load(write(tmp_path, text))
+        sites.load(write(tmp_path, text))
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(PlacesError, match="cannot be read: No such file"):
-        places.load(tmp_path / "none.yaml")
+        sites.load(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 def test_a_place_that_the_experiment_does_not_know_is_named(
     tmp_path: Path, old: str, new: str, complaint: str
 ) -> None:
-    scenery = places.load(write(tmp_path, ONE_PLACE.replace(old, new)))
+    scenery = sites.load(write(tmp_path, ONE_PLACE.replace(old, new)))
     with pytest.raises(PlacesError, match=complaint):
-        places.check(scenery, experiment.load(EXPERIMENT))
+        sites.check(scenery, experiment.load(EXPERIMENT))
 
 
 def test_a_place_that_stands_twice_is_named(tmp_path: Path) -> None:
     text = ONE_PLACE + ONE_PLACE.replace("\nplaces:\n", "")
-    scenery = places.load(write(tmp_path, text))
+    scenery = sites.load(write(tmp_path, text))
     with pytest.raises(PlacesError, match=r"ap-northeast-1a-c6in\.large stands twice"):
-        places.check(scenery, experiment.load(EXPERIMENT))
+        sites.check(scenery, experiment.load(EXPERIMENT))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import places
-from deploy.local.child import Child, Priority
-from deploy.local.prometheus_process import Prometheus
-from deploy.local.stack import Exchange, Setup, Stack, _all_are_up
-from probe.contract import experiment
+from latency_sweep.contract import experiment
+from latency_sweep.lab.local import sites
+from latency_sweep.lab.local.prometheus_process import Prometheus
+from latency_sweep.lab.local.stack import Exchange, Setup, Stack, _all_are_up
+from latency_sweep.runtime.child import Child, Priority
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_a_stack_that_is_not_urgent_holds_up_no_other(
     urgent: bool,  # noqa: FBT001 - pytest passes it by name
     expected: Priority,
 ) -> None:
-    setup = Setup(experiment.load(), places.load(), Path("unused"), urgent=urgent)
+    setup = Setup(experiment.load(), sites.load(), Path("unused"), urgent=urgent)
     assert setup.priority(Priority.PROMPT) is expected
 
 
@@ -29,6 +29,6 @@ def test_a_prometheus_that_is_too_busy_to_answer_is_asked_again(tmp_path: Path) 
     with socket.socket() as closed, Child("prometheus", ["sleep", "60"], folder=tmp_path) as child:
         closed.bind(("127.0.0.1", 0))  # nobody listens
         prometheus = Prometheus(f"http://127.0.0.1:{closed.getsockname()[1]}", child)
-        setup = Setup(experiment.load(), places.load(), tmp_path)
+        setup = Setup(experiment.load(), sites.load(), tmp_path)
         exchange = Exchange({}, "", "", tmp_path, child, "")
         assert not _all_are_up(Stack(setup, exchange, (), prometheus, (child,)))

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from deploy.local import stamps
+from latency_sweep.lab.local import timestamps
 
 
 def test_who_may_not_capture_reads_the_socket_s_stamps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,10 +14,10 @@ def test_who_may_not_capture_reads_the_socket_s_stamps(monkeypatch: pytest.Monke
         raise PermissionError
 
     monkeypatch.setattr(socket, "socket", refuse)
-    assert stamps.best_stamps() == "socket"
+    assert timestamps.best_stamps() == "socket"
 
 
 def test_who_may_capture_takes_each_segment_s_own_stamp() -> None:
-    if not stamps.may_capture():
+    if not timestamps.may_capture():
         pytest.skip("needs CAP_NET_RAW")
-    assert stamps.best_stamps() == "capture"
+    assert timestamps.best_stamps() == "capture"

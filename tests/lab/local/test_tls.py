@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.tls import Certificates, make_certificates
+from latency_sweep.lab.local.tls import Certificates, make_certificates
 
 if TYPE_CHECKING:
     from pathlib import Path

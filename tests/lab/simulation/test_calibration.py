@@ -11,12 +11,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.decision import decide
-from analysis.histogram import Histogram
-from analysis.verdict import VerdictKind
 from benchmarks.calibration import Scenario, trial
-from benchmarks.original_method import winners
-from benchmarks.simulated_sweep import Truth, candidate, histograms, simulate, simulate_latencies
+from latency_sweep.analysis.decision.decide import decide
+from latency_sweep.analysis.decision.verdict import VerdictKind
+from latency_sweep.lab.simulation.original_method import winners
+from latency_sweep.lab.simulation.sweep import (
+    Truth,
+    candidate,
+    histograms,
+    simulate,
+    simulate_latencies,
+)
+from latency_sweep.nativehist.algebra import Histogram
 from tests.analysis.places import rules
 
 EXPERIMENT = rules()

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from probe.clock import chrony
-from probe.clock.reading import ClockError, ClockReading, UnknownBoundError
+from latency_sweep.probe.clock import chrony
+from latency_sweep.probe.clock.reading import ClockError, ClockReading, UnknownBoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

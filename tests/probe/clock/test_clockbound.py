@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe.clock import clockbound
-from probe.clock.reading import ClockError
+from latency_sweep.probe.clock import clockbound
+from latency_sweep.probe.clock.reading import ClockError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

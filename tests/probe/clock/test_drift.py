@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.clock.drift import HOST_TOLERANCE_NS, MAX_POINTS, WINDOW_NS, Drift, DriftEstimator
+from latency_sweep.probe.clock.drift import (
+    HOST_TOLERANCE_NS,
+    MAX_POINTS,
+    WINDOW_NS,
+    Drift,
+    DriftEstimator,
+)
 
 MS = 1_000_000
 SEC = 1_000_000_000

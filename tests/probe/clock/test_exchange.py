@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.clock.exchange import ExchangeClockEstimator, TimeEndpointError
+from latency_sweep.probe.clock.exchange import ExchangeClockEstimator, TimeEndpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe.clock import kernel, local, shared
-from probe.clock.reading import ClockError, ClockReading, UnknownBoundError
+from latency_sweep.probe.clock import kernel, local, shared
+from latency_sweep.probe.clock.reading import ClockError, ClockReading, UnknownBoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe.clock import phc
-from probe.clock.reading import UnknownBoundError
+from latency_sweep.probe.clock import phc
+from latency_sweep.probe.clock.reading import UnknownBoundError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.clock.steps import StepDetector, read_pair
+from latency_sweep.probe.clock.steps import StepDetector, read_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

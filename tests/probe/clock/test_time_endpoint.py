@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from probe.clock.exchange import TimeEndpointError
-from probe.clock.time_endpoint import TimeEndpoint
+from latency_sweep.probe.clock.exchange import TimeEndpointError
+from latency_sweep.probe.clock.time_endpoint import TimeEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from probe import app, settings
-from probe.app import Probe
-from probe.feeds.binance_spot import BinanceSpot
-from probe.recorder import Recorder
-from probe.session import Session
-from probe.settings import SettingsError
-from probe.state_collector import StateCollector
+from latency_sweep.probe import app, settings
+from latency_sweep.probe.app import Probe
+from latency_sweep.probe.connection.session import Session
+from latency_sweep.probe.feeds.binance_spot import BinanceSpot
+from latency_sweep.probe.measurement.recorder import Recorder
+from latency_sweep.probe.measurement.state_collector import StateCollector
+from latency_sweep.probe.settings import SettingsError
 from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from probe.instruments import Instruments
+    from latency_sweep.probe.measurement.instruments import Instruments
 
 # Two front ends of one exchange; Linux answers on all of 127.0.0.0/8.
 FRONT_ENDS = ["127.0.0.1", "127.0.0.2"]

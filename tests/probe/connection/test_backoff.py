@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.net.backoff import Backoff
+from latency_sweep.probe.connection.backoff import Backoff
 
 
 @given(st.integers(), st.integers(min_value=0, max_value=100))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from probe.feeds.binance_usdm import make_feeds
-from probe.life import ConnectionLife
+from latency_sweep.probe.connection.connectivity import ConnectionLife
+from latency_sweep.probe.feeds.binance_usdm import make_feeds
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from probe import keeper
-from probe.contract.metrics import Phase, ReconnectReason
-from probe.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.contract.metrics import Phase, ReconnectReason
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.probe.connection import supervisor
 from tests.probe.scripted_exchange import (
     Exchange,
     end_by_announcement,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from websockets.asyncio.server import ServerConnection
 
-    from probe.instruments import Instruments
+    from latency_sweep.probe.measurement.instruments import Instruments
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ async def test_silence_without_a_close_is_noticed(
     registry: CollectorRegistry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keeper, "SILENCE_TIMEOUT_SEC", 0.05)
-    monkeypatch.setattr(keeper, "PING_INTERVAL_SEC", 3600.0)
-    monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
+    monkeypatch.setattr(supervisor, "SILENCE_TIMEOUT_SEC", 0.05)
+    monkeypatch.setattr(supervisor, "PING_INTERVAL_SEC", 3600.0)
+    monkeypatch.setattr(supervisor, "_TICK_SEC", 0.01)
     async with running(exchange, instruments):
         first = await exchange.connection(0)
         first.transport.pause_reading()
@@ -96,8 +96,8 @@ async def test_a_channel_that_never_speaks_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An unknown symbol is acknowledged and silent: nobody else would say so."""
-    monkeypatch.setattr(keeper, "FIRST_MESSAGE_TIMEOUT_SEC", 0.0)
-    monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
+    monkeypatch.setattr(supervisor, "FIRST_MESSAGE_TIMEOUT_SEC", 0.0)
+    monkeypatch.setattr(supervisor, "_TICK_SEC", 0.01)
     labels = {"market": "spot", "kind": "no_first_message"}
     async with running(exchange, instruments):
         await exchange.connection(0)
@@ -144,8 +144,8 @@ async def test_a_connection_is_replaced_before_the_exchanges_limit_of_age(
     registry: CollectorRegistry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keeper, "ROLLOVER_SEC", 0.05)
-    monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
+    monkeypatch.setattr(supervisor, "ROLLOVER_SEC", 0.05)
+    monkeypatch.setattr(supervisor, "_TICK_SEC", 0.01)
     async with running(exchange, instruments):
         await exchange.connection(1)
         while not reconnects(registry, ReconnectReason.ROLLOVER):

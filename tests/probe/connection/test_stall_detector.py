@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from probe.silence import LONGEST_PATIENCE_SEC, PAUSES, StreamSilence
+from latency_sweep.probe.connection.stall_detector import (
+    LONGEST_PATIENCE_SEC,
+    PAUSES,
+    StreamSilence,
+)
 
 
 def a_busy_stream(pause_sec: float = 0.5) -> StreamSilence:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.protocol import State
 
-from probe import keeper
-from probe.contract.metrics import ConnectPhase, ReconnectReason
-from probe.keeper import ConnectionKeeper
-from probe.net import websocket
-from probe.net.backoff import Backoff
+from latency_sweep.contract.metrics import ConnectPhase, ReconnectReason
+from latency_sweep.probe.connection import supervisor
+from latency_sweep.probe.connection.backoff import Backoff
+from latency_sweep.probe.connection.supervisor import ConnectionKeeper
+from latency_sweep.probe.net import websocket
 from tests.probe.scripted_exchange import (
     Exchange,
     end_by_announcement,
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from websockets.asyncio.server import ServerConnection
 
-    from probe.instruments import Instruments
-    from probe.net.websocket import WebSocketConnection
-    from probe.session import Session
+    from latency_sweep.probe.connection.session import Session
+    from latency_sweep.probe.measurement.instruments import Instruments
+    from latency_sweep.probe.net.websocket import WebSocketConnection
 
 AN_HOUR = "3600"
 
@@ -103,7 +103,7 @@ def call_when_opened(
         on_opened(next(numbers), connection)
         return connection
 
-    monkeypatch.setattr(keeper, "connect", connect)
+    monkeypatch.setattr(supervisor, "connect", connect)
 
 
 async def heard_all(connection: ServerConnection) -> None:
@@ -144,12 +144,12 @@ async def test_a_connection_that_falls_silent_while_its_replacement_is_refused_i
     pauses: Pauses,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
+    monkeypatch.setattr(supervisor, "_TICK_SEC", 0.01)
     async with running(exchange, instruments) as session:
         first = await replace_in_vain(exchange, session, pauses)
         first.transport.pause_reading()
         with monkeypatch.context() as patch:
-            patch.setattr(keeper, "SILENCE_TIMEOUT_SEC", 0.05)
+            patch.setattr(supervisor, "SILENCE_TIMEOUT_SEC", 0.05)
             await until(lambda: not session.life.connected)
         first.transport.resume_reading()
         exchange.refusing = False
@@ -169,8 +169,8 @@ async def test_a_connection_is_kept_when_the_program_itself_stood_still(
         connection.last_read = clock.monotonic()  # what waited has been read by now
         looked_after.set()
 
-    monkeypatch.setattr(keeper, "time", clock)
-    monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
+    monkeypatch.setattr(supervisor, "time", clock)
+    monkeypatch.setattr(supervisor, "_TICK_SEC", 0.01)
     monkeypatch.setattr(websocket.WebSocketConnection, "ping", ping)
     async with running(exchange, instruments) as session:
         await looked_after.wait()
@@ -189,8 +189,8 @@ async def test_a_connection_is_pinged_while_its_replacement_is_refused(
     pauses: Pauses,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keeper, "_TICK_SEC", 0.01)
-    monkeypatch.setattr(keeper, "PING_INTERVAL_SEC", 0.0)
+    monkeypatch.setattr(supervisor, "_TICK_SEC", 0.01)
+    monkeypatch.setattr(supervisor, "PING_INTERVAL_SEC", 0.0)
 
     def answered() -> float:
         return registry.get_sample_value("feed_rtt_seconds_count", {"market": "spot"}) or 0.0
@@ -248,7 +248,7 @@ async def test_an_end_is_noticed_when_it_comes_not_at_the_next_tick(
     registry: CollectorRegistry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keeper, "_TICK_SEC", 3600.0)
+    monkeypatch.setattr(supervisor, "_TICK_SEC", 3600.0)
     async with running(exchange, instruments) as session:
         await until(lambda: session.life.connected)
         await end_by_reset(exchange.connections[0])
@@ -265,7 +265,7 @@ async def test_a_connection_that_ended_before_it_was_taken_over_is_replaced(
         if number == 1:
             connection.abort(ReconnectReason.PROTOCOL_ERROR, "at once")
 
-    monkeypatch.setattr(keeper, "_TICK_SEC", 3600.0)
+    monkeypatch.setattr(supervisor, "_TICK_SEC", 3600.0)
     call_when_opened(on_opened, monkeypatch)
     async with running(exchange, instruments):
         await until(lambda: reconnects(registry, ReconnectReason.PROTOCOL_ERROR) > 0)
@@ -326,7 +326,7 @@ async def test_it_stops_while_a_replacement_is_paused_for_long(
 async def test_it_stops_while_a_server_does_not_answer(
     exchange: Exchange, instruments: Instruments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("probe.net.websocket.CONNECT_TIMEOUT_SEC", 3600.0)
+    monkeypatch.setattr("latency_sweep.probe.net.websocket.CONNECT_TIMEOUT_SEC", 3600.0)
     exchange.answering.clear()
     async with running(exchange, instruments) as session:
         await until(lambda: exchange.requests > 0)
@@ -413,7 +413,7 @@ async def test_a_close_that_was_announced_counts_as_the_shutdown(
 async def test_pauses_begin_anew_after_a_connection_that_lasted(
     exchange: Exchange, instruments: Instruments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "GOOD_CONNECTION_SEC", 0.0)
+    monkeypatch.setattr(supervisor, "GOOD_CONNECTION_SEC", 0.0)
     ceilings = Ceilings()
     exchange.refusing = True
     async with running(exchange, instruments, backoff=ceilings.backoff) as session:
@@ -435,7 +435,7 @@ async def test_a_connection_that_did_not_last_is_followed_by_a_pause(
     instruments: Instruments,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(keeper, "GOOD_CONNECTION_SEC", 3600.0)
+    monkeypatch.setattr(supervisor, "GOOD_CONNECTION_SEC", 3600.0)
     ceilings = Ceilings()
     async with running(exchange, instruments, backoff=ceilings.backoff):
         for number in range(3):

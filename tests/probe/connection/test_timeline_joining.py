@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe import session as session_module
-from probe.clock.steps import StepDetector
-from probe.contract.metrics import Phase
-from probe.contract.timeline import NS_PER_SEC, Timeline
-from probe.session import Session
+from latency_sweep.contract.metrics import Phase
+from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.probe.clock.steps import StepDetector
+from latency_sweep.probe.connection import session as session_module
+from latency_sweep.probe.connection.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from probe.contract.timeline import Run
-    from probe.feeds.binance_spot import BinanceSpot
-    from probe.instruments import Instruments
-    from probe.recorder import Recorder
+    from latency_sweep.contract.timeline import Run
+    from latency_sweep.probe.feeds.binance_spot import BinanceSpot
+    from latency_sweep.probe.measurement.instruments import Instruments
+    from latency_sweep.probe.measurement.recorder import Recorder
 
 MINUTE_NS = 60 * NS_PER_SEC
 TIMELINE = Timeline(5 * MINUTE_NS, 60 * MINUTE_NS, MINUTE_NS)

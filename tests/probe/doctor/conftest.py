@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploy.local.tls import Certificates, make_certificates
+from latency_sweep.lab.local.tls import Certificates, make_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from probe.clock.reading import ClockError, ClockReading
-from probe.doctor.clock import check_leap_smear, check_local_clock, check_steps
-from probe.doctor.result import Status
+from latency_sweep.probe.clock.reading import ClockError, ClockReading
+from latency_sweep.probe.doctor.clock import check_leap_smear, check_local_clock, check_steps
+from latency_sweep.probe.doctor.result import Status
 
 
 def reading(

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from probe.doctor import command
-from probe.doctor.result import Result, Status
+from latency_sweep.probe.doctor import command
+from latency_sweep.probe.doctor.result import Result, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deploy.local.tls import Certificates
+    from latency_sweep.lab.local.tls import Certificates
 
 NAMES = [
     "configuration",

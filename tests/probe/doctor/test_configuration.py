@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe import settings
-from probe.doctor.configuration import check_configuration
-from probe.doctor.result import Status
+from latency_sweep.probe import settings
+from latency_sweep.probe.doctor.configuration import check_configuration
+from latency_sweep.probe.doctor.result import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from probe.settings import Settings
+    from latency_sweep.probe.settings import Settings
 
 
 def given(*flags: str) -> Callable[[], Settings]:

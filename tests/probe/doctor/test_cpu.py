@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe.doctor import cpu
-from probe.doctor.cpu import CpuTime
-from probe.doctor.result import Status
+from latency_sweep.probe.doctor import cpu
+from latency_sweep.probe.doctor.cpu import CpuTime
+from latency_sweep.probe.doctor.result import Status
 
 if TYPE_CHECKING:
     from pathlib import Path

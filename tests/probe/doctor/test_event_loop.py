@@ -8,8 +8,8 @@ import time
 import pytest
 import uvloop
 
-from probe.doctor.event_loop import check_lateness, measure_lateness
-from probe.doctor.result import Status
+from latency_sweep.probe.doctor.event_loop import check_lateness, measure_lateness
+from latency_sweep.probe.doctor.result import Status
 
 US = 1_000
 MS = 1_000_000

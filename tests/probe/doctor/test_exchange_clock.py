@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import pytest
 
-from probe.clock.reading import ClockReading
-from probe.doctor.exchange_clock import ExchangeWatch
-from probe.doctor.result import Result, Status
+from latency_sweep.probe.clock.reading import ClockReading
+from latency_sweep.probe.doctor.exchange_clock import ExchangeWatch
+from latency_sweep.probe.doctor.result import Result, Status
 
 if TYPE_CHECKING:
     import ssl

@@ -6,8 +6,8 @@ import resource
 
 import pytest
 
-from probe.doctor.limits import check_file_descriptors
-from probe.doctor.result import Status
+from latency_sweep.probe.doctor.limits import check_file_descriptors
+from latency_sweep.probe.doctor.result import Status
 
 
 @pytest.mark.parametrize(

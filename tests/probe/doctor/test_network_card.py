@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe.doctor import ethtool
-from probe.doctor.network_card import check_allowances, default_interface
-from probe.doctor.result import Status
+from latency_sweep.probe.doctor import ethtool
+from latency_sweep.probe.doctor.network_card import check_allowances, default_interface
+from latency_sweep.probe.doctor.result import Status
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from probe.doctor.report import render_json, render_text
-from probe.doctor.result import Result, Status, duration
+from latency_sweep.probe.doctor.report import render_json, render_text
+from latency_sweep.probe.doctor.result import Result, Status, duration
 
 RESULTS = [
     Result("clock", Status.PASS, "chrony: bound 20 µs", "bound ≤ 1 ms"),

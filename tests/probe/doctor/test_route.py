@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from probe.doctor import route
-from probe.doctor.result import Status
+from latency_sweep.probe.doctor import route
+from latency_sweep.probe.doctor.result import Status
 
 if TYPE_CHECKING:
-    from probe.doctor.route import Address
+    from latency_sweep.probe.doctor.route import Address
 
 
 class Exchange(Protocol):

@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe.doctor import stamps
-from probe.doctor.result import Status
-from probe.net import stamps_check
-from probe.net.receiving import Stamps
+from latency_sweep.probe.doctor import timestamps
+from latency_sweep.probe.doctor.result import Status
+from latency_sweep.probe.net import timestamps_check
+from latency_sweep.probe.net.receiving import Stamps
 
 if TYPE_CHECKING:
     import socket
 
 
 def test_this_kernel_stamps_between_sending_and_reading() -> None:
-    result = stamps.check_receive_stamps()
+    result = timestamps.check_receive_stamps()
     assert result.status is Status.PASS, result.found
     assert result.found.startswith("50 of 50, read ")
 
 
 def test_a_kernel_without_stamps_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stamps, "enable_receive_stamps", lambda _sock: None)
-    monkeypatch.setattr(stamps, "_PATIENCE_SEC", 0.0)
-    result = stamps.check_receive_stamps()
+    monkeypatch.setattr(timestamps, "enable_receive_stamps", lambda _sock: None)
+    monkeypatch.setattr(timestamps, "_PATIENCE_SEC", 0.0)
+    result = timestamps.check_receive_stamps()
     assert (result.status, result.found) == (Status.FAIL, "the kernel gives none")
 
 
@@ -38,8 +38,8 @@ def test_a_stamp_that_cannot_be_right_fails(
         now_ns = time.time_ns()
         return size, now_ns + error_sec * 10**9, now_ns
 
-    monkeypatch.setattr(stamps, "receive", receive)
-    result = stamps.check_receive_stamps()
+    monkeypatch.setattr(timestamps, "receive", receive)
+    result = timestamps.check_receive_stamps()
     assert result.status is Status.FAIL
     assert "not before reading" in result.found
 
@@ -48,22 +48,22 @@ def test_no_loopback_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_sock: socket.socket) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(stamps, "enable_receive_stamps", refuse)
-    result = stamps.check_receive_stamps()
+    monkeypatch.setattr(timestamps, "enable_receive_stamps", refuse)
+    result = timestamps.check_receive_stamps()
     assert result.status is Status.FAIL
     assert "Operation not permitted" in result.found
 
 
 def test_the_sources_of_stamps_that_can_be_had_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stamps_check, "why_no_capture", lambda: None)
-    result = stamps.check_stamp_sources(Stamps.SOCKET, "lo")
+    monkeypatch.setattr(timestamps_check, "why_no_capture", lambda: None)
+    result = timestamps.check_stamp_sources(Stamps.SOCKET, "lo")
     assert (result.status, result.found) == (Status.PASS, "socket, capture")
 
 
 def test_a_source_that_is_asked_for_and_cannot_be_had_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stamps_check, "why_no_capture", lambda: "needs CAP_NET_RAW")
-    result = stamps.check_stamp_sources(Stamps.CAPTURE, None)
+    monkeypatch.setattr(timestamps_check, "why_no_capture", lambda: "needs CAP_NET_RAW")
+    result = timestamps.check_stamp_sources(Stamps.CAPTURE, None)
     assert (result.status, result.found) == (Status.FAIL, "socket")
     assert "CAP_NET_RAW" in result.action

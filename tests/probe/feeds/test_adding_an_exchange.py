@@ -8,7 +8,6 @@ import json
 import re
 import ssl
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,24 +16,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
 
-from probe.app import make_feeds
-from probe.contract import experiment
-from probe.contract.experiment import MarketData
-from probe.contract.metrics import ErrorKind
-from probe.feeds import binance_sbe, binance_spot, binance_usdm
-from probe.feeds.base import Event, FrameError, Notice
-from probe.instruments import Instruments
-from probe.recorder import Recorder
-from probe.session import Session
+from latency_sweep.contract import experiment
+from latency_sweep.contract.experiment import MarketData
+from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.probe.app import make_feeds
+from latency_sweep.probe.connection.session import Session
+from latency_sweep.probe.feeds import binance_sbe, binance_spot, binance_usdm
+from latency_sweep.probe.feeds.base import Event, FrameError, Notice
+from latency_sweep.probe.measurement.instruments import Instruments
+from latency_sweep.probe.measurement.recorder import Recorder
 from tests.probe.timelines import ONE_RUN
+from tests.repository import ROOT
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from probe.contract.timeline import Run
-    from probe.feeds.base import Feed
+    from latency_sweep.contract.timeline import Run
+    from latency_sweep.probe.feeds.base import Feed
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "feeds.md").read_text()
+GUIDE = (ROOT / "docs" / "feeds.md").read_text()
 EXAMPLE = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
 ENDPOINTS = re.findall(
     r"^\| `(\w+)` \| `(wss://[^`]+)` \| `(https://[^`]+)` \|", GUIDE, re.MULTILINE

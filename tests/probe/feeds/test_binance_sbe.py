@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.contract.metrics import ErrorKind
-from probe.feeds.base import Event, FeedConfigError, FrameError, Ids, Notice
-from probe.feeds.binance_sbe import BinanceSbe
-from probe.numbers.sequence import GRACE_NS
-from probe.recorder import ChannelState
+from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.probe.feeds.base import Event, FeedConfigError, FrameError, Ids, Notice
+from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
+from latency_sweep.probe.measurement.recorder import ChannelState
+from latency_sweep.probe.measurement.sequence import GRACE_NS
 
 KEY = "abcDEF123"
 FEED = BinanceSbe(

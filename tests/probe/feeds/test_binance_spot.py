@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.contract.metrics import ErrorKind
-from probe.feeds.base import Event, FeedConfigError, FrameError, Ids, Notice
-from probe.feeds.binance_spot import BinanceSpot
+from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.probe.feeds.base import Event, FeedConfigError, FrameError, Ids, Notice
+from latency_sweep.probe.feeds.binance_spot import BinanceSpot
 
 FEED = BinanceSpot(
     "wss://example.test:9443",

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from probe.feeds.base import Event, FeedConfigError, Ids
-from probe.feeds.binance_usdm import make_feeds
-from probe.numbers.sequence import SequenceCheck
+from latency_sweep.probe.feeds.base import Event, FeedConfigError, Ids
+from latency_sweep.probe.feeds.binance_usdm import make_feeds
+from latency_sweep.probe.measurement.sequence import SequenceCheck
 
 FEED = make_feeds("wss://x.test", ["BTCUSDT"], ["trade", "bookTicker", "depth@0ms"])[0]
 

@@ -20,17 +20,17 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from deploy import certificates
-from probe.web.door import Door
-from probe.web.policy import LivePolicy
+from latency_sweep.probe.http.access_control import Door
+from latency_sweep.probe.http.policy import LivePolicy
+from latency_sweep.runtime import certificates
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from probe.contract.metrics import RefusalReason
-    from probe.web.limits import Limits
+    from latency_sweep.contract.metrics import RefusalReason
+    from latency_sweep.probe.http.limits import Limits
 
 PASSWORD = "correct horse"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from probe.contract.metrics import RefusalReason
-from probe.web.limits import Limits
-from tests.probe.web.conftest import HASH, LARGE, PASSWORD, TOKEN
+from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.probe.http.limits import Limits
+from tests.probe.http.conftest import HASH, LARGE, PASSWORD, TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from tests.probe.web.conftest import Keys, OpenDoor
+    from tests.probe.http.conftest import Keys, OpenDoor
 
     OpenIt = Callable[..., AbstractAsyncContextManager[OpenDoor]]
 

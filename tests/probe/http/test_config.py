@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from probe.web import config, policy
-from probe.web.errors import WebConfigError
-from tests.probe.web.conftest import HASH
+from latency_sweep.probe.http import config, policy
+from latency_sweep.probe.http.errors import WebConfigError
+from tests.probe.http.conftest import HASH
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.probe.web.conftest import Keys
+    from tests.probe.http.conftest import Keys
 
 HASH_BY_HTPASSWD = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import bcrypt
 import pytest
 
-from probe.contract.metrics import RefusalReason
-from probe.web import credentials
-from probe.web.credentials import Credentials, PasswordCheck
+from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.probe.http import credentials
+from latency_sweep.probe.http.credentials import Credentials, PasswordCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

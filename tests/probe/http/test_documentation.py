@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe.contract.metrics import RefusalReason
+from latency_sweep.contract.metrics import RefusalReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe.web import listener
-from probe.web.limits import Limits
-from probe.web.listener import Listener, is_loopback
-from probe.web.policy import LivePolicy
+from latency_sweep.probe.http import listener
+from latency_sweep.probe.http.limits import Limits
+from latency_sweep.probe.http.listener import Listener, is_loopback
+from latency_sweep.probe.http.policy import LivePolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.web.request_head import HeadState, RequestHead
+from latency_sweep.probe.http.request_head import HeadState, RequestHead
 
 MAX_LINE, MAX_HEAD = 20, 60
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from probe.web import token_bucket
-from probe.web.token_bucket import TokenBucket, TokenBuckets
+from latency_sweep.probe.http import token_bucket
+from latency_sweep.probe.http.token_bucket import TokenBucket, TokenBuckets
 
 
 @pytest.fixture

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from probe.clock.exchange import SAMPLES
-from probe.contract import experiment
-from probe.exchange_watch import ExchangeWatch
+from latency_sweep.contract import experiment
+from latency_sweep.probe.clock.exchange import SAMPLES
+from latency_sweep.probe.measurement.exchange_watch import ExchangeWatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from prometheus_client import CollectorRegistry
 
-    from probe.contract.metrics import ErrorKind
-    from probe.instruments import Instruments
+    from latency_sweep.contract.metrics import ErrorKind
+    from latency_sweep.probe.measurement.instruments import Instruments
 
 BAN_SEC = 3600
 BOUND = "feed_exchange_clock_error_bound_seconds"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probe import own_delays
-from probe.exposition.instrument import NativeHistogramMetric
+from latency_sweep.nativehist.instrument import NativeHistogramMetric
+from latency_sweep.probe.measurement import own_delays
 
 if TYPE_CHECKING:
-    from probe.numbers.histogram import HistogramSnapshot
+    from latency_sweep.nativehist.recording import HistogramSnapshot
 
 MS = 1_000_000
 

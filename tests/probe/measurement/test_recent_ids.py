@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.numbers.recent_ids import REMEMBERED, RecentIds
+from latency_sweep.probe.measurement.recent_ids import REMEMBERED, RecentIds
 
 
 @given(st.lists(st.integers(min_value=0, max_value=50)))

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from probe.contract import metrics
-from probe.contract.metrics import ErrorKind
-from probe.recorder import SAMPLES_KEPT, ChannelState, Recorder
+from latency_sweep.contract import metrics
+from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.probe.measurement.recorder import SAMPLES_KEPT, ChannelState, Recorder
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from probe.contract.metrics import Metric
-    from probe.contract.timeline import Run
-    from probe.feeds.binance_spot import BinanceSpot
-    from probe.instruments import Instruments
-    from probe.numbers.histogram import HistogramSnapshot
-    from probe.recorder import ConnectionReceiver
+    from latency_sweep.contract.metrics import Metric
+    from latency_sweep.contract.timeline import Run
+    from latency_sweep.nativehist.recording import HistogramSnapshot
+    from latency_sweep.probe.feeds.binance_spot import BinanceSpot
+    from latency_sweep.probe.measurement.instruments import Instruments
+    from latency_sweep.probe.measurement.recorder import ConnectionReceiver
 
 MS = 1_000_000
 

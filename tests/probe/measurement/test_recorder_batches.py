@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from probe.contract import experiment
-from probe.contract.timeline import NS_PER_SEC, Run
-from probe.feeds.binance_spot import BinanceSpot
-from probe.instruments import PER_RUN, Instruments
-from probe.recorder import Recorder
+from latency_sweep.contract import experiment
+from latency_sweep.contract.timeline import NS_PER_SEC, Run
+from latency_sweep.probe.feeds.binance_spot import BinanceSpot
+from latency_sweep.probe.measurement.instruments import PER_RUN, Instruments
+from latency_sweep.probe.measurement.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

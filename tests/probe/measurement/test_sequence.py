@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.numbers.sequence import (
+from latency_sweep.probe.measurement.sequence import (
     BACKWARD_RESET,
     FORWARD_RESET,
     GRACE_NS,

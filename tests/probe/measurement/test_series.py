@@ -13,13 +13,13 @@ from prometheus_client import CollectorRegistry
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.protocol import State
 
-from probe.contract import experiment
-from probe.feeds.binance_spot import BinanceSpot
-from probe.instruments import Instruments
-from probe.net.backoff import Backoff
-from probe.recorder import Recorder
-from probe.session import Session
-from probe.state_collector import StateCollector
+from latency_sweep.contract import experiment
+from latency_sweep.probe.connection.backoff import Backoff
+from latency_sweep.probe.connection.session import Session
+from latency_sweep.probe.feeds.binance_spot import BinanceSpot
+from latency_sweep.probe.measurement.instruments import Instruments
+from latency_sweep.probe.measurement.recorder import Recorder
+from latency_sweep.probe.measurement.state_collector import StateCollector
 from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:

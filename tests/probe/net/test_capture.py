@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.local.stamps import may_capture
-from deploy.local.tls import make_certificates
-from probe.net import stamped_socket
-from probe.net.capture import Capture
-from probe.net.receiving import Receiving, Stamps, StampsError
-from probe.net.transport import open_transport
+from latency_sweep.lab.local.timestamps import may_capture
+from latency_sweep.lab.local.tls import make_certificates
+from latency_sweep.probe.net import timestamped_socket
+from latency_sweep.probe.net.capture import Capture
+from latency_sweep.probe.net.receiving import Receiving, Stamps, StampsError
+from latency_sweep.probe.net.transport import open_transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ needs_privilege = pytest.mark.skipif(not may_capture(), reason="needs CAP_NET_RA
 
 @pytest.fixture(scope="module", autouse=True)
 def stamping() -> Iterator[None]:
-    with stamped_socket.keep_stamping_on():
+    with timestamped_socket.keep_stamping_on():
         yield
 
 
@@ -152,7 +152,7 @@ async def test_a_segment_is_captured_after_it_was_sent_and_before_tcp_has_it() -
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
         client.bind(("", 0))
         port = server.getsockname()[1]
-        stamped_socket.enable_receive_stamps(client)
+        timestamped_socket.enable_receive_stamps(client)
         capture = Capture("127.0.0.1", port, client.getsockname()[1])
         try:
             client.connect(("127.0.0.1", port))
@@ -160,7 +160,7 @@ async def test_a_segment_is_captured_after_it_was_sent_and_before_tcp_has_it() -
             with peer:
                 sent_ns = time.time_ns()
                 peer.sendall(b"x" * 100)
-                size, stamp_ns, _ = stamped_socket.receive(client, bytearray(200))
+                size, stamp_ns, _ = timestamped_socket.receive(client, bytearray(200))
             assert stamp_ns is not None
             pieces = capture.read(size)
             assert pieces is not None
@@ -202,7 +202,7 @@ def test_without_the_privilege_the_sentence_says_what_it_takes(
 async def test_busy_polling_delivers_everything_and_stops() -> None:
     try:
         with socket.socket() as sock:
-            stamped_socket.enable_busy_polling(sock, 1)
+            timestamped_socket.enable_busy_polling(sock, 1)
     except PermissionError:
         pytest.skip("needs CAP_NET_ADMIN")
     found = (await receive("127.0.0.1", Receiving(busy_poll_us=500), [b"a", b"b"])).pieces

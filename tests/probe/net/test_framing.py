@@ -12,7 +12,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from probe.net.framing import Flow, FrameSplitter
+from latency_sweep.probe.net.framing import Flow, FrameSplitter
 
 # More than all fragments of an example together: the splitter shows the core whole frames, so the
 # core notices a sum that is too large at the end of a frame instead of at its beginning.

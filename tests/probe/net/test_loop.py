@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from probe.net.loop import Loop
+from latency_sweep.probe.net.loop import Loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def lookup(host, *rest):
 socket.getaddrinfo = lookup
 """
 PROBE: Final = """
-from probe.cli import main
+from latency_sweep.probe.cli import main
 sys.exit(main(["run", "--metrics-port", "0", "--metrics-host", "127.0.0.1",
                "--endpoint", "ws://exchange.test", "--time-endpoint", ""]))
 """

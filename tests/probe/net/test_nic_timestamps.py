@@ -7,11 +7,17 @@ import struct
 
 import pytest
 
-from probe.net import nic_stamps
-from probe.net.nic_stamps import Abilities, NicClock, best_offset_ns, decode, decode_samples
-from probe.net.receiving import Receiving, Stamps, StampsError
-from probe.net.stamped_socket import receive
-from probe.net.stamps_check import check
+from latency_sweep.probe.net import nic_timestamps
+from latency_sweep.probe.net.nic_timestamps import (
+    Abilities,
+    NicClock,
+    best_offset_ns,
+    decode,
+    decode_samples,
+)
+from latency_sweep.probe.net.receiving import Receiving, Stamps, StampsError
+from latency_sweep.probe.net.timestamped_socket import receive
+from latency_sweep.probe.net.timestamps_check import check
 
 SEC = 1_000_000_000
 ALL = Abilities(stamping=1 << 2 | 1 << 6, phc_index=0, receive_filters=1 << 1)
@@ -100,9 +106,9 @@ def test_loopback_is_refused_with_what_to_do() -> None:
 
 
 def test_the_interface_of_an_address_is_found() -> None:
-    assert nic_stamps.interface_of("127.0.0.1") == "lo"
+    assert nic_timestamps.interface_of("127.0.0.1") == "lo"
     with pytest.raises(StampsError, match=r"192\.0\.2\.1"):
-        nic_stamps.interface_of("192.0.2.1")
+        nic_timestamps.interface_of("192.0.2.1")
 
 
 class Card:

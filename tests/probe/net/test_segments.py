@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.net.segments import SegmentStamps
+from latency_sweep.probe.net.segments import SegmentStamps
 
 if TYPE_CHECKING:
     import random

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from probe.net.tcp_header import Segment, parse
+from latency_sweep.probe.net.tcp_header import Segment, parse
 
 
 def tcp(sequence: int = 77, *, options: bytes = b"", syn: bool = False) -> bytes:

@@ -15,13 +15,13 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from deploy.local.tls import make_certificates
-from probe.contract.metrics import ConnectPhase
-from probe.net import transport
-from probe.net.errors import ConnectFailed
-from probe.net.receiving import Receiving, Stamps
-from probe.net.transport import open_transport
-from probe.net.websocket import WebSocketConnection, connect
+from latency_sweep.contract.metrics import ConnectPhase
+from latency_sweep.lab.local.tls import make_certificates
+from latency_sweep.probe.net import transport
+from latency_sweep.probe.net.errors import ConnectFailed
+from latency_sweep.probe.net.receiving import Receiving, Stamps
+from latency_sweep.probe.net.transport import open_transport
+from latency_sweep.probe.net.websocket import WebSocketConnection, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,16 +18,16 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from probe.contract.metrics import ConnectPhase, ErrorKind, ReconnectReason
-from probe.net.errors import ConnectFailed
-from probe.net.stamped_socket import keep_stamping_on
-from probe.net.websocket import WebSocketConnection, connect
+from latency_sweep.contract.metrics import ConnectPhase, ErrorKind, ReconnectReason
+from latency_sweep.probe.net.errors import ConnectFailed
+from latency_sweep.probe.net.timestamped_socket import keep_stamping_on
+from latency_sweep.probe.net.websocket import WebSocketConnection, connect
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Iterator
 
-    from probe.net.transport import Transport
+    from latency_sweep.probe.net.transport import Transport
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -426,7 +426,7 @@ async def test_bytes_that_break_the_protocol_end_the_connection(data: bytes) -> 
 async def test_an_end_does_not_wait_for_a_server_that_does_not_hang_up(
     data: bytes, reason: ReconnectReason, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("probe.net.websocket.CLOSE_TIMEOUT_SEC", 3600.0)
+    monkeypatch.setattr("latency_sweep.probe.net.websocket.CLOSE_TIMEOUT_SEC", 3600.0)
     answered: list[bytes] = []
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

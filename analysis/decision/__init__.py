@@ -1,0 +1,1 @@
+"""The decision rule: constraints, score, comparisons and the verdict."""

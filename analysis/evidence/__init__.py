@@ -1,0 +1,1 @@
+"""What each run observed of each candidate, from Prometheus, an archive or a JSON Lines file."""

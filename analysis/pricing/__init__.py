@@ -1,0 +1,1 @@
+"""What an instance costs an hour: the dated table and how it is renewed."""

@@ -1,0 +1,1 @@
+"""Tests, intervals and resampling; they know runs, not what is decided from them."""

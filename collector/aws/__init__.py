@@ -1,0 +1,1 @@
+"""What a sweep needs of AWS: access, inventory, Terraform, tunnels, secrets and fees."""

@@ -1,0 +1,1 @@
+"""`sweep watch`: a sweep live in the terminal."""

@@ -1,0 +1,1 @@
+"""The laboratory: simulated exchange, faults, simulated sweeps and the local stack."""

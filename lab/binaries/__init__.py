@@ -1,0 +1,1 @@
+"""Programs that the local stack needs, fetched once."""

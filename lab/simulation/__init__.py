@@ -1,0 +1,1 @@
+"""Simulated sweeps whose ground truth is known."""

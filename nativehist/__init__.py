@@ -1,0 +1,1 @@
+"""Prometheus native histograms for Python: observe, merge, expose and read them."""

@@ -1,0 +1,1 @@
+"""Plumbing that every command shares: child processes, signals, progress, files, certificates."""

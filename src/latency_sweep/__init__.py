@@ -1,0 +1,1 @@
+"""Where on AWS Binance market data arrives soonest; see `README.md`."""
