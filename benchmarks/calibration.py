@@ -65,7 +65,7 @@ class Scenario:
     """
 
     name: str
-    truth: Truth
+    ground_truth: Truth
     best: tuple[int, ...]
 
 
@@ -120,9 +120,9 @@ def scenarios() -> tuple[Scenario, ...]:
     return (*identical, *different)
 
 
-def true_difference(truth: Truth, seed: int) -> float:
+def true_difference(ground_truth: Truth, seed: int) -> float:
     """Pooled p99 of the second place minus that of the first, over very many runs, seconds."""
-    two = replace(truth, network=truth.network[:2], runs=_TRUTH_RUNS)
+    two = replace(ground_truth, network=ground_truth.network[:2], runs=_TRUTH_RUNS)
     parts: list[list[Histogram]] = [[], []]
     for batch in range(_TRUTH_BATCHES):
         latencies = simulate_latencies(two, np.random.default_rng([seed, batch]))
@@ -137,10 +137,10 @@ def trial(
     scenario: Scenario, difference: float, experiment: Experiment, seed: Sequence[int]
 ) -> Trial:
     """Simulate one sweep and decide it both ways."""
-    latencies = simulate_latencies(scenario.truth, np.random.default_rng(seed))
-    evidence = evidence_of(scenario.truth, latencies)
+    latencies = simulate_latencies(scenario.ground_truth, np.random.default_rng(seed))
+    evidence = evidence_of(scenario.ground_truth, latencies)
     verdict = decide(evidence, experiment, seed=seed[-1])
-    names = [candidate(place).name for place in range(len(scenario.truth.network))]
+    names = [candidate(place).name for place in range(len(scenario.ground_truth.network))]
     winner = None if verdict.winner is None else names.index(verdict.winner)
     interval, sign = _interval(verdict, evidence, experiment)
     covered = interval.low is not None and interval.high is not None
@@ -155,7 +155,7 @@ def _interval(verdict: Verdict, evidence: Evidence, experiment: Experiment) -> t
     for what they show do not cover as often as they say.
     """
     first, second = candidate(0), candidate(1)
-    seen = {(c.nominee, c.rival): c.pooled_interval for c in verdict.comparisons}
+    seen = {(c.leader, c.rival): c.pooled_interval for c in verdict.comparisons}
     for pair, sign in (((first.name, second.name), 1), ((second.name, first.name), -1)):
         if (interval := seen.get(pair)) is not None:
             return interval, sign
@@ -170,8 +170,8 @@ def run_scenario(
     scenario: Scenario, trials: int, seed: int, experiment: Experiment, pool: ProcessPoolExecutor
 ) -> list[Trial]:
     """All trials of a scenario, in parallel, the same for the same seed."""
-    identical = len(set(scenario.truth.network[:2])) == 1
-    difference = 0.0 if identical else true_difference(scenario.truth, seed)
+    identical = len(set(scenario.ground_truth.network[:2])) == 1
+    difference = 0.0 if identical else true_difference(scenario.ground_truth, seed)
     seeds = [(seed, number) for number in range(trials)]
     work = partial(trial, scenario, difference, experiment)
     return list(pool.map(work, seeds, chunksize=4))

@@ -151,7 +151,7 @@ def measure(url: str, name: str) -> None:
         "seconds": seconds,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "runs": len(evidence.runs),
-        "tainted": sum(bool(run.taint) for run in evidence.runs),
+        "excluded": sum(bool(run.exclusion_reasons) for run in evidence.runs),
         "histograms": len(histograms),
         "buckets": sum(h.counts.size for h in histograms),
         "samples": sum(run.latency.count for run in evidence.runs),
@@ -171,7 +171,7 @@ def main() -> None:
         return
     experiment = load()
     runs = sweep(experiment, options.runs)
-    print("candidates  runs   series  planted   collect      peak  histograms    buckets  tainted")
+    print("candidates  runs   series  planted   collect      peak  histograms    buckets  excluded")
     for candidates in options.candidates:
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -189,7 +189,7 @@ def main() -> None:
         print(
             f"{candidates:10} {options.runs:5} {series:8} {planted:6.0f} s "
             f"{result['seconds']:7.1f} s {result['peak_mib']:6.0f} MiB "
-            f"{result['histograms']:8} {result['buckets']:10} {result['tainted']:8}",
+            f"{result['histograms']:8} {result['buckets']:10} {result['excluded']:8}",
             flush=True,
         )
         for warning in result["warnings"]:

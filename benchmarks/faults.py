@@ -214,11 +214,11 @@ class Step:
 def load(folder: Path, watcher: Watcher) -> str:
     """Raise the rate until it is not held; each has some tries, as the machine has other work."""
     identities = make_identities(folder, [])
-    authority = f"--ca-file={identities.authority}"
+    ca = f"--ca-file={identities.ca}"
     steps: list[Step] = []
     with (
         fast_sender(folder / f"{Identity.TRUSTED}.pem") as sender,
-        probe("load", f"wss://{HOST}:{sender.port}", folder, authority) as (child, url),
+        probe("load", f"wss://{HOST}:{sender.port}", folder, ca) as (child, url),
     ):
         watcher.watch({"load": url})
         sender.set_rate(START_RATE)
@@ -296,7 +296,7 @@ async def soak(seconds: float, folder: Path, watcher: Watcher) -> str:
     with fast_sender() as sender:
         async with FaultProxy(("127.0.0.1", sender.port), identities.contexts) as proxy:
             endpoint = f"wss://{HOST}:{proxy.port}"
-            with probe("soak", endpoint, folder, f"--ca-file={identities.authority}") as started:
+            with probe("soak", endpoint, folder, f"--ca-file={identities.ca}") as started:
                 child, url = started
                 watcher.watch({"soak": url})
                 sender.set_rate(SOAK_RATE)
@@ -334,7 +334,7 @@ def soaked(watcher: Watcher, report: Report, counted: dict[str, int], seconds: f
     sent = report.last - report.first_sent + 1
     in_flight = report.last - report.last_sent
     messages, duplicates = value("feed_messages_total"), value("feed_duplicates_total")
-    lost = value("feed_messages_lost_total") - value("feed_messages_found_total")
+    lost = value("feed_messages_lost_total") - value("feed_messages_recovered_total")
     received = messages - duplicates
     rows = {
         "length, s": f"{seconds:,.0f}",

@@ -3,7 +3,7 @@
     python benchmarks/histogram.py [--observations 100000] [--repeats 9]
 
 Prints medians over repeats. Exits with 1 if a quantile is off by 0.5 % or more; times are never
-judged, since they depend on the machine.
+evaluated, since they depend on the machine.
 """
 
 from __future__ import annotations

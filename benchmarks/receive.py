@@ -1,12 +1,12 @@
 """How fast, and how truthfully, a client receives: this probe beside other WebSocket clients.
 
-Every client runs its whole path (receive, stamp, decode, check the sequence, observe a histogram)
-against the same sender on 127.0.0.1, over TLS, with trade frames of about 200 bytes; sender and
-client each have a core. Measured are
+Every client runs its whole path (receive, timestamp, decode, check the sequence, observe a
+histogram) against the same sender on 127.0.0.1, over TLS, with trade frames of about 200 bytes;
+sender and client each have a core. Measured are
 
 - saturated: CPU time per message, and the messages per second that one core could do at that;
 - paced, each message in a write of its own: how much later than the sender's clock a message's
-  recorded stamp is;
+  recorded timestamp is;
 - bursts of 500 messages within one millisecond: the same for the last message of a burst;
 - what a scrape of 40 series adds to the probe's own delay.
 
@@ -123,7 +123,7 @@ def show(results: Mapping[str, Figures]) -> None:
     for name, figures in clients.items():
         cells = (f"{figures[f'{rate}/s cpu_us']:.1f}" for rate in RATES)
         print(f"{name:30} " + " ".join(f"{cell:>22}" for cell in cells))
-    print(f"\nlast of {BURST} messages within a millisecond: stamp minus the sender's clock")
+    print(f"\nlast of {BURST} messages within a millisecond: timestamp minus the sender's clock")
     base = clients[_REFERENCE]["last of burst"]
     for name, figures in clients.items():
         late = figures["last of burst"]

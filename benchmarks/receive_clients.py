@@ -1,6 +1,6 @@
 """The clients that `receive.py` compares, each doing the same: receive, decode, check, observe.
 
-Each takes a URL and says what it measured. With `errors` it notes, beside, how far the stamp of
+Each takes a URL and says what it measured. With `errors` it notes, beside, how far the timestamp of
 each message is from the moment the sender sent it.
 """
 
@@ -28,7 +28,7 @@ from latency_sweep.probe.feeds.binance_spot import BinanceSpot
 from latency_sweep.probe.measurement.instruments import Instruments
 from latency_sweep.probe.measurement.recorder import Recorder
 from latency_sweep.probe.net import timestamps_check
-from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Stamps, StampsError
+from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.net.websocket import connect
 from latency_sweep.probe.tuning import Tuning
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 RUN_NS: Final = 10**12
 WHOLE_PATH: Final = "probe"
-CAPTURING: Final = "probe, --stamps capture"
+CAPTURING: Final = "probe, --timestamps capture"
 SCRAPED: Final = "probe, scraped"
 # A hundred times more often than Prometheus does, so that a scrape is no rare event.
 SCRAPE_PAUSE_SEC: Final = 0.1
@@ -51,13 +51,13 @@ PROTOBUF: Final = (
 
 @dataclass(slots=True)
 class Meter:
-    """What a client used from its first message to its last, and how true its stamps are.
+    """What a client used from its first message to its last, and how true its timestamps are.
 
     Attributes:
         errors: whether to note each message's error.
-        late_ns: stamp minus the sender's time, in the order received.
-        own_ns: from stamp to program, where the client can tell.
-        shared: messages whose stamp one before them has too.
+        late_ns: timestamp minus the sender's time, in the order received.
+        own_ns: from timestamp to program, where the client can tell.
+        shared: messages whose timestamp one before them has too.
         cpu_sec: CPU time of the process since `start`.
     """
 
@@ -75,8 +75,8 @@ class Meter:
     def stop(self) -> None:
         self.cpu_sec = time.process_time() - self._cpu_at_start
 
-    def note(self, payload: bytes | str, stamp_ns: int) -> None:
-        self.late_ns.append(stamp_ns - int(payload[SENT_AT]))
+    def note(self, payload: bytes | str, timestamp_ns: int) -> None:
+        self.late_ns.append(timestamp_ns - int(payload[SENT_AT]))
 
 
 async def probe(
@@ -92,11 +92,11 @@ async def probe(
     feed, recorder = make_recorder(url, symbols, registry)
     receiver = recorder.receiver(feed, recorder.lines[0], lambda: None)
 
-    def on_messages(payloads: list[bytes], binary: bool, stamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - as the hot path calls it
-        receiver.on_messages(payloads, binary, stamp_ns, read_ns)
+    def on_messages(payloads: list[bytes], binary: bool, timestamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - as the hot path calls it
+        receiver.on_messages(payloads, binary, timestamp_ns, read_ns)
         for payload in payloads:
-            meter.note(payload, stamp_ns)
-        meter.own_ns += [read_ns - stamp_ns] * len(payloads)
+            meter.note(payload, timestamp_ns)
+        meter.own_ns += [read_ns - timestamp_ns] * len(payloads)
 
     for state in recorder.states[1:]:
         assert state.histograms is not None
@@ -109,7 +109,7 @@ async def probe(
         tls=tls,
         on_messages=on_messages if meter.errors else receiver.on_messages,
         on_rtt=lambda _: None,
-        on_phase=lambda *_: None,
+        on_step=lambda *_: None,
         receiving=receiving,
     )
     meter.start()
@@ -119,7 +119,7 @@ async def probe(
         if scraper is not None:
             scraper.cancel()
     meter.stop()
-    meter.shared = recorder.lines[0].shared_stamps
+    meter.shared = recorder.lines[0].shared_timestamps
     state = recorder.states[0]
     assert state.sequence is not None
     assert state.sequence.gaps == 0
@@ -128,14 +128,14 @@ async def probe(
 
 
 async def probe_capturing(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
-    """The whole path with the stamps of a packet capture."""
-    await probe(url, tls, meter, receiving=Receiving(Stamps.CAPTURE))
+    """The whole path with the timestamps of a packet capture."""
+    await probe(url, tls, meter, receiving=Receiving(Timestamps.CAPTURE))
 
 
 def may_capture() -> bool:
     try:
-        timestamps_check.check(Receiving(Stamps.CAPTURE), "127.0.0.1")
-    except StampsError:
+        timestamps_check.check(Receiving(Timestamps.CAPTURE), "127.0.0.1")
+    except TimestampsError:
         return False
     return True
 
@@ -158,12 +158,12 @@ async def _scrape(registry: CollectorRegistry) -> None:
 
 
 async def receiving(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
-    """This project's reading alone: stamps, TLS and frames."""
+    """This project's reading alone: timestamps, TLS and frames."""
 
-    def on_messages(payloads: list[bytes], binary: bool, stamp_ns: int, read_ns: int) -> None:  # noqa: ARG001, FBT001 - as the hot path calls it
+    def on_messages(payloads: list[bytes], binary: bool, timestamp_ns: int, read_ns: int) -> None:  # noqa: ARG001, FBT001 - as the hot path calls it
         if meter.errors:
             for payload in payloads:
-                meter.note(payload, stamp_ns)
+                meter.note(payload, timestamp_ns)
 
     connection = await connect(
         url,
@@ -171,7 +171,7 @@ async def receiving(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
         tls=tls,
         on_messages=on_messages,
         on_rtt=lambda _: None,
-        on_phase=lambda *_: None,
+        on_step=lambda *_: None,
     )
     meter.start()
     await connection.closed
@@ -204,15 +204,15 @@ class JsonPath:
         self.gaps = 0
 
     def on_message(self, text: str) -> None:
-        stamp_ns = time.time_ns()
+        timestamp_ns = time.time_ns()
         data = json.loads(text)["data"]
         number = data["t"]
         if self._last_id and number != self._last_id + 1:
             self.gaps += 1
         self._last_id = number
-        self._observe((stamp_ns - data["E"] * 1000) * 1e-9)
+        self._observe((timestamp_ns - data["E"] * 1000) * 1e-9)
         if self._meter.errors:
-            self._meter.note(text, stamp_ns)
+            self._meter.note(text, timestamp_ns)
 
 
 async def websockets_json(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
@@ -261,16 +261,16 @@ async def picows_msgspec(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
                 if frame.msg_type == picows.WSMsgType.CLOSE:
                     transport.disconnect()
                 return
-            stamp_ns = time.time_ns()
+            timestamp_ns = time.time_ns()
             payload = frame.get_payload_as_bytes()
             data = decode(payload).data
             number = data.id
             if self.last_id and number != self.last_id + 1:
                 self.gaps += 1
             self.last_id = number
-            observe((stamp_ns - data.event_time * 1000) * 1e-9)
+            observe((timestamp_ns - data.event_time * 1000) * 1e-9)
             if meter.errors:
-                meter.note(payload, stamp_ns)
+                meter.note(payload, timestamp_ns)
 
     transport, _ = await picows.ws_connect(Listener, url, ssl_context=tls)
     meter.start()
@@ -292,11 +292,11 @@ async def picows_recorder(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
                 if frame.msg_type == picows.WSMsgType.CLOSE:
                     transport.disconnect()
                 return
-            stamp_ns = time.time_ns()
+            timestamp_ns = time.time_ns()
             payload = frame.get_payload_as_bytes()
-            on_messages([payload], False, stamp_ns, stamp_ns)  # noqa: FBT003 - the hot path's way
+            on_messages([payload], False, timestamp_ns, timestamp_ns)  # noqa: FBT003 - the hot path's way
             if meter.errors:
-                meter.note(payload, stamp_ns)
+                meter.note(payload, timestamp_ns)
 
     transport, _ = await picows.ws_connect(Listener, url, ssl_context=tls)
     meter.start()

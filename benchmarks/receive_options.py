@@ -1,8 +1,8 @@
 """What each option of the probe's receiving gains and costs, beside the default.
 
-The sender is that of `receive.py`; rounds alternate between the options. Columns: the stamp minus
-the sender's clock and the probe's own delay (stamp to program), in microseconds; the share of
-messages whose stamp another one has too; CPU microseconds per message.
+The sender is that of `receive.py`; rounds alternate between the options. Columns: the timestamp
+minus the sender's clock and the probe's own delay, in microseconds; the share of
+messages whose timestamp another one has too; CPU microseconds per message.
 
     python benchmarks/receive_options.py --rate 10000 --rounds 3
 """
@@ -29,7 +29,7 @@ from benchmarks.receive_sender import PATH, Load, serve
 from latency_sweep.lab.local.tls import make_certificates
 from latency_sweep.probe import tuning
 from latency_sweep.probe.net import timestamps_check
-from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Stamps, StampsError
+from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.tuning import Tuning, TuningError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ OPTIONS: Final = {
     "default, on a core of its own": Option(),
     "not pinned": Option(pinned=False),
     "garbage collector not frozen": Option(frozen=False),
-    "--stamps capture": Option(Receiving(Stamps.CAPTURE)),
-    "--stamps nic": Option(Receiving(Stamps.NIC)),
+    "--timestamps capture": Option(Receiving(Timestamps.CAPTURE)),
+    "--timestamps nic": Option(Receiving(Timestamps.NIC)),
     "--busy-poll-us 200": Option(Receiving(busy_poll_us=200)),
     "--niceness -20": Option(tuning=Tuning(niceness=-20)),
     "--realtime-priority 50": Option(tuning=Tuning(realtime_priority=50)),
@@ -64,12 +64,12 @@ OPTIONS: Final = {
 }
 
 
-def run_client(url: str, authority: Path, option: Option, result: Connection) -> None:
+def run_client(url: str, ca: Path, option: Option, result: Connection) -> None:
     _, cpu = cores()
     if option.pinned and cpu is not None:
         os.sched_setaffinity(0, {cpu})
     meter = Meter(errors=True)
-    tls = ssl.create_default_context(cafile=authority)
+    tls = ssl.create_default_context(cafile=ca)
     try:
         timestamps_check.check(option.receiving, "127.0.0.1")
         with (
@@ -80,7 +80,7 @@ def run_client(url: str, authority: Path, option: Option, result: Connection) ->
                 gc.collect()
                 gc.freeze()
             runner.run(probe(url, tls, meter, receiving=option.receiving))
-    except (TuningError, StampsError) as error:
+    except (TuningError, TimestampsError) as error:
         result.send(str(error))
     else:
         result.send(meter)
@@ -109,7 +109,7 @@ def measure(
     result, result_child = multiprocessing.Pipe()
     url = f"wss://127.0.0.1:{ready.recv()}{PATH}"
     client = multiprocessing.Process(
-        target=run_client, args=(url, certificates.authority, option, result_child), daemon=True
+        target=run_client, args=(url, certificates.ca, option, result_child), daemon=True
     )
     client.start()
     meter: Meter | str = result.recv()

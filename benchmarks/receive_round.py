@@ -36,8 +36,8 @@ class Round:
 
     Attributes:
         cpu_us: CPU time of the client per message, microseconds.
-        late_ns: stamp minus the sender's time of each message, in order.
-        own_ns: from stamp to program of each message, where the client can tell.
+        late_ns: timestamp minus the sender's time of each message, in order.
+        own_ns: from timestamp to program of each message, where the client can tell.
     """
 
     cpu_us: float
@@ -83,11 +83,11 @@ def measure(
     try:
         if client == RUST:
             assert rust is not None
-            return _measure_rust(rust, url, load, certificates.authority, client_cpu, errors=errors)
+            return _measure_rust(rust, url, load, certificates.ca, client_cpu, errors=errors)
         result, result_child = multiprocessing.Pipe()
         process = multiprocessing.Process(
             target=_run_client,
-            args=(client, url, certificates.authority, client_cpu, Meter(errors), result_child),
+            args=(client, url, certificates.ca, client_cpu, Meter(errors), result_child),
             daemon=True,
         )
         process.start()
@@ -104,7 +104,7 @@ def measure(
 def _run_client(  # noqa: PLR0917 - the target of a process
     client: str,
     url: str,
-    authority: Path,
+    ca: Path,
     cpu: int | None,
     meter: Meter,
     result: Connection,
@@ -112,17 +112,17 @@ def _run_client(  # noqa: PLR0917 - the target of a process
     if cpu is not None:
         os.sched_setaffinity(0, {cpu})
     sys.setswitchinterval(_SWITCH_INTERVAL_SEC)
-    tls = ssl.create_default_context(cafile=authority)
+    tls = ssl.create_default_context(cafile=ca)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(CLIENTS[client](url, tls, meter))
     result.send(meter)
 
 
 def _measure_rust(
-    binary: Path, url: str, load: Load, authority: Path, cpu: int | None, *, errors: bool
+    binary: Path, url: str, load: Load, ca: Path, cpu: int | None, *, errors: bool
 ) -> Round:
     pin = ["taskset", "-c", str(cpu)] if cpu is not None and shutil.which("taskset") else []
-    arguments = [*pin, str(binary), url, str(authority), *(["errors"] if errors else [])]
+    arguments = [*pin, str(binary), url, str(ca), *(["errors"] if errors else [])]
     run = subprocess.run(arguments, check=True, stdout=subprocess.PIPE)
     measured = json.loads(run.stdout)
     return Round(measured["cpu_sec"] * 1e6 / load.messages, measured["late_ns"], [])

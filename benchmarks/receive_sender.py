@@ -106,10 +106,10 @@ def _writes(load: Load) -> Iterator[bytes]:
         frames = (Frame(Opcode.TEXT, text.encode()).serialize(mask=False) for text in texts)
         write = b"".join(frames)
         # A saturated sender has no time for the clock; its messages' times say little anyway.
-        yield write if load.is_paced else _stamped(write)
+        yield write if load.is_paced else _timestamped(write)
 
 
-def _stamped(write: bytes) -> bytes:
+def _timestamped(write: bytes) -> bytes:
     text = b"%d" % time.time_ns()
     return write.replace(_MICROSECONDS.encode(), text[:16]).replace(_NANOSECONDS.encode(), text)
 
@@ -140,7 +140,7 @@ def _send(sock: ssl.SSLSocket, load: Load, writes: list[bytes]) -> None:
             time.sleep((ahead_ns - _WAKE_UP_NS) * 1e-9)
         while clock() - start_ns < due_ns:  # spins: timers are too coarse for the rest
             pass
-        send(_stamped(write))
+        send(_timestamped(write))
 
 
 def _wait_for_answer(sock: ssl.SSLSocket) -> None:

@@ -318,7 +318,7 @@ def watch(options: argparse.Namespace, folder: Path) -> list[Sample]:
         "--metrics-port": "0",
         "--final-scrape-wait-sec": "0",
         "--clock-source": "shared",
-        "--ca-file": str(certificates.authority),
+        "--ca-file": str(certificates.ca),
         "--log-level": "error",
     }
     child = [sys.executable, __file__, INSIDE, str(counts), str(options.interval_sec), "run"]

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-# Longer is a slip of the keyboard; it also keeps every time stamp of a run within 64 bits.
+# Longer is a slip of the keyboard; it also keeps every time timestamp of a run within 64 bits.
 MAX_PHASE_SEC: Final = 7 * 24 * 3600
 MAX_SCRAPE_INTERVAL_SEC: Final = 3600
 # Each bucket is a line of every text scrape and each bound six digits.
 MAX_CLASSIC_BUCKETS: Final = 1000
 _MAX_SHOWN: Final = 200
 PhaseSeconds = Annotated[int, Field(ge=1, le=MAX_PHASE_SEC)]
-# From a nanosecond, the resolution of receive stamps, to a day.
+# From a nanosecond, the resolution of receive timestamps, to a day.
 ClassicBound = Annotated[float, Field(ge=1e-9, le=86_400, allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -66,7 +66,7 @@ class Phase(StrEnum):
     COOLDOWN = "cooldown"
 
 
-class ConnectPhase(StrEnum):
+class ConnectStep(StrEnum):
     """Steps of opening a connection."""
 
     DNS = "dns"
@@ -87,7 +87,7 @@ class ReconnectReason(StrEnum):
     SERVER_CLOSE = "server_close"
     CONNECTION_LOST = "connection_lost"
     PROTOCOL_ERROR = "protocol_error"
-    SILENCE = "silence"
+    STALLED = "stalled"
     SERVER_SHUTDOWN = "server_shutdown"
 
 
@@ -146,7 +146,7 @@ def _gauge(name: str, text: str, labels: tuple[str, ...] = (), unit: str = "") -
 
 LATENCY: Final = _histogram(
     "feed_latency_seconds",
-    "Event time E to kernel receive stamp, for events of the run's measurement.",
+    "Event time E to kernel receive timestamp, for events of the run's measurement.",
     FEED_RUN,
 )
 EXCHANGE_DELAY: Final = _histogram(
@@ -161,7 +161,7 @@ DELAY_VARIATION: Final = _histogram(
 )
 RECEIVE_DELAY: Final = _histogram(
     "feed_receive_delay_seconds",
-    "Kernel receive stamp to the probe's program: the probe's own delay.",
+    "Kernel receive timestamp to the probe's program: the probe's own delay.",
     FEED_RUN,
 )
 CONNECTION_LATENCY: Final = _histogram(
@@ -173,7 +173,7 @@ RTT: Final = _histogram(
     "feed_rtt_seconds", "WebSocket ping to pong; needs no common clock.", ("market",)
 )
 CONNECT_DURATION: Final = _histogram(
-    "feed_connect_duration_seconds", "Duration of each step of connecting.", ("market", "phase")
+    "feed_connect_duration_seconds", "Duration of each step of connecting.", ("market", "step")
 )
 
 MESSAGES: Final = _counter("feed_messages_total", "Market-data messages received.")
@@ -184,7 +184,7 @@ LOST: Final = _counter(
     "ids (depth, trades in SBE) a lower bound.",
 )
 FOUND: Final = _counter(
-    "feed_messages_found_total",
+    "feed_messages_recovered_total",
     "Messages that arrived after they had been counted as lost.",
 )
 GAPS: Final = _counter("feed_sequence_gaps_total", "Jumps forward in the sequence of ids.")
@@ -193,23 +193,23 @@ OUT_OF_ORDER: Final = _counter(
     "feed_out_of_order_total", "Messages that arrived after a later one."
 )
 COPIES: Final = _counter(
-    "feed_copies_total",
+    "feed_redundant_messages_total",
     "Messages that another connection had delivered before.",
     ("market", "connection"),
 )
 WINS: Final = _counter(
-    "feed_connection_wins_total",
+    "feed_first_arrivals_total",
     "Messages that this connection delivered first.",
     ("market", "connection"),
 )
-SHARED_STAMPS: Final = _counter(
-    "feed_shared_stamps_total",
-    "Messages that came in one read with another before them, and share its stamp.",
+SHARED_TIMESTAMPS: Final = _counter(
+    "feed_shared_timestamps_total",
+    "Messages that came in one read with another before them, and share its timestamp.",
     ("market", "connection"),
 )
-UNSTAMPED: Final = _counter(
-    "feed_unstamped_messages_total",
-    "Messages without a kernel stamp, for which the program's clock stood in.",
+WITHOUT_TIMESTAMP: Final = _counter(
+    "feed_messages_without_timestamp_total",
+    "Messages without a kernel timestamp, for which the program's clock stood in.",
     ("market", "connection"),
 )
 NEGATIVE_LATENCY: Final = _counter(
@@ -217,7 +217,7 @@ NEGATIVE_LATENCY: Final = _counter(
 )
 LAST_MESSAGE: Final = _gauge(
     "feed_last_message_timestamp_seconds",
-    "Kernel receive stamp of the newest message, Unix time.",
+    "Kernel receive timestamp of the newest message, Unix time.",
     FEED,
     "seconds",
 )
@@ -295,8 +295,8 @@ GC_PAUSE: Final = _histogram(
     ("generation",),
 )
 
-HTTP_REFUSALS: Final = _counter(
-    "feed_http_refusals_total",
+HTTP_REJECTED_REQUESTS: Final = _counter(
+    "feed_http_rejected_requests_total",
     "Connections and requests that the metrics port turned away.",
     ("reason",),
 )

@@ -1,1 +1,1 @@
-"""The probe: receives Binance's feeds, stamps every message and exposes Prometheus metrics."""
+"""The probe: receives Binance's feeds, timestamps every message and exposes Prometheus metrics."""

@@ -35,8 +35,8 @@ from latency_sweep.probe.measurement.recorder import Recorder
 from latency_sweep.probe.measurement.state_collector import StateCollector
 from latency_sweep.probe.net import timestamps_check
 from latency_sweep.probe.net.loop import Loop
-from latency_sweep.probe.net.receiving import StampsError
-from latency_sweep.probe.net.timestamped_socket import keep_stamping_on
+from latency_sweep.probe.net.receiving import TimestampsError
+from latency_sweep.probe.net.timestamped_socket import keep_timestamping_on
 from latency_sweep.probe.net.transport import resolve
 from latency_sweep.probe.reload import Reloader
 from latency_sweep.probe.server import ProbeServer
@@ -74,11 +74,11 @@ def run(settings: Settings) -> None:
         timestamps_check.check(settings.receiving, host or "")
         with (
             tuning.applied(settings.tuning),
-            keep_stamping_on(),
+            keep_timestamping_on(),
             asyncio.Runner(loop_factory=Loop) as runner,
         ):
             runner.run(Probe(settings).serve())
-    except (tuning.TuningError, StampsError) as error:
+    except (tuning.TuningError, TimestampsError) as error:
         raise SettingsError(str(error)) from error
 
 

@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="probe",
-        description="Receives Binance's market data, stamps every message at the kernel and "
+        description="Receives Binance's market data, timestamps every message at the kernel and "
         "serves Prometheus native histograms.",
         epilog=_OVERVIEW,
         formatter_class=HelpFormatter,

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from latency_sweep.contract import metrics
 from latency_sweep.contract.timeline import NS_PER_SEC
-from latency_sweep.probe.http.access_control import Door
+from latency_sweep.probe.http.access_control import AccessControl
 from latency_sweep.probe.http.shared_rendering import SharedRenderer
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ code {{ background: #f2f4f7; padding: .1rem .3rem; border-radius: 4px }} a {{ co
 </head>
 <body>
 <h1>Feed probe</h1>
-<p>Receives market data, stamps every message at the kernel and exposes native histograms.</p>
+<p>Receives market data, timestamps every message at the kernel and exposes native histograms.</p>
 <dl>
 <dt>Experiment</dt><dd>{experiment}</dd>
 <dt>Region and family</dt><dd>{region}, {family}</dd>
@@ -105,7 +105,7 @@ class ProbeServer:
         self._values_are_final = False
         self._final_answers: list[web.StreamResponse] = []
         self._final_values_scraped = asyncio.Event()
-        self._door = Door(
+        self._door = AccessControl(
             self._application(),
             policy,
             refused,
@@ -173,7 +173,7 @@ class ProbeServer:
     async def _ready(self, _: web.Request) -> web.Response:
         if self._session.ready:
             return web.Response(text="OK\n")
-        why = "warming up" if self._session.life.connected else "not connected"
+        why = "warming up" if self._session.connectivity.connected else "not connected"
         if self._session.stopping:
             why = "stopping"
         return web.Response(text=f"{why}\n", status=503)
@@ -191,7 +191,7 @@ class ProbeServer:
 
     async def _status(self, _: web.Request) -> web.Response:
         run, phase = self._session.phase_at(time.time_ns())
-        life = self._session.life
+        connectivity = self._session.connectivity
         return _json(
             {
                 "info": {
@@ -205,13 +205,13 @@ class ProbeServer:
                 "run": run.label,
                 "phase": phase.value,
                 "ready": self._session.ready,
-                "connected": life.connected,
+                "connected": connectivity.connected,
                 "remote_addresses": [
                     {"connection": line, "remote_address": address}
-                    for line, address in sorted(life.remote_addresses)
+                    for line, address in sorted(connectivity.remote_addresses)
                 ],
                 "streams": [_stream_status(state) for state in self._recorder.states],
-                "counters": self._counters(self._recorder.states, life.disconnected_sec),
+                "counters": self._counters(self._recorder.states, connectivity.disconnected_sec),
             }
         )
 
@@ -239,12 +239,14 @@ class ProbeServer:
                     "first_id": event.first_id,
                     "last_id": event.last_id,
                     "event_ns": event.event_ns,
-                    "received_ns": stamp_ns,
+                    "received_ns": timestamp_ns,
                     "latency_sec": (
-                        None if event.event_ns is None else (stamp_ns - event.event_ns) / NS_PER_SEC
+                        None
+                        if event.event_ns is None
+                        else (timestamp_ns - event.event_ns) / NS_PER_SEC
                     ),
                 }
-                for event, stamp_ns in self._recorder.newest_samples()
+                for event, timestamp_ns in self._recorder.newest_samples()
             ]
         )
 

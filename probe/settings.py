@@ -16,7 +16,7 @@ from latency_sweep.contract import experiment
 from latency_sweep.contract.experiment import Experiment, ExperimentError
 from latency_sweep.contract.values import MAX_PORT
 from latency_sweep.probe.clock.local import AUTO, SOURCES
-from latency_sweep.probe.net.receiving import Receiving, Stamps
+from latency_sweep.probe.net.receiving import Receiving, Timestamps
 from latency_sweep.probe.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Settings:
         ca_file: certificate authorities to trust instead of the system's, or None.
         clock_source: name of the local clock's source.
         time_interval_sec: between asking the exchange for its time.
-        receiving: where receive stamps come from, and whether to poll.
+        receiving: where receive timestamps come from, and whether to poll.
         tuning: options that make the reader prompter.
         log_level: name of the logging level.
     """
@@ -218,11 +218,11 @@ _FLAGS: Final = (
         default=False,
     ),
     _Flag(
-        "--stamps",
-        "where receive stamps come from: each read (socket), each segment (capture, needs "
+        "--timestamps",
+        "where receive timestamps come from: each read (socket), each segment (capture, needs "
         "CAP_NET_RAW), or the network card (nic)",
-        choices=tuple(Stamps),
-        default=Stamps.SOCKET.value,
+        choices=tuple(Timestamps),
+        default=Timestamps.SOCKET.value,
     ),
     _Flag(
         "--busy-poll-us",
@@ -295,7 +295,8 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
             "--time-interval-sec", _MIN_TIME_INTERVAL_SEC, _MAX_TIME_INTERVAL_SEC
         ),
         receiving=Receiving(
-            Stamps(str(given["--stamps"])), given.number("--busy-poll-us", 0, MAX_BUSY_POLL_US)
+            Timestamps(str(given["--timestamps"])),
+            given.number("--busy-poll-us", 0, MAX_BUSY_POLL_US),
         ),
         tuning=Tuning(
             cpu=_optional_int(given["--cpu"]),

@@ -1,7 +1,7 @@
-"""Options that make the reader prompter, each at a cost; none is needed for right stamps.
+"""Options that make the reader prompter, each at a cost; none is needed for right timestamps.
 
 They lower the probe's own delay (`feed_receive_delay_seconds`), and with it how often messages
-share a stamp. What an option cannot do here is said once and measured without it.
+share a timestamp. What an option cannot do here is said once and measured without it.
 """
 
 from __future__ import annotations

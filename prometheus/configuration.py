@@ -45,7 +45,7 @@ class ScrapeSecurity:
 
     Attributes:
         credentials_file: file on the Prometheus host with the bearer token of the probes.
-        ca_file: certificate authority of the probes' certificates.
+        ca_file: CA of the probes' certificates.
         server_name: the name those certificates are issued to.
     """
 

@@ -1,4 +1,4 @@
-"""Self-made certificates: an authority, and certificates by it."""
+"""Self-made certificates: a CA, and certificates by it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _PEM: Final = serialization.Encoding.PEM
 
 @dataclass(frozen=True, slots=True)
 class Pems:
-    """PEM texts: the authority to trust, and a certificate by it with its private key."""
+    """PEM texts: the CA to trust, and a certificate by it with its private key."""
 
-    authority: bytes
+    ca: bytes
     certificate: bytes
     key: bytes
 
 
-class Authority:
+class CertificateAuthority:
     """Signs certificates of servers and clients; its private key never leaves it.
 
     Attributes:
@@ -36,7 +36,7 @@ class Authority:
     """
 
     def __init__(self, name: str, validity: timedelta) -> None:
-        """A new authority.
+        """A new CA.
 
         Args:
             name: its common name.
@@ -108,19 +108,17 @@ class Authority:
         )
 
 
-def make(
-    *, authority: str, server: str, names: Sequence[x509.GeneralName], validity: timedelta
-) -> Pems:
-    """Make an authority and one certificate; nothing else can be signed by that authority.
+def make(*, ca: str, server: str, names: Sequence[x509.GeneralName], validity: timedelta) -> Pems:
+    """Make a CA and one certificate; nothing else can be signed by that CA.
 
     Args:
-        authority: its common name.
+        ca: its common name.
         server: the server's common name.
         names: DNS names and addresses that the certificate is good for.
         validity: for how long, from now.
     """
     since, until = _from_now(validity)
-    return Authority(authority, validity).issue(server, names, since=since, until=until)
+    return CertificateAuthority(ca, validity).issue(server, names, since=since, until=until)
 
 
 def _from_now(validity: timedelta) -> tuple[datetime, datetime]:

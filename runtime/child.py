@@ -26,15 +26,15 @@ _POLL_SEC: Final = 0.02
 _STOP_WITHIN_SEC: Final = 10.0
 _LAST_LINES: Final = 5
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
-_TETHER: Final = Path(__file__).with_name("parent_death.py")
+_PARENT_DEATH: Final = Path(__file__).with_name("parent_death.py")
 
 
 class Priority(StrEnum):
     """How urgently a child needs a processor.
 
     Whenever the exchange or a probe has to wait for one, latencies grow: the kernel gives bytes
-    that are read together the stamp of the last ones. Everything else can wait, so it is given a
-    lower priority, and where it is allowed, those two get a real-time one. The exchange comes
+    that are read together the timestamp of the last ones. Everything else can wait, so it is given
+    a lower priority, and where it is allowed, those two get a real-time one. The exchange comes
     first: while a probe encodes a scrape, messages must still leave on time.
     """
 
@@ -44,11 +44,11 @@ class Priority(StrEnum):
     PATIENT = "patient"
 
 
-def tethered(
+def bound_to_parent(
     command: Sequence[str | Path], priority: Priority = Priority.NORMAL
 ) -> list[str | Path]:
     """A command that starts another one, whose program has a path, and ends with this process."""
-    return [sys.executable, "-I", "-S", _TETHER, str(os.getpid()), priority, *command]
+    return [sys.executable, "-I", "-S", _PARENT_DEATH, str(os.getpid()), priority, *command]
 
 
 class ChildError(Exception):
@@ -107,7 +107,7 @@ class Child:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - our own programs
-                    tethered([program, *command[1:]], priority),
+                    bound_to_parent([program, *command[1:]], priority),
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=log,

@@ -185,7 +185,7 @@ def _from_prometheus(given: argparse.Namespace, name: str | None) -> Archive:
 
 
 def _from_archive(given: argparse.Namespace, path: Path) -> Archive:
-    """An archive, judged under its own experiment or the one given."""
+    """An archive, evaluated under its own experiment or the one given."""
     options.refuse(given, options.SELECTION_OPTIONS, "--from-prometheus")
     found = archive.read(path)
     return found if given.config is None else Archive(found.evidence, load(given.config))

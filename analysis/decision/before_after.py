@@ -74,7 +74,7 @@ class QuantileChange:
 
 @dataclass(frozen=True, slots=True)
 class ConstraintChange:
-    """One hard constraint before and after; None where it was not judged."""
+    """One hard constraint before and after; None where it was not evaluated."""
 
     name: str
     before: Status | None
@@ -216,7 +216,7 @@ def compare_sweeps(
     comparison uses those of the second.
 
     Args:
-        before: the earlier evidence, and what it was judged under.
+        before: the earlier evidence, and what it was evaluated under.
         after: the later evidence.
         prices: USD per hour; the shipped table if None.
         seed: of the bootstrap; the same evidence and seed give the same answer.
@@ -241,7 +241,7 @@ def compare_places(
     """Compare two places of one sweep, over the runs that both have.
 
     Args:
-        archive: the evidence, and what it is judged under.
+        archive: the evidence, and what it is evaluated under.
         first: name of the place that counts as before.
         second: name of the place that counts as after.
         prices: USD per hour; the shipped table if None.
@@ -250,13 +250,13 @@ def compare_places(
     Raises:
         CompareError: a name is no candidate of the evidence.
     """
-    judged = _Judged.of(archive, prices, seed)
+    evaluated = _Judged.of(archive, prices, seed)
     for name in (first, second):
-        if name not in judged.pools:
+        if name not in evaluated.pools:
             raise CompareError(
-                f"There is no place {name!r} in the evidence; it has {_listing(judged.pools)}."
+                f"There is no place {name!r} in the evidence; it has {_listing(evaluated.pools)}."
             )
-    return _comparison(judged, judged, [(first, second)], seed)
+    return _comparison(evaluated, evaluated, [(first, second)], seed)
 
 
 def _comparison(
@@ -479,7 +479,7 @@ def _warnings(first: _Judged, second: _Judged, places: Sequence[PlaceChange]) ->
             warnings.append(f"The two sides hold different {what}: {shown}.")
     if old.experiment.decision != new.experiment.decision:
         warnings.append(
-            "The two sides were judged by different rules; the comparison uses those of the second."
+            "The two sides were evaluated by different rules; the comparison uses the second's."
         )
     if any(not c.paired for c in places):
         warnings.append(

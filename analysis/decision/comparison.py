@@ -136,28 +136,28 @@ def margin_between(first: Pool, second: Pool, rule: Decision) -> Margin:
 
 
 def compare(
-    nominee: Pool, rival: Pool, rule: Decision, bootstrap: Bootstrap, run_sec: float
+    leader: Pool, rival: Pool, rule: Decision, bootstrap: Bootstrap, run_sec: float
 ) -> Comparison:
-    """Everything known about a rival against the nominee, before Holm's adjustment.
+    """Everything known about a rival against the leader, before Holm's adjustment.
 
-    Differences are rival minus nominee. The relation is `UNDECIDED` until `conclude`.
+    Differences are rival minus leader. The relation is `UNDECIDED` until `conclude`.
 
     Args:
-        nominee: the place under test.
+        leader: the place under test.
         rival: the other.
         rule: of the experiment.
         bootstrap: draws that all comparisons share.
         run_sec: how long a run is measured.
     """
-    pairs = Pairs.of(nominee, rival)
+    pairs = Pairs.of(leader, rival)
     size = len(pairs.labels)
     tested, seconds = pairs.tested, pairs.seconds
-    mine, theirs = list(nominee.run_p99.values()), list(rival.run_p99.values())
+    mine, theirs = list(leader.run_p99.values()), list(rival.run_p99.values())
     smallest_u = inference.smallest_mann_whitney_p(len(mine), len(theirs))
     shared = pairs.dependence(run_sec)
     stretch = shared.stretch(tested)
     difference, interval = _pooled_difference(
-        nominee, rival, pairs.labels, rule, bootstrap, stretch=stretch
+        leader, rival, pairs.labels, rule, bootstrap, stretch=stretch
     )
     shift = inference.hodges_lehmann(seconds)
     ratio = math.expm1(inference.hodges_lehmann(tested)) if pairs.log_scale and size else None
@@ -168,11 +168,11 @@ def compare(
             f" p < {1 - rule.confidence:.2g}, its smallest p is {smallest_u:.2g}."
         )
     return Comparison(
-        nominee=nominee.name,
+        leader=leader.name,
         rival=rival.name,
         relation=Relation.UNDECIDED,
         pairs=size,
-        pairs_worth=size / stretch**2,
+        effective_runs=size / stretch**2,
         p_sign_flip=inference.sign_flip_p(tested, shared.covariance),
         p_holm=None,
         p_signed_rank=inference.signed_rank_p(tested),
@@ -189,7 +189,7 @@ def compare(
         cliffs_delta=inference.cliffs_delta(mine, theirs) if mine and theirs else None,
         score_difference=None,
         score_interval=None,
-        margin=margin_between(nominee, rival, rule),
+        margin=margin_between(leader, rival, rule),
         runs_needed=None,
         sentence="",
     )
@@ -205,7 +205,7 @@ def conclude(
     interval of the pooled difference as well as the shift within the margin. Else UNDECIDED.
 
     Args:
-        drafts: from `compare`, all against the same nominee.
+        drafts: from `compare`, all against the same leader.
         spreads: of the same pairs, in the same order.
         rule: of the experiment.
     """
@@ -242,7 +242,7 @@ def _relation(draft: Comparison, spread: Spread, p: float, rule: Decision) -> Re
 
 
 def _pooled_difference(
-    nominee: Pool,
+    leader: Pool,
     rival: Pool,
     labels: tuple[str, ...],
     rule: Decision,
@@ -252,11 +252,11 @@ def _pooled_difference(
 ) -> tuple[float | None, Interval | None]:
     if not labels:
         return None, None
-    difference = rival.p99_over(labels) - nominee.p99_over(labels)
+    difference = rival.p99_over(labels) - leader.p99_over(labels)
     if len(labels) == 1:
         # One run has no spread between runs to resample.
         return difference, None
-    draws = bootstrap.p99(rival, labels) - bootstrap.p99(nominee, labels)
+    draws = bootstrap.p99(rival, labels) - bootstrap.p99(leader, labels)
     low, high = percentile_interval(draws, len(labels), rule.confidence, stretch=stretch)
     return difference, Interval(low, high, rule.confidence)
 
@@ -305,35 +305,35 @@ def _reach(rivals: int, rule: Decision) -> int:
 
 
 def _sentence(comparison: Comparison, rivals: int, rule: Decision) -> str:
-    nominee, rival = comparison.nominee, comparison.rival
+    leader, rival = comparison.leader, comparison.rival
     shift, p = comparison.shift_sec, comparison.p_holm
     if shift is None or p is None:
-        return f"{nominee} and {rival} have no usable run in common."
+        return f"{leader} and {rival} have no usable run in common."
     relative = "" if comparison.shift_ratio is None else f", {percent(abs(comparison.shift_ratio))}"
     by = f"{ms(abs(shift))}{relative}"
     facts = f"p = {p:.2g} after Holm, n = {comparison.pairs}"
     if comparison.close_together:
-        facts += f", worth about {comparison.pairs_worth:.1f} spread out"
+        facts += f", worth about {comparison.effective_runs:.1f} spread out"
     margin = ms(comparison.margin.total_sec)
     alpha = 1 - rule.confidence
     if comparison.relation is Relation.BETTER:
-        sentence = f"{nominee} is faster than {rival} at p99 by {by} ({facts})."
+        sentence = f"{leader} is faster than {rival} at p99 by {by} ({facts})."
     elif comparison.relation is Relation.WORSE:
-        sentence = f"{rival} is faster than {nominee} at p99 by {by} ({facts})."
+        sentence = f"{rival} is faster than {leader} at p99 by {by} ({facts})."
     elif comparison.relation is Relation.EQUIVALENT:
-        sentence = f"{nominee} and {rival} differ by less than {margin}, which does not count."
+        sentence = f"{leader} and {rival} differ by less than {margin}, which does not count."
     elif comparison.pairs < (reach := _reach(rivals, rule)):
         against = f"against {count(rivals, 'rival')} " if rivals > 1 else ""
         sentence = (
-            f"{nominee} and {rival} share {count(comparison.pairs, 'usable run')}: {against}no"
+            f"{leader} and {rival} share {count(comparison.pairs, 'usable run')}: {against}no"
             f" difference can be proven at {percent(rule.confidence)} confidence with fewer than"
             f" {reach}."
         )
     elif p < alpha:
         sentence = (
-            f"{nominee} and {rival} differ by {by} ({facts}), which is not surely more than the"
+            f"{leader} and {rival} differ by {by} ({facts}), which is not surely more than the"
             f" {margin} that count."
         )
     else:
-        sentence = f"{nominee} and {rival} cannot be told apart: {by} of difference ({facts})."
+        sentence = f"{leader} and {rival} cannot be told apart: {by} of difference ({facts})."
     return sentence

@@ -29,29 +29,34 @@ class Answer:
 
 def answer(findings: Findings) -> Answer:
     """The rule. Each case is final for those that follow it."""
-    nominee = findings.nominee
-    if not any(j.pool.runs for j in findings.judged):
+    leader = findings.leader
+    if not any(j.pool.runs for j in findings.evaluated):
         return _no_evidence(findings)
-    if nominee is None:
+    if leader is None:
         return _none_proven(findings)
     if not findings.rivals:
-        return _unopposed(findings, nominee)
+        return _unopposed(findings, leader)
     obstacles = (*_obstacles(findings), *_strata_obstacles(findings))
     if obstacles:
         return Answer(
             VerdictKind.INCONCLUSIVE,
-            f"No winner yet: {nominee.name} comes first, but not surely. {obstacles[0]}",
+            f"No winner yet: {leader.name} comes first, but not surely. {obstacles[0]}",
             tuple(obstacles),
             next_steps(findings),
         )
     if findings.related(Relation.EQUIVALENT):
-        return _tie(findings, nominee)
-    return _winner(findings, nominee)
+        return _tie(findings, leader)
+    return _winner(findings, leader)
 
 
 def _no_evidence(findings: Findings) -> Answer:
-    places = count(len(findings.judged), "place")
-    why = {reason for j in findings.judged for run in j.pool.seen for reason in run.taint}
+    places = count(len(findings.evaluated), "place")
+    why = {
+        reason
+        for j in findings.evaluated
+        for run in j.pool.seen
+        for reason in run.exclusion_reasons
+    }
     kept_out = tuple(f"Kept out: {reason}." for reason in sorted(why))
     return Answer(
         VerdictKind.INCONCLUSIVE,
@@ -62,14 +67,14 @@ def _no_evidence(findings: Findings) -> Answer:
 
 
 def _none_proven(findings: Findings) -> Answer:
-    failed = [j for j in findings.judged if j.status is Status.FAIL]
+    failed = [j for j in findings.evaluated if j.status is Status.FAIL]
     reasons = tuple(
         f"{j.pool.name} fails: {result.evidence}"
         for j in failed
         for result in j.constraints
         if result.status is Status.FAIL
     )
-    if len(failed) == len(findings.judged):
+    if len(failed) == len(findings.evaluated):
         limits = sorted({r.name for j in failed for r in j.constraints if r.status is Status.FAIL})
         return Answer(
             VerdictKind.NONE_PASSES,
@@ -78,7 +83,7 @@ def _none_proven(findings: Findings) -> Answer:
             reasons,
             ("Add places to the sweep, or relax the limits that break in the experiment.",),
         )
-    open_places = [j for j in findings.judged if j.status is Status.INSUFFICIENT]
+    open_places = [j for j in findings.evaluated if j.status is Status.INSUFFICIENT]
     lacking = tuple(
         f"{j.pool.name} is not proven to pass: {result.evidence}"
         for j in open_places
@@ -94,34 +99,34 @@ def _none_proven(findings: Findings) -> Answer:
     )
 
 
-def _unopposed(findings: Findings, nominee: Pool) -> Answer:
-    failed = [j.pool.name for j in findings.judged if j.status is Status.FAIL]
+def _unopposed(findings: Findings, leader: Pool) -> Answer:
+    failed = [j.pool.name for j in findings.evaluated if j.status is Status.FAIL]
     if not failed:
         return Answer(
             VerdictKind.INCONCLUSIVE,
-            f"No winner: {nominee.name} passes, but it is the only place with usable evidence,"
+            f"No winner: {leader.name} passes, but it is the only place with usable evidence,"
             " so there is nothing to compare it with.",
-            (f"{nominee.name} passes every hard constraint.",),
+            (f"{leader.name} passes every hard constraint.",),
             ("Measure at least one more place over the same runs.",),
         )
     missing = _strata_obstacles(findings)
     if missing:
         return Answer(
             VerdictKind.INCONCLUSIVE,
-            f"No winner yet, though only {nominee.name} passes. {missing[0]}",
+            f"No winner yet, though only {leader.name} passes. {missing[0]}",
             missing,
             next_steps(findings),
         )
     return Answer(
         VerdictKind.WINNER,
-        f"{nominee.name} wins: it is the only place that passes every hard constraint.",
+        f"{leader.name} wins: it is the only place that passes every hard constraint.",
         tuple(f"{name} is proven to break a hard limit." for name in failed),
-        (deploy(nominee),),
-        winner=nominee.name,
+        (deploy(leader),),
+        winner=leader.name,
     )
 
 
-def _winner(findings: Findings, nominee: Pool) -> Answer:
+def _winner(findings: Findings, leader: Pool) -> Answer:
     closest = findings.comparisons[0]
     paired = [comparison.pairs for comparison in findings.comparisons]
     relative = "" if closest.shift_ratio is None else f" ({percent(closest.shift_ratio)})"
@@ -132,7 +137,7 @@ def _winner(findings: Findings, nominee: Pool) -> Answer:
     over = count(most, "paired run") if fewest == most else f"{fewest} to {most} paired runs"
     return Answer(
         VerdictKind.WINNER,
-        f"{nominee.name} wins: p99 {ms(nominee.p99)}, lower than {rivals} over"
+        f"{leader.name} wins: p99 {ms(leader.p99)}, lower than {rivals} over"
         f" {over}; the closest, {closest.rival}, is slower by {ms(closest.shift_sec or 0.0)}"
         f"{relative}.",
         (
@@ -140,15 +145,15 @@ def _winner(findings: Findings, nominee: Pool) -> Answer:
             f"Its lead counts against each rival{in_strata}.",
             *(c.sentence for c in findings.comparisons),
         ),
-        (deploy(nominee),),
-        winner=nominee.name,
+        (deploy(leader),),
+        winner=leader.name,
     )
 
 
-def _tie(findings: Findings, nominee: Pool) -> Answer:
+def _tie(findings: Findings, leader: Pool) -> Answer:
     equal = {c.rival for c in findings.related(Relation.EQUIVALENT)}
     tied = by_preference(
-        findings.preferences, [nominee, *(p for p in findings.rivals if p.name in equal)]
+        findings.preferences, [leader, *(p for p in findings.rivals if p.name in equal)]
     )
     names = tuple(pool.name for pool in tied)
     preferred = findings.preferences[tied[0].candidate]
@@ -172,12 +177,12 @@ def _tie(findings: Findings, nominee: Pool) -> Answer:
 
 
 def _obstacles(findings: Findings) -> tuple[str, ...]:
-    """Why the nominee is not shown to be at least as good as every rival."""
+    """Why the leader is not shown to be at least as good as every rival."""
     obstacles = []
     for comparison in findings.related(Relation.WORSE):
         if findings.status_of(comparison.rival) is Status.PASS:
             obstacles.append(
-                f"{comparison.sentence[:-1]}, while {comparison.nominee} has the better score for"
+                f"{comparison.sentence[:-1]}, while {comparison.leader} has the better score for"
                 " being steadier: the weights decide between them, not the evidence."
             )
         else:

@@ -219,8 +219,8 @@ def _samples(pool: Pool, rule: Decision) -> ConstraintResult:
 
 def _runs(pool: Pool, rule: Decision) -> ConstraintResult:
     used, limit = len(pool.runs), rule.min_runs
-    tainted = len(pool.seen) - used
-    kept_out = f" ({count(tainted, 'more run')} kept out)" if tainted else ""
+    excluded = len(pool.seen) - used
+    kept_out = f" ({count(excluded, 'more run')} kept out)" if excluded else ""
     enough = used >= limit
     return ConstraintResult(
         "runs",

@@ -12,9 +12,9 @@ from latency_sweep.analysis.decision.change_points import change_points
 from latency_sweep.analysis.decision.comparison import Spread, compare, conclude
 from latency_sweep.analysis.decision.conclusion import answer
 from latency_sweep.analysis.decision.findings import Findings
-from latency_sweep.analysis.decision.leader import nominate, score_draws
+from latency_sweep.analysis.decision.leader import choose_leader, score_draws
 from latency_sweep.analysis.decision.preferences import preferences
-from latency_sweep.analysis.decision.ranking import Judged, measure, row
+from latency_sweep.analysis.decision.ranking import Evaluated, measure, row
 from latency_sweep.analysis.decision.score import scores, sensitivity
 from latency_sweep.analysis.decision.strata import Contest, strata
 from latency_sweep.analysis.decision.verdict import Rule, Status, Verdict
@@ -50,53 +50,53 @@ def decide(
     prices = prices or load_prices()
     run_sec = experiment.timing.measurement_sec
     bootstrap = Bootstrap(rule.bootstrap_resamples, seed, rule.outlier_cap_percentile)
-    judged = tuple(_judge(pool, rule, bootstrap) for pool in pools_of(evidence).values())
-    measures = {j.pool.candidate: j.measure for j in judged if j.pool.runs}
-    passing = tuple(j.pool for j in judged if j.status is Status.PASS)
+    evaluated = tuple(_judge(pool, rule, bootstrap) for pool in pools_of(evidence).values())
+    measures = {j.pool.candidate: j.measure for j in evaluated if j.pool.runs}
+    passing = tuple(j.pool for j in evaluated if j.status is Status.PASS)
     eligible = frozenset(pool.candidate for pool in passing)
-    ranked = passing or tuple(j.pool for j in judged if j.pool.runs)
+    ranked = passing or tuple(j.pool for j in evaluated if j.pool.runs)
     found = scores({p.candidate: measures[p.candidate] for p in ranked}, rule.weights)
     parts = preferences(ranked, experiment, prices, partial(_relate, rule, bootstrap, run_sec))
     draws = score_draws(passing, rule, bootstrap)
-    nominee = nominate(passing, found, draws)
+    leader = choose_leader(passing, found, draws)
     rivals = tuple(
         j.pool
-        for j in judged
-        if j.status is not Status.FAIL and j.pool.runs and j.pool is not nominee
+        for j in evaluated
+        if j.status is not Status.FAIL and j.pool.runs and j.pool is not leader
     )
     comparisons: list[Comparison] = []
-    if nominee is not None:
-        drafts = [compare(nominee, rival, rule, bootstrap, run_sec) for rival in rivals]
-        spreads = [Spread.of(nominee, rival, run_sec) for rival in rivals]
+    if leader is not None:
+        drafts = [compare(leader, rival, rule, bootstrap, run_sec) for rival in rivals]
+        spreads = [Spread.of(leader, rival, run_sec) for rival in rivals]
         for rival, finding in zip(rivals, conclude(drafts, spreads, rule), strict=True):
             difference = None
-            if rival.candidate in found and nominee.candidate in found:
-                difference = found[rival.candidate].total - found[nominee.candidate].total
-            interval = draws.interval(rival.candidate, nominee.candidate)
+            if rival.candidate in found and leader.candidate in found:
+                difference = found[rival.candidate].total - found[leader.candidate].total
+            interval = draws.interval(rival.candidate, leader.candidate)
             comparisons.append(
                 dataclasses.replace(finding, score_difference=difference, score_interval=interval)
             )
     required = tuple(experiment.time_strata)
-    pools = tuple(j.pool for j in judged)
+    pools = tuple(j.pool for j in evaluated)
     findings = Findings(
-        judged=judged,
+        evaluated=evaluated,
         passing=passing,
-        nominee=nominee,
+        leader=leader,
         rivals=rivals,
         comparisons=tuple(sorted(comparisons, key=_closeness)),
-        strata=strata(Contest(nominee, rivals, pools, required, rule)),
+        strata=strata(Contest(leader, rivals, pools, required, rule)),
         scores=found,
         preferences=parts,
         experiment=experiment,
     )
     words = answer(findings)
     table = sensitivity(measures, eligible, rule.weights)
-    ordered = sorted(judged, key=lambda j: _order(j, findings))
+    ordered = sorted(evaluated, key=lambda j: _order(j, findings))
     return Verdict(
         kind=words.kind,
         winner=words.winner,
         tied=words.tied,
-        nominee=nominee.name if nominee else None,
+        leader=leader.name if leader else None,
         sentence=words.sentence,
         reasons=words.reasons,
         next_steps=words.next_steps,
@@ -122,10 +122,10 @@ def decide(
     )
 
 
-def _judge(pool: Pool, rule: Decision, bootstrap: Bootstrap) -> Judged:
+def _judge(pool: Pool, rule: Decision, bootstrap: Bootstrap) -> Evaluated:
     quantiles = constraints.quantile_intervals(pool, bootstrap, rule.confidence)
     results = constraints.check(pool, rule, quantiles)
-    return Judged(pool, constraints.overall(results), results, quantiles, measure(pool, rule))
+    return Evaluated(pool, constraints.overall(results), results, quantiles, measure(pool, rule))
 
 
 def _relate(
@@ -157,18 +157,18 @@ def _rule(experiment: Experiment, prices: PriceTable, seed: int) -> Rule:
     )
 
 
-def _order(judged: Judged, findings: Findings) -> tuple[bool, int, float, float, str]:
-    """The nominee, then those that pass by score, those that might, those that fail, the rest."""
-    position = (Status.PASS, Status.INSUFFICIENT, Status.FAIL).index(judged.status)
-    if not judged.pool.runs:
+def _order(evaluated: Evaluated, findings: Findings) -> tuple[bool, int, float, float, str]:
+    """The leader, then those that pass by score, those that might, those that fail, the rest."""
+    position = (Status.PASS, Status.INSUFFICIENT, Status.FAIL).index(evaluated.status)
+    if not evaluated.pool.runs:
         position = 3
-    score = findings.scores.get(judged.pool.candidate)
+    score = findings.scores.get(evaluated.pool.candidate)
     return (
-        judged.pool is not findings.nominee,
+        evaluated.pool is not findings.leader,
         position,
         math.inf if score is None else score.total,
-        judged.pool.p99,
-        judged.pool.name,
+        evaluated.pool.p99,
+        evaluated.pool.name,
     )
 
 

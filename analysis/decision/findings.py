@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from latency_sweep.analysis.decision.ranking import Judged
+    from latency_sweep.analysis.decision.ranking import Evaluated
     from latency_sweep.analysis.decision.score import Score
     from latency_sweep.analysis.decision.verdict import (
         Comparison,
@@ -27,21 +27,21 @@ class Findings:
     """All that the verdict is drawn from.
 
     Attributes:
-        judged: every candidate.
+        evaluated: every candidate.
         passing: those that pass every hard constraint.
-        nominee: the place under test, if there is one.
-        rivals: those that may still be best: all but the nominee that have evidence and are not
+        leader: the place under test, if there is one.
+        rivals: those that may still be best: all but the leader that have evidence and are not
             proven to break a constraint.
-        comparisons: the nominee against each rival.
+        comparisons: the leader against each rival.
         strata: time strata.
         scores: by candidate, of those ranked.
         preferences: by candidate, of those ranked.
         experiment: the rules.
     """
 
-    judged: tuple[Judged, ...]
+    evaluated: tuple[Evaluated, ...]
     passing: tuple[Pool, ...]
-    nominee: Pool | None
+    leader: Pool | None
     rivals: tuple[Pool, ...]
     comparisons: tuple[Comparison, ...]
     strata: tuple[StratumRow, ...]
@@ -55,4 +55,4 @@ class Findings:
 
     def status_of(self, name: str) -> Status:
         """Whether a candidate passes the hard constraints."""
-        return next(j.status for j in self.judged if j.pool.name == name)
+        return next(j.status for j in self.evaluated if j.pool.name == name)

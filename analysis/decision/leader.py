@@ -65,7 +65,7 @@ def score_draws(passing: Sequence[Pool], rule: Decision, bootstrap: Bootstrap) -
     return ScoreDraws(columns, len(labels), rule.confidence)
 
 
-def nominate(
+def choose_leader(
     passing: Sequence[Pool], scores: Mapping[Candidate, Score], draws: ScoreDraws
 ) -> Pool | None:
     """The place to test; None if no place passes. Places without a score come last."""

@@ -26,7 +26,7 @@ def next_steps(findings: Findings) -> tuple[str, ...]:
     steps = []
     for stratum in findings.strata:
         # Without a place to test there are no paired runs; it is enough if any place was seen.
-        seen = stratum.runs if findings.nominee is not None else len(stratum.p99_sec)
+        seen = stratum.runs if findings.leader is not None else len(stratum.p99_sec)
         if stratum.required and not seen:
             window = findings.experiment.time_strata[stratum.name]
             steps.append(
@@ -38,15 +38,15 @@ def next_steps(findings: Findings) -> tuple[str, ...]:
         if findings.status_of(comparison.rival) is Status.PASS:
             steps.append(
                 f"Decide what matters more, p99 ({comparison.rival}) or steadiness"
-                f" ({comparison.nominee}), and set decision.weights so."
+                f" ({comparison.leader}), and set decision.weights so."
             )
-    for judged in findings.judged:
+    for evaluated in findings.evaluated:
         # Places that are beaten anyway, or cannot pass, need no further evidence.
         beaten = {c.rival for c in findings.related(Relation.BETTER)}
-        if judged.status is Status.INSUFFICIENT and judged.pool.name not in beaten:
+        if evaluated.status is Status.INSUFFICIENT and evaluated.pool.name not in beaten:
             steps += [
-                f"{judged.pool.name}, {constraint(result.name)}: {result.missing}"
-                for result in judged.constraints
+                f"{evaluated.pool.name}, {constraint(result.name)}: {result.missing}"
+                for result in evaluated.constraints
                 if result.missing
             ]
     # Runs outside all strata have a row too, without a name.
@@ -60,12 +60,12 @@ def _more_runs(findings: Findings) -> list[str]:
     if not undecided:
         return []
     steps = []
-    close = min(undecided, key=lambda c: c.pairs_worth / max(c.pairs, 1))
+    close = min(undecided, key=lambda c: c.effective_runs / max(c.pairs, 1))
     if close.close_together:
         steps.append(
-            f"Spread the runs over hours or days: the difference between {close.nominee} and"
+            f"Spread the runs over hours or days: the difference between {close.leader} and"
             f" {close.rival} drifts so slowly that {count(close.pairs, 'run')} as close together as"
-            f" these are worth about {close.pairs_worth:.1f} spread out."
+            f" these are worth about {close.effective_runs:.1f} spread out."
         )
     timing = findings.experiment.timing
     cycle = (timing.warmup_sec + timing.measurement_sec + timing.cooldown_sec) / _SEC_PER_HOUR
@@ -79,7 +79,7 @@ def _more_runs(findings: Findings) -> list[str]:
     hopeless = [c.rival for c in undecided if c.runs_needed is None]
     if hopeless:
         steps.append(
-            f"No practical number of runs would tell {findings.comparisons[0].nominee} from"
+            f"No practical number of runs would tell {findings.comparisons[0].leader} from"
             f" {enumeration(hopeless, conjunction='or')}: the difference is too near the margin for"
             " its noise, so choose another decision.equivalence_ratio or take either."
         )

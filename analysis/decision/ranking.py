@@ -37,7 +37,7 @@ _PERCENTILES = (0.5, 0.9, 0.95, P99, P999)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Evaluated:
     """A candidate with what has been found out about it.
 
     Attributes:
@@ -63,7 +63,7 @@ def measure(pool: Pool, rule: Decision) -> Measure:
 
 
 def row(
-    judged: Judged,
+    evaluated: Evaluated,
     rank: int,
     score: Score | None,
     preferences: PreferenceParts | None,
@@ -72,7 +72,7 @@ def row(
     rule: Decision,
 ) -> CandidateRow:
     """One row of the ranking."""
-    pool = judged.pool
+    pool = evaluated.pool
     runs = pool.runs.values()
     p50, p90, p95, p99, p999 = (_finite(pool.latency.quantile(q)) for q in _PERCENTILES)
     parts = preferences or NO_PREFERENCES
@@ -81,26 +81,26 @@ def row(
         candidate=pool.candidate,
         name=pool.name,
         rank=rank,
-        status=judged.status,
-        constraints=judged.constraints,
+        status=evaluated.status,
+        constraints=evaluated.constraints,
         samples=int(pool.latency.counts.sum()),
         p50_sec=p50,
         p90_sec=p90,
         p95_sec=p95,
         p99_sec=p99,
         p999_sec=p999,
-        p99_interval=judged.quantiles.p99 if runs else None,
-        p999_interval=judged.quantiles.p999 if runs else None,
+        p99_interval=evaluated.quantiles.p99 if runs else None,
+        p999_interval=evaluated.quantiles.p999 if runs else None,
         mean_sec=_finite(pool.latency.mean(rule.outlier_cap_percentile)),
-        sd_sec=_finite(judged.measure.sd),
-        cv=_finite(judged.measure.cv),
+        sd_sec=_finite(evaluated.measure.sd),
+        cv=_finite(evaluated.measure.cv),
         negative=_whole(total(run.negative for run in runs)),
         messages=_whole(total(run.messages for run in runs)),
         lost=_whole(total(run.lost for run in runs)),
         reconnects=_whole(total(run.reconnects for run in runs)),
         hours=total(run.hours for run in runs),
         runs_used=len(pool.runs),
-        runs_tainted=len(pool.seen) - len(pool.runs),
+        runs_excluded=len(pool.seen) - len(pool.runs),
         runs=tuple(_point(run, pool, rule.confidence) for run in pool.seen),
         clock_error_bound_sec=pool.clock_bound,
         score=score.total if score else None,
@@ -121,7 +121,7 @@ def _point(run: RunEvidence, pool: Pool, confidence: float) -> RunPoint:
         run=run.run,
         stratum=run.stratum,
         used=used,
-        reasons=run.taint if used or run.taint else ("no latency sample",),
+        reasons=run.exclusion_reasons if used or run.exclusion_reasons else ("no latency sample",),
         samples=int(run.latency.counts.sum()),
         p50_sec=_finite(run.latency.quantile(0.5)),
         p99_sec=_finite(pool.run_p99[run.run] if used else run.latency.quantile(P99)),

@@ -1,4 +1,4 @@
-"""Time strata: does the nominee hold up in each part of the day by itself?"""
+"""Time strata: does the leader hold up in each part of the day by itself?"""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Contest:
     """Who is tested against whom.
 
     Attributes:
-        nominee: the place under test, if there is one.
+        leader: the place under test, if there is one.
         rivals: the places that it is tested against.
         pools: all candidates.
         required: time strata that the experiment demands.
         rule: of the experiment.
     """
 
-    nominee: Pool | None
+    leader: Pool | None
     rivals: Sequence[Pool]
     pools: Sequence[Pool]
     required: Sequence[str]
@@ -38,7 +38,7 @@ class Contest:
 def strata(contest: Contest) -> tuple[StratumRow, ...]:
     """One row per time stratum, the required ones first, runs outside all strata last.
 
-    The nominee is consistent in a stratum if none of its rivals is ahead there by more than the
+    The leader is consistent in a stratum if none of its rivals is ahead there by more than the
     margin: a lead too small to count is not another winner.
     """
     seen = {run.stratum for pool in contest.pools for run in pool.runs.values()}
@@ -55,12 +55,12 @@ def labels_in(pool: Pool, stratum: str | None) -> tuple[str, ...]:
 
 
 def _row(name: str | None, contest: Contest) -> StratumRow:
-    nominee, rivals = contest.nominee, contest.rivals
+    leader, rivals = contest.leader, contest.rivals
     p99 = {p.name: p.p99_over(labels) for p in contest.pools if (labels := labels_in(p, name))}
     runs, shift, closest, consistent = 0, None, None, None
-    if nominee is not None:
-        mine = labels_in(nominee, name)
-        paired = [(rival, Pairs.of(nominee, rival, mine)) for rival in rivals]
+    if leader is not None:
+        mine = labels_in(leader, name)
+        paired = [(rival, Pairs.of(leader, rival, mine)) for rival in rivals]
         runs = min((len(pairs.labels) for _, pairs in paired), default=len(mine))
         leads = [(inference.hodges_lehmann(x.seconds), rival) for rival, x in paired if x.labels]
         if leads:
@@ -68,11 +68,11 @@ def _row(name: str | None, contest: Contest) -> StratumRow:
             closest = rival.name
         if leads and runs:
             consistent = all(
-                lead >= -margin_between(nominee, other, contest.rule).total_sec
+                lead >= -margin_between(leader, other, contest.rule).total_sec
                 for lead, other in leads
             )
-    tested = {pool.name for pool in (*rivals, nominee) if pool is not None} & p99.keys()
-    leader = min(tested, key=lambda n: (p99[n], n), default=None)
+    tested = {pool.name for pool in (*rivals, leader) if pool is not None} & p99.keys()
+    fastest = min(tested, key=lambda n: (p99[n], n), default=None)
     return StratumRow(
-        name or "", name in contest.required, runs, leader, shift, closest, consistent, p99
+        name or "", name in contest.required, runs, fastest, shift, closest, consistent, p99
     )

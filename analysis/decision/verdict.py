@@ -39,7 +39,7 @@ class Status(StrEnum):
 
 
 class Relation(StrEnum):
-    """What the evidence says of the nominee against one rival."""
+    """What the evidence says of the leader against one rival."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -165,13 +165,13 @@ class CandidateRow:
         mean_sec: mean with outliers capped.
         sd_sec: standard deviation with outliers capped.
         cv: sd / mean; None if the mean is not positive.
-        negative: events stamped later than received.
+        negative: events timestamped later than received.
         messages: messages received.
         lost: messages known to be missing; None if unknown.
         reconnects: unplanned reconnects; None if unknown.
         hours: connected instance-hours.
         runs_used: number of runs used.
-        runs_tainted: number of runs kept out.
+        runs_excluded: number of runs kept out.
         runs: every run, used or not.
         clock_error_bound_sec: largest bound over the used runs; None if never known.
         score: the score, lower is better; None without data.
@@ -206,7 +206,7 @@ class CandidateRow:
     reconnects: int | None
     hours: float | None
     runs_used: int
-    runs_tainted: int
+    runs_excluded: int
     runs: tuple[RunPoint, ...]
     clock_error_bound_sec: float | None
     score: float | None
@@ -238,15 +238,15 @@ class Margin:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The nominee against one rival. Differences are rival minus nominee: positive is good.
+    """The leader against one rival. Differences are rival minus leader: positive is good.
 
     Attributes:
-        nominee: name of the place under test.
+        leader: name of the place under test.
         rival: name of the other.
         relation: better, worse, equivalent or undecided.
         pairs: runs that both have, the n of the tests.
-        pairs_worth: how many independent runs they are worth; fewer than `pairs` where runs follow
-            one another more closely than the difference between the places forgets.
+        effective_runs: effective number of runs; fewer than `pairs` where runs follow one
+            another more closely than the difference between the places forgets.
         p_sign_flip: two-sided exact sign-flip test on paired differences of log p99.
         p_holm: the same, adjusted by Holm over all rivals; this one decides.
         p_signed_rank: two-sided exact signed-rank test, for comparison.
@@ -257,11 +257,11 @@ class Comparison:
         log_scale: False if a p99 was not positive and plain differences were tested instead.
         shift_sec: Hodges-Lehmann estimate of the paired p99 difference.
         shift_interval: its exact interval (signed-rank inversion).
-        shift_ratio: Hodges-Lehmann estimate as a ratio of the nominee's p99 (0.05: 5 % more).
+        shift_ratio: Hodges-Lehmann estimate as a ratio of the leader's p99 (0.05: 5 % more).
         pooled_difference_sec: difference of the pooled p99s over the paired runs.
         pooled_interval: its bootstrap interval: runs, then blocks of windows within them.
-        cliffs_delta: -1 to 1; 1 means every run of the rival is slower than every nominee's.
-        score_difference: difference of scores, rival minus nominee.
+        cliffs_delta: -1 to 1; 1 means every run of the rival is slower than every leader's.
+        score_difference: difference of scores, rival minus leader.
         score_interval: its bootstrap interval; None where it could not be made.
         margin: the difference that counts.
         runs_needed: paired runs that would settle it at the observed variance (80 % power);
@@ -269,11 +269,11 @@ class Comparison:
         sentence: the finding in words.
     """
 
-    nominee: str
+    leader: str
     rival: str
     relation: Relation
     pairs: int
-    pairs_worth: float
+    effective_runs: float
     p_sign_flip: float | None
     p_holm: float | None
     p_signed_rank: float | None
@@ -297,7 +297,7 @@ class Comparison:
     @property
     def close_together(self) -> bool:
         """Whether the runs follow one another so closely that it costs evidence."""
-        return self.pairs_worth < _SPREAD_OUT * self.pairs
+        return self.effective_runs < _SPREAD_OUT * self.pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,10 +309,10 @@ class StratumRow:
         required: whether the experiment demands it.
         runs: paired runs of the candidates in it (the fewest over the passing candidates).
         leader: name of the passing candidate with the lowest typical p99 in it, or None.
-        shift_sec: Hodges-Lehmann p99 difference of the closest rival against the nominee;
-            negative where the nominee loses.
+        shift_sec: Hodges-Lehmann p99 difference of the closest rival against the leader;
+            negative where the leader loses.
         closest_rival: that rival.
-        consistent: the nominee is not beaten here by more than the margin; None without data.
+        consistent: the leader is not beaten here by more than the margin; None without data.
         p99_sec: pooled p99 per candidate name.
     """
 
@@ -390,12 +390,12 @@ class Verdict:
         kind: winner, tie, inconclusive or none passes.
         winner: name of the winner; None unless WINNER.
         tied: names that cannot be told apart, best by soft preferences first; empty unless TIE.
-        nominee: the place that was put to the test; None if there was none.
+        leader: the place that was put to the test; None if there was none.
         sentence: the verdict in one sentence.
         reasons: why, one sentence each, the weightiest first.
         next_steps: what would settle it, or what to do with it.
         ranking: every candidate, best first.
-        comparisons: the nominee against each rival that may still win, closest first.
+        comparisons: the leader against each rival that may still win, closest first.
         strata: time strata, required ones first.
         sensitivity: the ranking under changed rules.
         change_points: level shifts inside runs.
@@ -408,7 +408,7 @@ class Verdict:
     kind: VerdictKind
     winner: str | None
     tied: tuple[str, ...]
-    nominee: str | None
+    leader: str | None
     sentence: str
     reasons: tuple[str, ...]
     next_steps: tuple[str, ...]

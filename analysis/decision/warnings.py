@@ -27,18 +27,18 @@ def warnings(
         warnings.append(
             "The histograms were rebuilt from percentiles: all numbers drawn from them are rough."
         )
-    unjudged = [j.pool.name for j in findings.judged if not j.pool.runs]
+    unjudged = [j.pool.name for j in findings.evaluated if not j.pool.runs]
     if unjudged:
-        warnings.append(f"Not judged, for want of a usable run: {enumeration(unjudged)}.")
-    tainted = sum(len(j.pool.seen) - len(j.pool.runs) for j in findings.judged)
-    if tainted:
-        warnings.append(f"{count(tainted, 'run')} kept out, listed with the reason.")
-    for judged in findings.judged:
-        negative = sum(run.negative or 0 for run in judged.pool.runs.values())
+        warnings.append(f"Not evaluated, for want of a usable run: {enumeration(unjudged)}.")
+    excluded = sum(len(j.pool.seen) - len(j.pool.runs) for j in findings.evaluated)
+    if excluded:
+        warnings.append(f"{count(excluded, 'run')} kept out, listed with the reason.")
+    for evaluated in findings.evaluated:
+        negative = sum(run.negative or 0 for run in evaluated.pool.runs.values())
         if negative:
             warnings.append(
-                f"{judged.pool.name}: {count(negative, 'event')} stamped later than received; its"
-                " clock or the exchange's is off by more than the latency."
+                f"{evaluated.pool.name}: {count(negative, 'event')} later than received;"
+                " its clock or the exchange's is off by more than the latency."
             )
     warnings += [
         f"The ranking depends on the rule: with {change.name} {change.leader} has the best score."
@@ -55,10 +55,10 @@ def warnings(
 
 
 def _score_note(findings: Findings) -> list[str]:
-    nominee = findings.nominee
-    if nominee is None or nominee.candidate not in findings.scores:
+    leader = findings.leader
+    if leader is None or leader.candidate not in findings.scores:
         return []
-    own = findings.scores[nominee.candidate].total
+    own = findings.scores[leader.candidate].total
     better = [
         pool.name
         for pool in findings.passing
@@ -68,7 +68,7 @@ def _score_note(findings: Findings) -> list[str]:
         return []
     return [
         (
-            f"{enumeration(better)}: the score is lower than that of {nominee.name}, but by no more"
+            f"{enumeration(better)}: the score is lower than that of {leader.name}, but by no more"
             " than chance explains; among equal scores the lower p99 is put to the test."
         )
     ]

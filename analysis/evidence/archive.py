@@ -63,7 +63,7 @@ class Archive:
 
     Attributes:
         evidence: as it was when exported.
-        experiment: the experiment it was collected and judged under.
+        experiment: the experiment it was collected and evaluated under.
     """
 
     evidence: Evidence
@@ -271,7 +271,7 @@ class _Run(_Document):
     negative: int | None
     clock_error_bound_sec: float | None
     clock_synchronized: bool | None
-    taint: tuple[str, ...]
+    exclusion_reasons: tuple[str, ...]
     replicas: list[_Replica]
 
 

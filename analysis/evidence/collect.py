@@ -278,7 +278,7 @@ def _left_out(
 ) -> list[str]:
     return [
         f"{place.instance} has no latency samples and too few scrapes in run {run.label}, as a "
-        f"probe that joins late; it is left out there, and {candidate.name} is judged without it."
+        f"probe that joins late; it is excluded there, and {candidate.name} is evaluated without."
         for place in sorted(_latecomers(replicas))
     ]
 
@@ -298,7 +298,7 @@ def _pool(
     reasons = [
         reason
         for place, replica in replicas
-        for reason in taint_reasons(place.instance, replica, limit)
+        for reason in exclusion_reasons(place.instance, replica, limit)
     ]
     return RunEvidence(
         candidate=candidate,
@@ -314,7 +314,10 @@ def _pool(
         negative=_total(replica.negative for replica in observed),
         clock_error_bound_sec=_largest(replica.clock_error_bound_sec for replica in observed),
         clock_synchronized=_all_true(replica.clock_synchronized for replica in observed),
-        taint=(*reasons, *sample_reasons(latency.count, experiment.decision.confidence)),
+        exclusion_reasons=(
+            *reasons,
+            *sample_reasons(latency.count, experiment.decision.confidence),
+        ),
         replicas=tuple(_replica(place, replica) for place, replica in replicas),
     )
 
@@ -373,7 +376,7 @@ def _scraped_too_rarely(observed: InstanceRun) -> bool:
     return observed.scrapes < min(wanted, observed.scrapes_expected - _FORGIVEN_SCRAPES)
 
 
-def taint_reasons(instance: str, observed: InstanceRun, clock_limit_sec: float) -> list[str]:
+def exclusion_reasons(instance: str, observed: InstanceRun, clock_limit_sec: float) -> list[str]:
     """Why what an instance observed in a run must not be used; empty if it may.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Final
 # A run watched for less than this share of its measurement may hide a restart or a bad minute.
 MIN_COVERAGE: Final = 0.95
 
-_JUDGED_QUANTILE: Final = 0.99
+_EVALUATED_QUANTILE: Final = 0.99
 
 
 def fewest_samples(confidence: float) -> int:
@@ -21,7 +21,7 @@ def fewest_samples(confidence: float) -> int:
     Args:
         confidence: level of the interval, 0.95 for instance.
     """
-    return math.ceil(math.log((1 - confidence) / 2) / math.log(_JUDGED_QUANTILE))
+    return math.ceil(math.log((1 - confidence) / 2) / math.log(_EVALUATED_QUANTILE))
 
 
 def sample_reasons(samples: float, confidence: float) -> tuple[str, ...]:

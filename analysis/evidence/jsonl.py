@@ -269,21 +269,21 @@ def _evidence(
     most_polls = max(len(records) for records in run.places.values())
     last = max(record.unix for records in group for record in records)
     middle = datetime.fromtimestamp((run.start + last) / 2, UTC)
-    taint: list[str] = []
+    exclusion_reasons: list[str] = []
     parts: list[tuple[Histogram, ...]] = []
     for records in group:
         place = f"{records[0].region}/{records[0].instance_family}"
         # The best-polled place shows how often there was something to ask.
         if len(records) < MIN_COVERAGE * most_polls:
-            taint.append(f"{place} answered only {len(records)} of {most_polls} polls")
+            exclusion_reasons.append(f"{place} answered only {len(records)} of {most_polls} polls")
         if any(_restarted(a, b) for a, b in pairwise(records)):
-            taint.append(f"the probe at {place} restarted during the run")
+            exclusion_reasons.append(f"the probe at {place} restarted during the run")
             records = _after_last_restart(records)  # noqa: PLW2901 - what is left to use
         parts.append(_windows(records, symbols))
     latency = Histogram.merge(*(window for windows in parts for window in windows))
-    taint += sample_reasons(latency.count, experiment.decision.confidence)
+    exclusion_reasons += sample_reasons(latency.count, experiment.decision.confidence)
     if not latency.count:
-        taint.append(f"{candidate.name} has no latency samples in this run")
+        exclusion_reasons.append(f"{candidate.name} has no latency samples in this run")
     aligned = len({len(windows) for windows in parts}) == 1 and len(parts[0]) > 1
     counters = [(records[0].metrics.counters, records[-1].metrics.counters) for records in group]
     return RunEvidence(
@@ -300,7 +300,7 @@ def _evidence(
         negative=None,
         clock_error_bound_sec=None,
         clock_synchronized=None,
-        taint=tuple(taint),
+        exclusion_reasons=tuple(exclusion_reasons),
     )
 
 

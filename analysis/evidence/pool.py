@@ -32,10 +32,14 @@ class Pool:
     """
 
     def __init__(self, candidate: Candidate, seen: Iterable[RunEvidence]) -> None:
-        """Keep the runs without taint."""
+        """Keep the runs without exclusion_reasons."""
         self.candidate = candidate
         self.seen = tuple(sorted(seen, key=lambda run: run.run))
-        self.runs = {run.run: run for run in self.seen if not run.taint and run.latency.counts.size}
+        self.runs = {
+            run.run: run
+            for run in self.seen
+            if not run.exclusion_reasons and run.latency.counts.size
+        }
 
     @property
     def name(self) -> str:

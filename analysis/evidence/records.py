@@ -78,10 +78,10 @@ class RunEvidence:
             `schedule` nor `rollover`.
         hours: connected instance-hours observed.
         coverage: share of the expected scrapes of the measurement that succeeded, 0 to 1.
-        negative: events stamped later than they were received.
+        negative: events timestamped later than they were received.
         clock_error_bound_sec: largest bound over the run and replicas; None if never known.
         clock_synchronized: False if any replica's clock was ever not; None if never known.
-        taint: reasons for which the run must not be used; empty for a clean run.
+        exclusion_reasons: reasons for which the run must not be used; empty for a clean run.
         replicas: the same per instance.
     """
 
@@ -98,7 +98,7 @@ class RunEvidence:
     negative: int | None
     clock_error_bound_sec: float | None
     clock_synchronized: bool | None
-    taint: tuple[str, ...] = ()
+    exclusion_reasons: tuple[str, ...] = ()
     replicas: tuple[ReplicaEvidence, ...] = ()
 
 
@@ -131,7 +131,7 @@ class Evidence:
 
     Attributes:
         scope: the selection.
-        runs: one entry per candidate and run, clean and tainted, ordered by candidate and run.
+        runs: one entry per candidate and run, clean and excluded, ordered by candidate and run.
         source: where it came from, for the report: a URL or a file name.
         warnings: what the source said or what was odd, for the report.
         approximate: the histograms were rebuilt from percentiles, so quantiles, moments and
@@ -150,4 +150,4 @@ class Evidence:
 
     def clean_runs(self, candidate: Candidate) -> tuple[RunEvidence, ...]:
         """The runs of a candidate that may be used."""
-        return tuple(r for r in self.runs if r.candidate == candidate and not r.taint)
+        return tuple(r for r in self.runs if r.candidate == candidate and not r.exclusion_reasons)

@@ -88,7 +88,7 @@ class InstanceRun:
         messages: received in the whole cycle.
         lost: known to be missing.
         reconnects: for any reason but the schedule.
-        negative: events stamped later than they were received.
+        negative: events timestamped later than they were received.
         hours: connected hours.
         scrapes: successful scrapes during the measurement.
         scrapes_expected: how many there should be.

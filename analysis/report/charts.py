@@ -154,7 +154,7 @@ class PairRow:
 
 @dataclass(frozen=True, slots=True)
 class PairChart:
-    """p99 of the closest rivals against the nominee, run by run; `zero` is no difference."""
+    """p99 of the closest rivals against the leader, run by run; `zero` is no difference."""
 
     rows: tuple[PairRow, ...]
     ticks: tuple[Tick, ...]
@@ -341,7 +341,7 @@ def _pairs(verdict: Verdict) -> PairChart | None:
     }
     known = []
     for found in verdict.comparisons:
-        mine, theirs = p99.get(found.nominee, {}), p99.get(found.rival, {})
+        mine, theirs = p99.get(found.leader, {}), p99.get(found.rival, {})
         differences = {run: theirs[run] - mine[run] for run in sorted(mine.keys() & theirs.keys())}
         if differences and found.shift_sec is not None:
             known.append((found, found.shift_sec, differences))

@@ -35,7 +35,7 @@ CONSTRAINT_TITLES: Final = {
 STATUS_LETTERS: Final = {Status.PASS: "P", Status.FAIL: "F", Status.INSUFFICIENT: "I"}
 STATUS_LEGEND: Final = "P pass, F fail, I insufficient evidence"
 RELATION_LEGEND: Final = (
-    "Shift: p99 of the other place minus that of {nominee}; positive means {nominee} is faster."
+    "Shift: p99 of the other place minus that of {leader}; positive means {leader} is faster."
     " ~ cannot be told apart, = shown to differ by less than counts; p after Holm, n paired runs;"
     " MW p: Mann-Whitney over runs, unpaired; delta: Cliff's, 1 if all its runs are slower."
 )
@@ -105,7 +105,7 @@ def ranking(verdict: Verdict) -> Table:
 
 
 def _ranking_row(row: CandidateRow) -> tuple[str, ...]:
-    kept_out = f" + {row.runs_tainted}" if row.runs_tainted else ""
+    kept_out = f" + {row.runs_excluded}" if row.runs_excluded else ""
     return (
         str(row.rank),
         row.name,
@@ -135,7 +135,7 @@ def _standing(row: CandidateRow) -> str:
 
 
 def comparisons(verdict: Verdict) -> Table:
-    """The nominee against each rival, in benchstat's manner."""
+    """The leader against each rival, in benchstat's manner."""
     columns = (
         Column("rival", Kind.PLACE),
         Column("change", Kind.NUMBER),
@@ -148,7 +148,7 @@ def comparisons(verdict: Verdict) -> Table:
         Column("margin"),
         Column("runs needed"),
     )
-    notes = [RELATION_LEGEND.format(nominee=verdict.nominee)]
+    notes = [RELATION_LEGEND.format(leader=verdict.leader)]
     used = {row.name: {run.run for run in row.runs if run.used} for row in verdict.ranking}
     footnotes: dict[str, int] = {}
     rows = []
@@ -187,8 +187,8 @@ def _change(found: Comparison) -> str:
 
 
 def _missing_runs(found: Comparison, used: dict[str, set[str]]) -> Iterable[str]:
-    mine, theirs = used.get(found.nominee, set()), used.get(found.rival, set())
-    for name, missing in ((found.rival, mine - theirs), (found.nominee, theirs - mine)):
+    mine, theirs = used.get(found.leader, set()), used.get(found.rival, set())
+    for name, missing in ((found.rival, mine - theirs), (found.leader, theirs - mine)):
         if missing:
             yield f"No usable run at {name}: {naming(sorted(missing))}."
 
@@ -237,7 +237,7 @@ def _in_unit(result: ConstraintResult) -> str:
 
 
 def strata(verdict: Verdict) -> Table:
-    """Does the nominee hold in every time stratum?"""
+    """Does the leader hold in every time stratum?"""
     columns = (
         Column("stratum", Kind.WORDS),
         Column("required", Kind.WORDS),
@@ -245,7 +245,7 @@ def strata(verdict: Verdict) -> Table:
         Column("lowest p99", Kind.PLACE),
         Column("closest rival", Kind.PLACE),
         Column("shift"),
-        Column("nominee holds", Kind.WORDS),
+        Column("leader holds", Kind.WORDS),
     )
     holds = {True: "yes", False: "NO", None: "no data"}
     rows = tuple(
@@ -260,7 +260,7 @@ def strata(verdict: Verdict) -> Table:
         )
         for row in verdict.strata
     )
-    note = "Shift in ms: the closest rival's p99 minus the nominee's, paired runs only."
+    note = "Shift in ms: the closest rival's p99 minus the leader's, paired runs only."
     return Table(columns, rows, (note,))
 
 
@@ -354,7 +354,7 @@ def clocks(verdict: Verdict) -> Table:
         )
     note = (
         "Clock bound and p99 in ms; the bound is the largest over the runs used."
-        " Negative: events stamped later than received."
+        " Negative: events timestamped later than received."
     )
     return Table(columns, tuple(rows), (note,))
 

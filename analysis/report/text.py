@@ -76,7 +76,7 @@ def _ranking(page: Page, verdict: Verdict) -> None:
 def _comparisons(page: Page, verdict: Verdict) -> None:
     if not verdict.comparisons:
         return
-    page.heading(f"p99 in ms, {verdict.nominee} against")
+    page.heading(f"p99 in ms, {verdict.leader} against")
     whole = tables.comparisons(verdict)
     page.table(
         whole.without("pooled shift", "pooled interval"),
@@ -91,7 +91,7 @@ def _constraints(page: Page, verdict: Verdict) -> None:
     for row in verdict.ranking:
         page.item(STATUS_LETTERS[row.status], f"{row.rank}. {row.name}", "bold")
         # All evidence of the places in question; of the others what they do not pass.
-        in_question = row.name == verdict.nominee or row.name in verdict.tied
+        in_question = row.name == verdict.leader or row.name in verdict.tied
         passed = []
         for result in row.constraints:
             title = tables.CONSTRAINT_TITLES[result.name]

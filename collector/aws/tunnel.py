@@ -76,7 +76,7 @@ class Tunnel:
         self._trouble = "no session was opened."
         self._opened = threading.Event()
         self._ending = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, name="tunnel", daemon=True)
+        self._supervisor = threading.Thread(target=self._keep, name="tunnel", daemon=True)
 
     @property
     def url(self) -> str:
@@ -93,7 +93,7 @@ class Tunnel:
         if absent is not None:
             raise TunnelError(absent)
         self._say(f"Opening a tunnel to Prometheus on {self._monitor.instance_id}.")
-        self._keeper.start()
+        self._supervisor.start()
         try:
             opened = self._opened.wait(self._open_within_sec)
         except BaseException:
@@ -119,7 +119,7 @@ class Tunnel:
 
     def _end(self) -> None:
         self._ending.set()
-        self._keeper.join()
+        self._supervisor.join()
 
     def _keep(self) -> None:
         """Open session after session. Children belong to the thread that starts them."""

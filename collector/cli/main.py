@@ -95,7 +95,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         allow_abbrev=False,
     )
     demo.add_argument("--config", type=Path, metavar="FILE", help="another experiment file")
-    demo.add_argument("--places", type=Path, metavar="FILE", help="another file of places")
+    demo.add_argument("--sites", type=Path, metavar="FILE", help="another file of places")
     demo.add_argument(
         "--runs", type=_positive_int, metavar="N", help="runs to wait for (default: what it needs)"
     )
@@ -110,7 +110,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--replay",
         type=Path,
         metavar="FILE",
-        help="send recorded frames: lines of a receive stamp in microseconds and a frame",
+        help="send recorded frames: lines of a receive timestamp in microseconds and a frame",
     )
     demo.add_argument(
         "--speed",
@@ -119,7 +119,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="with --replay: send X times faster; latencies stay (default: 1)",
     )
     demo.add_argument(
-        "--truth",
+        "--ground-truth",
         action="store_true",
         help="also write down what the exchange really sent, and when",
     )
@@ -140,7 +140,16 @@ def _demo(arguments: argparse.Namespace) -> int:
         return _refuse(f"{error.name} is missing; in a checkout, run pip install -e '.[local]'")
     given = {
         name: getattr(arguments, name)
-        for name in ("config", "places", "runs", "results", "replay", "speed", "keep", "truth")
+        for name in (
+            "config",
+            "sites",
+            "runs",
+            "results",
+            "replay",
+            "speed",
+            "keep",
+            "ground_truth",
+        )
         if getattr(arguments, name) is not None
     }
     return demo.run(plan.Options(**given))

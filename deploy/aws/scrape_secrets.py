@@ -32,13 +32,13 @@ def path_of(experiment_id: str) -> str:
 def make() -> dict[str, str]:
     """Fresh secrets by name; PEM where they are keys or certificates."""
     made = certificates.make(
-        authority="Latency sweep authority",
+        ca="Latency sweep authority",
         server=SERVER_NAME,
         names=[x509.DNSName(SERVER_NAME)],
         validity=VALIDITY,
     )
     return {
-        "ca.pem": made.authority.decode(),
+        "ca.pem": made.ca.decode(),
         "server.pem": made.certificate.decode(),
         "server.key": made.key.decode(),
         "token": secrets.token_urlsafe(TOKEN_BYTES),

@@ -12,7 +12,7 @@ import os
 import signal
 from pathlib import Path
 
-from latency_sweep.deploy.compose.feed import PLACES, Feed
+from latency_sweep.deploy.compose.feed import SITES, Feed
 from latency_sweep.lab.local import sites
 from latency_sweep.lab.local.ec2 import Ec2Api
 from latency_sweep.lab.local.ec2_server import IMAGES
@@ -31,7 +31,7 @@ def main() -> None:
     server.start()
     feed: Feed = given.feed
     machines = feed.machines(
-        sites.load(given.places), first_port=given.first_probe_port, region=given.region
+        sites.load(given.sites), first_port=given.first_probe_port, region=given.region
     )
     api = Ec2Api(SimulatedEc2(f"http://127.0.0.1:{given.port}"))
     instances = api.create(machines, experiment=feed.experiment().name)
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, required=True, help="of the EC2 API")
     parser.add_argument("--first-probe-port", type=int, required=True, help="others follow")
     parser.add_argument("--region", required=True, help="of the real feed's probe")
-    parser.add_argument("--places", type=Path, default=PLACES)
+    parser.add_argument("--sites", type=Path, default=SITES)
     return parser
 
 

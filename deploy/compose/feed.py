@@ -1,4 +1,4 @@
-"""The two feeds that docker-compose.yml can measure, each with its experiment and its places."""
+"""The two feeds that docker-compose.yml can measure, each with its experiment and its sites."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from latency_sweep.lab.local.ec2 import Machine
 
 if TYPE_CHECKING:
     from latency_sweep.contract.experiment import Experiment
-    from latency_sweep.lab.local.sites import Scenery
+    from latency_sweep.lab.local.sites import Scenario
 
-PLACES: Final = Path(__file__).with_name("sites.yaml")
+SITES: Final = Path(__file__).with_name("sites.yaml")
 
 
 class Feed(StrEnum):
@@ -47,11 +47,11 @@ class Feed(StrEnum):
         source = plan.EXPERIMENT if self is Feed.SIMULATION else None
         return experiment.load(source).model_copy(update={"name": f"compose-{self}"})
 
-    def machines(self, scenery: Scenery, *, first_port: int, region: str) -> list[Machine]:
+    def machines(self, scenario: Scenario, *, first_port: int, region: str) -> list[Machine]:
         """The instances that stand for the probes, in the order of their ports.
 
         Args:
-            scenery: the simulated places.
+            scenario: the simulated sites.
             first_port: metrics port of the first probe.
             region: AWS region that the one probe of the real feed is said to be in.
         """
@@ -61,11 +61,11 @@ class Feed(StrEnum):
             return [Machine(region, f"{region}a", name, types[name].architecture, first_port)]
         return [
             Machine(
-                place.region,
-                place.zone,
-                place.instance_type,
-                types[place.instance_type].architecture,
+                site.region,
+                site.zone,
+                site.instance_type,
+                types[site.instance_type].architecture,
                 first_port + number,
             )
-            for number, place in enumerate(scenery.places)
+            for number, site in enumerate(scenario.sites)
         ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from latency_sweep.deploy.compose.feed import PLACES, Feed
+from latency_sweep.deploy.compose.feed import SITES, Feed
 from latency_sweep.lab.exchange.config import ExchangeConfig, Tls
 from latency_sweep.lab.local import sites, tls
 from latency_sweep.prometheus.configuration import PrometheusSettings, SimulatedEc2, render
@@ -23,20 +23,20 @@ from latency_sweep.prometheus.rules import generate
 from latency_sweep.prometheus.version import Version
 
 if TYPE_CHECKING:
-    from latency_sweep.lab.local.sites import Scenery
+    from latency_sweep.lab.local.sites import Scenario
 
 
 def main() -> None:
     """Write everything."""
     given = _parser().parse_args()
     feed: Feed = given.feed
-    scenery = sites.load(given.places)
+    scenario = sites.load(given.sites)
     experiment = feed.experiment()
     folder: Path = given.config
     text = yaml.safe_dump(experiment.model_dump(by_alias=True), sort_keys=False)
     (folder / "experiment.yaml").write_text(text, encoding="utf-8")
-    _exchange(folder, scenery, given.time_port)
-    machines = feed.machines(scenery, first_port=0, region=given.region)
+    _exchange(folder, scenario, given.time_port)
+    machines = feed.machines(scenario, first_port=0, region=given.region)
     settings = PrometheusSettings(
         version=Version.parse(given.prometheus_version),
         experiment=experiment.name,
@@ -50,12 +50,12 @@ def main() -> None:
     _password(given.secret / "grafana-admin")
 
 
-def _exchange(folder: Path, scenery: Scenery, time_port: int) -> None:
+def _exchange(folder: Path, scenario: Scenario, time_port: int) -> None:
     certificates = tls.make_certificates(folder / "tls")
     config = ExchangeConfig(
-        seed=scenery.seed,
-        places={place.name: place.feed for place in scenery.places},
-        symbols=scenery.symbols,
+        seed=scenario.seed,
+        sites={site.name: site.feed for site in scenario.sites},
+        symbols=scenario.symbols,
         tls=Tls(cert=certificates.cert, key=certificates.key),
         rest_port=time_port,
     )
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ec2-port", type=int, required=True)
     parser.add_argument("--time-port", type=int, required=True, help="of the exchange's time")
     parser.add_argument("--region", required=True, help="of the real feed's probe")
-    parser.add_argument("--places", type=Path, default=PLACES)
+    parser.add_argument("--sites", type=Path, default=SITES)
     return parser
 
 

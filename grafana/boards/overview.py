@@ -187,7 +187,7 @@ def _ranking(experiment: Experiment) -> Panel:
     ]
     return ranking(
         "Places by p99 now",
-        "Latency from the exchange's event time to the kernel's receive stamp, pooled over the "
+        "Latency from the exchange's event time to the kernel's receive timestamp, pooled over the "
         "streams that decide and all symbols, in the chosen window. Green keeps the limit of the "
         "experiment, red breaks it, yellow has too few samples yet. Reconnects are the unplanned "
         "ones of the last hour for each probe.",

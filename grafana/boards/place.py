@@ -64,7 +64,7 @@ def _latency(limits: Constraints) -> list[Cell]:
         Cell(
             heat_map(
                 "Latency",
-                "Messages by latency (event time to kernel receive stamp) over time, straight "
+                "Messages by latency (event time to kernel receive timestamp) over time, straight "
                 "from the native histogram: bright where many are.",
                 rate(_CHOSEN.feed(metrics.LATENCY)),
             ),
@@ -136,7 +136,7 @@ def _jitter() -> list[Cell]:
 
 
 def _origin() -> list[Cell]:
-    steps = rate(_CHOSEN.market(metrics.CONNECT_DURATION), ("phase",))
+    steps = rate(_CHOSEN.market(metrics.CONNECT_DURATION), ("step",))
     return [
         Cell(
             graph(
@@ -241,7 +241,7 @@ def _continuity(limits: Constraints) -> list[Cell]:
         (metrics.GAPS, "gaps"),
         (metrics.DUPLICATES, "duplicates"),
         (metrics.OUT_OF_ORDER, "out of order"),
-        (metrics.NEGATIVE_LATENCY, "stamped in the future"),
+        (metrics.NEGATIVE_LATENCY, "timestamped in the future"),
     )
     return [
         Cell(

@@ -130,8 +130,8 @@ def _receive_delay() -> list[Cell]:
         Cell(
             heat_map(
                 "Own delay",
-                "Kernel receive stamp to the probe's program, of all probes of the chosen places. "
-                "It is not part of the latency; where it grows the machine or the event loop is "
+                "Kernel receive timestamp to the probe's program, of all probes chosen. It "
+                "is not part of the latency; where it grows the machine or the event loop is "
                 "busy.",
                 aggregate("sum", by_place),
             ),
@@ -293,8 +293,8 @@ def _machine() -> list[Cell]:
             graph(
                 "Event loop delay, p99",
                 "How late the probe handles a timer of the kernel: so long a message waits before "
-                "it is read. The kernel's stamps keep latencies right; but messages that are read "
-                "together share one.",
+                "it is read. The kernel's timestamps keep latencies right; but messages that are "
+                "read together share one.",
                 "s",
                 Query(quantile(0.99, rate(_CHOSEN.target(metrics.LOOP_DELAY.name), _EACH)), _NAME),
             ),
@@ -328,7 +328,7 @@ def _machine() -> list[Cell]:
 
 
 def _scrapes() -> list[Cell]:
-    refused = increase(_CHOSEN.target(metrics.HTTP_REFUSALS.name), (*_EACH, "reason"))
+    refused = increase(_CHOSEN.target(metrics.HTTP_REJECTED_REQUESTS.name), (*_EACH, "reason"))
     reloaded = _CHOSEN.target(metrics.CONFIG_RELOAD_SUCCESSFUL.name)
     return [
         Cell(

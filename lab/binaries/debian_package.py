@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from latency_sweep.lab.binaries.fetching import FetchError
-from latency_sweep.runtime.child import tethered
+from latency_sweep.runtime.child import bound_to_parent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -135,7 +135,7 @@ def run(command: list[str], cwd: Path | None = None) -> str:
         raise FetchError(f"there is no program {command[0]}")
     try:
         done = subprocess.run(  # noqa: S603 - arguments are made here
-            tethered([program, *command[1:]]),
+            bound_to_parent([program, *command[1:]]),
             cwd=cwd,
             env={**os.environ, "LC_ALL": "C"},
             capture_output=True,

@@ -146,7 +146,7 @@ def _fetch(
         shutil.rmtree(abandoned, ignore_errors=True)
     reasons = [reason.rstrip(".") for reason in passed_over]
     for source in sources:
-        # Beside its final place, so that the moves below are atomic.
+        # Beside its final site, so that the moves below are atomic.
         with TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
             try:
                 source(Path(scratch))

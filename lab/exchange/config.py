@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PlaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 SymbolName = Annotated[str, Field(pattern=r"^[A-Z0-9]{3,30}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -107,16 +107,16 @@ class Level(_Section):
     step_sec: Positive = 1.0
 
 
-class Place(_Section):
-    """One place where the feed is received: its latency and its faults.
+class Site(_Section):
+    """One site where the feed is received: its latency and its faults.
 
     Attributes:
-        latency: one-way latency from the exchange to the place.
+        latency: one-way latency from the exchange to the site.
         level: slow change of that latency, or None.
         loss: share of messages never sent although their ids are consumed, by stream kind.
         duplicates: share of messages sent twice, by stream kind.
         reordering: share of messages sent right after their successor, by stream kind.
-        port: port of the place's endpoint, or of each market's; 0 takes a free one.
+        port: port of the site's endpoint, or of each market's; 0 takes a free one.
     """
 
     latency: Delay = Constant()
@@ -222,11 +222,11 @@ class Replay(_Section):
 
     Attributes:
         market: which market they are from; may be left out if there is only one.
-        file: lines of `<receive stamp, Unix µs> <raw combined frame>`, plain or gzip.
+        file: lines of `<receive timestamp, Unix µs> <raw combined frame>`, plain or gzip.
         time_unit: unit of the times inside the recorded frames.
         speed: 2 sends in half the time; each frame's own latency is kept.
         limit: most frames to send.
-        start_at: Unix seconds; None starts once every place has a subscriber.
+        start_at: Unix seconds; None starts once every site has a subscriber.
     """
 
     market: MarketName | None = None
@@ -242,8 +242,8 @@ class ExchangeConfig(_Section):
 
     Attributes:
         seed: the same seed and configuration give the same market and the same random draws.
-        places: the places that receive the feed, by name.
-        markets: its markets, by name; every place receives all of them.
+        sites: the sites that receive the feed, by name.
+        markets: its markets, by name; every site receives all of them.
         symbols: what is traded in every market that has no list of its own; unused in one whose
             recording is replayed.
         exchange_delay: trade time T to event time E.
@@ -254,11 +254,11 @@ class ExchangeConfig(_Section):
         rest_port: port of the REST listener; 0 takes a free one.
         control_port: port of the control listener; 0 takes a free one.
         ready_file: where the addresses are announced, beside the line on stdout.
-        truth_dir: folder of the ground truth; None writes none.
+        ground_truth_dir: folder of the ground truth; None writes none.
     """
 
     seed: Annotated[int, Field(ge=0)] = 1
-    places: Annotated[dict[PlaceName, Place], Field(min_length=1)]
+    sites: Annotated[dict[SiteName, Site], Field(min_length=1)]
     markets: Annotated[dict[MarketName, Market], Field(min_length=1)] = {"spot": Market()}
     symbols: dict[SymbolName, Symbol] = {}
     exchange_delay: Delay = Lognormal(distribution="lognormal", median_ms=1.2, sigma=0.8)
@@ -269,7 +269,7 @@ class ExchangeConfig(_Section):
     rest_port: Annotated[int, Field(ge=0, le=65535)] = 0
     control_port: Annotated[int, Field(ge=0, le=65535)] = 0
     ready_file: AnyPath | None = None
-    truth_dir: AnyPath | None = None
+    ground_truth_dir: AnyPath | None = None
     replay: Replay | None = None
 
     @model_validator(mode="after")
@@ -290,11 +290,11 @@ class ExchangeConfig(_Section):
 
     @model_validator(mode="after")
     def _ports_are_clear(self) -> Self:
-        for name, place in self.places.items():
-            if isinstance(place.port, int) and place.port and len(self.markets) > 1:
+        for name, site in self.sites.items():
+            if isinstance(site.port, int) and site.port and len(self.markets) > 1:
                 raise ValueError(
-                    f"places.{name}.port: give each market its port, as in "
-                    f"{{spot: {place.port}, usdm: {place.port + 1}}}"
+                    f"sites.{name}.port: give each market its port, as in "
+                    f"{{spot: {site.port}, usdm: {site.port + 1}}}"
                 )
         return self
 
@@ -336,7 +336,7 @@ def load(path: Path) -> ExchangeConfig:
 def parse(document: object, *, source: str) -> ExchangeConfig:
     """Validate a configuration that has been read already; see `load`."""
     if not isinstance(document, dict):
-        raise ConfigError(f"{source}: expected a mapping with keys such as `places` and `symbols`.")
+        raise ConfigError(f"{source}: expected a mapping with keys such as `sites` and `symbols`.")
     try:
         return ExchangeConfig.model_validate(document)
     except ValidationError as error:

@@ -1,9 +1,9 @@
 """Delivery: which connection gets which message, when it leaves, and what is lost on the way.
 
-A message that departs at D is written no earlier than D plus one draw of the place's latency, and
+A message that departs at D is written no earlier than D plus one draw of the site's latency, and
 never before the message queued ahead of it on the same connection (TCP keeps order). Messages that
 depart together travel together: they share one draw, else a burst would always be as late as the
-slowest of many draws. The send stamp is taken right before the write.
+slowest of many draws. The send timestamp is taken right before the write.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from collections import Counter, deque
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
 
-from latency_sweep.lab.exchange.ground_truth_file import Outcome, TruthWriter
-from latency_sweep.lab.exchange.latency import PlaceLatency, scalar_random
+from latency_sweep.lab.exchange.ground_truth_file import GroundTruthWriter, Outcome
+from latency_sweep.lab.exchange.latency import SiteLatency, scalar_random
 
 if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
 
     from latency_sweep.lab.exchange.config import ExchangeConfig, MarketName, PerKind
-    from latency_sweep.lab.exchange.config import Place as PlaceConfig
+    from latency_sweep.lab.exchange.config import Site as SiteConfig
     from latency_sweep.lab.exchange.events import Event, Source
 
 NS_PER_SEC: Final = 1e9
@@ -49,14 +49,14 @@ class _Fate(Enum):
 class _Faults:
     """Draws what happens to a message, by the kind of its stream."""
 
-    def __init__(self, name: str, place: PlaceConfig, seed: int) -> None:
+    def __init__(self, name: str, site: SiteConfig, seed: int) -> None:
         self._rng = scalar_random(seed, "faults", name)
         self._shares: list[tuple[_Fate, PerKind]] = [
             (fate, share)
             for fate, share in (
-                (_Fate.DROP, place.loss),
-                (_Fate.REPEAT, place.duplicates),
-                (_Fate.HOLD_BACK, place.reordering),
+                (_Fate.DROP, site.loss),
+                (_Fate.REPEAT, site.duplicates),
+                (_Fate.HOLD_BACK, site.reordering),
             )
             if share
         ]
@@ -69,11 +69,11 @@ class _Faults:
         return _Fate.SEND
 
 
-class Place:
-    """One place: its latency, its faults, its ground truth and its counters.
+class Site:
+    """One site: its latency, its faults, its ground truth and its counters.
 
     Attributes:
-        name: of the place.
+        name: of the site.
         latency: from the exchange to it, whatever the market.
         faults: what happens to messages on the way.
         truth: where they are written down, or None.
@@ -84,18 +84,22 @@ class Place:
     """
 
     def __init__(
-        self, name: str, config: ExchangeConfig, truth_path: Path | None, start_ns: int
+        self, name: str, config: ExchangeConfig, ground_truth_path: Path | None, start_ns: int
     ) -> None:
-        """The place `name` of a configuration; the ground truth goes to `truth_path`, if any.
+        """The site `name` of a configuration; the ground truth goes to `ground_truth_path`, if any.
 
         Raises:
             OSError: the file of the ground truth cannot be made.
         """
-        place = config.places[name]
+        site = config.sites[name]
         self.name = name
-        self.latency = PlaceLatency(name, place, config.seed, start_ns)
-        self.faults = _Faults(name, place, config.seed)
-        self.truth = TruthWriter(truth_path, config.clock_offset_ns) if truth_path else None
+        self.latency = SiteLatency(name, site, config.seed, start_ns)
+        self.faults = _Faults(name, site, config.seed)
+        self.ground_truth = (
+            GroundTruthWriter(ground_truth_path, config.clock_offset_ns)
+            if ground_truth_path
+            else None
+        )
         self.outcomes: Counter[Outcome] = Counter()
         self.connections = 0
         self.disconnects: Counter[str] = Counter()
@@ -106,8 +110,8 @@ class Place:
     ) -> None:
         """Count a message and note it in the ground truth."""
         self.outcomes[outcome] += 1
-        if self.truth is not None:
-            self.truth.record(market, connection, event, send_ns, outcome)
+        if self.ground_truth is not None:
+            self.ground_truth.record(market, connection, event, send_ns, outcome)
 
 
 class Transport(Protocol):
@@ -125,14 +129,14 @@ class Outbox:
 
     def __init__(
         self,
-        place: Place,
+        site: Site,
         market: MarketName,
         connection: int,
         transport: Transport,
         dispatcher: Dispatcher,
     ) -> None:
         """An empty outbox of connection number `connection`."""
-        self.place = place
+        self.site = site
         self.market = market
         self.connection = connection
         self.scheduled = False
@@ -153,11 +157,11 @@ class Outbox:
         return self._queue[0][0] if self._queue and not blocked else None
 
     def deliver(self, event: Event, frame: bytes) -> None:
-        """Queue one market message with the place's latency and faults."""
-        place = self.place
-        fate = place.faults.next(event.kind)
+        """Queue one market message with the site's latency and faults."""
+        site = self.site
+        fate = site.faults.next(event.kind)
         if fate is _Fate.DROP or self._stall is Stall.DROP:
-            place.record(self.market, self.connection, event, 0, Outcome.DROPPED)
+            site.record(self.market, self.connection, event, 0, Outcome.DROPPED)
             return
         if fate is _Fate.HOLD_BACK and event.stream not in self._held_back:
             self._held_back[event.stream] = frame, event
@@ -170,14 +174,14 @@ class Outbox:
             self._queue.append((self._last_due_ns, *late, Outcome.SENT))
 
     def control(self, data: bytes) -> None:
-        """Queue bytes that are no market message, with the place's latency."""
+        """Queue bytes that are no market message, with the site's latency."""
         self._push(time.time_ns(), data, None, Outcome.SENT)
 
     def _push(self, depart_ns: int, data: bytes, event: Event | None, outcome: Outcome) -> None:
         if self._closed:
             return
         if depart_ns != self._last_depart_ns:
-            due_ns = depart_ns + self.place.latency.next_ns(depart_ns)
+            due_ns = depart_ns + self.site.latency.next_ns(depart_ns)
             self._last_due_ns = max(self._last_due_ns, due_ns)
             self._last_depart_ns = depart_ns
         self._queue.append((self._last_due_ns, data, event, outcome))
@@ -200,7 +204,7 @@ class Outbox:
         send_ns = time.time_ns()
         self._transport.write(joined)
         for event, outcome in messages:
-            self.place.record(self.market, self.connection, event, send_ns, outcome)
+            self.site.record(self.market, self.connection, event, send_ns, outcome)
         if end:
             self._transport.close()
 
@@ -213,10 +217,10 @@ class Outbox:
         self._held_back.clear()
         for event in unsent:
             if event is not None:
-                self.place.record(self.market, self.connection, event, 0, Outcome.UNSENT)
+                self.site.record(self.market, self.connection, event, 0, Outcome.UNSENT)
 
     def set_congested(self, *, congested: bool) -> None:
-        """Hold while the transport's buffer is full, so that send stamps stay true."""
+        """Hold while the transport's buffer is full, so that send timestamps stay true."""
         self._congested = congested
         self._dispatcher.schedule(self)
 

@@ -20,7 +20,7 @@ class TimeUnit(Enum):
 
 
 class Event(ABC):
-    """One message of one stream, the same for every place.
+    """One message of one stream, the same for every site.
 
     Attributes:
         stream: full stream name, `btcusdt@depth@100ms`.

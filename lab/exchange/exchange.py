@@ -1,4 +1,4 @@
-"""The exchange itself: its places, its markets, and what can be done to connections on demand."""
+"""The exchange itself: its sites, its markets, and what can be done to connections on demand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from latency_sweep.lab.exchange.delivery import Dispatcher, Place, Stall
+from latency_sweep.lab.exchange.delivery import Dispatcher, Site, Stall
 from latency_sweep.lab.exchange.ground_truth_file import Outcome
 from latency_sweep.lab.exchange.market import Market
 from latency_sweep.lab.exchange.markets import RULES
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 FAREWELL_SEC: Final = 1.0
 
 
-class UnknownPlaceError(ValueError):
-    """A command names a place that does not exist."""
+class UnknownSiteError(ValueError):
+    """A command names a site that does not exist."""
 
 
 class _OneMarket:
@@ -51,8 +51,8 @@ class _OneMarket:
 class Exchange:
     """Everything but the listeners.
 
-    Commands concern one place and one market, or all of them for None. They return the number of
-    connections concerned and raise `UnknownPlaceError`.
+    Commands concern one site and one market, or all of them for None. They return the number of
+    connections concerned and raise `UnknownSiteError`.
     """
 
     def __init__(self, config: ExchangeConfig) -> None:
@@ -73,10 +73,10 @@ class Exchange:
         self._markets = {
             name: self._one_market(name, next_number, now_ns) for name in config.markets
         }
-        if config.truth_dir is not None:
-            config.truth_dir.mkdir(parents=True, exist_ok=True)
-        self.places = {
-            name: Place(name, config, self.truth_path(name), now_ns) for name in config.places
+        if config.ground_truth_dir is not None:
+            config.ground_truth_dir.mkdir(parents=True, exist_ok=True)
+        self.sites = {
+            name: Site(name, config, self.ground_truth_path(name), now_ns) for name in config.sites
         }
 
     def _one_market(
@@ -105,14 +105,14 @@ class Exchange:
         )
         return _OneMarket(name, recording, around)
 
-    def truth_path(self, place: str) -> Path | None:
-        """The file of a place's ground truth, or None if none is written."""
-        folder = self._config.truth_dir
-        return None if folder is None else folder / f"{place}.truth"
+    def ground_truth_path(self, site: str) -> Path | None:
+        """The file of a site's ground truth, or None if none is written."""
+        folder = self._config.ground_truth_dir
+        return None if folder is None else folder / f"{site}.truth"
 
-    def session(self, place: str, market: MarketName) -> Session:
-        """A new connection of a place to a market, for its listener."""
-        return Session(self.places[place], self._markets[market].surroundings)
+    def session(self, site: str, market: MarketName) -> Session:
+        """A new connection of a site to a market, for its listener."""
+        return Session(self.sites[site], self._markets[market].surroundings)
 
     def open(self) -> None:
         """Begin to send."""
@@ -136,22 +136,22 @@ class Exchange:
         for session in tuple(self._sessions):
             session.cut("shutdown")
         await self._until_nobody_is_connected()
-        for place in self.places.values():
-            if place.truth is not None:
-                place.truth.close()
+        for site in self.sites.values():
+            if site.ground_truth is not None:
+                site.ground_truth.close()
 
-    def flush(self, place: str | None = None) -> int:
+    def flush(self, site: str | None = None) -> int:
         """Write the ground truth out, so that it can be read while the exchange runs."""
-        for each in self._chosen(place):
-            if each.truth is not None:
-                each.truth.flush()
-        return len(self._of(place))
+        for each in self._chosen(site):
+            if each.ground_truth is not None:
+                each.ground_truth.flush()
+        return len(self._of(site))
 
     def disconnect(
-        self, place: str | None, code: int | None, text: str, *, market: MarketName | None = None
+        self, site: str | None, code: int | None, text: str, *, market: MarketName | None = None
     ) -> int:
         """End connections; with a close frame, or without any if `code` is None."""
-        sessions = self._of(place, market)
+        sessions = self._of(site, market)
         for session in sessions:
             if code is None:
                 session.cut("command")
@@ -161,13 +161,13 @@ class Exchange:
 
     def announce_shutdown(
         self,
-        place: str | None,
+        site: str | None,
         disconnect_after_sec: float | None,
         *,
         market: MarketName | None = None,
     ) -> int:
         """Send `serverShutdown`, and close those connections later, unless that is None."""
-        sessions = self._of(place, market)
+        sessions = self._of(site, market)
         for session in sessions:
             session.announce_shutdown()
             if disconnect_after_sec is not None:
@@ -176,31 +176,31 @@ class Exchange:
                 )
         return len(sessions)
 
-    def stall(self, place: str | None, mode: Stall, *, market: MarketName | None = None) -> int:
+    def stall(self, site: str | None, mode: Stall, *, market: MarketName | None = None) -> int:
         """Let the connections that are open now fall silent."""
-        sessions = self._of(place, market)
+        sessions = self._of(site, market)
         for session in sessions:
             session.stall(mode)
         return len(sessions)
 
-    def refuse(self, place: str | None, *, market: MarketName | None = None) -> int:
+    def refuse(self, site: str | None, *, market: MarketName | None = None) -> int:
         """Answer new connections with 503."""
-        for each in self._chosen(place):
+        for each in self._chosen(site):
             each.refusing |= set(self._markets) if market is None else {market}
-        return len(self._of(place, market))
+        return len(self._of(site, market))
 
-    def resume(self, place: str | None, *, market: MarketName | None = None) -> int:
+    def resume(self, site: str | None, *, market: MarketName | None = None) -> int:
         """Undo `stall` and `refuse`."""
-        for each in self._chosen(place):
+        for each in self._chosen(site):
             each.refusing -= set(self._markets) if market is None else {market}
-        sessions = self._of(place, market)
+        sessions = self._of(site, market)
         for session in sessions:
             session.stall(None)
         return len(sessions)
 
-    def send_text(self, place: str | None, text: str, *, market: MarketName | None = None) -> int:
+    def send_text(self, site: str | None, text: str, *, market: MarketName | None = None) -> int:
         """Send one text message that belongs to no stream; it is not in the ground truth."""
-        sessions = self._of(place, market)
+        sessions = self._of(site, market)
         for session in sessions:
             session.send_text(text.encode())
         return len(sessions)
@@ -209,14 +209,14 @@ class Exchange:
         """Counters, as a JSON document."""
         document: dict[str, Any] = {
             "events": sum(market.dispatcher.events for market in self._markets.values()),
-            "places": {
+            "sites": {
                 name: {
-                    "connections": place.connections,
+                    "connections": site.connections,
                     "streams": sorted({s for each in self._of(name) for s in each.streams}),
-                    "messages": {o.name.lower(): place.outcomes[o] for o in Outcome},
-                    "disconnects": dict(place.disconnects),
+                    "messages": {o.name.lower(): site.outcomes[o] for o in Outcome},
+                    "disconnects": dict(site.disconnects),
                 }
-                for name, place in self.places.items()
+                for name, site in self.sites.items()
             },
         }
         for market in self._markets.values():
@@ -225,25 +225,25 @@ class Exchange:
                 document["replay"] = {"sent": sent, "total": total, "finished": sent == total}
         return document
 
-    def _chosen(self, place: str | None) -> list[Place]:
-        if place is None:
-            return list(self.places.values())
-        if place not in self.places:
-            known = ", ".join(self.places)
-            raise UnknownPlaceError(f"there is no place {place!r}; choose one of: {known}")
-        return [self.places[place]]
+    def _chosen(self, site: str | None) -> list[Site]:
+        if site is None:
+            return list(self.sites.values())
+        if site not in self.sites:
+            known = ", ".join(self.sites)
+            raise UnknownSiteError(f"there is no site {site!r}; choose one of: {known}")
+        return [self.sites[site]]
 
-    def _of(self, place: str | None, market: MarketName | None = None) -> list[Session]:
-        chosen = self._chosen(place)
+    def _of(self, site: str | None, market: MarketName | None = None) -> list[Session]:
+        chosen = self._chosen(site)
         return [
             session
             for session in self._sessions
-            if session.place in chosen and market in (None, session.market)
+            if session.site in chosen and market in (None, session.market)
         ]
 
     def _everybody_listens(self, market: MarketName) -> bool:
-        listening = {s.place.name for s in self._of(None, market) if s.streams}
-        return listening == set(self.places)
+        listening = {s.site.name for s in self._of(None, market) if s.streams}
+        return listening == set(self.sites)
 
     async def _until_nobody_is_connected(self) -> None:
         self._nobody.clear()

@@ -1,6 +1,6 @@
-"""Reading the ground truth of a simulated exchange into a table; see `truth_file` for its format.
+"""Reading the ground truth of a simulated exchange into a table; format: `ground_truth_file`.
 
-table = read_truth(folder / "tokyo.truth")
+table = read_ground_truth(folder / "tokyo.truth")
 sent = table[table["outcome"] == "sent"]
 latency_sec = (sent["send_ns"] - sent["event_ns"]) / 1e9
 """
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class TruthError(Exception):
+class GroundTruthError(Exception):
     """The file is not a ground truth; the message names it."""
 
 
-def read_truth(path: Path) -> pd.DataFrame:
-    """Read one place's ground truth, in the order in which it was written.
+def read_ground_truth(path: Path) -> pd.DataFrame:
+    """Read one site's ground truth, in the order in which it was written.
 
     Returns:
         Columns `connection` (a number that is unique in the exchange), `market`, `stream` (as on
@@ -41,12 +41,12 @@ def read_truth(path: Path) -> pd.DataFrame:
         The frame's `attrs["clock_offset_ns"]` is the configured error of the exchange's clock.
 
     Raises:
-        TruthError: the file is not a ground truth.
+        GroundTruthError: the file is not a ground truth.
         OSError: it cannot be read.
     """
     data = path.read_bytes()
     if len(data) < HEADER.size or not data.startswith(MAGIC):
-        raise TruthError(f"{path}: not a ground truth file.")
+        raise GroundTruthError(f"{path}: not a ground truth file.")
     _, clock_offset_ns = HEADER.unpack_from(data)
     # A file read while it is written may end inside a record.
     whole = (len(data) - HEADER.size) // RECORD.itemsize

@@ -1,8 +1,8 @@
-"""Writing the ground truth: what was sent to a place, when, and what was lost on purpose.
+"""Writing the ground truth: what was sent to a site, when, and what was lost on purpose.
 
-One file per place: a header of 48 bytes, then records of 48 bytes, little-endian (`RECORD`).
+One file per site: a header of 48 bytes, then records of 48 bytes, little-endian (`RECORD`).
 The streams of each market are given numbers by records of their own (`outcome` 255) before the
-first use: the market's place in `config.MARKET_NAMES` stands in `connection`, and the name is UTF-8
+first use: the market's site in `config.MARKET_NAMES` stands in `connection`, and the name is UTF-8
 in the 40 bytes from `first_id` on, filled up with zeros. `truth` reads them.
 
 `event_ns` and `trade_ns` are on the true time line: the configured error of the exchange's clock,
@@ -60,8 +60,8 @@ class Outcome(IntEnum):
     UNSENT = 4
 
 
-class TruthWriter:
-    """Appends records to one place's file; buffered, so `flush` before reading."""
+class GroundTruthWriter:
+    """Appends records to one site's file; buffered, so `flush` before reading."""
 
     def __init__(self, path: Path, clock_offset_ns: int) -> None:
         """Start a new file, replacing an older one.

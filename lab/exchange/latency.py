@@ -1,4 +1,4 @@
-"""Random delays: samplers of the configured distributions, and the latency of a place."""
+"""Random delays: samplers of the configured distributions, and the latency of a site."""
 
 from __future__ import annotations
 
@@ -86,15 +86,15 @@ class LevelProcess:
         return math.exp(self._x)
 
 
-class PlaceLatency:
-    """One-way latency from the exchange to one place."""
+class SiteLatency:
+    """One-way latency from the exchange to one site."""
 
-    def __init__(self, name: str, place: config.Place, seed: int, start_ns: int) -> None:
-        """The latency of place `name`; every place draws from its own generator."""
-        self._sampler = DelaySampler(place.latency, generator(seed, "latency", name))
+    def __init__(self, name: str, site: config.Site, seed: int, start_ns: int) -> None:
+        """The latency of site `name`; every site draws from its own generator."""
+        self._sampler = DelaySampler(site.latency, generator(seed, "latency", name))
         self._level: LevelProcess | None = None
-        if place.level is not None:
-            self._level = LevelProcess(place.level, scalar_random(seed, "level", name), start_ns)
+        if site.level is not None:
+            self._level = LevelProcess(site.level, scalar_random(seed, "level", name), start_ns)
 
     def next_ns(self, unix_ns: int) -> int:
         """The latency in nanoseconds of a message that leaves the exchange at `unix_ns`."""

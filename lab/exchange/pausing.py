@@ -1,7 +1,7 @@
 """A market, generated or recorded, that waits while this process gets no processor.
 
 Without it a stall of the machine would make every event late that should have happened meanwhile,
-at all places alike: a property of the machine, not of the network that is simulated.
+at all sites alike: a property of the machine, not of the network that is simulated.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any, Self
 
-from latency_sweep.lab.exchange.ground_truth import read_truth
+from latency_sweep.lab.exchange.ground_truth import read_ground_truth
 from latency_sweep.runtime.child import Child
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ class ExchangeProcess:
     """Start, command and stop a simulated exchange. A context manager.
 
     The folder receives `exchange.json` (the configuration), `exchange.log` (its standard error)
-    and, unless the configuration names other places, `ready.json` and `truth/`.
+    and, unless the configuration names other sites, `ready.json` and `truth/`.
     """
 
     def __init__(self, config: ExchangeConfig, folder: Path) -> None:
         """Prepare an exchange with a folder of its own; nothing is started yet."""
-        self._truth_dir = config.truth_dir or folder / "truth"
+        self._truth_dir = config.ground_truth_dir or folder / "truth"
         self._ready_file = config.ready_file or folder / "ready.json"
         self.config = config.model_copy(
-            update={"truth_dir": self._truth_dir, "ready_file": self._ready_file}
+            update={"ground_truth_dir": self._truth_dir, "ready_file": self._ready_file}
         )
         self.folder = folder
         self._child: Child | None = None
@@ -102,9 +102,9 @@ class ExchangeProcess:
         """Process id while it runs."""
         return self._child.pid if self._child else None
 
-    def url(self, place: str, market: MarketName | None = None) -> str:
-        """WebSocket endpoint of a place, `wss://127.0.0.1:PORT`; of the first market for None."""
-        urls: dict[str, str] = self._addresses["places"][place]["urls"]
+    def url(self, site: str, market: MarketName | None = None) -> str:
+        """WebSocket endpoint of a site, `wss://127.0.0.1:PORT`; of the first market for None."""
+        urls: dict[str, str] = self._addresses["sites"][site]["urls"]
         return urls[market or next(iter(self.config.markets))]
 
     @property
@@ -142,11 +142,11 @@ class ExchangeProcess:
         answer: int = self._request(action, parameters)["connections"]
         return answer
 
-    def truth(self, place: str) -> pd.DataFrame:
-        """The ground truth of a place so far; see `truth.read_truth`."""
+    def ground_truth(self, site: str) -> pd.DataFrame:
+        """The ground truth of a site so far; see `truth.read_ground_truth`."""
         if self._child is not None:
-            self.control("flush", place=place)
-        return read_truth(self._truth_dir / f"{place}.truth")
+            self.control("flush", site=site)
+        return read_ground_truth(self._truth_dir / f"{site}.truth")
 
     def _request(self, action: str, parameters: dict[str, object] | None) -> dict[str, Any]:
         body = None if parameters is None else json.dumps(parameters).encode()

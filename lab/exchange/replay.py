@@ -53,10 +53,10 @@ class RecordedFrame:
     """One recorded message. Times are Unix nanoseconds of the recording.
 
     Attributes:
-        received_ns: local receive stamp R.
+        received_ns: local receive timestamp R.
         stream: full stream name.
         ids: first and last sequence id, 0 if none.
-        event_ns: event time E, or the receive stamp if there is none.
+        event_ns: event time E, or the receive timestamp if there is none.
         trade_ns: trade time T, or 0.
         text: the payload around its times.
         times_ns: the times inside the payload.
@@ -88,7 +88,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
 
 def read_recording(path: Path, unit: TimeUnit, limit: int | None = None) -> list[RecordedFrame]:
-    """Read lines of `<receive stamp, 16 digits of Unix µs> <raw combined frame>`.
+    """Read lines of `<receive timestamp, 16 digits of Unix µs> <raw combined frame>`.
 
     Skipped are lines whose document has no `stream` (REST snapshots), and frames whose data is a
     list (`!miniTicker@arr`): those are messages of many symbols with a time each.
@@ -117,7 +117,7 @@ def _frames(path: Path, unit: TimeUnit) -> Iterator[RecordedFrame]:
         if frame is None:
             continue
         if frame.received_ns < previous_ns:
-            raise ReplayError(f"{path}, line {number}: the receive stamp steps back; sort it.")
+            raise ReplayError(f"{path}, line {number}: the receive timestamp steps back; sort it.")
         previous_ns = frame.received_ns
         yield frame
 
@@ -145,7 +145,7 @@ def _parse(line: bytes, unit: TimeUnit) -> RecordedFrame | None:
     if abs(received_ns - event_ns) > MAX_LATENCY_NS:
         raise ValueError(
             f'the event time "E":{data["E"]} is no {unit.name.lower()}s '
-            "within an hour of the receive stamp"
+            "within an hour of the receive timestamp"
         )
     ids, trade_ns = _ids(data), _time_ns(data, "T", unit)
     if max(*ids, trade_ns) > MAX_NUMBER or min(*ids, trade_ns) < 0:

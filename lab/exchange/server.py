@@ -33,7 +33,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
     """An event loop with timers in microseconds and writes that happen at once.
 
     epoll rounds timeouts up to whole milliseconds and uvloop puts writes off to the end of an
-    iteration: the first would add to every latency, the second would falsify the send stamps.
+    iteration: the first would add to every latency, the second would falsify the send timestamps.
     """
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
@@ -64,7 +64,7 @@ async def serve(config: ExchangeConfig) -> None:
 async def running(config: ExchangeConfig) -> AsyncIterator[dict[str, Any]]:
     """Start everything, yield the announcement of the addresses, stop everything.
 
-    The announcement: `places` (name → `urls`, of each market; `url`, of the first one; `truth`, the
+    The announcement: `sites` (name → `urls`, of each market; `url`, of the first one; `truth`, the
     path of its ground truth or null), `rest`, `time` (of each market), `control`.
 
     Raises:
@@ -77,23 +77,23 @@ async def running(config: ExchangeConfig) -> AsyncIterator[dict[str, Any]]:
             exchange = Exchange(config)
             stack.push_async_callback(exchange.close)
             loop = asyncio.get_running_loop()
-            places = {}
-            for name, place in config.places.items():
+            sites = {}
+            for name, site in config.sites.items():
                 urls = {}
                 for market in config.markets:
                     server = await loop.create_server(
                         partial(exchange.session, name, market),
                         config.host,
-                        place.port_of(market),
+                        site.port_of(market),
                         ssl=tls,
                     )
                     stack.callback(server.close)
                     port = server.sockets[0].getsockname()[1]
                     urls[market] = _url("wss" if tls else "ws", config.host, port)
-                places[name] = {
+                sites[name] = {
                     "url": next(iter(urls.values())),
                     "urls": urls,
-                    "truth": _text(exchange.truth_path(name)),
+                    "truth": _text(exchange.ground_truth_path(name)),
                 }
             rest = await _listen(
                 stack, rest_app(config.clock_offset_ns), config.host, config.rest_port, tls
@@ -106,7 +106,7 @@ async def running(config: ExchangeConfig) -> AsyncIterator[dict[str, Any]]:
         exchange.open()
         rest_url = _url("https" if tls else "http", config.host, rest)
         yield {
-            "places": places,
+            "sites": sites,
             "rest": rest_url,
             "time": {name: rest_url + RULES[name].rest + TIME_PATH for name in config.markets},
             "control": _url("http", config.host, control),

@@ -1,6 +1,6 @@
 """One WebSocket connection: handshake, requests, limits, pings and the ways it ends.
 
-`websockets`' Sans-I/O core speaks the protocol; the bytes go through the place's `Outbox`, which
+`websockets`' Sans-I/O core speaks the protocol; the bytes go through the site's `Outbox`, which
 adds the latency. What the client sends is handled one inbound latency after its arrival, so that a
 reply comes back after a whole round trip.
 """
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.lab.exchange.commands import Opening
     from latency_sweep.lab.exchange.config import MarketName
-    from latency_sweep.lab.exchange.delivery import Dispatcher, Place, Stall
+    from latency_sweep.lab.exchange.delivery import Dispatcher, Site, Stall
     from latency_sweep.lab.exchange.events import Event
     from latency_sweep.lab.exchange.rules import Limits, Rules
 
@@ -87,9 +87,9 @@ class _RefusedError(Exception):
 class Session(asyncio.Protocol):
     """The server's side of one connection."""
 
-    def __init__(self, place: Place, surroundings: Surroundings) -> None:
-        """A connection of `place` that is not made yet."""
-        self.place = place
+    def __init__(self, site: Site, surroundings: Surroundings) -> None:
+        """A connection of `site` that is not made yet."""
+        self.site = site
         self._around = surroundings
         self._loop = asyncio.get_running_loop()
         self._websocket = ServerProtocol(logger=logging.getLogger(__name__))
@@ -115,15 +115,15 @@ class Session(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         number = self._around.next_number()
         self._outbox = Outbox(
-            self.place, self.market, number, self._transport, self._around.dispatcher
+            self.site, self.market, number, self._transport, self._around.dispatcher
         )
         self._around.joined(self)
-        self.place.connections += 1
+        self.site.connections += 1
 
     def data_received(self, data: bytes) -> None:
         """Handle the bytes after the inbound latency, in order."""
         now_ns = time.time_ns()
-        due_ns = max(self._last_arrival_ns, now_ns + self.place.latency.next_ns(now_ns))
+        due_ns = max(self._last_arrival_ns, now_ns + self.site.latency.next_ns(now_ns))
         self._last_arrival_ns = due_ns
         self._arrived.append(data)
         self._loop.call_later((due_ns - now_ns) / NS_PER_SEC, self._handle_arrived)
@@ -135,8 +135,8 @@ class Session(asyncio.Protocol):
         if self._end_timer is not None:
             self._end_timer.cancel()
         self._outbox.discard()
-        self.place.connections -= 1
-        self.place.disconnects[self._end_reason] += 1
+        self.site.connections -= 1
+        self.site.disconnects[self._end_reason] += 1
         self._around.left(self)
 
     def pause_writing(self) -> None:
@@ -252,7 +252,7 @@ class Session(asyncio.Protocol):
     def _admit(self, request: Request) -> Opening:
         """What the request for a connection asks for, if it may have it."""
         around = self._around
-        if self.market in self.place.refusing:
+        if self.market in self.site.refusing:
             raise _RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "out of service")
         if around.rules.needs_key:
             # Binance does not say which status it answers with.

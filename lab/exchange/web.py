@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from latency_sweep.lab.exchange.config import MarketName  # noqa: TC001 - pydantic reads it
 from latency_sweep.lab.exchange.delivery import Stall
 from latency_sweep.lab.exchange.events import TimeUnit
-from latency_sweep.lab.exchange.exchange import UnknownPlaceError
+from latency_sweep.lab.exchange.exchange import UnknownSiteError
 from latency_sweep.lab.exchange.markets import RULES
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Command(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    place: str | None = None
+    site: str | None = None
     market: MarketName | None = None
 
 
@@ -88,7 +88,7 @@ def _server_time(
 def control_app(exchange: Exchange) -> web.Application:
     """`GET /control/stats`, and `POST /control/<action>` for each action of the exchange.
 
-    An action takes a JSON body; `{"place": NAME, "market": NAME}` limits it. It answers
+    An action takes a JSON body; `{"site": NAME, "market": NAME}` limits it. It answers
     `{"connections": N}`, the number concerned, or 400 and `{"error": SENTENCE}`.
     """
 
@@ -99,27 +99,27 @@ def control_app(exchange: Exchange) -> web.Application:
     app.add_routes(
         [
             web.get("/control/stats", stats),
-            _action("flush", Command, lambda c: exchange.flush(c.place)),
+            _action("flush", Command, lambda c: exchange.flush(c.site)),
             _action(
                 "disconnect",
                 Disconnect,
-                lambda c: exchange.disconnect(c.place, c.code, c.reason, market=c.market),
+                lambda c: exchange.disconnect(c.site, c.code, c.reason, market=c.market),
             ),
             _action(
                 "shutdown_event",
                 ShutdownEvent,
                 lambda c: exchange.announce_shutdown(
-                    c.place, c.disconnect_after_sec, market=c.market
+                    c.site, c.disconnect_after_sec, market=c.market
                 ),
             ),
             _action(
                 "stall",
                 StallCommand,
-                lambda c: exchange.stall(c.place, Stall(c.mode), market=c.market),
+                lambda c: exchange.stall(c.site, Stall(c.mode), market=c.market),
             ),
-            _action("refuse", Command, lambda c: exchange.refuse(c.place, market=c.market)),
-            _action("resume", Command, lambda c: exchange.resume(c.place, market=c.market)),
-            _action("send", Send, lambda c: exchange.send_text(c.place, c.text, market=c.market)),
+            _action("refuse", Command, lambda c: exchange.refuse(c.site, market=c.market)),
+            _action("resume", Command, lambda c: exchange.resume(c.site, market=c.market)),
+            _action("send", Send, lambda c: exchange.send_text(c.site, c.text, market=c.market)),
         ]
     )
     return app
@@ -137,7 +137,7 @@ def _action(name: str, model: type[C], act: Callable[[C], int]) -> web.RouteDef:
             fault = error.errors(include_url=False)[0]
             key = ".".join(str(part) for part in fault["loc"]) or "body"
             return web.json_response({"error": f"{key}: {fault['msg']}"}, status=400)
-        except UnknownPlaceError as error:
+        except UnknownSiteError as error:
             return web.json_response({"error": str(error)}, status=400)
         return web.json_response({"connections": connections})
 

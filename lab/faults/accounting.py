@@ -8,7 +8,7 @@ For a stream whose ids go up one by one, message by message:
   connected or not. The exchange's own record of a witness that is never disturbed says so.
 - *received*: `feed_messages_total` without the duplicates among them (`feed_duplicates_total`).
 - *counted lost*: `feed_messages_lost_total` without what came after all, so late that it had been
-  given up (`feed_messages_found_total`). What is missed while there is no connection shows as a
+  given up (`feed_messages_recovered_total`). What is missed while there is no connection shows as a
   gap in the ids and is among them.
 - *in flight*: what the market sent after the last message that was sent to this probe. No later
   message can tell the probe that these are missing.
@@ -68,18 +68,18 @@ class Account:
         return self.missing - self.lost
 
 
-def sent(witness: pd.DataFrame, place: pd.DataFrame, stream: str) -> Sent:
-    """What the market sent in a stream, seen from one place.
+def sent(witness: pd.DataFrame, site: pd.DataFrame, stream: str) -> Sent:
+    """What the market sent in a stream, seen from one site.
 
     Args:
-        witness: ground truth of a place that was connected all the time.
-        place: ground truth of the probe's place.
+        witness: ground truth of a site that was connected all the time.
+        site: ground truth of the probe's site.
         stream: name of the stream on the wire.
 
     Raises:
-        ValueError: nothing was sent to the place.
+        ValueError: nothing was sent to the site.
     """
-    theirs = place[(place["stream"] == stream) & (place["outcome"] == "sent")]
+    theirs = site[(site["stream"] == stream) & (site["outcome"] == "sent")]
     if theirs.empty:
         raise ValueError(f"nothing of {stream} was sent")
     all_ids = witness[witness["stream"] == stream]["last_id"].drop_duplicates()

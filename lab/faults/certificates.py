@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 
-from latency_sweep.runtime.certificates import Authority
+from latency_sweep.runtime.certificates import CertificateAuthority
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,14 +32,14 @@ class Identity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """An authority to trust, and a server context for each identity."""
+    """A CA to trust, and a server context for each identity."""
 
-    authority: Path
+    ca: Path
     contexts: dict[Identity, ssl.SSLContext]
 
 
 def make_identities(folder: Path, names: list[str]) -> Identities:
-    """Make certificates for 127.0.0.1 and these names, signed by one new authority.
+    """Make certificates for 127.0.0.1 and these names, signed by one new CA.
 
     Args:
         folder: receives `ca.pem` and a file with certificate and key per identity; made if
@@ -60,12 +60,12 @@ def make_identities(folder: Path, names: list[str]) -> Identities:
         Identity.EXPIRED: (here, now - timedelta(minutes=1)),
         Identity.WRONG_NAME: ([x509.DNSName(_ELSEWHERE)], now + _VALID_FOR),
     }
-    authority = Authority("Fault laboratory authority", _VALID_FOR)
+    ca = CertificateAuthority("Fault laboratory authority", _VALID_FOR)
     trusted = folder / "ca.pem"
-    trusted.write_bytes(authority.pem)
+    trusted.write_bytes(ca.pem)
     contexts = {}
     for identity, (alternatives, until) in wanted.items():
-        made = authority.issue(identity, alternatives, since=now - _VALID_FOR, until=until)
+        made = ca.issue(identity, alternatives, since=now - _VALID_FOR, until=until)
         contexts[identity] = _context(folder / f"{identity}.pem", made)
     return Identities(trusted, contexts)
 

@@ -29,7 +29,7 @@ QUERY_TIMEOUT_SEC: Final = 2.0
 
 
 class Silence(Enum):
-    """In place of an answer."""
+    """In site of an answer."""
 
     SILENT = "silent"
 

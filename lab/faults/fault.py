@@ -48,7 +48,7 @@ class Fault:
         """A connection that was there before is concerned from now on."""
 
     def ended(self, link: Link) -> None:
-        """It is no longer; the place to send what was withheld."""
+        """It is no longer; the site to send what was withheld."""
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
         """Frames of the exchange for the probe."""

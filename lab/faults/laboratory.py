@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 
 from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import ErrorKind
-from latency_sweep.lab.exchange.config import Constant, ExchangeConfig, Limits, Place, Symbol
+from latency_sweep.lab.exchange.config import Constant, ExchangeConfig, Limits, Site, Symbol
 from latency_sweep.lab.exchange.process import ExchangeProcess
 from latency_sweep.lab.faults import accounting
 from latency_sweep.lab.faults.accounting import Account
@@ -152,7 +152,7 @@ async def run(
             dns.answers[hosts[name]] = HOST
             subjects.append(_Subject(name, entry, proxy, Scene(dns, hosts[name])))
         measure_from = time.time() + _WARMUP_SEC
-        specs = [_spec(subject, identities.authority, measure_from) for subject in subjects]
+        specs = [_spec(subject, identities.ca, measure_from) for subject in subjects]
         children = stack.enter_context(start(specs, dns.port, folder))
         watcher.watch(await _urls(children, len(specs)))
         await _calm(subjects, children)
@@ -170,11 +170,11 @@ async def run(
         return _results(subjects, exchange, watcher, shown, disconnected)
 
 
-def exchange_config(places: Sequence[str]) -> ExchangeConfig:
-    """An undisturbed exchange with these places, and the witness."""
-    place = Place(latency=Constant(ms=1.0))
+def exchange_config(sites: Sequence[str]) -> ExchangeConfig:
+    """An undisturbed exchange with these sites, and the witness."""
+    site = Site(latency=Constant(ms=1.0))
     return ExchangeConfig(
-        places=dict.fromkeys((*places, WITNESS), place),
+        sites=dict.fromkeys((*sites, WITNESS), site),
         symbols={SYMBOL: Symbol(trades_per_sec=TRADES_PER_SEC, book_updates_per_sec=20.0)},
         # Pings every second, and pongs to the laboratory's own pings break no limit.
         limits=Limits(messages_per_sec=100_000, ping_interval_sec=1.0, pong_timeout_sec=60.0),
@@ -182,7 +182,7 @@ def exchange_config(places: Sequence[str]) -> ExchangeConfig:
 
 
 def probe_arguments(
-    name: str, endpoint: str, authority: Path, measure_from: float, metrics_port: int = 0
+    name: str, endpoint: str, ca: Path, measure_from: float, metrics_port: int = 0
 ) -> list[str]:
     """Arguments of `probe run` for a probe of the laboratory; its experiment is its name."""
     return [
@@ -193,7 +193,7 @@ def probe_arguments(
         "--time-endpoint=",
         f"--metrics-port={metrics_port}",
         "--clock-source=shared",
-        f"--ca-file={authority}",
+        f"--ca-file={ca}",
         *timing_arguments(measure_from),
     ]
 
@@ -213,15 +213,15 @@ def timing_arguments(measure_from: float) -> list[str]:
     ]
 
 
-def _spec(subject: _Subject, authority: Path, measure_from: float) -> ProbeSpec:
+def _spec(subject: _Subject, ca: Path, measure_from: float) -> ProbeSpec:
     host = subject.scene.host if subject.entry.seam == "dns" else HOST
     endpoint = f"wss://{host}:{subject.proxy.port}"
-    arguments = probe_arguments(subject.name, endpoint, authority, measure_from)
+    arguments = probe_arguments(subject.name, endpoint, ca, measure_from)
     return ProbeSpec(subject.name, tuple(arguments), subject.entry.seam)
 
 
 async def keep_listening(url: str) -> None:
-    """Receive everything from a place of the exchange until it ends: the witness."""
+    """Receive everything from a site of the exchange until it ends: the witness."""
     streams = "/".join(f"{SYMBOL.lower()}@{stream}" for stream in STREAMS)
     target = f"{url}/stream?streams={streams}&timeUnit=MICROSECOND"
     with contextlib.suppress(OSError):
@@ -277,7 +277,7 @@ async def _strike(subject: _Subject, exchange: ExchangeProcess) -> None:
     proxy.inject(fault)
     if entry.command is not None:
         action, parameters = entry.command
-        await asyncio.to_thread(exchange.control, action, place=subject.name, **parameters)
+        await asyncio.to_thread(exchange.control, action, site=subject.name, **parameters)
     await asyncio.sleep(entry.window_sec)
     # Taken first: whatever it withholds comes later than that.
     lifted, subject.over_ns = time.monotonic(), time.time_ns()
@@ -353,13 +353,13 @@ class Books:
 
     def __init__(self, watcher: Watcher, exchange: ExchangeProcess) -> None:
         self._exchange = exchange
-        self._witness = exchange.truth(WITNESS)
+        self._witness = exchange.ground_truth(WITNESS)
         self._counters = {stream: _counters(watcher, stream) for stream in STREAMS}
 
     def account(self, name: str, stream: str) -> Account:
         """The account of one probe and one stream."""
         wire = f"{SYMBOL.lower()}@{stream}"
-        sent = accounting.sent(self._witness, self._exchange.truth(name), wire)
+        sent = accounting.sent(self._witness, self._exchange.ground_truth(name), wire)
         counters = [int(values[name]) for values in self._counters[stream]]
         messages, duplicates, lost, found = counters
         return Account(

@@ -7,8 +7,8 @@ waited for).
     python -m latency_sweep.lab.faults.patched_probes FILE
 
 FILE is JSON: `probes`, a list of arguments of `probe run` for each one; `dns_port`, a DNS server on
-127.0.0.1 for names under `.test`; `waits`, constants of `connection.supervisor` by name. Prints what each probe
-prints, and ends with SIGTERM.
+127.0.0.1 for names under `.test`; `waits`, constants of `connection.supervisor`. Prints what
+each probe prints, and ends with SIGTERM.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from latency_sweep.probe import settings
 from latency_sweep.probe.app import Probe
 from latency_sweep.probe.connection import supervisor
 from latency_sweep.probe.net import transport
-from latency_sweep.probe.net.timestamped_socket import keep_stamping_on
+from latency_sweep.probe.net.timestamped_socket import keep_timestamping_on
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -77,7 +77,7 @@ def main() -> None:
         assert hasattr(supervisor, name)
         setattr(supervisor, name, seconds)
     transport.resolve = resolving_test_names(transport.resolve, setup["dns_port"])  # type: ignore[assignment]
-    with keep_stamping_on(), asyncio.Runner(loop_factory=Loop) as runner:
+    with keep_timestamping_on(), asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(serve(setup["probes"]))
 
 

@@ -83,7 +83,7 @@ def _reconnects(reason: ReconnectReason) -> str:
 _LOST = _reconnects(ReconnectReason.CONNECTION_LOST)
 _CLOSED = _reconnects(ReconnectReason.SERVER_CLOSE)
 _VIOLATED = _reconnects(ReconnectReason.PROTOCOL_ERROR)
-_SILENT = _reconnects(ReconnectReason.SILENCE)
+_SILENT = _reconnects(ReconnectReason.STALLED)
 _CONNECT_FAILED = _errors(ErrorKind.CONNECT_FAILED)
 
 
@@ -179,7 +179,7 @@ FAULTS: Final[Mapping[str, Entry]] = {
         "messages are withheld while pings are answered, and come 2 s after the probe gives up",
         lambda _: i.Backlog(2.0),
         STRIKE_SEC,
-        (_SILENT, "feed_messages_found_total"),
+        (_SILENT, "feed_messages_recovered_total"),
         lossless=True,
     ),
     "delay": _harmless("everything is 0.5 s later, for 4 s", lambda: i.Delay(0.5), 4.0),

@@ -21,7 +21,7 @@ from latency_sweep.lab.local import recording
 from latency_sweep.lab.local.plan import Options, Plan, ResultsError, demo_plan, replay_plan
 from latency_sweep.lab.local.progress import display_for
 from latency_sweep.lab.local.recording import RecordingError, first_run
-from latency_sweep.lab.local.sites import PlacesError
+from latency_sweep.lab.local.sites import SitesError
 from latency_sweep.lab.local.stack import Stack, console_command, running_stack
 from latency_sweep.lab.local.watch import schedule, settled_at_ns, watch
 from latency_sweep.prometheus.rules.generate import RulesError
@@ -96,7 +96,7 @@ def run(options: Options, console: Console | None = None, errors: Console | None
         except (
             BadInputError,
             ExperimentError,
-            PlacesError,
+            SitesError,
             PrometheusUnavailableError,
             RecordingError,
             ReplayError,
@@ -130,7 +130,7 @@ def _run(options: Options, console: Console) -> int:
         except _TooLateError:
             _print(console, "Starting took longer than expected; once more, with more time ...")
         else:
-            # A recording is one run of one place: it can be measured, but it cannot decide.
+            # A recording is one run of one site: it can be measured, but it cannot decide.
             return ExitCode.DONE
     raise DemoError("this machine is too busy to start everything in time; try again later.")
 
@@ -168,7 +168,7 @@ def _introduction(stack: Stack, runs: list[Run]) -> str:
     minutes = (settled_at_ns(stack, runs[-1]) - time.time_ns()) / NS_PER_SEC / 60
     count, timing = len(runs), stack.setup.experiment.timing
     return (
-        f"{len(stack.probes)} place{'s' if len(stack.probes) > 1 else ''}, "
+        f"{len(stack.probes)} site{'s' if len(stack.probes) > 1 else ''}, "
         f"{count} run{'s' if count > 1 else ''} of {timing.measurement_sec} s; "
         f"the report will be there in about {math.ceil(minutes)} min. "
         f"Prometheus: {stack.prometheus.url}"
@@ -217,7 +217,7 @@ def _keep(stack: Stack, console: Console) -> None:
     try:
         _print(console, f"Prometheus: {stack.prometheus.url}")
         for probe in stack.probes:
-            _print(console, f"Probe {probe.place.name}: {probe.url}")
+            _print(console, f"Probe {probe.site.name}: {probe.url}")
         _print(console, "The stack is left running; Ctrl-C stops it.")
         while True:
             stack.check()

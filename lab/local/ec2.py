@@ -1,4 +1,4 @@
-"""EC2 of the local stack: one tagged instance per place, in a simulated EC2 of its own process."""
+"""EC2 of the local stack: one tagged instance per site, in a simulated EC2 of its own process."""
 
 from __future__ import annotations
 

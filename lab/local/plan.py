@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
-from latency_sweep.lab.exchange.config import Place, Replay
+from latency_sweep.lab.exchange.config import Replay, Site
 from latency_sweep.lab.local import sites
 from latency_sweep.lab.local.recording import Recording, first_run
 from latency_sweep.lab.local.stack import Setup
-from latency_sweep.lab.local.timestamps import best_stamps
+from latency_sweep.lab.local.timestamps import best_timestamps
 
 if TYPE_CHECKING:
     from latency_sweep.contract.timeline import Run
@@ -33,23 +33,23 @@ class Options:
 
     Attributes:
         config: experiment file.
-        places: file with the places and the simulated market.
+        sites: file with the sites and the simulated market.
         runs: how many runs to wait for; None for as many as the experiment needs.
         results: folder in which a folder for this demo is made.
         replay: recorded frames to send in place of the simulated market, or None.
         speed: how many times faster than recorded they are sent.
         keep: leave the stack running after the report until interrupted.
-        truth: write down what the exchange really sent.
+        ground_truth: write down what the exchange really sent.
     """
 
     config: Path = EXPERIMENT
-    places: Path = sites.SHIPPED
+    sites: Path = sites.SHIPPED
     runs: int | None = None
     results: Path = Path("results")
     replay: Path | None = None
     speed: float = 1.0
     keep: bool = False
-    truth: bool = False
+    ground_truth: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +68,22 @@ class Plan:
 
 
 def demo_plan(options: Options) -> Plan:
-    """The simulated market at every place; makes the folder of the results.
+    """The simulated market at every site; makes the folder of the results.
 
     Raises:
         ExperimentError: the experiment file cannot be used.
-        PlacesError: the places cannot be used, or do not suit the experiment.
-        ResultsError: there is no place for the results.
+        SitesError: the sites cannot be used, or do not suit the experiment.
+        ResultsError: there is no site for the results.
     """
     description = experiment.load(options.config)
-    scenery = sites.load(options.places)
-    sites.check(scenery, description)
-    setup = _setup(options, description, scenery)
+    scenario = sites.load(options.sites)
+    sites.check(scenario, description)
+    setup = _setup(options, description, scenario)
     return Plan(setup, options.runs or description.decision.min_runs, first=None)
 
 
 def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan:
-    """A recording at one place: the frames carry their own latency, so one tells everything.
+    """A recording at one site: the frames carry their own latency, so one tells everything.
 
     Makes the folder of the results.
 
@@ -94,45 +94,45 @@ def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan
 
     Raises:
         ExperimentError: the experiment file cannot be used.
-        PlacesError: the places cannot be used, or do not suit the experiment.
+        SitesError: the sites cannot be used, or do not suit the experiment.
         RecordingError: nothing of the recording can be measured.
-        ResultsError: there is no place for the results.
+        ResultsError: there is no site for the results.
     """
     ready_by_ns = time.time_ns() + lead_sec * NS_PER_SEC
     description = recorded.adapted(experiment.load(options.config), ready_by_ns)
     run = first_run(Timeline.of(description.timing), ready_by_ns)
-    scenery = sites.load(options.places)
-    place = scenery.places[0].model_copy(update={"feed": Place()})
-    scenery = scenery.model_copy(update={"places": [place]})
-    sites.check(scenery, description)
+    scenario = sites.load(options.sites)
+    site = scenario.sites[0].model_copy(update={"feed": Site()})
+    scenario = scenario.model_copy(update={"sites": [site]})
+    sites.check(scenario, description)
     replay = Replay(
         file=recorded.file.absolute(),
         time_unit=recorded.unit,
         speed=options.speed,
         start_at=recorded.start_ns(run) / NS_PER_SEC,
     )
-    setup = _setup(options, description, scenery, replay)
+    setup = _setup(options, description, scenario, replay)
     return Plan(setup, runs=1, first=run)
 
 
 def _setup(
     options: Options,
     description: experiment.Experiment,
-    scenery: sites.Scenery,
+    scenario: sites.Scenario,
     replay: Replay | None = None,
 ) -> Setup:
     """The stack, with a new folder for the results.
 
     Raises:
-        ResultsError: there is no place for them.
+        ResultsError: there is no site for them.
     """
     return Setup(
         description,
-        scenery,
+        scenario,
         _folder(options.results),
         replay=replay,
-        truth=options.truth,
-        stamps=best_stamps(),
+        ground_truth=options.ground_truth,
+        timestamps=best_timestamps(),
     )
 
 

@@ -30,8 +30,8 @@ _SEC_PER_MIN: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceProgress:
-    """One place so far.
+class SiteProgress:
+    """One site so far.
 
     Attributes:
         name: as the report will call it.
@@ -57,7 +57,7 @@ class Progress:
         phase_left_sec: until the phase ends.
         left_sec: until the last run ends.
         elapsed_share: of the time from the first run's start to the last one's end, 0 to 1.
-        places: in the order of the experiment.
+        sites: in the order of the experiment.
     """
 
     run: int
@@ -66,12 +66,12 @@ class Progress:
     phase_left_sec: float
     left_sec: float
     elapsed_share: float
-    places: tuple[PlaceProgress, ...]
+    sites: tuple[SiteProgress, ...]
 
     @property
     def messages(self) -> int:
-        """Received by all places since the start."""
-        return sum(place.messages for place in self.places)
+        """Received by all sites since the start."""
+        return sum(site.messages for site in self.sites)
 
     @property
     def headline(self) -> str:
@@ -171,13 +171,13 @@ def display_for(console: Console) -> LiveDisplay | LineDisplay:
 
 def _drawing(progress: Progress) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("place")
+    table.add_column("site")
     table.add_column("p99 of this run", justify="right")
     table.add_column("messages", justify="right")
     table.add_column("lost", justify="right")
-    for place in progress.places:
-        p99 = "..." if place.p99_sec is None else f"{place.p99_sec * _MS:.2f} ms"
-        lost = Text(f"{place.lost:,}", style="yellow" if place.lost else "")
-        table.add_row(place.name, p99, f"{place.messages:,}", lost)
+    for site in progress.sites:
+        p99 = "..." if site.p99_sec is None else f"{site.p99_sec * _MS:.2f} ms"
+        lost = Text(f"{site.lost:,}", style="yellow" if site.lost else "")
+        table.add_row(site.name, p99, f"{site.messages:,}", lost)
     bar = ProgressBar(total=1.0, completed=progress.elapsed_share, width=60)
     return Group(Text(progress.headline, style="bold"), bar, Text(), table)

@@ -123,7 +123,7 @@ def first_run(timeline: Timeline, not_before_ns: int) -> Run:
 
 
 def inspect(file: Path, *, speed: float) -> Recording:
-    """Read a recording: lines of `<receive stamp, Unix µs> <combined frame>`, plain or gzip.
+    """Read a recording: lines of `<receive timestamp, Unix µs> <combined frame>`, plain or gzip.
 
     Raises:
         ReplayError: unreadable, a malformed line, or no frame at all.

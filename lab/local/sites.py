@@ -1,4 +1,4 @@
-"""The places of the local stack: where each pretends to be, and how the feed reaches it."""
+"""The sites of the local stack: where each pretends to be, and how the feed reaches it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 SHIPPED: Final = Path(__file__).with_name("sites.yaml")
 
 
-class PlacesError(Exception):
-    """The places cannot be used; the message names the file, the key and the mend."""
+class SitesError(Exception):
+    """The sites cannot be used; the message names the file, the key and the mend."""
 
 
-class Place(BaseModel):
-    """One place.
+class Site(BaseModel):
+    """One site.
 
     Attributes:
         region: AWS region, one of the experiment's.
@@ -36,7 +36,7 @@ class Place(BaseModel):
     region: str
     zone: str
     instance_type: str
-    feed: exchange.Place = exchange.Place()
+    feed: exchange.Site = exchange.Site()
 
     @property
     def name(self) -> str:
@@ -44,52 +44,52 @@ class Place(BaseModel):
         return f"{self.zone}-{self.instance_type}"
 
 
-class Scenery(BaseModel):
-    """A market and the places that watch it.
+class Scenario(BaseModel):
+    """A market and the sites that watch it.
 
     Attributes:
         seed: the same seed gives the same market and the same random draws.
         symbols: how busily each symbol trades.
-        places: at least one.
+        sites: at least one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     seed: Annotated[int, Field(ge=0)] = 1
     symbols: dict[exchange.SymbolName, exchange.Symbol] = {}
-    places: Annotated[list[Place], Field(min_length=1)]
+    sites: Annotated[list[Site], Field(min_length=1)]
 
 
-def load(path: Path = SHIPPED) -> Scenery:
-    """Read and validate a file of places.
+def load(path: Path = SHIPPED) -> Scenario:
+    """Read and validate a file of sites.
 
     Raises:
-        PlacesError: unreadable, malformed, or a key missing, unknown or of a wrong value.
+        SitesError: unreadable, malformed, or a key missing, unknown or of a wrong value.
     """
     try:
-        return Scenery.model_validate(bounded_yaml.load(path))
+        return Scenario.model_validate(bounded_yaml.load(path))
     except YamlError as error:
-        raise PlacesError(str(error)) from error
+        raise SitesError(str(error)) from error
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in fault["loc"]) or "file"
-        raise PlacesError(f"{path}: {key}: {fault['msg'].lower()}.") from error
+        raise SitesError(f"{path}: {key}: {fault['msg'].lower()}.") from error
 
 
-def check(scenery: Scenery, experiment: Experiment) -> None:
-    """Check that places and experiment speak of the same regions, types and symbols.
+def check(scenario: Scenario, experiment: Experiment) -> None:
+    """Check that sites and experiment speak of the same regions, types and symbols.
 
     Raises:
-        PlacesError: one sentence that names what has no counterpart.
+        SitesError: one sentence that names what has no counterpart.
     """
-    names = [place.name for place in scenery.places]
+    names = [site.name for site in scenario.sites]
     for name in names:
         if names.count(name) > 1:
-            raise PlacesError(f"Place {name} stands twice; give each place its own.")
-    for place in scenery.places:
-        if place.region not in experiment.regions:
-            raise PlacesError(f"Place {place.name}: the experiment has no region {place.region}.")
-        if place.instance_type not in experiment.instance_types:
-            raise PlacesError(
-                f"Place {place.name}: the experiment has no instance type {place.instance_type}."
+            raise SitesError(f"Site {name} stands twice; give each site its own.")
+    for site in scenario.sites:
+        if site.region not in experiment.regions:
+            raise SitesError(f"Site {site.name}: the experiment has no region {site.region}.")
+        if site.instance_type not in experiment.instance_types:
+            raise SitesError(
+                f"Site {site.name}: the experiment has no instance type {site.instance_type}."
             )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from latency_sweep.contract.experiment import Experiment
     from latency_sweep.lab.binaries.prometheus_binary import Binaries
     from latency_sweep.lab.exchange.config import Replay
-    from latency_sweep.lab.local.sites import Place, Scenery
+    from latency_sweep.lab.local.sites import Scenario, Site
     from latency_sweep.prometheus.configuration import RemoteWrite
     from latency_sweep.prometheus.rules.generate import Pace
 
@@ -52,7 +52,7 @@ class Setup:
 
     Attributes:
         experiment: what is measured; its endpoints are replaced by the simulated ones.
-        scenery: the places and the market.
+        scenario: the sites and the market.
         folder: receives configuration, logs and data; made if needed.
         replay: recorded frames in place of the generated market, or None.
         truth: whether the exchange writes down what it really sent, in `folder`/truth.
@@ -60,18 +60,18 @@ class Setup:
         remote_write: stores that receive everything as well.
         urgent: whether exchange and probes come before all other programs, where that is allowed.
             Of two stacks on one machine at most one may: those of the other would hold them up.
-        stamps: where the probes' receive stamps come from, their `--stamps`.
+        timestamps: where the probes' receive timestamps come from, their `--timestamps`.
     """
 
     experiment: Experiment
-    scenery: Scenery
+    scenario: Scenario
     folder: Path
     replay: Replay | None = None
-    truth: bool = False
+    ground_truth: bool = False
     pace: Pace | None = None
     remote_write: tuple[RemoteWrite, ...] = ()
     urgent: bool = True
-    stamps: str = "socket"
+    timestamps: str = "socket"
 
     def priority(self, wanted: Priority) -> Priority:
         """What a process gets that had better have the priority `wanted`."""
@@ -88,23 +88,23 @@ class Setup:
         return self.folder / "logs"
 
     @property
-    def truth_folder(self) -> Path:
+    def ground_truth_folder(self) -> Path:
         """Folder of the ground truth, if it is written."""
         return self.folder / "truth"
 
 
 @dataclass(frozen=True, slots=True)
 class LocalProbe:
-    """A probe that stands for a place.
+    """A probe that stands for a site.
 
     Attributes:
-        place: the place.
+        site: the site.
         instance: id of its simulated instance, the `instance` label.
         url: base URL of its HTTP side.
         child: its process.
     """
 
-    place: Place
+    site: Site
     instance: str
     url: str
     child: Child
@@ -115,10 +115,10 @@ class Exchange:
     """The simulated exchange.
 
     Attributes:
-        endpoints: WebSocket base URL of each place, by its name.
+        endpoints: WebSocket base URL of each site, by its name.
         time_endpoint: URL of its time.
         control_url: base URL of its control interface.
-        authority: certificate authority to trust.
+        ca: CA to trust.
         child: its process.
         api_key: opens its connections where the market needs a key; made up for this stack.
     """
@@ -126,7 +126,7 @@ class Exchange:
     endpoints: dict[str, str]
     time_endpoint: str
     control_url: str
-    authority: Path
+    ca: Path
     child: Child
     api_key: str = field(repr=False)
 
@@ -147,7 +147,7 @@ class Stack:
     Attributes:
         setup: what was asked for.
         exchange: the simulated exchange.
-        probes: one for each place, in order.
+        probes: one for each site, in order.
         prometheus: the Prometheus that scrapes them.
         children: all processes.
     """
@@ -199,9 +199,9 @@ def running_stack(
         announce("Starting the simulated exchange ...")
         exchange = _start_exchange(cleanup, setup)
 
-        announce(f"Starting {len(setup.scenery.places)} probes ...")
+        announce(f"Starting {len(setup.scenario.sites)} probes ...")
         children = [
-            cleanup.enter_context(_probe(place, setup, exchange)) for place in setup.scenery.places
+            cleanup.enter_context(_probe(site, setup, exchange)) for site in setup.scenario.sites
         ]
         urls = [_probe_url(child) for child in children]
 
@@ -210,13 +210,13 @@ def running_stack(
         types = setup.experiment.instance_types
         machines = [
             Machine(
-                region=place.region,
-                zone=place.zone,
-                instance_type=place.instance_type,
-                architecture=types[place.instance_type].architecture,
+                region=site.region,
+                zone=site.zone,
+                instance_type=site.instance_type,
+                architecture=types[site.instance_type].architecture,
                 probe_port=port_of(url),
             )
-            for place, url in zip(setup.scenery.places, urls, strict=True)
+            for site, url in zip(setup.scenario.sites, urls, strict=True)
         ]
         instances = ec2.create(machines, experiment=setup.experiment.name)
 
@@ -224,7 +224,7 @@ def running_stack(
         settings = PrometheusSettings(
             version=binaries.version,
             experiment=setup.experiment.name,
-            regions=tuple(dict.fromkeys(place.region for place in setup.scenery.places)),
+            regions=tuple(dict.fromkeys(site.region for site in setup.scenario.sites)),
             scrape_interval_sec=setup.experiment.timing.scrape_interval_sec,
             refresh_interval_sec=_EC2_REFRESH_SEC,
             simulated_ec2=ec2.access,
@@ -239,7 +239,7 @@ def running_stack(
             exchange=exchange,
             probes=tuple(
                 LocalProbe(*probe)
-                for probe in zip(setup.scenery.places, instances, urls, children, strict=True)
+                for probe in zip(setup.scenario.sites, instances, urls, children, strict=True)
             ),
             prometheus=prometheus,
             children=(exchange.child, *children, ec2.child, prometheus.child),
@@ -260,12 +260,12 @@ def _start_exchange(cleanup: ExitStack, setup: Setup) -> Exchange:
     data = setup.experiment.market_data
     api_key = secrets.token_hex(32)
     config = ExchangeConfig(
-        seed=setup.scenery.seed,
-        places={place.name: place.feed for place in setup.scenery.places},
+        seed=setup.scenario.seed,
+        sites={site.name: site.feed for site in setup.scenario.sites},
         markets={data.market: Market(api_keys=[api_key])},
-        symbols={symbol: setup.scenery.symbols.get(symbol, Symbol()) for symbol in data.symbols},
+        symbols={symbol: setup.scenario.symbols.get(symbol, Symbol()) for symbol in data.symbols},
         tls=Tls(cert=certificates.cert, key=certificates.key),
-        truth_dir=setup.truth_folder if setup.truth else None,
+        ground_truth_dir=setup.ground_truth_folder if setup.ground_truth else None,
         replay=setup.replay,
     )
     file = setup.folder / "exchange.json"
@@ -276,35 +276,35 @@ def _start_exchange(cleanup: ExitStack, setup: Setup) -> Exchange:
     )
     addresses = _announcement(child)
     return Exchange(
-        endpoints={name: place["urls"][data.market] for name, place in addresses["places"].items()},
+        endpoints={name: site["urls"][data.market] for name, site in addresses["sites"].items()},
         time_endpoint=addresses["time"][data.market],
         control_url=addresses["control"],
-        authority=certificates.authority,
+        ca=certificates.ca,
         child=child,
         api_key=api_key,
     )
 
 
-def _probe(place: Place, setup: Setup, exchange: Exchange) -> Child:
+def _probe(site: Site, setup: Setup, exchange: Exchange) -> Child:
     options = {
         "--config": str(setup.experiment_file),
-        "--region": place.region,
-        "--instance-family": setup.experiment.instance_types[place.instance_type].family,
+        "--region": site.region,
+        "--instance-family": setup.experiment.instance_types[site.instance_type].family,
         "--experiment-id": setup.experiment.name,
-        "--endpoint": exchange.endpoints[place.name],
+        "--endpoint": exchange.endpoints[site.name],
         "--time-endpoint": exchange.time_endpoint,
         "--time-interval-sec": str(_TIME_INTERVAL_SEC),
         "--metrics-host": "127.0.0.1",
         "--metrics-port": "0",
-        "--ca-file": str(exchange.authority),
-        "--stamps": setup.stamps,
+        "--ca-file": str(exchange.ca),
+        "--timestamps": setup.timestamps,
         # Exchange and probes run on one machine, whether its clock is synchronised or not.
         "--clock-source": "shared",
     }
     arguments = [part for option in options.items() for part in option]
     command = [console_command("probe"), "run", *arguments]
     return Child(
-        f"probe-{place.name}",
+        f"probe-{site.name}",
         command,
         folder=setup.logs,
         environment={_API_KEY_VARIABLE: exchange.api_key},

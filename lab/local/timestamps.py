@@ -1,8 +1,8 @@
-"""Where the receive stamps of the local probes come from.
+"""Where the receive timestamps of the local probes come from.
 
 Many processes share this machine's processors, so that no probe reads at once. Of segments that
-waited together a socket tells the newest stamp only, and what the machine did would be measured
-in place of the network; a packet socket tells the stamp of each.
+waited together a socket tells the newest timestamp only, and what the machine did would be measured
+in place of the network; a packet socket tells the timestamp of each.
 """
 
 from __future__ import annotations
@@ -19,6 +19,6 @@ def may_capture() -> bool:
     return True
 
 
-def best_stamps() -> str:
-    """The `--stamps` of a probe among many on this machine."""
+def best_timestamps() -> str:
+    """The `--timestamps` of a probe among many on this machine."""
     return "capture" if may_capture() else "socket"

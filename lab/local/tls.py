@@ -24,15 +24,15 @@ _NAMES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """PEM files: the authority to trust, and the server's certificate and private key."""
+    """PEM files: the CA to trust, and the server's certificate and private key."""
 
-    authority: Path
+    ca: Path
     cert: Path
     key: Path
 
 
 def make_certificates(folder: Path) -> Certificates:
-    """Make an authority and a certificate for localhost, 127.0.0.1 and ::1, valid for 30 days.
+    """Make a CA and a certificate for localhost, 127.0.0.1 and ::1, valid for 30 days.
 
     Writes `ca.pem`, `server.pem` and `server.key` (readable by the owner only) into the folder,
     which is made if needed. The authority's own key is thrown away, so nothing else can be signed.
@@ -42,13 +42,13 @@ def make_certificates(folder: Path) -> Certificates:
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = certificates.make(
-        authority="Local latency sweep authority",
+        ca="Local latency sweep authority",
         server="localhost",
         names=_NAMES,
         validity=VALIDITY,
     )
     files = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
-    files.authority.write_bytes(made.authority)
+    files.ca.write_bytes(made.ca)
     files.cert.write_bytes(made.certificate)
     files.key.touch(mode=0o600)
     files.key.write_bytes(made.key)

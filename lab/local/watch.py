@@ -11,7 +11,7 @@ import requests
 from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import Phase
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
-from latency_sweep.lab.local.progress import PlaceProgress, Progress
+from latency_sweep.lab.local.progress import Progress, SiteProgress
 
 if TYPE_CHECKING:
     from latency_sweep.contract.timeline import Run
@@ -43,14 +43,14 @@ def watch(stack: Stack, runs: list[Run], display: Display) -> None:
     """
     end_ns = settled_at_ns(stack, runs[-1])
     asked_at = -math.inf
-    places: tuple[PlaceProgress, ...] = ()
+    sites: tuple[SiteProgress, ...] = ()
     with display:
         while (now_ns := time.time_ns()) < end_ns:
             stack.check()
             if time.monotonic() - asked_at >= _ASK_EVERY_SEC:
                 asked_at = time.monotonic()
-                places = _places(stack, _current(runs, now_ns)) or places
-            display.show(_progress(runs, now_ns, end_ns, places))
+                sites = _sites(stack, _current(runs, now_ns)) or sites
+            display.show(_progress(runs, now_ns, end_ns, sites))
             time.sleep(_CHECK_EVERY_SEC)
 
 
@@ -59,7 +59,7 @@ def _current(runs: list[Run], now_ns: int) -> Run:
 
 
 def _progress(
-    runs: list[Run], now_ns: int, end_ns: int, places: tuple[PlaceProgress, ...]
+    runs: list[Run], now_ns: int, end_ns: int, sites: tuple[SiteProgress, ...]
 ) -> Progress:
     run = _current(runs, now_ns)
     phase = run.phase_at(now_ns) if now_ns >= run.start_ns else Phase.WAIT
@@ -77,12 +77,12 @@ def _progress(
         phase_left_sec=(phase_end_ns - now_ns) / NS_PER_SEC,
         left_sec=(end_ns - now_ns) / NS_PER_SEC,
         elapsed_share=max(0.0, (now_ns - runs[0].start_ns) / span_ns),
-        places=places,
+        sites=sites,
     )
 
 
-def _places(stack: Stack, run: Run) -> tuple[PlaceProgress, ...]:
-    """Each place so far, or nothing while Prometheus is too busy to answer."""
+def _sites(stack: Stack, run: Run) -> tuple[SiteProgress, ...]:
+    """Each site so far, or nothing while Prometheus is too busy to answer."""
     names = "|".join(stack.setup.experiment.decision.evidence_streams)
     selector = f'{{{metrics.RUN}="{run.label}",stream=~"({names})(@.*)?"}}'
     p99 = f"histogram_quantile(0.99, sum by (instance) ({metrics.LATENCY.name}{selector}))"
@@ -93,8 +93,8 @@ def _places(stack: Stack, run: Run) -> tuple[PlaceProgress, ...]:
     except requests.RequestException:
         return ()
     return tuple(
-        PlaceProgress(
-            name=f"{probe.place.region} {probe.place.instance_type}",
+        SiteProgress(
+            name=f"{probe.site.region} {probe.site.instance_type}",
             messages=int(messages.get(probe.instance, 0)),
             lost=int(lost.get(probe.instance, 0)),
             p99_sec=_number(latency.get(probe.instance)),

@@ -1,12 +1,12 @@
-"""Simulated sweeps: evidence as Prometheus would give it, of places whose truth is known.
+"""Simulated sweeps: evidence as Prometheus would give it, of sites whose truth is known.
 
-Each place sees the same exchange at the same time. A message's latency is
+Each site sees the same exchange at the same time. A message's latency is
 
     network * noise + exchange
 
-`network` is the place's typical latency; its logarithm has an effect per run and a first-order
+`network` is the site's typical latency; its logarithm has an effect per run and a first-order
 autoregressive level per window. `noise` is log-normal with a heavier log-normal tail. `exchange`
-is the queueing that all places share in the same window, also autoregressive, with bursts.
+is the queueing that all sites share in the same window, also autoregressive, with bursts.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class Truth:
     """What a simulated sweep is made of. Times are seconds, spreads are of logarithms.
 
     Attributes:
-        network: typical network latency per place.
-        runs: runs of each place, dealt to the strata in turn.
+        network: typical network latency per site.
+        runs: runs of each site, dealt to the strata in turn.
         windows: windows per run, of one minute each.
-        rate: messages per window and place.
-        run_sd: spread of the effect of a run, per place.
+        rate: messages per window and site.
+        run_sd: spread of the effect of a run, per site.
         level_sd: spread of the level of a window around it.
         correlation: of the levels of neighbouring windows.
         noise_sd: spread of the messages of a window.
@@ -59,7 +59,7 @@ class Truth:
         exchange_sd: its spread.
         burst_share: share of windows in which it is five times that.
         back_to_back: the runs follow one another without a pause, so that levels carry over.
-        clock_bound: clock error bound of every place.
+        clock_bound: clock error bound of every site.
     """
 
     network: tuple[float, ...]
@@ -79,17 +79,17 @@ class Truth:
     clock_bound: float = 20e-6
 
 
-def simulate(truth: Truth, rng: np.random.Generator) -> Evidence:
+def simulate(actual: Truth, rng: np.random.Generator) -> Evidence:
     """One sweep."""
-    return evidence_of(truth, simulate_latencies(truth, rng))
+    return evidence_of(actual, simulate_latencies(actual, rng))
 
 
-def evidence_of(truth: Truth, latencies: Floats) -> Evidence:
-    """Latencies of shape (places, runs, windows, messages) as evidence."""
+def evidence_of(actual: Truth, latencies: Floats) -> Evidence:
+    """Latencies of shape (sites, runs, windows, messages) as evidence."""
     runs = [
-        _run(candidate(place), run, latencies[place, run], truth)
-        for place in range(len(truth.network))
-        for run in range(truth.runs)
+        _run(candidate(site), run, latencies[site, run], actual)
+        for site in range(len(actual.network))
+        for run in range(actual.runs)
     ]
     scope = Scope(
         experiment="simulation",
@@ -98,26 +98,26 @@ def evidence_of(truth: Truth, latencies: Floats) -> Evidence:
         symbols=(),
         by=("region", "instance_type"),
         since=_START.timestamp(),
-        until=(_START + timedelta(days=truth.runs)).timestamp(),
+        until=(_START + timedelta(days=actual.runs)).timestamp(),
     )
     runs.sort(key=lambda run: (run.candidate, run.run))
     return Evidence(scope, tuple(runs), source="simulation")
 
 
-def simulate_latencies(truth: Truth, rng: np.random.Generator) -> Floats:
-    """Latencies in seconds, shape (places, runs, windows, messages)."""
-    places, shape = len(truth.network), (truth.runs, truth.windows)
+def simulate_latencies(actual: Truth, rng: np.random.Generator) -> Floats:
+    """Latencies in seconds, shape (sites, runs, windows, messages)."""
+    sites, shape = len(actual.network), (actual.runs, actual.windows)
     # Queues at the exchange belong to the minute, whoever looks.
-    shared = _levels(rng, (1, *shape), truth.correlation, carry_over=truth.back_to_back)[0]
-    queue = truth.exchange * np.exp(truth.exchange_sd * shared)
-    queue *= np.where(rng.random(shape) < truth.burst_share, 5.0, 1.0)
-    own = _levels(rng, (places, *shape), truth.correlation, carry_over=truth.back_to_back)
-    level = truth.level_sd * own + truth.run_sd * rng.standard_normal((places, truth.runs, 1))
-    messages = rng.standard_normal((places, *shape, truth.rate), dtype=np.float32)
-    tail = rng.random(messages.shape, dtype=np.float32) < truth.tail_share
-    messages *= np.where(tail, np.float32(truth.tail_sd), np.float32(truth.noise_sd))
+    shared = _levels(rng, (1, *shape), actual.correlation, carry_over=actual.back_to_back)[0]
+    queue = actual.exchange * np.exp(actual.exchange_sd * shared)
+    queue *= np.where(rng.random(shape) < actual.burst_share, 5.0, 1.0)
+    own = _levels(rng, (sites, *shape), actual.correlation, carry_over=actual.back_to_back)
+    level = actual.level_sd * own + actual.run_sd * rng.standard_normal((sites, actual.runs, 1))
+    messages = rng.standard_normal((sites, *shape, actual.rate), dtype=np.float32)
+    tail = rng.random(messages.shape, dtype=np.float32) < actual.tail_share
+    messages *= np.where(tail, np.float32(actual.tail_sd), np.float32(actual.noise_sd))
     np.abs(messages, out=messages, where=tail)
-    typical = np.array(truth.network)[:, np.newaxis, np.newaxis] * np.exp(level)
+    typical = np.array(actual.network)[:, np.newaxis, np.newaxis] * np.exp(level)
     latency: Floats = typical[..., np.newaxis] * np.exp(messages) + queue[..., np.newaxis]
     return latency
 
@@ -126,12 +126,12 @@ def _levels(
     rng: np.random.Generator, shape: tuple[int, int, int], correlation: float, *, carry_over: bool
 ) -> Floats:
     """Stationary autoregressive series of variance 1 along the windows."""
-    places, runs, windows = shape
+    sites, runs, windows = shape
     if carry_over:
-        series = _levels(rng, (places, 1, runs * windows), correlation, carry_over=False)
+        series = _levels(rng, (sites, 1, runs * windows), correlation, carry_over=False)
         return series.reshape(shape)
     shocks = rng.standard_normal(shape) * np.sqrt(1 - correlation**2)
-    level = rng.standard_normal((places, runs))
+    level = rng.standard_normal((sites, runs))
     series = np.empty(shape)
     for window in range(windows):
         level = correlation * level + shocks[..., window]
@@ -139,25 +139,25 @@ def _levels(
     return series
 
 
-def candidate(place: int) -> Candidate:
-    """The name under which a place of `Truth.network` goes; there are 24."""
-    region = REGIONS[place // len(INSTANCE_TYPES) % len(REGIONS)]
+def candidate(site: int) -> Candidate:
+    """The name under which a site of `Truth.network` goes; there are 24."""
+    region = REGIONS[site // len(INSTANCE_TYPES) % len(REGIONS)]
     return Candidate(
-        ("region", "instance_type"), (region, INSTANCE_TYPES[place % len(INSTANCE_TYPES)])
+        ("region", "instance_type"), (region, INSTANCE_TYPES[site % len(INSTANCE_TYPES)])
     )
 
 
-def _run(place: Candidate, index: int, latencies: Floats, truth: Truth) -> RunEvidence:
+def _run(site: Candidate, index: int, latencies: Floats, actual: Truth) -> RunEvidence:
     names = tuple(STRATA)
     stratum = names[index % len(names)]
-    if truth.back_to_back:
-        start = _START + timedelta(minutes=index * truth.windows)
+    if actual.back_to_back:
+        start = _START + timedelta(minutes=index * actual.windows)
     else:
         start = _START + timedelta(days=index // len(names), hours=STRATA[stratum])
     windows = histograms(latencies)
     messages = int(latencies.size)
     return RunEvidence(
-        candidate=place,
+        candidate=site,
         run=start.strftime("%Y-%m-%dT%H:%M:%SZ"),
         stratum=stratum,
         latency=Histogram.merge(*windows),
@@ -165,10 +165,10 @@ def _run(place: Candidate, index: int, latencies: Floats, truth: Truth) -> RunEv
         messages=messages,
         lost=0,
         reconnects=0,
-        hours=truth.windows / 60,
+        hours=actual.windows / 60,
         coverage=1.0,
         negative=0,
-        clock_error_bound_sec=truth.clock_bound,
+        clock_error_bound_sec=actual.clock_bound,
         clock_synchronized=True,
     )
 

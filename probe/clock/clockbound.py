@@ -90,7 +90,7 @@ def _judge(body: bytes, path: Path) -> ClockReading:
     )
     if bound_ns < 0 or drift_ppb >= _MAX_DRIFT_PPB:
         raise ClockError(f"ClockBound's {path} holds an impossible bound; restart its daemon.")
-    # The daemon stamps with the coarse clock, which never runs ahead of this one.
+    # The daemon timestamps with the coarse clock, which never runs ahead of this one.
     now = time.clock_gettime(time.CLOCK_MONOTONIC)
     age = now - (as_of_sec + as_of_ns * 1e-9)
     if age < 0:

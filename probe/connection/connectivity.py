@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.feeds.base import Feed
 
 
-class ConnectionLife:
+class Connectivity:
     """Follows the connections of a market's feeds through all their lines.
 
     Args:

@@ -11,8 +11,8 @@ from latency_sweep.contract.metrics import Phase, ReconnectReason
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.probe.clock.steps import StepDetector
 from latency_sweep.probe.connection.backoff import Backoff
-from latency_sweep.probe.connection.connectivity import ConnectionLife
-from latency_sweep.probe.connection.supervisor import ConnectionKeeper
+from latency_sweep.probe.connection.connectivity import Connectivity
+from latency_sweep.probe.connection.supervisor import ConnectionSupervisor
 from latency_sweep.probe.net.receiving import DEFAULT
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Session:
         instruments: take durations and reasons.
         tls: context for `wss` endpoints.
         addresses: IP address for each line, or None for whatever the name resolves to.
-        receiving: where receive stamps come from, and whether to poll.
+        receiving: where receive timestamps come from, and whether to poll.
         backoff: makes the pauses between failed attempts.
     """
 
@@ -61,14 +61,14 @@ class Session:
         self._recorder = recorder
         self._stopping = asyncio.Event()
         self._warm_from_ns: int | None = None
-        self.life = ConnectionLife(feeds)
-        self._keepers = [
-            ConnectionKeeper(
+        self.connectivity = Connectivity(feeds)
+        self._supervisors = [
+            ConnectionSupervisor(
                 feed,
                 line,
                 recorder,
                 instruments,
-                self.life,
+                self.connectivity,
                 tls=tls,
                 address=address,
                 receiving=receiving,
@@ -81,9 +81,9 @@ class Session:
     def stop(self) -> None:
         """End `run` after closing all connections in good order; not ready from now on."""
         self._stopping.set()
-        self.life.end()
-        for keeper in self._keepers:
-            keeper.stop()
+        self.connectivity.end()
+        for supervisor in self._supervisors:
+            supervisor.stop()
 
     def phase_at(self, unix_ns: int) -> tuple[Run, Phase]:
         """The run and phase this probe is in; `wait` names the run it waits for."""
@@ -101,13 +101,13 @@ class Session:
     def ready(self) -> bool:
         """Connected, warmed up at least once, and not about to stop."""
         warm = self._warm_from_ns is not None and time.time_ns() >= self._warm_from_ns
-        return warm and self.life.connected and not self.stopping
+        return warm and self.connectivity.connected and not self.stopping
 
     async def run(self) -> None:
         """Take part in one run after the other until stopped."""
         async with asyncio.TaskGroup() as tasks:
-            for keeper in self._keepers:
-                tasks.create_task(keeper.run())
+            for supervisor in self._supervisors:
+                tasks.create_task(supervisor.run())
             await self._follow_timeline()
 
     async def _follow_timeline(self) -> None:
@@ -125,8 +125,8 @@ class Session:
             takes_part = joined_ns < run.measure_start_ns
             if run != current:
                 if current is not None:
-                    for keeper in self._keepers:
-                        keeper.replace(ReconnectReason.SCHEDULE)
+                    for supervisor in self._supervisors:
+                        supervisor.replace(ReconnectReason.SCHEDULE)
                 current = run
                 self._begin(run if takes_part else None)
             elif takes_part and self._recorder.run is None:

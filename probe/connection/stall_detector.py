@@ -1,7 +1,7 @@
 """When a connection that is alive brings no messages any more: a stalled stream, or a wrong route.
 
 The exchange may answer pings and send nothing else, without ever closing. How long is too long
-depends on the market, so it is judged by the pauses that there were.
+depends on the market, so it is evaluated by the pauses that there were.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ PAUSES: Final = 10.0
 LONGEST_PATIENCE_SEC: Final = 3600.0
 
 
-class StreamSilence:
+class StallDetector:
     """Follows the messages of one line, through all its connections. Times are monotonic seconds.
 
     Args:
@@ -38,7 +38,7 @@ class StreamSilence:
         self._since += seconds
 
     def note(self, now: float, newest_ns: int) -> None:
-        """The newest message of the connection has this stamp, 0 for none; ask often."""
+        """The newest message of the connection has this timestamp, 0 for none; ask often."""
         if newest_ns == self._newest_ns:
             return
         if self._newest_ns:

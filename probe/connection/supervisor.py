@@ -8,9 +8,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from latency_sweep.contract.metrics import PLANNED, ConnectPhase, ErrorKind, ReconnectReason
+from latency_sweep.contract.metrics import PLANNED, ConnectStep, ErrorKind, ReconnectReason
 from latency_sweep.probe.connection.backoff import Backoff
-from latency_sweep.probe.connection.stall_detector import StreamSilence
+from latency_sweep.probe.connection.stall_detector import StallDetector
 from latency_sweep.probe.net.errors import ConnectFailed
 from latency_sweep.probe.net.receiving import DEFAULT
 from latency_sweep.probe.net.websocket import connect
@@ -18,7 +18,7 @@ from latency_sweep.probe.net.websocket import connect
 if TYPE_CHECKING:
     import ssl
 
-    from latency_sweep.probe.connection.connectivity import ConnectionLife
+    from latency_sweep.probe.connection.connectivity import Connectivity
     from latency_sweep.probe.feeds.base import Feed
     from latency_sweep.probe.measurement.instruments import Instruments
     from latency_sweep.probe.measurement.recorder import ConnectionReceiver, Line, Recorder
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 # Pongs answer our pings, so an open connection is never silent for much longer than between two;
 # the exchange's own pings come every 20 s, those of USD-M every 3 minutes.
-SILENCE_TIMEOUT_SEC: Final = 30.0
+STALL_TIMEOUT_SEC: Final = 30.0
 FIRST_MESSAGE_TIMEOUT_SEC: Final = 30.0
 # One ping in 5 s stays far below Binance's limit of five messages a second.
 PING_INTERVAL_SEC: Final = 5.0
@@ -71,7 +71,7 @@ class _Opened:
         return time.monotonic() - self.since
 
 
-class ConnectionKeeper:
+class ConnectionSupervisor:
     """One line: at any time one connection, and two while one replaces the other.
 
     A planned replacement (a new run, the exchange's limit of age or its announced shutdown) is
@@ -84,10 +84,10 @@ class ConnectionKeeper:
         line: its counters.
         recorder: takes the messages.
         instruments: take durations and reasons.
-        life: told of connections opened and lost.
+        connectivity: told of connections opened and lost.
         tls: context for `wss` endpoints.
         address: IP address to use instead of resolving the endpoint's name, or None.
-        receiving: where receive stamps come from, and whether to poll.
+        receiving: where receive timestamps come from, and whether to poll.
         backoff: pauses between failed attempts.
     """
 
@@ -97,7 +97,7 @@ class ConnectionKeeper:
         line: Line,
         recorder: Recorder,
         instruments: Instruments,
-        life: ConnectionLife,
+        connectivity: Connectivity,
         *,
         tls: ssl.SSLContext,
         address: str | None = None,
@@ -108,12 +108,12 @@ class ConnectionKeeper:
         self._line = line
         self._recorder = recorder
         self._instruments = instruments
-        self._life = life
+        self._connectivity = connectivity
         self._tls = tls
         self._address = address
         self._receiving = receiving
         self._backoff = backoff or Backoff()
-        self._silence = StreamSilence(SILENCE_TIMEOUT_SEC)
+        self._stall_detector = StallDetector(STALL_TIMEOUT_SEC)
         # How long the program stood still in the last wait: what came meanwhile is still unread.
         self._still_sec = 0.0
         self._stopping = False
@@ -199,7 +199,7 @@ class ConnectionKeeper:
                 receiving=self._receiving,
                 on_messages=receiver.on_messages,
                 on_rtt=self._instruments.rtt.labels(self._feed.market).observe,
-                on_phase=self._observe_phase,
+                on_step=self._observe_step,
             )
         except BaseException:
             self._recorder.closed(self._feed)
@@ -208,15 +208,15 @@ class ConnectionKeeper:
             # It would replace a good one by none.
             self._recorder.closed(self._feed)
             why = f"accepted and ended at once: {connection.closed.result().detail}"
-            raise ConnectFailed(ConnectPhase.UPGRADE, why)
+            raise ConnectFailed(ConnectStep.UPGRADE, why)
         connection.closed.add_done_callback(self._notice)
         return _Opened(connection, receiver, shutdown_announced)
 
     def _take(self, fresh: _Opened) -> None:
         """Go on with a connection just opened, and close the one it replaces."""
         old, self._current, self._opening = self._current, fresh, None
-        self._life.opened(self._feed, self._line.name, fresh.connection.remote_address)
-        self._silence.opened(time.monotonic())
+        self._connectivity.opened(self._feed, self._line.name, fresh.connection.remote_address)
+        self._stall_detector.opened(time.monotonic())
         if self._why_next is not None:
             self._count_reconnect(self._why_next)
             self._why_next = None
@@ -230,8 +230,8 @@ class ConnectionKeeper:
 
     def _lose(self, opened: _Opened) -> None:
         self._recorder.closed(self._feed)
-        self._life.lost(self._feed, self._line.name, opened.connection.remote_address)
-        if not self._life.has_connection(self._feed):
+        self._connectivity.lost(self._feed, self._line.name, opened.connection.remote_address)
+        if not self._connectivity.has_connection(self._feed):
             self._recorder.interrupted(self._feed)
 
     def _watch(self, opened: _Opened) -> None:
@@ -239,14 +239,14 @@ class ConnectionKeeper:
         connection = opened.connection
         now = time.monotonic()
         silent_sec = now - connection.last_read - self._still_sec
-        if silent_sec > SILENCE_TIMEOUT_SEC and not connection.closed.done():
-            detail = f"nothing received for {SILENCE_TIMEOUT_SEC:g} s"
-            connection.abort(ReconnectReason.SILENCE, detail)
+        if silent_sec > STALL_TIMEOUT_SEC and not connection.closed.done():
+            detail = f"nothing received for {STALL_TIMEOUT_SEC:g} s"
+            connection.abort(ReconnectReason.STALLED, detail)
         if connection.closed.done():
             self._account_for_loss(opened, connection.closed.result())
             return
-        self._silence.excuse(self._still_sec)
-        self._silence.note(now, opened.receiver.newest_ns)
+        self._stall_detector.excuse(self._still_sec)
+        self._stall_detector.note(now, opened.receiver.newest_ns)
         if now >= opened.next_ping:
             connection.ping()
             opened.next_ping = now + PING_INTERVAL_SEC
@@ -262,9 +262,9 @@ class ConnectionKeeper:
             self.replace(ReconnectReason.SERVER_SHUTDOWN)
         elif opened.age_sec > ROLLOVER_SEC:
             self.replace(ReconnectReason.ROLLOVER)
-        elif self._silence.is_suspicious(now):
+        elif self._stall_detector.is_suspicious(now):
             _LOG.warning("the connection is alive but brings no messages; trying another")
-            self.replace(ReconnectReason.SILENCE)
+            self.replace(ReconnectReason.STALLED)
 
     def _account_for_loss(self, opened: _Opened, end: Closed) -> None:
         self._current = None
@@ -292,8 +292,8 @@ class ConnectionKeeper:
     def _count_reconnect(self, reason: ReconnectReason) -> None:
         self._instruments.reconnects.labels(self._feed.market, reason.value).inc()
 
-    def _observe_phase(self, phase: ConnectPhase, seconds: float) -> None:
-        self._instruments.connect_duration.labels(self._feed.market, phase.value).observe(seconds)
+    def _observe_step(self, step: ConnectStep, seconds: float) -> None:
+        self._instruments.connect_duration.labels(self._feed.market, step.value).observe(seconds)
 
     def _report_silent_channels(self, receiver: ConnectionReceiver) -> None:
         for channel in receiver.silent_channels():

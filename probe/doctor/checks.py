@@ -16,9 +16,9 @@ from latency_sweep.probe.doctor.exchange_clock import ExchangeWatch
 from latency_sweep.probe.doctor.limits import check_file_descriptors
 from latency_sweep.probe.doctor.result import Result, Status
 from latency_sweep.probe.doctor.route import check_endpoint
-from latency_sweep.probe.doctor.timestamps import check_receive_stamps, check_stamp_sources
+from latency_sweep.probe.doctor.timestamps import check_receive_timestamps, check_timestamp_sources
 from latency_sweep.probe.net.loop import Loop
-from latency_sweep.probe.net.receiving import Stamps
+from latency_sweep.probe.net.receiving import Timestamps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +49,7 @@ def run_checks(load: Callable[[], Settings], *, watch_sec: float = WATCH_SEC) ->
 async def _run(load: Callable[[], Settings], watch_sec: float) -> list[Result]:
     configured, configuration = check_configuration(load)
     clock, reading = check_local_clock(*_clock_source(configuration))
-    stamps = check_receive_stamps()
+    timestamps = check_receive_timestamps()
     usable = cpu.usable_cpus()
 
     interface = network_card.default_interface()
@@ -81,8 +81,8 @@ async def _run(load: Callable[[], Settings], watch_sec: float) -> list[Result]:
         clock,
         check_steps(step_sec, watch_sec),
         check_leap_smear(reading),
-        stamps,
-        check_stamp_sources(_asked_stamps(configuration), interface),
+        timestamps,
+        check_timestamp_sources(_asked_timestamps(configuration), interface),
         check_lateness(late_ns),
         cpu.check_cores(usable),
         cpu.check_isolation(usable),
@@ -108,8 +108,10 @@ def _clock_source(
     return local.SOURCES[settings.clock_source], limit_sec
 
 
-def _asked_stamps(configuration: Configuration | None) -> Stamps:
-    return Stamps.SOCKET if configuration is None else configuration.settings.receiving.stamps
+def _asked_timestamps(configuration: Configuration | None) -> Timestamps:
+    return (
+        Timestamps.SOCKET if configuration is None else configuration.settings.receiving.timestamps
+    )
 
 
 def _exchange(configuration: Configuration | None) -> ExchangeWatch | None:

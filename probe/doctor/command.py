@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         COMMAND,
         help="say whether this host can measure, and what to do",
-        description="Check clock, kernel stamps, processors, network card and the way to the "
+        description="Check clock, kernel timestamps, processors, network card and the way to the "
         "exchange, for the settings given. Takes a few seconds more than --watch-sec. Colours "
         "follow the terminal and NO_COLOR.",
         epilog=_EPILOG,

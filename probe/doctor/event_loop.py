@@ -49,5 +49,5 @@ def check_lateness(late_ns: Sequence[int]) -> Result:
         found,
         expected,
         "Stop what else runs here, pin the probe to its own core, or use a larger instance; the "
-        "kernel's stamps keep latencies right, but messages share stamps when they are read late.",
+        "kernel's timestamps keep latencies right, but messages read late share one.",
     )

@@ -1,4 +1,4 @@
-"""The door: everything that is served stands behind it."""
+"""The access_control: everything that is served stands behind it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
 from latency_sweep.contract.metrics import RefusalReason
-from latency_sweep.probe.http.connection_limiter import Guard
+from latency_sweep.probe.http.connection_limiter import ConnectionLimiter
 from latency_sweep.probe.http.credentials import PasswordCheck
 from latency_sweep.probe.http.limits import Limits
 from latency_sweep.probe.http.listener import Listener
@@ -29,7 +29,7 @@ _LOG: Final = logging.getLogger(__name__)
 _LINGER_SEC: Final = 0.2
 _SHUTDOWN_SEC: Final = 2.0
 _RETRY_AFTER_SEC: Final = 1
-# The parser's own limits stay behind the guard's, which count.
+# The parser's own limits stay behind the limiter's, which count.
 _PARSER_FACTOR: Final = 2
 
 _STATUS: Final = {
@@ -41,7 +41,7 @@ _STATUS: Final = {
 }
 
 
-class Door:
+class AccessControl:
     """Serves an application to those who may come in.
 
     Args:
@@ -113,9 +113,9 @@ class Door:
         @web.middleware
         async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
             policy = self._policy.current
-            guard = _guard(request)
-            if guard is not None:
-                guard.understood()
+            limiter = _limiter(request)
+            if limiter is not None:
+                limiter.understood()
             reason = await self._reason_against(request, policy)
             if reason is not None:
                 return self._refusal(reason, policy)
@@ -124,7 +124,7 @@ class Door:
             except web.HTTPClientError:
                 self._refused(RefusalReason.NOT_SERVED)
                 raise
-            if guard is None or guard.policy.context is not policy.context:
+            if limiter is None or limiter.policy.context is not policy.context:
                 # The connection was made under other rules: the next one follows the new ones.
                 response.force_close()
             return response
@@ -158,10 +158,10 @@ class Door:
         response.headers.update(self._policy.current.headers)
 
 
-def _guard(request: web.BaseRequest) -> Guard | None:
-    """The guard of a request's connection; None once that is gone."""
+def _limiter(request: web.BaseRequest) -> ConnectionLimiter | None:
+    """The limiter of a request's connection; None once that is gone."""
     protocol = None if request.transport is None else request.transport.get_protocol()
-    return protocol if isinstance(protocol, Guard) else None
+    return protocol if isinstance(protocol, ConnectionLimiter) else None
 
 
 def _answer_logger(
@@ -172,9 +172,9 @@ def _answer_logger(
     class AnswerLogger(AbstractAccessLogger):
         def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
             del time
-            guard = _guard(request)
-            if guard is not None:
-                guard.answered()
+            limiter = _limiter(request)
+            if limiter is not None:
+                limiter.answered()
                 on_answer(response)
 
     return AnswerLogger

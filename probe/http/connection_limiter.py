@@ -29,7 +29,7 @@ class _State(Enum):
     IDLE = "idle"
 
 
-class Guard(asyncio.Protocol):
+class ConnectionLimiter(asyncio.Protocol):
     """The protocol of one connection; passes on what is within the limits.
 
     A client that sends its request byte by byte, or never reads its answer, is cut off when its
@@ -49,7 +49,7 @@ class Guard(asyncio.Protocol):
         policy: Policy,
         limits: Limits,
         refused: Callable[[RefusalReason], None],
-        ended: Callable[[Guard], None],
+        ended: Callable[[ConnectionLimiter], None],
     ) -> None:
         self.policy = policy
         self._inner = inner

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract.metrics import RefusalReason
-from latency_sweep.probe.http.connection_limiter import Guard
+from latency_sweep.probe.http.connection_limiter import ConnectionLimiter
 from latency_sweep.probe.http.token_bucket import TokenBuckets
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Listener:
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._opening: set[asyncio.Task[None]] = set()
-        self._open: dict[Guard, str] = {}
+        self._open: dict[ConnectionLimiter, str] = {}
         self._per_address: Counter[str] = Counter()
         self._all_closed = asyncio.Event()
 
@@ -112,8 +112,8 @@ class Listener:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_WITHIN_SEC):
                     await self._all_closed.wait()
-        for guard in list(self._open):
-            guard.abort()
+        for limiter in list(self._open):
+            limiter.abort()
         if self._open:
             await self._all_closed.wait()
 
@@ -154,8 +154,10 @@ class Listener:
     async def _let_in(self, connection: socket.socket, address: str) -> None:
         """Open the connection; with TLS that is its handshake."""
         policy = self._policy.current
-        guard = Guard(self._make_protocol(), policy, self._limits, self._refused, self._lost)
-        self._open[guard] = address
+        limiter = ConnectionLimiter(
+            self._make_protocol(), policy, self._limits, self._refused, self._lost
+        )
+        self._open[limiter] = address
         self._all_closed.clear()
         times = (
             {}
@@ -167,16 +169,16 @@ class Listener:
         )
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: guard, connection, ssl=policy.context, **times
+                lambda: limiter, connection, ssl=policy.context, **times
             )
         except OSError as error:
             self._refused(_reason(error))
-            self._lost(guard)
+            self._lost(limiter)
         except BaseException:
-            self._lost(guard)
+            self._lost(limiter)
             raise
         finally:
-            if guard not in self._open:
+            if limiter not in self._open:
                 connection.close()
 
     def _opened(self, connection: socket.socket, opening: asyncio.Task[None]) -> None:
@@ -184,8 +186,8 @@ class Listener:
         if opening.cancelled():  # perhaps before its first step: then it could not do so itself
             connection.close()
 
-    def _lost(self, guard: Guard) -> None:
-        address = self._open.pop(guard, None)
+    def _lost(self, limiter: ConnectionLimiter) -> None:
+        address = self._open.pop(limiter, None)
         if address is None:
             return
         self._per_address[address] -= 1

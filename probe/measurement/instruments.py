@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import Counter, Gauge
 
 from latency_sweep.contract import metrics
-from latency_sweep.contract.metrics import ConnectPhase, ErrorKind, ReconnectReason, RefusalReason
+from latency_sweep.contract.metrics import ConnectStep, ErrorKind, ReconnectReason, RefusalReason
 from latency_sweep.nativehist.instrument import NativeHistogramMetric
 from latency_sweep.nativehist.recording import log_bounds
 
@@ -57,7 +57,7 @@ class Instruments:
         self.exchange_clock_error_bound = self._gauge(metrics.EXCHANGE_CLOCK_ERROR_BOUND)
         self.exchange_clock_drift = self._gauge(metrics.EXCHANGE_CLOCK_DRIFT)
         self.exchange_clock_drift_bound = self._gauge(metrics.EXCHANGE_CLOCK_DRIFT_BOUND)
-        self.http_refusals = self._counter(metrics.HTTP_REFUSALS)
+        self.http_refusals = self._counter(metrics.HTTP_REJECTED_REQUESTS)
         self.config_reload_successful = self._gauge(metrics.CONFIG_RELOAD_SUCCESSFUL)
         self.config_reload_success = self._gauge(metrics.CONFIG_RELOAD_SUCCESS)
         self.probe_info = self._gauge(metrics.PROBE_INFO)
@@ -65,8 +65,8 @@ class Instruments:
         self.rtt.labels(market)
         for generation in range(len(gc.get_count())):
             self.gc_pause.labels(generation)
-        for phase in ConnectPhase:
-            self.connect_duration.labels(market, phase.value)
+        for step in ConnectStep:
+            self.connect_duration.labels(market, step.value)
         for reason in ReconnectReason:
             self.reconnects.labels(market, reason.value)
         for kind in ErrorKind:

@@ -59,7 +59,7 @@ class RunHistograms:
             run: when they were sent.
             latencies_ns: their latencies, nanoseconds.
             before_ns: latency of the message before them, or None.
-            own_delay_sec: from their stamp to the program, seconds.
+            own_delay_sec: from their timestamp to the program, seconds.
         """
         assert self.latency is not None
         assert self.variation is not None
@@ -84,8 +84,8 @@ class ChannelState:
         channel: which one.
         messages: messages received; copies of a parallel connection are not among them.
         payload_bytes: their size.
-        negative: messages stamped later than they were received.
-        last_stamp_ns: receive stamp of the newest one, or 0.
+        negative: messages timestamped later than they were received.
+        last_timestamp_ns: receive timestamp of the newest one, or 0.
         newest_id: highest id received where there is no sequence, or -1.
         sequence: the check of its ids, or None where they can show nothing.
         overlapping: whether several connections bring it, where there is no sequence.
@@ -97,7 +97,7 @@ class ChannelState:
     __slots__ = (
         "channel",
         "histograms",
-        "last_stamp_ns",
+        "last_timestamp_ns",
         "messages",
         "negative",
         "newest_id",
@@ -113,7 +113,7 @@ class ChannelState:
         self.messages = 0
         self.payload_bytes = 0
         self.negative = 0
-        self.last_stamp_ns = 0
+        self.last_timestamp_ns = 0
         self.newest_id = -1
         self.sequence = _sequence_check(channel)
         self.overlapping = False
@@ -134,19 +134,19 @@ class Line:
         name: value of the `connection` label.
         wins: messages it delivered first.
         copies: messages that another had delivered before.
-        shared_stamps: messages that share the stamp of their read with one before them.
-        unstamped: messages for which the kernel gave no stamp.
+        shared_timestamps: messages that share the timestamp of their read with one before them.
+        without_timestamp: messages for which the kernel gave no timestamp.
         latency: histogram of the run being measured, of every copy; None if there is one line.
     """
 
-    __slots__ = ("copies", "latency", "name", "shared_stamps", "unstamped", "wins")
+    __slots__ = ("copies", "latency", "name", "shared_timestamps", "wins", "without_timestamp")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.wins = 0
         self.copies = 0
-        self.shared_stamps = 0
-        self.unstamped = 0
+        self.shared_timestamps = 0
+        self.without_timestamp = 0
         self.latency: NativeHistogram | None = None
 
 
@@ -155,7 +155,7 @@ class Recorder:
 
     A message belongs to a run by its event time, not by when it arrived: so all places measure
     the very same events, and a message that is late by seconds still counts. Messages without
-    an event time belong to it by their receive stamp. Of several copies, the first one counts.
+    an event time belong to it by their receive timestamp. Of several copies, the first one counts.
 
     Args:
         market: value of the `market` label.
@@ -167,7 +167,7 @@ class Recorder:
         states: of each channel, by its index.
         lines: their counters.
         samples: the newest messages, for `/samples`: an event, or a run and a position in it, and
-            the receive stamp.
+            the receive timestamp.
         measured_ns: start and end of what the run measures, Unix nanoseconds; both 0 without one.
     """
 
@@ -220,10 +220,10 @@ class Recorder:
                 line.latency = family.labels(self._market, line.name, run.label) if run else None
 
     def newest_samples(self) -> list[tuple[Event, int]]:
-        """The newest messages with their receive stamps, Unix nanoseconds."""
+        """The newest messages with their receive timestamps, Unix nanoseconds."""
         return [
-            (event.at(position) if isinstance(event, EventRun) else event, stamp_ns)
-            for event, position, stamp_ns in self.samples
+            (event.at(position) if isinstance(event, EventRun) else event, timestamp_ns)
+            for event, position, timestamp_ns in self.samples
         ]
 
     def expire(self, now_ns: int) -> None:
@@ -320,10 +320,10 @@ class Recorder:
         self._previous_run = None
 
 
-def _is_first_copy(state: ChannelState, event: Event, stamp_ns: int, here: Seen) -> bool:
+def _is_first_copy(state: ChannelState, event: Event, timestamp_ns: int, here: Seen) -> bool:
     """Whether no other connection brought the message before; takes note of its ids."""
     if state.sequence is not None:
-        seen = state.sequence.see(event.first_id, event.last_id, stamp_ns, here)
+        seen = state.sequence.see(event.first_id, event.last_id, timestamp_ns, here)
         return seen is not Seen.REPEATED or here is Seen.REPEATED
     if state.recent is not None:
         if not state.recent.is_first(event.last_id) and here is not Seen.REPEATED:
@@ -355,12 +355,12 @@ class ConnectionReceiver:
             _sequence_check(state.channel) for state in recorder.states
         ]
         self._newest_ids = [-1] * len(recorder.states)  # where there is no check
-        self._previous_stamp_ns = 0
+        self._previous_timestamp_ns = 0
 
     @property
     def newest_ns(self) -> int:
-        """Receive stamp of the newest message on this connection, 0 before the first."""
-        return self._previous_stamp_ns
+        """Receive timestamp of the newest message on this connection, 0 before the first."""
+        return self._previous_timestamp_ns
 
     def silent_channels(self) -> list[Channel]:
         """Channels without any message on this connection."""
@@ -370,7 +370,7 @@ class ConnectionReceiver:
         self,
         frames: Sequence[bytes],
         binary: bool,  # noqa: FBT001 - called by position
-        stamp_ns: int,
+        timestamp_ns: int,
         read_ns: int,
     ) -> None:
         """Record the complete messages of one read, in their order; never raises.
@@ -378,18 +378,18 @@ class ConnectionReceiver:
         Args:
             frames: their payloads.
             binary: whether they came in binary frames.
-            stamp_ns: kernel receive stamp, Unix nanoseconds.
+            timestamp_ns: kernel receive timestamp, Unix nanoseconds.
             read_ns: when the program had read it, Unix nanoseconds.
         """
         if len(frames) >= _RUN and self._decode_run is not None:
             run = self._decode_run(frames, binary=binary)
-            if run is not None and self._record_run(run, frames, stamp_ns, read_ns):
+            if run is not None and self._record_run(run, frames, timestamp_ns, read_ns):
                 return
         recorder, decode, checks = self._recorder, self._decode, self._checks
         states, note_sample = recorder.states, recorder.samples.append
         start_ns, end_ns = recorder.measured_ns
         all_copies = self._line.latency
-        own_delay_sec = (read_ns - stamp_ns) * 1e-9
+        own_delay_sec = (read_ns - timestamp_ns) * 1e-9
         recorded = copies = 0
         for frame in frames:
             try:
@@ -402,9 +402,9 @@ class ConnectionReceiver:
                 event_ns = event.event_ns
                 if event_ns is None:
                     latency_ns = 0
-                    measured = start_ns <= stamp_ns < end_ns
+                    measured = start_ns <= timestamp_ns < end_ns
                 else:
-                    latency_ns = stamp_ns - event_ns
+                    latency_ns = timestamp_ns - event_ns
                     if not -MAX_AGE_NS < latency_ns < MAX_AGE_NS:
                         raise _not_a_time(event_ns, latency_ns)  # noqa: TRY301 - counted as decoding faults are
                     measured = start_ns <= event_ns < end_ns
@@ -423,13 +423,13 @@ class ConnectionReceiver:
                 ):
                     # What nearly every message is: the next one, and nothing is awaited.
                     check.next_id = sequence.next_id = event.last_id + 1
-                elif not self._is_first_copy(state, event, stamp_ns):
+                elif not self._is_first_copy(state, event, timestamp_ns):
                     copies += 1
                     continue
                 state.messages += 1
                 state.payload_bytes += len(frame)
-                state.last_stamp_ns = stamp_ns
-                note_sample((event, 0, stamp_ns))
+                state.last_timestamp_ns = timestamp_ns
+                note_sample((event, 0, timestamp_ns))
                 if latency_ns < 0:
                     state.negative += 1
                 histograms = state.histograms
@@ -451,11 +451,11 @@ class ConnectionReceiver:
                 recorder.count_error(error.kind, str(error))
             except Exception as error:  # noqa: BLE001 - one bad message must not end a measurement
                 recorder.count_error(ErrorKind.INTERNAL, repr(error))
-        self._count(recorded, copies, stamp_ns, read_ns)
+        self._count(recorded, copies, timestamp_ns, read_ns)
         recorder.fold(recorded)
 
     def _record_run(
-        self, run: EventRun, frames: Sequence[bytes], stamp_ns: int, read_ns: int
+        self, run: EventRun, frames: Sequence[bytes], timestamp_ns: int, read_ns: int
     ) -> bool:
         """Record messages at once where all are in order and alike; else leave them all.
 
@@ -476,51 +476,51 @@ class ConnectionReceiver:
             or check.pending_holes
             or sequence.pending_holes
             or not (measured or newest_ns < start_ns or end_ns <= oldest_ns)
-            or not -MAX_AGE_NS < stamp_ns - newest_ns <= stamp_ns - oldest_ns < MAX_AGE_NS
+            or not -MAX_AGE_NS < timestamp_ns - newest_ns <= timestamp_ns - oldest_ns < MAX_AGE_NS
             or self._line.latency is not None
         ):
             return False
         check.next_id = sequence.next_id = run.first_id + count
         state.messages += count
         state.payload_bytes += sum(map(len, frames))
-        state.last_stamp_ns = stamp_ns
-        recorder.samples.extend(zip(repeat(run), range(count), repeat(stamp_ns)))
-        latencies_ns = [stamp_ns - sent_ns for sent_ns in event_ns]
-        if newest_ns > stamp_ns:
+        state.last_timestamp_ns = timestamp_ns
+        recorder.samples.extend(zip(repeat(run), range(count), repeat(timestamp_ns)))
+        latencies_ns = [timestamp_ns - sent_ns for sent_ns in event_ns]
+        if newest_ns > timestamp_ns:
             state.negative += sum(latency_ns < 0 for latency_ns in latencies_ns)
         if measured and histograms is not None:
             histograms.observe_run(
-                run, latencies_ns, state.previous_latency_ns, (read_ns - stamp_ns) * 1e-9
+                run, latencies_ns, state.previous_latency_ns, (read_ns - timestamp_ns) * 1e-9
             )
             state.previous_latency_ns = latencies_ns[-1]
-        self._count(count, 0, stamp_ns, read_ns)
+        self._count(count, 0, timestamp_ns, read_ns)
         recorder.fold(count)
         return True
 
-    def _is_first_copy(self, state: ChannelState, event: Event, stamp_ns: int) -> bool:
+    def _is_first_copy(self, state: ChannelState, event: Event, timestamp_ns: int) -> bool:
         """Whether a message counts; takes note of its ids here and among all connections."""
         index = event.channel.index
         check = self._checks[index]
         if check is not None:
-            here = check.see(event.first_id, event.last_id, stamp_ns)
+            here = check.see(event.first_id, event.last_id, timestamp_ns)
         elif event.last_id > self._newest_ids[index]:
             here = Seen.NEW
             self._newest_ids[index] = event.last_id
         else:
             here = Seen.REPEATED
-        return _is_first_copy(state, event, stamp_ns, here)
+        return _is_first_copy(state, event, timestamp_ns, here)
 
-    def _count(self, recorded: int, copies: int, stamp_ns: int, read_ns: int) -> None:
+    def _count(self, recorded: int, copies: int, timestamp_ns: int, read_ns: int) -> None:
         """Count the messages of one read for the line."""
         if not recorded:
             return
         line = self._line
         line.copies += copies
         line.wins += recorded - copies
-        line.shared_stamps += recorded - (stamp_ns != self._previous_stamp_ns)
-        self._previous_stamp_ns = stamp_ns
-        if stamp_ns == read_ns:  # the transport's stand-in
-            line.unstamped += recorded
+        line.shared_timestamps += recorded - (timestamp_ns != self._previous_timestamp_ns)
+        self._previous_timestamp_ns = timestamp_ns
+        if timestamp_ns == read_ns:  # the transport's stand-in
+            line.without_timestamp += recorded
 
     def _is_silent(self, index: int) -> bool:
         check = self._checks[index]

@@ -62,31 +62,31 @@ class StateCollector(Collector):
             metrics.LAST_MESSAGE.name, metrics.LAST_MESSAGE.help, labels=metrics.FEED
         )
         for state in self._recorder.states:
-            if state.last_stamp_ns:
-                newest.add_metric(self._labels(state), state.last_stamp_ns / NS_PER_SEC)
+            if state.last_timestamp_ns:
+                newest.add_metric(self._labels(state), state.last_timestamp_ns / NS_PER_SEC)
         yield newest
 
     def _connection(self) -> Iterable[Metric]:
-        life = self._session.life
+        connectivity = self._session.connectivity
         connected = GaugeMetricFamily(
             metrics.CONNECTED.name, metrics.CONNECTED.help, labels=metrics.CONNECTED.labels
         )
-        connected.add_metric([self._market], float(life.connected))
+        connected.add_metric([self._market], float(connectivity.connected))
         yield connected
         disconnected = CounterMetricFamily(
             metrics.DISCONNECTED.name,
             metrics.DISCONNECTED.help,
             labels=metrics.DISCONNECTED.labels,
         )
-        disconnected.add_metric([self._market], life.disconnected_sec)
+        disconnected.add_metric([self._market], connectivity.disconnected_sec)
         yield disconnected
 
     def _lines(self) -> Iterable[Metric]:
         for metric, attribute in (
             (metrics.WINS, "wins"),
             (metrics.COPIES, "copies"),
-            (metrics.SHARED_STAMPS, "shared_stamps"),
-            (metrics.UNSTAMPED, "unstamped"),
+            (metrics.SHARED_TIMESTAMPS, "shared_timestamps"),
+            (metrics.WITHOUT_TIMESTAMP, "without_timestamp"),
         ):
             family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
             for line in self._recorder.lines:
@@ -97,7 +97,7 @@ class StateCollector(Collector):
             metrics.CONNECTION_INFO.help,
             labels=metrics.CONNECTION_INFO.labels,
         )
-        for name, address in sorted(self._session.life.remote_addresses):
+        for name, address in sorted(self._session.connectivity.remote_addresses):
             info.add_metric([self._market, name, address], 1.0)
         yield info
 

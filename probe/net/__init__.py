@@ -1,1 +1,1 @@
-"""The network: sockets with kernel receive stamps, WebSocket connections, retry pauses."""
+"""The network: sockets with kernel receive timestamps, WebSocket connections, retry pauses."""

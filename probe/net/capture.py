@@ -1,4 +1,4 @@
-"""Stamps of every TCP segment of one connection, from a packet capture of its headers.
+"""Timestamps of every TCP segment of one connection, from a packet capture of its headers.
 
 A packet socket for all protocols sees a segment before TCP does (packet(7), net/core/dev.c), so
 whatever TCP hands to the program has been captured already. Segments that the network card or GRO
@@ -14,8 +14,8 @@ import struct
 from typing import Final
 
 from latency_sweep.probe.net import timestamped_socket
-from latency_sweep.probe.net.receiving import StampsError
-from latency_sweep.probe.net.segments import SegmentStamps
+from latency_sweep.probe.net.receiving import TimestampsError
+from latency_sweep.probe.net.segments import SegmentTimestamps
 from latency_sweep.probe.net.tcp_header import parse
 
 _ETH_P_ALL: Final = 0x0003
@@ -54,7 +54,7 @@ class Capture:
         own_port: ours.
 
     Raises:
-        StampsError: not allowed here.
+        TimestampsError: not allowed here.
     """
 
     def __init__(self, address: str, server_port: int, own_port: int) -> None:
@@ -63,18 +63,20 @@ class Capture:
                 socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL)
             )
         except PermissionError:
-            raise StampsError(
-                "--stamps capture needs CAP_NET_RAW; run as root, give the capability to the "
-                "service, or use --stamps socket."
+            raise TimestampsError(
+                "--timestamps capture needs CAP_NET_RAW; run as root, give the capability to the "
+                "service, or use --timestamps socket."
             ) from None
         except OSError as error:
-            raise StampsError(f"--stamps capture: no packet socket: {error.strerror}.") from error
+            raise TimestampsError(
+                f"--timestamps capture: no packet socket: {error.strerror}."
+            ) from error
         self._buffer = bytearray(_HEADERS_SIZE)
-        self._stamps: SegmentStamps | None = None
+        self._timestamps: SegmentTimestamps | None = None
         self._offset = 0
         try:
             self._socket.settimeout(0)
-            timestamped_socket.enable_receive_stamps(self._socket)
+            timestamped_socket.enable_receive_timestamps(self._socket)
             _attach_filter(self._socket, _filter(address, server_port, own_port))
             try:
                 self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _QUEUE_BYTES)
@@ -90,37 +92,37 @@ class Capture:
         self._socket.close()
 
     def read(self, size: int) -> list[tuple[int, int]] | None:
-        """The stamps of the bytes read next from the stream.
+        """The timestamps of the bytes read next from the stream.
 
         Args:
             size: how many.
 
         Returns:
-            Pieces of them in order, each by its end (from 0 to `size`) and stamp in Unix
+            Pieces of them in order, each by its end (from 0 to `size`) and timestamp in Unix
             nanoseconds; None if a segment was not captured.
         """
         self._collect()
         start = self._offset
         self._offset += size
-        if self._stamps is None:
+        if self._timestamps is None:
             return None
-        pieces = self._stamps.read(start, self._offset)
-        return None if pieces is None else [(end - start, stamp) for end, stamp in pieces]
+        pieces = self._timestamps.read(start, self._offset)
+        return None if pieces is None else [(end - start, timestamp) for end, timestamp in pieces]
 
     def _collect(self) -> None:
         """Take everything captured so far."""
         while True:
             try:
-                size, stamp_ns, _ = timestamped_socket.receive(self._socket, self._buffer)
+                size, timestamp_ns, _ = timestamped_socket.receive(self._socket, self._buffer)
             except (BlockingIOError, InterruptedError):
                 return
             segment = parse(self._buffer[:size])
-            if segment is None or stamp_ns is None:
+            if segment is None or timestamp_ns is None:
                 continue
             if segment.syn:
-                self._stamps = self._stamps or SegmentStamps(segment.sequence + 1)
-            elif self._stamps is not None:
-                self._stamps.add(segment.sequence, segment.size, stamp_ns)
+                self._timestamps = self._timestamps or SegmentTimestamps(segment.sequence + 1)
+            elif self._timestamps is not None:
+                self._timestamps.add(segment.sequence, segment.size, timestamp_ns)
 
     def _drop_others(self) -> None:
         """Drop what was captured before the filter was in place: none of it is ours."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.contract.metrics import ConnectPhase, ErrorKind
+from latency_sweep.contract.metrics import ConnectStep, ErrorKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 # probe for good.
 LONGEST_BAN_SEC: Final = 3 * 24 * 3600.0
 _KINDS = {
-    ConnectPhase.DNS: ErrorKind.CONNECT_FAILED,
-    ConnectPhase.TCP: ErrorKind.CONNECT_FAILED,
-    ConnectPhase.TLS: ErrorKind.TLS_FAILED,
-    ConnectPhase.UPGRADE: ErrorKind.UPGRADE_REJECTED,
+    ConnectStep.DNS: ErrorKind.CONNECT_FAILED,
+    ConnectStep.TCP: ErrorKind.CONNECT_FAILED,
+    ConnectStep.TLS: ErrorKind.TLS_FAILED,
+    ConnectStep.UPGRADE: ErrorKind.UPGRADE_REJECTED,
 }
 
 
@@ -31,21 +31,21 @@ class ConnectFailed(Exception):  # noqa: N818 - a state of the network, not a fa
     """No connection came about.
 
     Attributes:
-        phase: the step that failed.
+        step: the step that failed.
         retry_after_sec: what the server asked to wait, or None.
     """
 
     def __init__(
-        self, phase: ConnectPhase, detail: str, *, retry_after_sec: float | None = None
+        self, step: ConnectStep, detail: str, *, retry_after_sec: float | None = None
     ) -> None:
-        super().__init__(f"{phase}: {detail}")
-        self.phase = phase
+        super().__init__(f"{step}: {detail}")
+        self.step = step
         self.retry_after_sec = retry_after_sec
 
     @property
     def kind(self) -> ErrorKind:
         """The `kind` of error it is counted under."""
-        return _KINDS[self.phase]
+        return _KINDS[self.step]
 
 
 @dataclass(frozen=True, slots=True)

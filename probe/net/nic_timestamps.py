@@ -1,7 +1,7 @@
-"""Receive stamps that the network card takes, in the system's time.
+"""Receive timestamps that the network card takes, in the system's time.
 
-The card stamps with a clock of its own, its PTP hardware clock (PHC). Its raw stamps are carried
-over to the system's clock by the offset between the two, which is measured around the moment.
+The card timestamps with a clock of its own, its PTP hardware clock (PHC). Its raw timestamps are
+carried over to the system's clock by the offset between the two, measured around the moment.
 (Documentation/networking/timestamping.rst, linux/ptp_clock.h, linux/ethtool.h.)
 """
 
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from latency_sweep.probe.net.receiving import StampsError
+from latency_sweep.probe.net.receiving import TimestampsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,30 +45,30 @@ _NS: Final = 1_000_000_000
 
 
 class Abilities(NamedTuple):
-    """What a network card says of its stamps (`ethtool -T`).
+    """What a network card says of its timestamps (`ethtool -T`).
 
     Attributes:
-        stamping: flags of SO_TIMESTAMPING that it supports.
+        timestamping: flags of SO_TIMESTAMPING that it supports.
         phc_index: number of its clock, -1 without one.
-        receive_filters: bits of which received packets it can stamp.
+        receive_filters: bits of which received packets it can timestamp.
     """
 
-    stamping: int
+    timestamping: int
     phc_index: int
     receive_filters: int
 
     def missing(self) -> str | None:
-        """What it lacks for stamping every received packet, or None."""
+        """What it lacks for timestamping every received packet, or None."""
         wanted = _RX_HARDWARE | _RAW_HARDWARE
-        if self.stamping & wanted != wanted:
-            return "it does not stamp received packets"
+        if self.timestamping & wanted != wanted:
+            return "it does not timestamp received packets"
         if not self.receive_filters >> _FILTER_ALL & 1:
-            return "it cannot stamp all received packets"
+            return "it cannot timestamp all received packets"
         return None if self.phc_index >= 0 else "it has no clock that can be read"
 
 
 def decode(data: bytes) -> int | None:
-    """The card's raw stamp of a SO_TIMESTAMPING control message, ns of its clock, or None."""
+    """The card's raw timestamp of a SO_TIMESTAMPING control message, ns of its clock, or None."""
     if len(data) < _THREE_TIMESPECS.size:
         return None
     *_, seconds, nanoseconds = _THREE_TIMESPECS.unpack_from(data)
@@ -91,14 +91,14 @@ def best_offset_ns(samples: Sequence[tuple[int, int, int]]) -> int | None:
 
 
 class NicClock:
-    """Carries a card's stamps over to the system's time.
+    """Carries a card's timestamps over to the system's time.
 
     Args:
         samples: measures the two clocks beside one another.
         clock: monotonic time, nanoseconds.
 
     Raises:
-        StampsError: they cannot be compared.
+        TimestampsError: they cannot be compared.
     """
 
     def __init__(
@@ -111,14 +111,14 @@ class NicClock:
         self._measured_ns = clock()
         offset_ns = best_offset_ns(samples())
         if offset_ns is None:
-            raise StampsError(
-                "--stamps nic: the card's clock takes too long to read to be compared with the "
-                "system's; use --stamps socket."
+            raise TimestampsError(
+                "--timestamps nic: the card's clock takes too long to read to be compared with the "
+                "system's; use --timestamps socket."
             )
         self._offset_ns = offset_ns
 
     def to_system_ns(self, card_ns: int) -> int | None:
-        """A stamp in Unix nanoseconds; None while the clocks cannot be compared."""
+        """A timestamp in Unix nanoseconds; None while the clocks cannot be compared."""
         now_ns = self._clock()
         if now_ns - self._measured_ns > _REFRESH_NS:
             offset_ns = best_offset_ns(self._samples())
@@ -129,14 +129,14 @@ class NicClock:
         return card_ns + self._offset_ns
 
 
-class NicStamps:
-    """Stamps of one socket by the card it uses.
+class NicTimestamps:
+    """Timestamps of one socket by the card it uses.
 
     Args:
         sock: connected.
 
     Raises:
-        StampsError: the card, its driver or our privileges do not do.
+        TimestampsError: the card, its driver or our privileges do not do.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -146,13 +146,13 @@ class NicStamps:
         try:
             self._device = os.open(path, os.O_RDONLY)
         except OSError as error:
-            raise StampsError(f"--stamps nic: {path}: {error.strerror}.") from error
+            raise TimestampsError(f"--timestamps nic: {path}: {error.strerror}.") from error
         try:
             self._clock = NicClock(self._read_clocks)
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, _RX_HARDWARE | _RAW_HARDWARE)
         except OSError as error:
             self.close()
-            raise StampsError(f"--stamps nic: {path}: {error.strerror}.") from error
+            raise TimestampsError(f"--timestamps nic: {path}: {error.strerror}.") from error
         except BaseException:
             self.close()
             raise
@@ -161,8 +161,8 @@ class NicStamps:
         """Release the card's clock."""
         os.close(self._device)
 
-    def stamp_ns(self, message: bytes) -> int | None:
-        """The stamp of a SO_TIMESTAMPING control message in Unix nanoseconds, or None."""
+    def timestamp_ns(self, message: bytes) -> int | None:
+        """The timestamp of a SO_TIMESTAMPING control message in Unix nanoseconds, or None."""
         card_ns = decode(message)
         return None if card_ns is None else self._clock.to_system_ns(card_ns)
 
@@ -187,7 +187,7 @@ def interface_of(address: str) -> str:
     """The interface that has an IP address of ours.
 
     Raises:
-        StampsError: none has it.
+        TimestampsError: none has it.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         for _, name in socket.if_nameindex():
@@ -202,7 +202,7 @@ def interface_of(address: str) -> str:
         digits, *_, name = line.split()
         if ":" in address and bytes.fromhex(digits) == socket.inet_pton(socket.AF_INET6, address):
             return name
-    raise StampsError(f"--stamps nic: no interface has the address {address}.")
+    raise TimestampsError(f"--timestamps nic: no interface has the address {address}.")
 
 
 def abilities(name: str) -> Abilities:
@@ -217,33 +217,33 @@ def abilities(name: str) -> Abilities:
     request = struct.pack("16sP16x", name.encode(), address)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCETHTOOL, request)
-    _, stamping, phc_index, _, _, _, _, receive_filters, *_ = _TS_INFO.unpack(info.tobytes())
-    return Abilities(stamping, phc_index, receive_filters)
+    _, timestamping, phc_index, _, _, _, _, receive_filters, *_ = _TS_INFO.unpack(info.tobytes())
+    return Abilities(timestamping, phc_index, receive_filters)
 
 
 def why_not(name: str) -> str | None:
-    """Why an interface's card cannot stamp what it receives, and what to do; or None."""
+    """Why an interface's card cannot timestamp what it receives, and what to do; or None."""
     try:
         missing = abilities(name).missing()
     except OSError as error:
-        missing = f"it does not say what it can stamp ({error.strerror})"
+        missing = f"it does not say what it can timestamp ({error.strerror})"
     if missing is None:
         return None
     return (
-        f"--stamps nic: {name}: {missing} (see ethtool -T {name}); use an instance type and driver "
-        "with hardware packet timestamps, or --stamps socket"
+        f"--timestamps nic: {name}: {missing} (see ethtool -T {name}); use an instance type and "
+        "driver with hardware packet timestamps, or --timestamps socket"
     )
 
 
 def switch_on(name: str) -> int:
-    """Let a card stamp all it receives; returns the number of its clock.
+    """Let a card timestamp all it receives; returns the number of its clock.
 
     Raises:
-        StampsError: it cannot, or we may not.
+        TimestampsError: it cannot, or we may not.
     """
     why = why_not(name)
     if why is not None:
-        raise StampsError(f"{why}.")
+        raise TimestampsError(f"{why}.")
     config = array.array("B", _HWTSTAMP_CONFIG.pack(0, 0, _FILTER_ALL))
     address, _ = config.buffer_info()
     request = struct.pack("16sP16x", name.encode(), address)
@@ -251,8 +251,8 @@ def switch_on(name: str) -> int:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             fcntl.ioctl(control, _SIOCSHWTSTAMP, request)
     except OSError as error:
-        raise StampsError(
-            f"--stamps nic: {name} cannot be told to stamp ({error.strerror}); it needs "
+        raise TimestampsError(
+            f"--timestamps nic: {name} cannot be told to timestamp ({error.strerror}); it needs "
             "CAP_NET_ADMIN."
         ) from error
     return abilities(name).phc_index

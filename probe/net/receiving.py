@@ -1,4 +1,4 @@
-"""How a connection receives: where its stamps come from, and whether it polls."""
+"""How a connection receives: where its timestamps come from, and whether it polls."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Stamps(StrEnum):
-    """Where receive stamps come from; docs/timestamps.md says what each costs and gains."""
+class Timestamps(StrEnum):
+    """Where receive timestamps come from; docs/timestamps.md says what each costs and gains."""
 
     SOCKET = "socket"  # the kernel's, with each read: that of the newest segment in it
     CAPTURE = "capture"  # the kernel's, of every segment, from a packet capture of the headers
     NIC = "nic"  # the network card's, with each read
 
 
-class StampsError(Exception):
-    """Stamps or polling that were asked for cannot be had; says why and what it takes."""
+class TimestampsError(Exception):
+    """Timestamps or polling that were asked for cannot be had; says why and what it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ class Receiving:
     """What is asked for.
 
     Attributes:
-        stamps: where receive stamps come from.
+        timestamps: where receive timestamps come from.
         busy_poll_us: after data came, ask the socket again and again for as many microseconds
             before sleeping; 0 for sleeping at once.
     """
 
-    stamps: Stamps = Stamps.SOCKET
+    timestamps: Timestamps = Timestamps.SOCKET
     busy_poll_us: int = 0
 
 

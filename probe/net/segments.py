@@ -1,6 +1,6 @@
-"""Which stamp belongs to which bytes of a TCP stream, from the headers of its segments.
+"""Which timestamp belongs to which bytes of a TCP stream, from the headers of its segments.
 
-The kernel keeps one stamp for all segments that wait in a socket's queue together, that of the
+The kernel keeps one timestamp for all segments that wait in a socket's queue together, that of the
 newest. Seen on their way in, each segment still has its own.
 """
 
@@ -15,34 +15,36 @@ _SEQUENCE_NUMBERS: Final = 1 << 32
 _MAX_AHEAD: Final = 4096
 
 
-class SegmentStamps:
-    """The stamps of a stream's segments until they are read.
+class SegmentTimestamps:
+    """The timestamps of a stream's segments until they are read.
 
-    A byte can be used no sooner than all before it, so its stamp is the newest of them: a segment
-    that was overtaken by others lends them its own, later one. Of several copies of a byte the
+    A byte can be used no sooner than all before it, so its timestamp is the newest of them: a
+    segment overtaken by others lends them its own, later one. Of several copies of a byte the
     first counts, as it does for the kernel.
 
     Args:
         first: sequence number of the first byte of the stream: that of the SYN, plus one.
     """
 
-    __slots__ = ("_ahead", "_end", "_first", "_known_from", "_segments", "_stamp_ns")
+    __slots__ = ("_ahead", "_end", "_first", "_known_from", "_segments", "_timestamp_ns")
 
     def __init__(self, first: int) -> None:
         self._first = first
         self._end = 0  # offset up to which all bytes have come
         self._known_from = 0  # offset from which on every segment was seen
-        self._stamp_ns = 0  # the newest stamp of them
-        self._segments: deque[tuple[int, int]] = deque()  # end and stamp, ascending, not yet read
-        self._ahead: list[tuple[int, int, int]] = []  # start, end and stamp, after a hole
+        self._timestamp_ns = 0  # the newest timestamp of them
+        self._segments: deque[tuple[int, int]] = (
+            deque()
+        )  # end and timestamp, ascending, not yet read
+        self._ahead: list[tuple[int, int, int]] = []  # start, end and timestamp, after a hole
 
-    def add(self, sequence: int, size: int, stamp_ns: int) -> None:
+    def add(self, sequence: int, size: int, timestamp_ns: int) -> None:
         """Take note of a segment.
 
         Args:
             sequence: its 32-bit sequence number.
             size: bytes of data in it.
-            stamp_ns: when it was received, Unix nanoseconds.
+            timestamp_ns: when it was received, Unix nanoseconds.
         """
         # Offsets never wrap: of all with this sequence number the nearest to the end is meant.
         ahead = (sequence - self._first - self._end) % _SEQUENCE_NUMBERS
@@ -53,21 +55,21 @@ class SegmentStamps:
         if end <= self._end or size <= 0:
             return
         if start > self._end:
-            insort(self._ahead, (start, end, stamp_ns))
+            insort(self._ahead, (start, end, timestamp_ns))
             del self._ahead[_MAX_AHEAD:]
             return
-        self._append(end, stamp_ns)
+        self._append(end, timestamp_ns)
         self._join()
 
     def read(self, start: int, end: int) -> list[tuple[int, int]] | None:
-        """The stamps of bytes that have been read.
+        """The timestamps of bytes that have been read.
 
         Args:
             start: offset of the first of them in the stream.
             end: offset after the last.
 
         Returns:
-            Pieces of the range in order, each by its end and stamp; None if a segment of it was
+            Pieces of the range in order, each by its end and timestamp; None if a segment of it was
             not seen.
         """
         segments = self._segments
@@ -84,15 +86,15 @@ class SegmentStamps:
             self._join()
         return pieces if known else None
 
-    def _append(self, end: int, stamp_ns: int) -> None:
-        self._stamp_ns = max(self._stamp_ns, stamp_ns)
-        self._segments.append((end, self._stamp_ns))
+    def _append(self, end: int, timestamp_ns: int) -> None:
+        self._timestamp_ns = max(self._timestamp_ns, timestamp_ns)
+        self._segments.append((end, self._timestamp_ns))
         self._end = end
 
     def _join(self) -> None:
         """Append what came ahead and has its place now."""
         ahead = self._ahead
         while ahead and ahead[0][0] <= self._end:
-            _, end, stamp_ns = ahead.pop(0)
+            _, end, timestamp_ns = ahead.pop(0)
             if end > self._end:
-                self._append(end, stamp_ns)
+                self._append(end, timestamp_ns)

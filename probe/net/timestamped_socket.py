@@ -1,7 +1,7 @@
-"""TCP sockets whose reads carry the kernel's receive stamp.
+"""TCP sockets whose reads carry the kernel's receive timestamp.
 
 `SO_TIMESTAMPNS` makes Linux hand over, with each `recvmsg`, the CLOCK_REALTIME time at which the
-segment holding the last byte returned was received (socket(7); net/ipv4/tcp.c). The stamp is
+segment holding the last byte returned was received (socket(7); net/ipv4/tcp.c). The timestamp is
 taken before the program is woken, so it does not contain the program's own delay.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from latency_sweep.probe.net.nic_timestamps import SO_TIMESTAMPING
 
 if TYPE_CHECKING:
-    from latency_sweep.probe.net.nic_timestamps import NicStamps
+    from latency_sweep.probe.net.nic_timestamps import NicTimestamps
 
 SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h; Python's socket module does not name it
 READ_SIZE: Final = 65536
@@ -27,11 +27,11 @@ _SO_PREFER_BUSY_POLL: Final = 69
 _NS: Final = 1_000_000_000
 
 
-def enable_receive_stamps(sock: socket.socket) -> None:
-    """Ask the kernel for a receive stamp with every read.
+def enable_receive_timestamps(sock: socket.socket) -> None:
+    """Ask the kernel for a receive timestamp with every read.
 
     Raises:
-        OSError: the platform has no such stamps (they are Linux').
+        OSError: the platform has no such timestamps (they are Linux').
     """
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
@@ -46,24 +46,24 @@ def enable_busy_polling(sock: socket.socket, microseconds: int) -> None:
     sock.setsockopt(socket.SOL_SOCKET, _SO_PREFER_BUSY_POLL, 1)
 
 
-def keep_stamping_on() -> socket.socket:
-    """Switch receive stamps on for this host, and wait until they are.
+def keep_timestamping_on() -> socket.socket:
+    """Switch receive timestamps on for this host, and wait until they are.
 
-    The kernel starts stamping in the background when the first socket asks for it, and stops with
-    the last one; packets that come before are without. A socket that asks from the beginning and
-    is held makes every later one stamped from its first packet on.
+    The kernel starts timestamping in the background when the first socket asks for it, and stops
+    with the last one; packets that come before are without. A socket that asks from the beginning
+    and is held makes every later one timestamped from its first packet on.
 
     Returns:
         The socket to hold, and to close in the end.
 
     Raises:
-        OSError: the platform has no such stamps.
+        OSError: the platform has no such timestamps.
     """
     holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         holder.bind(("127.0.0.1", 0))
         holder.settimeout(_STAMPING_TIMEOUT_SEC)
-        enable_receive_stamps(holder)
+        enable_receive_timestamps(holder)
         deadline = time.monotonic() + _STAMPING_TIMEOUT_SEC
         while time.monotonic() < deadline:
             holder.sendto(b"?", holder.getsockname())
@@ -76,17 +76,17 @@ def keep_stamping_on() -> socket.socket:
 
 
 def receive(
-    sock: socket.socket, buffer: bytearray, nic: NicStamps | None = None
+    sock: socket.socket, buffer: bytearray, nic: NicTimestamps | None = None
 ) -> tuple[int, int | None, int]:
     """Read once without blocking.
 
     Args:
-        sock: a non-blocking socket with stamps enabled.
+        sock: a non-blocking socket with timestamps enabled.
         buffer: filled from its start.
-        nic: takes the network card's stamp instead of the kernel's, where there is one.
+        nic: takes the network card's timestamp instead of the kernel's, where there is one.
 
     Returns:
-        Bytes read (0 at the end of the stream), the kernel's receive stamp of the last of them
+        Bytes read (0 at the end of the stream), the kernel's receive timestamp of the last of them
         or None if it gave none, and the time directly after the read; Unix nanoseconds.
 
     Raises:
@@ -97,8 +97,8 @@ def receive(
     now_ns = time.time_ns()
     if nic is not None:
         for _, kind, data in ancillary:
-            if kind == SO_TIMESTAMPING and (stamp_ns := nic.stamp_ns(data)) is not None:
-                return size, stamp_ns, now_ns
+            if kind == SO_TIMESTAMPING and (timestamp_ns := nic.timestamp_ns(data)) is not None:
+                return size, timestamp_ns, now_ns
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
             seconds, nanoseconds = _TIMESPEC.unpack_from(data)

@@ -1,4 +1,4 @@
-"""Whether the stamps and the polling that are asked for can be had on this host."""
+"""Whether the timestamps and the polling that are asked for can be had on this host."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 from latency_sweep.probe.net import nic_timestamps
 from latency_sweep.probe.net.capture import Capture
-from latency_sweep.probe.net.receiving import Receiving, Stamps, StampsError
+from latency_sweep.probe.net.receiving import Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.net.timestamped_socket import enable_busy_polling
 
 _ANY_PORT = 9  # nothing is sent to it
@@ -20,11 +20,11 @@ def check(receiving: Receiving, host: str) -> None:
         host: the server's name or address, which says which network card will be used.
 
     Raises:
-        StampsError: it cannot be had; says why and what it takes.
+        TimestampsError: it cannot be had; says why and what it takes.
     """
-    if receiving.stamps is Stamps.CAPTURE:
+    if receiving.timestamps is Timestamps.CAPTURE:
         Capture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
-    elif receiving.stamps is Stamps.NIC:
+    elif receiving.timestamps is Timestamps.NIC:
         nic_timestamps.switch_on(_interface_towards(host))
     if receiving.busy_poll_us:
         with socket.socket() as sock:
@@ -35,7 +35,7 @@ def why_no_capture() -> str | None:
     """Why packets cannot be captured here, or None."""
     try:
         Capture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
-    except StampsError as error:
+    except TimestampsError as error:
         return str(error).rstrip(".")
     return None
 
@@ -44,12 +44,12 @@ def poll_busily(sock: socket.socket, microseconds: int) -> None:
     """`enable_busy_polling`, with a sentence for who may not.
 
     Raises:
-        StampsError: without CAP_NET_ADMIN.
+        TimestampsError: without CAP_NET_ADMIN.
     """
     try:
         enable_busy_polling(sock, microseconds)
     except PermissionError:
-        raise StampsError(
+        raise TimestampsError(
             "--busy-poll-us needs CAP_NET_ADMIN; run as root, give the capability to the service, "
             "or leave it out."
         ) from None
@@ -63,4 +63,4 @@ def _interface_towards(host: str) -> str:
             sock.connect(address)  # chooses the route; sends nothing
             return nic_timestamps.interface_of(str(sock.getsockname()[0]))
     except OSError as error:
-        raise StampsError(f"--stamps nic: no route to {host}: {error.strerror}.") from error
+        raise TimestampsError(f"--timestamps nic: no route to {host}: {error.strerror}.") from error

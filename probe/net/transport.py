@@ -1,7 +1,7 @@
-"""A TCP or TLS byte stream whose socket the program owns, so that it gets kernel stamps.
+"""A TCP or TLS byte stream whose socket the program owns, so that it gets kernel timestamps.
 
 TLS runs over memory buffers (`ssl.MemoryBIO`): a library that owned the socket would read it
-without asking for the stamp.
+without asking for the timestamp.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from latency_sweep.contract.metrics import ConnectPhase
+from latency_sweep.contract.metrics import ConnectStep
 from latency_sweep.probe.net import timestamped_socket
 from latency_sweep.probe.net.capture import Capture
 from latency_sweep.probe.net.errors import ConnectFailed
-from latency_sweep.probe.net.nic_timestamps import NicStamps
-from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Stamps, StampsError
+from latency_sweep.probe.net.nic_timestamps import NicTimestamps
+from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.net.timestamps_check import poll_busily
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ _LEAST_SHARE_SEC: Final = 1.0
 class Receiver(Protocol):
     """Takes what a transport receives."""
 
-    def bytes_received(self, data: bytes, stamp_ns: int, read_ns: int) -> None:
-        """Plain bytes, the kernel's stamp of the last of them, and the time of the read."""
+    def bytes_received(self, data: bytes, timestamp_ns: int, read_ns: int) -> None:
+        """Plain bytes, the kernel's timestamp of the last of them, and the time of the read."""
 
     def stream_ended(self, error: Exception | None) -> None:
         """Called once: the peer closed (None) or the stream broke."""
@@ -56,7 +56,7 @@ class Transport:
         tls: _Tls | None,
         *,
         capture: Capture | None = None,
-        nic: NicStamps | None = None,
+        nic: NicTimestamps | None = None,
         busy_poll_us: int = 0,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -75,7 +75,7 @@ class Transport:
         # The kernel tells of a broken stream once: who sends then leaves the reader a plain end.
         self._send_error: OSError | None = None
         self.remote_address = remote_address
-        self.unstamped_reads = 0
+        self.reads_without_timestamp = 0
 
     def start(self, receiver: Receiver) -> None:
         """Deliver everything received from now on to `receiver`."""
@@ -126,7 +126,7 @@ class Transport:
             if self._closed:
                 return True
             try:
-                size, stamp_ns, read_ns = timestamped_socket.receive(
+                size, timestamp_ns, read_ns = timestamped_socket.receive(
                     self._sock, self._buffer, self._nic
                 )
             except (BlockingIOError, InterruptedError):
@@ -137,31 +137,31 @@ class Transport:
             if size == 0:
                 self._end(self._send_error)
                 return True
-            if stamp_ns is None:
-                self.unstamped_reads += 1
-                stamp_ns = read_ns
-            self._deliver_pieces(size, stamp_ns, read_ns)
+            if timestamp_ns is None:
+                self.reads_without_timestamp += 1
+                timestamp_ns = read_ns
+            self._deliver_pieces(size, timestamp_ns, read_ns)
             if size < timestamped_socket.READ_SIZE:
                 return True
         return True
 
-    def _deliver_pieces(self, size: int, stamp_ns: int, read_ns: int) -> None:
-        """Deliver what has been read, each captured segment with its own stamp."""
+    def _deliver_pieces(self, size: int, timestamp_ns: int, read_ns: int) -> None:
+        """Deliver what has been read, each captured segment with its own timestamp."""
         pieces = None if self._capture is None else self._capture.read(size)
         start = 0
-        for end, piece_ns in pieces or ((size, stamp_ns),):
+        for end, piece_ns in pieces or ((size, timestamp_ns),):
             self._deliver(self._view[start:end], piece_ns, read_ns)
             if self._closed:
                 return
             start = end
 
-    def _deliver(self, received: bytes | memoryview, stamp_ns: int, read_ns: int) -> None:
+    def _deliver(self, received: bytes | memoryview, timestamp_ns: int, read_ns: int) -> None:
         if self._tls is None:
             data, ended, error = bytes(received), False, None
         else:
             data, ended, error = self._tls.decrypt(received)
         if data and self._receiver is not None:
-            self._receiver.bytes_received(data, stamp_ns, read_ns)
+            self._receiver.bytes_received(data, timestamp_ns, read_ns)
         if ended:
             self._end(error)
         elif self._tls is not None and not self._closed:
@@ -272,7 +272,7 @@ async def open_transport(
     address: str | None,
     tls: ssl.SSLContext | None,
     timeout_sec: float,
-    on_phase: Callable[[ConnectPhase, float], None],
+    on_step: Callable[[ConnectStep, float], None],
     receiving: Receiving = DEFAULT,
 ) -> Transport:
     """Resolve, connect and, with a TLS context, negotiate.
@@ -283,32 +283,32 @@ async def open_transport(
         address: IP address to use instead of resolving the name, or None.
         tls: context, or None for plain TCP.
         timeout_sec: limit of each step.
-        on_phase: told the duration in seconds of each step that succeeded.
-        receiving: where stamps come from, and whether to poll.
+        on_step: told the duration in seconds of each step that succeeded.
+        receiving: where timestamps come from, and whether to poll.
 
     Raises:
         ConnectFailed: naming the step, or what `receiving` asks for that cannot be had.
     """
     addresses = await _step(
-        ConnectPhase.DNS, resolve(address or host, port), timeout_sec=timeout_sec, on_phase=on_phase
+        ConnectStep.DNS, resolve(address or host, port), timeout_sec=timeout_sec, on_step=on_step
     )
     link = await _step(
-        ConnectPhase.TCP,
+        ConnectStep.TCP,
         _connect(addresses, receiving, timeout_sec),
         timeout_sec=timeout_sec,
-        on_phase=on_phase,
+        on_step=on_step,
     )
     try:
         session = None
         if tls is not None:
             session = await _step(
-                ConnectPhase.TLS,
+                ConnectStep.TLS,
                 _negotiate(tls, host, link),
                 timeout_sec=timeout_sec,
-                on_phase=on_phase,
+                on_step=on_step,
             )
-        with _failing_as(ConnectPhase.TCP):
-            nic = NicStamps(link.sock) if receiving.stamps is Stamps.NIC else None
+        with _failing_as(ConnectStep.TCP):
+            nic = NicTimestamps(link.sock) if receiving.timestamps is Timestamps.NIC else None
     except BaseException:
         link.close()
         raise
@@ -323,31 +323,31 @@ async def open_transport(
 
 
 async def _step(
-    phase: ConnectPhase,
+    step: ConnectStep,
     work: Awaitable[_T],
     *,
     timeout_sec: float,
-    on_phase: Callable[[ConnectPhase, float], None],
+    on_step: Callable[[ConnectStep, float], None],
 ) -> _T:
     started = time.perf_counter()
-    with _failing_as(phase):
+    with _failing_as(step):
         try:
             async with asyncio.timeout(timeout_sec):
                 result = await work
         except TimeoutError as error:
-            raise ConnectFailed(phase, f"no answer within {timeout_sec:g} s") from error
-    on_phase(phase, time.perf_counter() - started)
+            raise ConnectFailed(step, f"no answer within {timeout_sec:g} s") from error
+    on_step(step, time.perf_counter() - started)
     return result
 
 
 @contextlib.contextmanager
-def _failing_as(phase: ConnectPhase) -> Iterator[None]:
+def _failing_as(step: ConnectStep) -> Iterator[None]:
     """Whatever the network or the system refuses is a failure to connect."""
     try:
         yield
     # SSLError and gaierror are OSErrors; a ValueError is about a host that cannot be a name.
-    except (OSError, ValueError, StampsError) as error:
-        raise ConnectFailed(phase, str(error)) from error
+    except (OSError, ValueError, TimestampsError) as error:
+        raise ConnectFailed(step, str(error)) from error
 
 
 async def resolve(host: str, port: int) -> Sequence[_AddressInfo]:
@@ -387,11 +387,11 @@ async def _connect(
             try:
                 sock.settimeout(0)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                timestamped_socket.enable_receive_stamps(sock)
+                timestamped_socket.enable_receive_timestamps(sock)
                 if receiving.busy_poll_us:
                     poll_busily(sock, receiving.busy_poll_us)
                 capture = None
-                if receiving.stamps is Stamps.CAPTURE:
+                if receiving.timestamps is Timestamps.CAPTURE:
                     sock.bind(("", 0))  # the capture has to know our port before we connect
                     capture = Capture(address[0], address[1], sock.getsockname()[1])
                     opened.callback(capture.close)

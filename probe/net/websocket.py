@@ -2,7 +2,7 @@
 
 The core does the handshake, control frames, fragments and all checks; complete data messages are
 cut out before it, see `framing`. Nobody but the transport touches the socket, so every message
-keeps the kernel's stamp of the read that completed it.
+keeps the kernel's timestamp of the read that completed it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from latency_sweep.contract.metrics import ConnectPhase, ReconnectReason
+from latency_sweep.contract.metrics import ConnectStep, ReconnectReason
 from latency_sweep.probe.net.errors import Closed, ConnectFailed, retry_after_sec
 from latency_sweep.probe.net.framing import Flow, FrameSplitter
 from latency_sweep.probe.net.receiving import DEFAULT
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.net.receiving import Receiving
     from latency_sweep.probe.net.transport import Transport
 
-    # Payloads, whether they came in binary frames, kernel stamp and time of the read in Unix ns.
+    # Payloads, whether they came in binary frames, kernel timestamp and time of the read, Unix ns.
     OnMessages = Callable[[list[bytes], bool, int, int], None]
 
 MAX_MESSAGE_BYTES: Final = 8 * 2**20
@@ -70,7 +70,7 @@ class WebSocketConnection:
         self._on_messages = on_messages
         self._on_rtt = on_rtt
         self._splitter = FrameSplitter(self, MAX_MESSAGE_BYTES)
-        self._stamp_ns = 0
+        self._timestamp_ns = 0
         self._read_ns = 0
         self._upgraded: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._response = bytearray()
@@ -88,9 +88,9 @@ class WebSocketConnection:
         return self._transport.remote_address
 
     @property
-    def unstamped_reads(self) -> int:
-        """Reads for which the kernel gave no stamp and the program's clock stood in."""
-        return self._transport.unstamped_reads
+    def reads_without_timestamp(self) -> int:
+        """Reads for which the kernel gave no timestamp and the program's clock stood in."""
+        return self._transport.reads_without_timestamp
 
     async def upgrade(self, headers: Mapping[str, str], timeout_sec: float) -> None:
         """Do the opening handshake.
@@ -108,7 +108,7 @@ class WebSocketConnection:
                 await self._upgraded
         except TimeoutError as error:
             raise ConnectFailed(
-                ConnectPhase.UPGRADE, f"no answer within {timeout_sec:g} s"
+                ConnectStep.UPGRADE, f"no answer within {timeout_sec:g} s"
             ) from error
 
     def ping(self) -> None:
@@ -135,10 +135,10 @@ class WebSocketConnection:
         """Drop the connection at once."""
         self._finish(Closed(reason, detail))
 
-    def bytes_received(self, data: bytes, stamp_ns: int, read_ns: int) -> None:
+    def bytes_received(self, data: bytes, timestamp_ns: int, read_ns: int) -> None:
         """Pass on what is complete; see `transport.Receiver`."""
         self.last_read = time.monotonic()
-        self._stamp_ns = stamp_ns
+        self._timestamp_ns = timestamp_ns
         self._read_ns = read_ns
         if self._protocol.state is State.CONNECTING:  # for good, if the upgrade was refused
             self._receive_response(data)
@@ -154,7 +154,7 @@ class WebSocketConnection:
 
     def on_messages(self, payloads: list[bytes], *, binary: bool) -> None:
         """Complete messages; see `framing.Sink`."""
-        self._on_messages(payloads, binary, self._stamp_ns, self._read_ns)
+        self._on_messages(payloads, binary, self._timestamp_ns, self._read_ns)
 
     def on_other(self, frame: bytes) -> Flow:
         """Anything else, for the core; see `framing.Sink`."""
@@ -174,7 +174,7 @@ class WebSocketConnection:
         protocol = self._protocol
         if error is not None and protocol.handshake_exc is None and not self._upgraded.done():
             # At the end of the stream the core would only say that there was no valid answer.
-            self._upgraded.set_exception(ConnectFailed(ConnectPhase.UPGRADE, str(error)))
+            self._upgraded.set_exception(ConnectFailed(ConnectStep.UPGRADE, str(error)))
         if protocol.state is not State.CLOSED:
             protocol.receive_eof()
         self._finish(self._how_it_ended(error))
@@ -226,7 +226,7 @@ class WebSocketConnection:
             sent = self._pings.pop(bytes(frame.data), None)
             if sent is not None:
                 # Between two readings of a clock that nobody sets, less what waited to be read.
-                waited_sec = (self._read_ns - self._stamp_ns) * 1e-9
+                waited_sec = (self._read_ns - self._timestamp_ns) * 1e-9
                 self._on_rtt(self.last_read - sent - waited_sec)
 
     def _flush(self) -> None:
@@ -256,7 +256,7 @@ class WebSocketConnection:
         if not self._upgraded.done():
             rejection = self._protocol.handshake_exc
             detail = str(rejection or closed.detail)
-            self._upgraded.set_exception(ConnectFailed(ConnectPhase.UPGRADE, detail))
+            self._upgraded.set_exception(ConnectFailed(ConnectStep.UPGRADE, detail))
         if not self.closed.done():
             self.closed.set_result(closed)
 
@@ -268,7 +268,7 @@ async def connect(
     tls: ssl.SSLContext | None,
     on_messages: OnMessages,
     on_rtt: Callable[[float], None],
-    on_phase: Callable[[ConnectPhase, float], None],
+    on_step: Callable[[ConnectStep, float], None],
     address: str | None = None,
     timeout_sec: float = CONNECT_TIMEOUT_SEC,
     receiving: Receiving = DEFAULT,
@@ -281,10 +281,10 @@ async def connect(
         tls: context used for `wss`.
         on_messages: called with all complete data messages of a read, from the event loop.
         on_rtt: called with the seconds between a `ping` and its pong.
-        on_phase: called with the seconds each step of connecting took.
+        on_step: called with the seconds each step of connecting took.
         address: IP address to use instead of resolving the URL's host, or None.
         timeout_sec: limit of each step.
-        receiving: where stamps come from, and whether to poll.
+        receiving: where timestamps come from, and whether to poll.
 
     Raises:
         ConnectFailed: naming the step that failed and why.
@@ -292,14 +292,14 @@ async def connect(
     try:
         uri = parse_uri(url)
     except InvalidURI as error:
-        raise ConnectFailed(ConnectPhase.DNS, str(error)) from error
+        raise ConnectFailed(ConnectStep.DNS, str(error)) from error
     transport = await open_transport(
         uri.host,
         uri.port,
         address=address,
         tls=tls if uri.secure else None,
         timeout_sec=timeout_sec,
-        on_phase=on_phase,
+        on_step=on_step,
         receiving=receiving,
     )
     # No extensions: decompression would run inside the measured path.
@@ -311,7 +311,7 @@ async def connect(
     except BaseException as error:
         connection.abort(ReconnectReason.CONNECTION_LOST, str(error))
         raise
-    on_phase(ConnectPhase.UPGRADE, time.perf_counter() - started)
+    on_step(ConnectStep.UPGRADE, time.perf_counter() - started)
     return connection
 
 
@@ -324,7 +324,7 @@ def _rejected(error: Exception) -> ConnectFailed:
             detail = f"{detail}: {said}"
     elif not isinstance(error, InvalidHandshake):
         raise error
-    return ConnectFailed(ConnectPhase.UPGRADE, detail, retry_after_sec=wait)
+    return ConnectFailed(ConnectStep.UPGRADE, detail, retry_after_sec=wait)
 
 
 def _shown(body: bytes | bytearray) -> str:

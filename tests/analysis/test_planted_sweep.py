@@ -195,7 +195,7 @@ def test_a_winner_that_changes_at_peak_is_no_winner(
     code, verdict = analyze(history_server, text, tmp_path, capsys)
 
     assert (code, verdict["kind"]) == (ExitCode.INCONCLUSIVE, "inconclusive")
-    assert (verdict["winner"], verdict["nominee"]) == (None, name(WINNER))
+    assert (verdict["winner"], verdict["leader"]) == (None, name(WINNER))
     assert re.fullmatch(
         rf"No winner yet: {name(WINNER)} comes first, but not surely\. In the time stratum peak"
         rf" {name(CLOSEST)} is ahead by [0-9.]+ ms at p99\.",

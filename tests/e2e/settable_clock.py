@@ -3,7 +3,7 @@
     python settable_clock.py MODULE ARGUMENTS...
 
 The clock of the machine stays as it is: only what the program reads of it changes, not the kernel's
-stamps. MODULE has a `main` that reads `sys.argv`.
+timestamps. MODULE has a `main` that reads `sys.argv`.
 """
 
 from __future__ import annotations

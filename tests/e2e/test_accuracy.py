@@ -19,12 +19,12 @@ from rich.console import Console
 
 from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import Timeline
-from latency_sweep.lab.exchange.ground_truth import read_truth
+from latency_sweep.lab.exchange.ground_truth import read_ground_truth
 from latency_sweep.lab.local.progress import LineDisplay
 from latency_sweep.lab.local.recording import first_run
-from latency_sweep.lab.local.sites import Scenery
+from latency_sweep.lab.local.sites import Scenario
 from latency_sweep.lab.local.stack import Setup, running_stack
-from latency_sweep.lab.local.timestamps import best_stamps
+from latency_sweep.lab.local.timestamps import best_timestamps
 from latency_sweep.lab.local.watch import schedule, watch
 from latency_sweep.runtime.loopback import get_json
 
@@ -45,7 +45,7 @@ SCENERY = {
         "BTCUSDT": {"trades_per_sec": 60.0, "book_updates_per_sec": 20.0},
         "ETHUSDT": {"trades_per_sec": 40.0, "book_updates_per_sec": 20.0},
     },
-    "places": [
+    "sites": [
         {
             "region": "ap-northeast-1",
             "zone": "ap-northeast-1a",
@@ -114,7 +114,7 @@ class Measured:
 
     stack: Stack
     runs: list[Run]
-    truth: pd.DataFrame
+    ground_truth: pd.DataFrame
     silent_at: float
 
     def by_channel(self, expression: str) -> dict[tuple[str, ...], float]:
@@ -125,7 +125,7 @@ class Measured:
     @property
     def received(self) -> pd.DataFrame:
         """The rows of the truth that reached the socket."""
-        return self.truth[self.truth["outcome"].isin(["sent", "duplicate"])]
+        return self.ground_truth[self.ground_truth["outcome"].isin(["sent", "duplicate"])]
 
     def measured(self, *runs: Run) -> pd.DataFrame:
         """Received messages with an event time inside the measurement of some runs."""
@@ -155,10 +155,10 @@ def measured(
     document["market_data"]["symbols"] = ["BTCUSDT", "ETHUSDT"]
     setup = Setup(
         experiment.Experiment.model_validate(document),
-        Scenery.model_validate(SCENERY),
+        Scenario.model_validate(SCENERY),
         tmp_path_factory.mktemp("accuracy"),
-        truth=True,
-        stamps=best_stamps(),
+        ground_truth=True,
+        timestamps=best_timestamps(),
     )
     with running_stack(setup, prometheus_binaries) as stack:
         timeline = Timeline.of(setup.experiment.timing)
@@ -194,11 +194,11 @@ def _fall_silent(stack: Stack) -> float:
 def _truth(stack: Stack) -> pd.DataFrame:
     tables = []
     for probe in stack.probes:
-        table = read_truth(stack.setup.truth_folder / f"{probe.place.name}.truth")
+        table = read_ground_truth(stack.setup.ground_truth_folder / f"{probe.site.name}.truth")
         tables.append(table.assign(instance=probe.instance))
-    truth = pd.concat(tables, ignore_index=True)
-    truth["stream"] = truth["stream"].str.partition("@")[2]
-    return truth
+    ground_truth = pd.concat(tables, ignore_index=True)
+    ground_truth["stream"] = ground_truth["stream"].str.partition("@")[2]
+    return ground_truth
 
 
 def by_channel(rows: pd.DataFrame) -> dict[tuple[str, ...], float]:
@@ -207,7 +207,7 @@ def by_channel(rows: pd.DataFrame) -> dict[tuple[str, ...], float]:
     return {tuple(key): float(n) for *key, n in sizes.itertuples(index=False)}
 
 
-def expected_from_ids(truth: pd.DataFrame) -> dict[str, dict[Any, int]]:
+def expected_from_ids(ground_truth: pd.DataFrame) -> dict[str, dict[Any, int]]:
     """What each channel's counters must say, counted id by id in order of sending.
 
     Connections overlap when one replaces the other: what comes on both counts once, and what one
@@ -220,7 +220,7 @@ def expected_from_ids(truth: pd.DataFrame) -> dict[str, dict[Any, int]]:
         name: {}
         for name in ("messages", "lost", "duplicates", "out_of_order", "out_of_order_at_most")
     }
-    for channel, group in truth.sort_values("send_ns", kind="stable").groupby(CHANNEL):
+    for channel, group in ground_truth.sort_values("send_ns", kind="stable").groupby(CHANNEL):
         arrived = group[group["outcome"].isin(["sent", "duplicate"])]
         seen: set[int] = set()
         seen_here: dict[int, set[int]] = {}
@@ -250,12 +250,15 @@ def expected_from_ids(truth: pd.DataFrame) -> dict[str, dict[Any, int]]:
 
 
 def test_every_message_that_was_sent_is_counted_once(measured: Measured) -> None:
-    expected = expected_from_ids(measured.truth)["messages"]
+    expected = expected_from_ids(measured.ground_truth)["messages"]
     assert measured.by_channel("feed_messages_total") == expected
 
 
 def test_messages_and_copies_are_all_that_was_sent(measured: Measured) -> None:
-    received = "sum by (instance) (feed_messages_total) + sum by (instance) (feed_copies_total)"
+    received = (
+        "sum by (instance) (feed_messages_total)"
+        " + sum by (instance) (feed_redundant_messages_total)"
+    )
     counted = {
         labels["instance"]: value for labels, value in measured.stack.prometheus.query(received)
     }
@@ -272,14 +275,14 @@ def test_messages_and_copies_are_all_that_was_sent(measured: Measured) -> None:
 def test_loss_and_repetition_are_exactly_the_scripted_ones(
     measured: Measured, metric: str, kind: str
 ) -> None:
-    ids = measured.truth[measured.truth["stream"].isin(["trade", "aggTrade"])]
+    ids = measured.ground_truth[measured.ground_truth["stream"].isin(["trade", "aggTrade"])]
     counted = measured.by_channel(f'{metric}{{stream=~"trade|aggTrade"}}')
     assert counted == expected_from_ids(ids)[kind]
     assert sum(counted.values()) > 0
 
 
 def test_disorder_is_the_scripted_one(measured: Measured) -> None:
-    ids = measured.truth[measured.truth["stream"].isin(["trade", "aggTrade"])]
+    ids = measured.ground_truth[measured.ground_truth["stream"].isin(["trade", "aggTrade"])]
     counted = measured.by_channel('feed_out_of_order_total{stream=~"trade|aggTrade"}')
     expected = expected_from_ids(ids)
     assert counted.keys() == expected["out_of_order"].keys()

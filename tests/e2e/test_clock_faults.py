@@ -108,8 +108,8 @@ def new_clock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[],
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExchangeProcess]:
     """The same market for every place, 20 ms away."""
     config = exchange_config.ExchangeConfig(
-        places={
-            place: exchange_config.Place(latency=exchange_config.Constant(ms=20.0))
+        sites={
+            place: exchange_config.Site(latency=exchange_config.Constant(ms=20.0))
             for place in PLACES
         },
         symbols={"BTCUSDT": exchange_config.Symbol(trades_per_sec=250.0)},

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from latency_sweep.analysis.cli.exit_codes import ExitCode
-from latency_sweep.lab.exchange.ground_truth import read_truth
+from latency_sweep.lab.exchange.ground_truth import read_ground_truth
 from latency_sweep.lab.local.plan import EXPERIMENT
 from latency_sweep.lab.local.prometheus_process import Prometheus
 from latency_sweep.lab.local.recording import inspect
@@ -87,13 +87,13 @@ class Capture:
     surely_us: int
 
     def documents(self) -> Iterator[tuple[int, str, dict[str, Any]]]:
-        """Receive stamp in µs, stream without the symbol, and data of each frame."""
+        """Receive timestamp in µs, stream without the symbol, and data of each frame."""
         with gzip.open(self.file, "rt") as lines:
             for line in lines:
-                stamp_us, text = line.split(" ", 1)
+                timestamp_us, text = line.split(" ", 1)
                 document = json.loads(text)
                 if "stream" in document:
-                    yield int(stamp_us), document["stream"].split("@", 1)[1], document["data"]
+                    yield int(timestamp_us), document["stream"].split("@", 1)[1], document["data"]
 
     def counts(self) -> dict[str, Counter[str]]:
         """Messages and gaps by stream."""
@@ -114,8 +114,8 @@ class Capture:
         """Frames by stream that were received more than `by_us` before their event time."""
         return Counter(
             stream
-            for stamp_us, stream, data in self.documents()
-            if stamp_us + by_us < _event_us(data, stamp_us)
+            for timestamp_us, stream, data in self.documents()
+            if timestamp_us + by_us < _event_us(data, timestamp_us)
         )
 
     def experiment(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def test_replayed_frames_are_counted_as_they_stand_in_the_file(
     config.write_text(yaml.safe_dump(experiment))
     demo = sweep_demo(
         *("--replay", capture.file, "--speed", capture.speed, "--config", config),
-        *("--results", tmp_path, "--truth", "--keep"),
+        *("--results", tmp_path, "--ground-truth", "--keep"),
     )
     report = Path(demo.read_until("Report: ").split()[1])
     url = demo.read_until("Prometheus: http").split()[-1]
@@ -187,8 +187,8 @@ def test_replayed_frames_are_counted_as_they_stand_in_the_file(
     # What was early by less than the way to the probe takes is not early any more. In the capture
     # made by the test nothing is, so that there the four are one.
     (file,) = (report.parent / "truth").iterdir()
-    truth = read_truth(file)
-    early = truth[(truth["outcome"] == "sent") & (truth["send_ns"] < truth["event_ns"])]
+    actual = read_ground_truth(file)
+    early = actual[(actual["outcome"] == "sent") & (actual["send_ns"] < actual["event_ns"])]
     sent_early = Counter(stream.partition("@")[2] for stream in early["stream"])
     surely, recorded = capture.negative(by_us=capture.surely_us), capture.negative()
     for stream in streams:
@@ -219,7 +219,7 @@ def short(tmp_path: Path) -> Path:
 
 @pytest.mark.alone
 @pytest.mark.timeout(900)
-def test_the_shipped_scenery_s_best_place_wins(
+def test_the_shipped_scenario_s_best_place_wins(
     short: Path, sweep_demo: Callable[..., Command], tmp_path: Path
 ) -> None:
     """It may take a second sweep: 60 ms without a processor are the hundredth part of a run.
@@ -292,7 +292,7 @@ def test_a_probe_that_dies_ends_the_demo_with_its_log(
     [
         (["--replay", "/none.gz"], "/none.gz: cannot be read: No such file or directory."),
         (["--config", "/none.yaml"], "/none.yaml: cannot be read: No such file or directory."),
-        (["--places", "/none.yaml"], "/none.yaml: cannot be read: No such file or directory."),
+        (["--sites", "/none.yaml"], "/none.yaml: cannot be read: No such file or directory."),
     ],
 )
 def test_a_missing_file_is_told_in_one_sentence(

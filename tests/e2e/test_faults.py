@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from latency_sweep.lab.exchange.ground_truth import read_truth
+from latency_sweep.lab.exchange.ground_truth import read_ground_truth
 from latency_sweep.lab.faults import laboratory
 from latency_sweep.lab.faults.probes import in_two_processes
 from latency_sweep.lab.faults.registry import FAULTS
@@ -45,8 +45,8 @@ class Aftermath:
     watcher: Watcher
     folder: Path
 
-    def truth(self, fault: str) -> pd.DataFrame:
-        return read_truth(self.folder / "truth" / f"{fault}.truth")
+    def ground_truth(self, fault: str) -> pd.DataFrame:
+        return read_ground_truth(self.folder / "truth" / f"{fault}.truth")
 
     def value(self, fault: str, expression: str) -> float:
         return self.watcher.query(expression)[fault]
@@ -107,7 +107,7 @@ def test_the_time_without_a_connection_is_measured(after: Aftermath) -> None:
 def test_messages_late_by_a_stall_are_recorded_late(after: Aftermath) -> None:
     """No coordinated omission: the histogram holds every message of the stall, with its age."""
     outcome = after.outcomes["stall"]
-    sent = after.truth("stall")
+    sent = after.ground_truth("stall")
     trades = sent[(sent["stream"] == WIRE) & (sent["outcome"] == "sent")]
     withheld = trades[trades["send_ns"].between(outcome.began_ns, outcome.over_ns)]
     ages_sec = (outcome.over_ns - withheld["event_ns"]) / 1e9

@@ -82,7 +82,7 @@ class Measured:
     child: Child
     url: str
     run: Run
-    truth: pd.DataFrame = field(repr=False)
+    ground_truth: pd.DataFrame = field(repr=False)
     samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = field(repr=False)
 
     def value(self, name: str, **labels: str) -> float:
@@ -128,7 +128,7 @@ def start_probe(
     file.write_text(yaml.safe_dump(document, sort_keys=False))
     options: dict[str, Any] = {
         "--config": file,
-        "--ca-file": certificates.authority,
+        "--ca-file": certificates.ca,
         "--metrics-port": 0,
         "--clock-source": "shared",
         "--log-level": "debug",
@@ -165,7 +165,7 @@ def exchange(
     folder = tmp_path_factory.mktemp("exchange")
     symbol = {"trades_per_sec": 60.0, "book_updates_per_sec": 40.0}
     document = {
-        "places": dict.fromkeys([*PROBES, "refused"], PLACE),
+        "sites": dict.fromkeys([*PROBES, "refused"], PLACE),
         "markets": {market: {} for market in MARKET_NAMES} | {"sbe": {"api_keys": [KEY]}},
         "symbols": {"BTCUSDT": symbol, "ETHUSDT": symbol},
         "tls": {"cert": str(certificates.cert), "key": str(certificates.key)},
@@ -205,7 +205,7 @@ def measured(
         samples = {name: scrape(url) for name, url in urls.items()}
         yield {
             name: Measured(
-                PROBES[name][0], child, urls[name], run, exchange.truth(name), samples[name]
+                PROBES[name][0], child, urls[name], run, exchange.ground_truth(name), samples[name]
             )
             for name, child in children.items()
         }
@@ -214,7 +214,7 @@ def measured(
 
 
 def places(exchange: ExchangeProcess) -> dict[str, Any]:
-    found: dict[str, Any] = exchange.stats()["places"]
+    found: dict[str, Any] = exchange.stats()["sites"]
     return found
 
 
@@ -225,8 +225,8 @@ def is_disconnected(url: str) -> bool:
 def rows(probe: Measured, symbol: str, stream: str) -> pd.DataFrame:
     """What reached the socket."""
     name = f"{symbol.lower()}@{stream}"
-    arrived = probe.truth["outcome"].isin(["sent", "duplicate"])
-    return probe.truth[arrived & (probe.truth["stream"] == name)]
+    arrived = probe.ground_truth["outcome"].isin(["sent", "duplicate"])
+    return probe.ground_truth[arrived & (probe.ground_truth["stream"] == name)]
 
 
 def channels(probe: Measured) -> list[tuple[str, str]]:
@@ -243,9 +243,9 @@ def test_every_message_that_was_sent_is_counted(measured: dict[str, Measured], n
         probe.value("feed_messages_total", symbol=symbol, stream=stream)
         for symbol, stream in channels(probe)
     )
-    copies = probe.value("feed_copies_total", connection="0")
+    copies = probe.value("feed_redundant_messages_total", connection="0")
     assert counted + copies == sum(len(rows(probe, *channel)) for channel in channels(probe))
-    assert set(probe.truth["market"]) == {probe.market}
+    assert set(probe.ground_truth["market"]) == {probe.market}
 
 
 @every_probe
@@ -257,8 +257,8 @@ def test_lost_trades_are_those_that_the_exchange_dropped(
     for symbol in ("BTCUSDT", "ETHUSDT"):
         arrived = rows(probe, symbol, "trade")
         name_ = f"{symbol.lower()}@trade"
-        dropped = probe.truth[
-            (probe.truth["stream"] == name_) & (probe.truth["outcome"] == "dropped")
+        dropped = probe.ground_truth[
+            (probe.ground_truth["stream"] == name_) & (probe.ground_truth["outcome"] == "dropped")
         ]
         # What one connection lost, another may have brought while they overlapped.
         dropped = dropped[~dropped["last_id"].isin(arrived["last_id"])].drop_duplicates("last_id")
@@ -290,8 +290,8 @@ def test_latency_of_a_run_is_that_of_the_truth(measured: dict[str, Measured], na
         latency_sec = (arrived["send_ns"] - told_ns)[inside] / 1e9
         assert probe.value("feed_latency_seconds_count", **labels) == len(latency_sec)
         assert probe.value("feed_latency_seconds_sum", **labels) >= latency_sec.sum()
-        # The kernel stamps what is read together with the last of it, so a busy machine adds, and
-        # a single pause of it more than all the others have; but not to most of them.
+        # The kernel timestamps what is read together with the last of it, so a busy machine adds,
+        # and a single pause of it more than all the others have; but not to most of them.
         soon = probe.bucket_at("feed_latency_seconds", 1.5 * latency_sec.median(), **labels)
         assert soon > len(latency_sec) / 2
 

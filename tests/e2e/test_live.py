@@ -24,7 +24,7 @@ from latency_sweep.analysis.prometheus_api import PrometheusClient
 from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 from latency_sweep.lab.local.prometheus_process import running_with
-from latency_sweep.lab.local.sites import Scenery
+from latency_sweep.lab.local.sites import Scenario
 from latency_sweep.lab.local.stack import Setup, console_command, running_stack
 from latency_sweep.prometheus.configuration import RemoteWrite
 from latency_sweep.prometheus.rules.generate import Pace
@@ -57,7 +57,7 @@ PACE = Pace(live_sec=4, short_sec=6, long_sec=60, patience_sec=2)
 SCENERY = {
     "seed": 5,
     "symbols": {"BTCUSDT": {"trades_per_sec": 60.0, "book_updates_per_sec": 20.0}},
-    "places": [
+    "sites": [
         {
             "region": "ap-northeast-1",
             "zone": "ap-northeast-1a",
@@ -161,7 +161,7 @@ def watched(
     document["decision"]["constraints"]["min_samples"] = 500
     setup = Setup(
         experiment.Experiment.model_validate(document),
-        Scenery.model_validate(SCENERY),
+        Scenario.model_validate(SCENERY),
         tmp_path_factory.mktemp("live"),
         pace=PACE,
         remote_write=(RemoteWrite(f"{store.url}/api/v1/write"),),
@@ -384,7 +384,7 @@ def test_live_watch_outlives_a_prometheus_that_is_killed_and_started_again(
 
 def test_messages_that_get_lost_are_alerted_until_no_more_are(watched: Watched) -> None:
     lost = ("FeedLossFastBurn", "ap-northeast-1")
-    place = watched.stack.probes[0].place.name
+    place = watched.stack.probes[0].site.name
 
     def lose_some() -> bool:
         control(watched, "stall", place=place, mode="drop")
@@ -413,7 +413,7 @@ def test_a_probe_that_is_killed_is_alerted_until_it_is_back(
 ) -> None:
     probe = watched.stack.probes[0]
     command = on_same_port(probe)
-    failing = ("FeedScrapeFailing", probe.place.region)
+    failing = ("FeedScrapeFailing", probe.site.region)
     os.kill(probe.child.pid, signal.SIGKILL)
     probe.child.wait(within_sec=WITHIN_SEC)
     with hold_port(port_of(probe.url)):
@@ -429,7 +429,7 @@ def test_a_clock_that_is_set_is_alerted_until_it_runs_evenly(
     probe = watched.stack.probes[1]
     interpreter, _script, *arguments = on_same_port(probe)
     command = [interpreter, SETTABLE_CLOCK, "latency_sweep.probe.cli", *arguments]
-    stepped = ("FeedClockStepped", probe.place.region)
+    stepped = ("FeedClockStepped", probe.site.region)
     probe.child.stop()
     with (
         hold_port(port_of(probe.url)),

@@ -15,7 +15,7 @@ from latency_sweep.lab.local.prometheus_process import running_with
 from latency_sweep.lab.local.stack import console_command
 from latency_sweep.runtime.child import Child
 from latency_sweep.runtime.loopback import get_json
-from tests.probe.http.conftest import Authority
+from tests.probe.http.conftest import SigningCa
 from tests.waiting import WITHIN_SEC, wait_until
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def start_probe(stack: ExitStack, folder: Path, name: str, *arguments: str | Pat
     return url.removeprefix("https://")
 
 
-def job(name: str, address: str, ours: Authority, **options: Any) -> dict[str, Any]:
+def job(name: str, address: str, ours: SigningCa, **options: Any) -> dict[str, Any]:
     tls = {"ca_file": str(ours.file), **options.pop("tls", {})}
     return {
         "job_name": name,
@@ -60,7 +60,7 @@ def job(name: str, address: str, ours: Authority, **options: Any) -> dict[str, A
 def test_prometheus_scrapes_with_what_is_asked_for_and_not_without(
     prometheus_binaries: Binaries, tmp_path: Path
 ) -> None:
-    ours = Authority(tmp_path, "ours")
+    ours = SigningCa(tmp_path, "ours")
     server, client = ours.sign("server"), ours.sign("client")
     section: dict[str, Any] = {"cert_file": str(server[0]), "key_file": str(server[1])}
     digest = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(5)).decode()
@@ -120,7 +120,7 @@ def test_prometheus_scrapes_with_what_is_asked_for_and_not_without(
             "no_certificate": 0.0,
         }
         wait_until("as expected", lambda: values("up") == expected)
-        refusals = "max by (reason) (feed_http_refusals_total) > 0"
+        refusals = "max by (reason) (feed_http_rejected_requests_total) > 0"
         wait_until(
             "counted",
             lambda: values(refusals).keys() == {"unauthenticated", "no_client_certificate"},

@@ -59,12 +59,12 @@ class Subject:
     """A probe behind a proxy of its own."""
 
     def __init__(
-        self, name: str, proxy: FaultProxy, authority: Path, measure_from: float, folder: Path
+        self, name: str, proxy: FaultProxy, ca: Path, measure_from: float, folder: Path
     ) -> None:
         self.name = name
         self.proxy = proxy
         self.url = ""
-        self._authority = authority
+        self._authority = ca
         self._measure_from = measure_from
         self._folder = folder
         self.child = self.start()
@@ -154,7 +154,7 @@ async def running_subjects(
             assert upstream.port is not None
             proxy = FaultProxy((HOST, upstream.port), identities.contexts)
             await stack.enter_async_context(proxy)
-            subject = Subject(name, proxy, identities.authority, measure_from, folder)
+            subject = Subject(name, proxy, identities.ca, measure_from, folder)
             stack.callback(subject.stop)
             subjects[name] = subject
         for subject in subjects.values():
@@ -189,7 +189,7 @@ async def run(binaries: Binaries, folder: Path, prometheus: ExitStack) -> Afterm
         await asyncio.to_thread(exchange.stop)
         await laboratory.scraped(second, len(NAMES), time.time() + 2.5)
         books = Books(second, exchange)
-        trades = exchange.truth(KILLED)
+        trades = exchange.ground_truth(KILLED)
         trades = trades[(trades["stream"] == "btcusdt@trade") & (trades["outcome"] == "sent")]
         last_connection = trades[trades["connection"] == trades["connection"].max()]
         return Aftermath(

@@ -1,9 +1,9 @@
 /* A host whose clock is wrong, for one process: preload it (LD_PRELOAD).
  *
  * Everything the process asks its kernel about the clock is answered as a kernel would whose clock
- * is wrong: the wall clock, the receive stamps of sockets, and adjtimex(2). A rate error is one of
+ * is wrong: the wall clock, the receive timestamps of sockets, and adjtimex(2). A rate error is one of
  * the oscillator, so it moves CLOCK_MONOTONIC and CLOCK_BOOTTIME alike; a step moves the wall clock
- * alone. Timers keep the true rate. A stamp is shifted by what the clock is off when it is read.
+ * alone. Timers keep the true rate. A timestamp is shifted by what the clock is off when it is read.
  *
  * The file named by WRONG_CLOCK holds the fault, four native 64-bit integers, and may change while
  * the process runs: offset (ns), rate error (parts per billion), the CLOCK_MONOTONIC nanosecond at
@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define SECOND 1000000000LL
-#define STAMP_NS 35   /* SCM_TIMESTAMPNS */
+#define TIMESTAMP_NS 35   /* SCM_TIMESTAMPNS */
 #define STAMPING 37   /* SCM_TIMESTAMPING: software, unused, hardware */
 
 struct fault {
@@ -102,19 +102,19 @@ time_t time(time_t *t) {
     return now.tv_sec;
 }
 
-static void shift_stamps(struct msghdr *message) {
+static void shift_timestamps(struct msghdr *message) {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-        if (c->cmsg_level != SOL_SOCKET || (c->cmsg_type != STAMP_NS && c->cmsg_type != STAMPING))
+        if (c->cmsg_level != SOL_SOCKET || (c->cmsg_type != TIMESTAMP_NS && c->cmsg_type != STAMPING))
             continue;
-        size_t stamps = (c->cmsg_len - CMSG_LEN(0)) / sizeof(struct timespec);
-        for (size_t i = 0; i < stamps; i++) {
-            struct timespec stamp;
-            unsigned char *at = CMSG_DATA(c) + i * sizeof stamp;
-            memcpy(&stamp, at, sizeof stamp);
-            if (!as_ns(&stamp)) /* not given */
+        size_t timestamps = (c->cmsg_len - CMSG_LEN(0)) / sizeof(struct timespec);
+        for (size_t i = 0; i < timestamps; i++) {
+            struct timespec timestamp;
+            unsigned char *at = CMSG_DATA(c) + i * sizeof timestamp;
+            memcpy(&timestamp, at, sizeof timestamp);
+            if (!as_ns(&timestamp)) /* not given */
                 continue;
-            shift(&stamp, fault->offset_ns + gained());
-            memcpy(at, &stamp, sizeof stamp);
+            shift(&timestamp, fault->offset_ns + gained());
+            memcpy(at, &timestamp, sizeof timestamp);
         }
     }
 }
@@ -125,7 +125,7 @@ ssize_t recvmsg(int socket, struct msghdr *message, int flags) {
         original = (ssize_t(*)(int, struct msghdr *, int))dlsym(RTLD_NEXT, "recvmsg");
     ssize_t size = original(socket, message, flags);
     if (size >= 0 && message->msg_control)
-        shift_stamps(message);
+        shift_timestamps(message);
     return size;
 }
 

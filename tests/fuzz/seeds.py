@@ -59,7 +59,7 @@ def small_archive() -> pa.Table:
         negative=0,
         clock_error_bound_sec=1e-4,
         clock_synchronized=True,
-        taint=(),
+        exclusion_reasons=(),
         replicas=(replica,),
     )
     scope = Scope("sweep", "spot", ("trade",), (), names, 1.0, 2.0)

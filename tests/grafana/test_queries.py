@@ -20,7 +20,7 @@ from latency_sweep.grafana.questions import Question, all_questions
 from latency_sweep.lab.local.progress import LineDisplay
 from latency_sweep.lab.local.prometheus_process import running_prometheus
 from latency_sweep.lab.local.recording import first_run
-from latency_sweep.lab.local.sites import Scenery
+from latency_sweep.lab.local.sites import Scenario
 from latency_sweep.lab.local.stack import Setup, running_stack
 from latency_sweep.lab.local.watch import schedule, watch
 from latency_sweep.prometheus.configuration import PrometheusSettings
@@ -51,7 +51,7 @@ SLOW_SEC = 1.0
 FEED = {"latency": {"distribution": "lognormal", "floor_ms": 10.0, "median_ms": 5.0, "sigma": 0.5}}
 SCENERY = {
     "seed": 5,
-    "places": [
+    "sites": [
         {
             "region": region,
             "zone": f"{region}a",
@@ -69,7 +69,7 @@ UNEVENTFUL = dict.fromkeys(
         "annotation Unplanned reconnects",
         "annotation Probe restarts",
         metrics.ERRORS.name,
-        metrics.HTTP_REFUSALS.name,
+        metrics.HTTP_REJECTED_REQUESTS.name,
     ),
     "only the spot market has faults injected",
 )
@@ -137,7 +137,7 @@ def _setup(market: str, folder: Path) -> Setup:
         document["decision"]["evidence_streams"] = evidence
     parsed = experiment.Experiment.model_validate(document)
     # Nothing here is timed, and it must not hold up what is measured meanwhile.
-    return Setup(parsed, Scenery.model_validate(SCENERY), folder, urgent=False)
+    return Setup(parsed, Scenario.model_validate(SCENERY), folder, urgent=False)
 
 
 @pytest.fixture(scope="module")
@@ -151,12 +151,12 @@ def measured(
         runs = schedule(timeline, first_run(timeline, time.time_ns()), RUNS)
         watch(stack, runs, LineDisplay(Console(file=io.StringIO())))
         first, second = stack.probes
-        _control(stack, "send", place=first.place.name, text="no JSON")
+        _control(stack, "send", site=first.site.name, text="no JSON")
         _until(stack, "sum(feed_errors_total) > 0")
         assert not requests.get(f"{first.url}/favicon.ico", timeout=10).ok
-        _until(stack, "sum(feed_http_refusals_total) > 0")
+        _until(stack, "sum(feed_http_rejected_requests_total) > 0")
         _until(stack, "count(feed_exchange_clock_drift_ratio)")
-        _control(stack, "disconnect", place=first.place.name)
+        _control(stack, "disconnect", site=first.site.name)
         with restarted(second, setup):
             _until(stack, 'sum(feed_reconnects_total{reason!~"schedule|rollover"}) > 0')
             _until(stack, "max(changes(process_start_time_seconds[1m])) > 0")

@@ -183,7 +183,7 @@ async def test_not_ready_until_connected(
 ) -> None:
     async with client.get("/-/ready") as response:
         assert (response.status, await response.text()) == (503, "not connected\n")
-    session.life.opened(feed, "0", "127.0.0.1")
+    session.connectivity.opened(feed, "0", "127.0.0.1")
     async with client.get("/-/ready") as response:
         assert (response.status, await response.text()) == (503, "warming up\n")
 

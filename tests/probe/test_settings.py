@@ -9,7 +9,7 @@ import pytest
 
 from latency_sweep.contract.experiment import ExperimentError
 from latency_sweep.probe import settings
-from latency_sweep.probe.net.receiving import Receiving, Stamps
+from latency_sweep.probe.net.receiving import Receiving, Timestamps
 from latency_sweep.probe.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -171,10 +171,10 @@ def test_another_experiment_file(tmp_path: Path) -> None:
         resolve("--config", str(tmp_path / "gone.yaml"))
 
 
-def test_stamps_come_from_the_socket_and_nothing_polls_unless_asked_for() -> None:
-    assert resolve().receiving == Receiving(Stamps.SOCKET, 0)
-    chosen = resolve("--stamps", "capture", PROBE_BUSY_POLL_US="50")
-    assert chosen.receiving == Receiving(Stamps.CAPTURE, 50)
+def test_timestamps_come_from_the_socket_and_nothing_polls_unless_asked_for() -> None:
+    assert resolve().receiving == Receiving(Timestamps.SOCKET, 0)
+    chosen = resolve("--timestamps", "capture", PROBE_BUSY_POLL_US="50")
+    assert chosen.receiving == Receiving(Timestamps.CAPTURE, 50)
 
 
 @pytest.mark.parametrize("value", ["-1", "1000001"])

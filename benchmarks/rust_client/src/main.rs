@@ -1,5 +1,5 @@
 //! The compiled client that `benchmarks/receive.py` compares with: tokio-tungstenite, rustls and
-//! serde, one thread, a stamp in the program for each message.
+//! serde, one thread, a timestamp in the program for each message.
 //!
 //! Arguments: URL, file with the certificate authority (PEM), `errors` to note each message's
 //! error. Prints one JSON object: CPU seconds from the upgrade to the end, errors in nanoseconds.
@@ -70,15 +70,15 @@ async fn receive(url: &str, authority: &str, errors: bool) -> Result<(), Box<dyn
     let start = cpu_seconds();
     while let Some(message) = stream.next().await {
         let Ok(Message::Text(text)) = message else { break };
-        let stamp_ns = now_ns();
+        let timestamp_ns = now_ns();
         let trade = serde_json::from_str::<Frame>(&text)?.data;
         if last_id != 0 && trade.id != last_id + 1 {
             gaps += 1;
         }
         last_id = trade.id;
-        histogram.observe((stamp_ns - trade.event_us * 1000) as f64 * 1e-9);
+        histogram.observe((timestamp_ns - trade.event_us * 1000) as f64 * 1e-9);
         if errors {
-            late_ns.push(stamp_ns - trade.sent_ns.parse::<i64>()?);
+            late_ns.push(timestamp_ns - trade.sent_ns.parse::<i64>()?);
         }
     }
     let cpu_sec = cpu_seconds() - start;

@@ -116,7 +116,7 @@ def test_runs_with_the_same_labels_are_paired() -> None:
 
 def test_two_places_of_a_sweep_differ_by_as_much_as_its_verdict_says() -> None:
     verdict = decide(before().evidence, before().experiment)
-    told = next(c for c in verdict.comparisons if (c.nominee, c.rival) == (TOKYO, SINGAPORE))
+    told = next(c for c in verdict.comparisons if (c.leader, c.rival) == (TOKYO, SINGAPORE))
     (place,) = compare_places(before(), TOKYO, SINGAPORE).places
     assert (place.shift_sec, place.shift_ratio) == (told.shift_sec, told.shift_ratio)
 
@@ -180,7 +180,7 @@ def test_two_places_of_one_sweep_are_compared_by_name() -> None:
 
 
 def test_a_side_without_a_usable_run_is_undecided() -> None:
-    empty = sweep({TOKYO: 0.004}, changes={TOKYO: {"taint": ("no clock",)}})
+    empty = sweep({TOKYO: 0.004}, changes={TOKYO: {"exclusion_reasons": ("no clock",)}})
     (place,) = compare_sweeps(before(), archived(empty)).places
     assert place.movement is Movement.UNDECIDED
     assert p99_of(place).after_sec is None
@@ -243,7 +243,7 @@ def test_json_follows_its_schema(comparison: Any) -> None:
 
 
 def test_json_has_null_where_a_side_has_nothing() -> None:
-    empty = sweep({TOKYO: 0.004}, changes={TOKYO: {"taint": ("no clock",)}})
+    empty = sweep({TOKYO: 0.004}, changes={TOKYO: {"exclusion_reasons": ("no clock",)}})
     text = render_change(compare_sweeps(before(), archived(empty)), "json")
     validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
     assert validator.is_valid(json.loads(text))

@@ -37,10 +37,10 @@ def pool(candidate: Any, p99s: Sequence[float], **fields: Any) -> Pool:
     return Pool(candidate, runs_of(candidate, p99s, **fields))
 
 
-def against(nominee: Pool, *rivals: Pool, rule: Decision = RULE) -> list[Comparison]:
+def against(leader: Pool, *rivals: Pool, rule: Decision = RULE) -> list[Comparison]:
     bootstrap = Bootstrap(400, 0, 99.99)
-    drafts = [compare(nominee, rival, rule, bootstrap, RUN_SEC) for rival in rivals]
-    return conclude(drafts, [Spread.of(nominee, rival, RUN_SEC) for rival in rivals], rule)
+    drafts = [compare(leader, rival, rule, bootstrap, RUN_SEC) for rival in rivals]
+    return conclude(drafts, [Spread.of(leader, rival, RUN_SEC) for rival in rivals], rule)
 
 
 def test_a_rival_that_is_slower_in_every_run_is_beaten() -> None:
@@ -163,10 +163,10 @@ def test_only_runs_that_both_have_are_paired() -> None:
     assert found.pairs == 6
 
 
-def test_a_tainted_run_is_not_paired() -> None:
+def test_a_excluded_run_is_not_paired() -> None:
     runs = runs_of(B, steady(0.011))
-    tainted = run_of(B, 0, latencies(0.5), taint=("clock",))
-    assert len(Pairs.of(pool(A, steady(0.010)), Pool(B, [tainted, *runs[1:]])).labels) == 8
+    excluded = run_of(B, 0, latencies(0.5), exclusion_reasons=("clock",))
+    assert len(Pairs.of(pool(A, steady(0.010)), Pool(B, [excluded, *runs[1:]])).labels) == 8
 
 
 def test_places_without_a_common_run_cannot_be_compared() -> None:
@@ -275,9 +275,9 @@ def test_runs_close_together_are_worth_fewer(
     close_together: Comparison, spread_out: Comparison
 ) -> None:
     assert close_together.close_together
-    assert close_together.pairs == 9 > close_together.pairs_worth >= 1
+    assert close_together.pairs == 9 > close_together.effective_runs >= 1
     assert not spread_out.close_together
-    assert spread_out.pairs_worth == pytest.approx(9, rel=0.01)
+    assert spread_out.effective_runs == pytest.approx(9, rel=0.01)
 
 
 def test_runs_close_together_are_less_sure_and_ask_for_more(
@@ -298,7 +298,7 @@ def test_runs_close_together_are_less_sure_and_ask_for_more(
 def test_the_finding_says_what_runs_close_together_are_worth(
     close_together: Comparison, spread_out: Comparison
 ) -> None:
-    assert f"n = 9, worth about {close_together.pairs_worth:.1f} spread out" in (
+    assert f"n = 9, worth about {close_together.effective_runs:.1f} spread out" in (
         close_together.sentence
     )
     assert "spread out" not in spread_out.sentence

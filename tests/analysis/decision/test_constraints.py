@@ -94,7 +94,7 @@ def test_intervals_cover_where_samples_come_in_runs() -> None:
 @pytest.mark.parametrize(
     ("spread", "status"), [(0.15, Status.PASS), (2.2, Status.FAIL), (1.43, Status.INSUFFICIENT)]
 )
-def test_the_tail_ratio_is_judged_by_its_interval(spread: float, status: Status) -> None:
+def test_the_tail_ratio_is_evaluated_by_its_interval(spread: float, status: Status) -> None:
     assert check(nine(spread=spread))["tail_ratio"].status is status
 
 
@@ -146,7 +146,7 @@ def test_a_p99_of_zero_or_less_has_no_tail_ratio() -> None:
         (0.5, 1, Status.FAIL),
     ],
 )
-def test_reconnects_are_judged_by_exact_poisson_bounds(
+def test_reconnects_are_evaluated_by_exact_poisson_bounds(
     hours: float, reconnects: int, status: Status
 ) -> None:
     result = check(nine(hours=hours, reconnects=reconnects))["reconnects"]
@@ -169,7 +169,7 @@ def test_reconnects_that_were_not_counted_are_no_reason_to_pass() -> None:
     ("lost", "status"),
     [(0, Status.PASS), (1, Status.PASS), (2, Status.INSUFFICIENT), (9, Status.FAIL)],
 )
-def test_loss_is_judged_by_exact_binomial_bounds(lost: int, status: Status) -> None:
+def test_loss_is_evaluated_by_exact_binomial_bounds(lost: int, status: Status) -> None:
     assert check(nine(lost=lost, messages=20_000))["loss"].status is status
 
 
@@ -233,7 +233,7 @@ def test_a_clock_whose_state_is_unknown_but_bounded_passes() -> None:
 
 
 def test_a_place_without_a_usable_run_passes_nothing() -> None:
-    results = check(nine(taint=("the probe restarted",)))
+    results = check(nine(exclusion_reasons=("the probe restarted",)))
     assert {r.status for r in results.values()} == {Status.INSUFFICIENT}
     assert results["runs"].evidence == "0 usable runs (9 more runs kept out), at least 3 needed."
     assert all(r.missing for r in results.values())

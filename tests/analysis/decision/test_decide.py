@@ -43,7 +43,7 @@ def test_a_place_faster_in_every_run_wins() -> None:
         runs_of(A, steady(0.010)), runs_of(B, restless(0.0105)), runs_of(C, restless(0.030))
     )
     assert verdict.kind is VerdictKind.WINNER
-    assert verdict.winner == verdict.nominee == A.name
+    assert verdict.winner == verdict.leader == A.name
     assert verdict.tied == ()
     assert "lower than every rival over 9 paired runs" in verdict.sentence
     assert f"the closest, {B.name}, is slower by" in verdict.sentence
@@ -96,7 +96,7 @@ def test_all_too_slow_means_none_passes() -> None:
     verdict = verdict_on(runs_of(A, steady(0.080)), runs_of(B, steady(0.200)))
     assert verdict.kind is VerdictKind.NONE_PASSES
     assert verdict.winner is None
-    assert verdict.nominee is None
+    assert verdict.leader is None
     assert verdict.sentence == "No place passes: each of the 2 breaks a hard limit (p99)."
     # The score is then normalised over all.
     assert [row.score is not None for row in verdict.ranking] == [True, True]
@@ -116,7 +116,7 @@ def test_one_candidate_has_nothing_to_be_compared_with() -> None:
     verdict = verdict_on(runs_of(A, steady(0.010)))
     assert verdict.kind is VerdictKind.INCONCLUSIVE
     assert "nothing to compare it with" in verdict.sentence
-    assert verdict.nominee == A.name
+    assert verdict.leader == A.name
     assert verdict.comparisons == ()
 
 
@@ -142,12 +142,14 @@ def test_no_evidence_at_all_is_inconclusive() -> None:
     assert verdict.reasons == ("No run was observed.",)
 
 
-def test_tainted_runs_only_are_no_evidence_and_their_reasons_are_told() -> None:
-    verdict = verdict_on(runs_of(A, steady(0.010), taint=("the clock was not synchronised",)))
+def test_excluded_runs_only_are_no_evidence_and_their_reasons_are_told() -> None:
+    verdict = verdict_on(
+        runs_of(A, steady(0.010), exclusion_reasons=("the clock was not synchronised",))
+    )
     assert verdict.kind is VerdictKind.INCONCLUSIVE
     assert "not one usable run" in verdict.sentence
     assert verdict.reasons == ("Kept out: the clock was not synchronised.",)
-    assert verdict.ranking[0].runs_tainted == 9
+    assert verdict.ranking[0].runs_excluded == 9
     assert verdict.ranking[0].status is Status.INSUFFICIENT
 
 
@@ -220,15 +222,15 @@ def test_an_equal_place_that_may_yet_pass_makes_no_tie() -> None:
     assert f"{B.name} is not proven to pass" in verdict.sentence
 
 
-def test_a_place_without_a_usable_run_is_named_and_not_judged() -> None:
+def test_a_place_without_a_usable_run_is_named_and_not_evaluated() -> None:
     verdict = verdict_on(
         runs_of(A, steady(0.010)),
         runs_of(B, steady(0.030)),
-        runs_of(C, steady(0.001), taint=("the probe restarted",)),
+        runs_of(C, steady(0.001), exclusion_reasons=("the probe restarted",)),
     )
     assert verdict.kind is VerdictKind.WINNER
     assert verdict.winner == A.name
-    assert f"Not judged, for want of a usable run: {C.name}." in verdict.warnings
+    assert f"Not evaluated, for want of a usable run: {C.name}." in verdict.warnings
 
 
 def test_a_disqualified_place_takes_no_part_in_the_score() -> None:
@@ -248,7 +250,7 @@ def test_a_steadier_but_slower_place_is_not_declared_the_winner() -> None:
         runs_of(C, steady(0.0450), spread=0.30),
     )
     assert verdict.kind is VerdictKind.INCONCLUSIVE
-    assert verdict.nominee == A.name
+    assert verdict.leader == A.name
     assert "the weights decide between them, not the evidence" in verdict.sentence
     assert any(step.startswith("Decide what matters more") for step in verdict.next_steps)
 
@@ -282,7 +284,7 @@ def test_latencies_below_zero_are_told_and_cannot_win() -> None:
         [run_of(A, i, early, negative=2000) for i in range(9)], runs_of(B, steady(0.010))
     )
     assert verdict.kind is VerdictKind.INCONCLUSIVE
-    assert any("stamped later than received" in w for w in verdict.warnings)
+    assert any("later than received" in w for w in verdict.warnings)
 
 
 def test_a_mean_below_zero_leaves_a_place_without_a_score_but_not_without_a_verdict() -> None:
@@ -299,15 +301,15 @@ def test_tiny_and_huge_latencies_are_decided_without_error(p99: float) -> None:
     assert verdict.kind in {VerdictKind.INCONCLUSIVE, VerdictKind.TIE, VerdictKind.NONE_PASSES}
 
 
-def test_every_tainted_run_is_listed_with_its_reason() -> None:
+def test_every_excluded_run_is_listed_with_its_reason() -> None:
     runs = runs_of(A, steady(0.010))
-    tainted = replace(runs[4], taint=("gaps in scraping: 62 % of the run",))
-    verdict = verdict_on([*runs[:4], tainted, *runs[5:]], runs_of(B, steady(0.030)))
+    excluded = replace(runs[4], exclusion_reasons=("gaps in scraping: 62 % of the run",))
+    verdict = verdict_on([*runs[:4], excluded, *runs[5:]], runs_of(B, steady(0.030)))
     row = next(r for r in verdict.ranking if r.name == A.name)
     (kept_out,) = [point for point in row.runs if not point.used]
     assert kept_out.reasons == ("gaps in scraping: 62 % of the run",)
     assert kept_out.p99_sec is not None
-    assert (row.runs_used, row.runs_tainted) == (8, 1)
+    assert (row.runs_used, row.runs_excluded) == (8, 1)
     assert any("1 run kept out" in warning for warning in verdict.warnings)
 
 
@@ -375,7 +377,7 @@ def test_a_changed_leader_in_the_sensitivity_table_is_warned_of() -> None:
         runs_of(B, restless(0.012), spread=0.15),
         runs_of(C, steady(5.0), spread=0.1),
     )
-    assert verdict.nominee == A.name
+    assert verdict.leader == A.name
     assert any("normalised over all places" in warning for warning in verdict.warnings)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from latency_sweep.analysis.decision.leader import ScoreDraws, nominate, score_draws
+from latency_sweep.analysis.decision.leader import ScoreDraws, choose_leader, score_draws
 from latency_sweep.analysis.decision.score import Score
 from latency_sweep.analysis.evidence.pool import Pool
 from latency_sweep.analysis.stats.resample import Bootstrap
@@ -18,21 +18,21 @@ NO_DRAWS = ScoreDraws({}, 9, 0.95)
 
 def test_the_lowest_score_is_nominated() -> None:
     found = {A: Score(0.0, 0.3), B: Score(0.1, 0.1)}
-    assert nominate([FAST, SLOW], found, NO_DRAWS) is SLOW
+    assert choose_leader([FAST, SLOW], found, NO_DRAWS) is SLOW
 
 
 def test_among_scores_that_chance_may_have_ordered_the_lowest_p99_is_nominated() -> None:
     found = {A: Score(0.0, 0.30), B: Score(0.0, 0.29)}
     noise = np.random.default_rng(1).normal(0, 0.1, (2, 500))
     draws = ScoreDraws({A: 0.30 + noise[0], B: 0.29 + noise[1]}, 9, 0.95)
-    assert nominate([FAST, SLOW], found, draws) is FAST
+    assert choose_leader([FAST, SLOW], found, draws) is FAST
 
 
 def test_a_score_that_is_surely_lower_is_nominated_whatever_its_p99() -> None:
     found = {A: Score(0.0, 0.30), B: Score(0.0, 0.10)}
     noise = np.random.default_rng(1).normal(0, 0.001, (2, 500))
     draws = ScoreDraws({A: 0.30 + noise[0], B: 0.10 + noise[1]}, 9, 0.95)
-    assert nominate([FAST, SLOW], found, draws) is SLOW
+    assert choose_leader([FAST, SLOW], found, draws) is SLOW
 
 
 def test_an_interval_that_just_reaches_zero_leaves_the_scores_untold() -> None:
@@ -41,21 +41,21 @@ def test_an_interval_that_just_reaches_zero_leaves_the_scores_untold() -> None:
     interval = draws.interval(A, B)
     assert interval is not None
     assert interval.low == 0
-    assert nominate([FAST, SLOW], found, draws) is FAST
+    assert choose_leader([FAST, SLOW], found, draws) is FAST
 
 
 def test_equal_scores_go_to_the_lower_p99() -> None:
     equal = {A: Score(0.1, 0.1), B: Score(0.1, 0.1)}
-    assert nominate([SLOW, FAST], equal, NO_DRAWS) is FAST
+    assert choose_leader([SLOW, FAST], equal, NO_DRAWS) is FAST
 
 
 def test_a_place_without_a_score_is_nominated_only_where_none_has_one() -> None:
-    assert nominate([FAST, SLOW], {B: Score(0.1, 0.1)}, NO_DRAWS) is SLOW
-    assert nominate([SLOW, FAST], {}, NO_DRAWS) is FAST
+    assert choose_leader([FAST, SLOW], {B: Score(0.1, 0.1)}, NO_DRAWS) is SLOW
+    assert choose_leader([SLOW, FAST], {}, NO_DRAWS) is FAST
 
 
 def test_nobody_is_nominated_where_nobody_passes() -> None:
-    assert nominate([], {}, NO_DRAWS) is None
+    assert choose_leader([], {}, NO_DRAWS) is None
 
 
 def test_score_draws_scatter_around_the_score() -> None:

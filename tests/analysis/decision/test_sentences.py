@@ -75,7 +75,7 @@ def result(name: str, runs: list[RunEvidence]) -> ConstraintResult:
             "p99 is 9.91 ms (95 % interval 9.44 ms to ?), the limit 50 ms; 300 samples in 1 run.",
             "68 more samples: p99 has no upper bound with fewer.",
         ),
-        ("p99", lambda: nine(taint=("t",)), NO_DATA, ANY_RUN),
+        ("p99", lambda: nine(exclusion_reasons=("t",)), NO_DATA, ANY_RUN),
         (
             "tail_ratio",
             lambda: nine(spread=1.43),
@@ -97,7 +97,7 @@ def result(name: str, runs: list[RunEvidence]) -> ConstraintResult:
             "p99 is -1.01 ms: not positive, so p99.9 / p99 means nothing.",
             "A clock that agrees with the exchange's.",
         ),
-        ("tail_ratio", lambda: nine(taint=("t",)), NO_DATA, ANY_RUN),
+        ("tail_ratio", lambda: nine(exclusion_reasons=("t",)), NO_DATA, ANY_RUN),
         (
             "reconnects",
             lambda: few(2000),
@@ -116,7 +116,7 @@ def result(name: str, runs: list[RunEvidence]) -> ConstraintResult:
             "There was no connected time in which reconnects could be counted.",
             "Runs in which the probe is connected.",
         ),
-        ("reconnects", lambda: nine(taint=("t",)), NO_DATA, ANY_RUN),
+        ("reconnects", lambda: nine(exclusion_reasons=("t",)), NO_DATA, ANY_RUN),
         (
             "loss",
             lambda: few(2000),
@@ -135,7 +135,7 @@ def result(name: str, runs: list[RunEvidence]) -> ConstraintResult:
             "It is not known how many lost messages there were.",
             "Runs in which lost messages are counted.",
         ),
-        ("loss", lambda: nine(taint=("t",)), NO_DATA, ANY_RUN),
+        ("loss", lambda: nine(exclusion_reasons=("t",)), NO_DATA, ANY_RUN),
         (
             "samples",
             lambda: few(9_999),
@@ -150,7 +150,7 @@ def result(name: str, runs: list[RunEvidence]) -> ConstraintResult:
         ),
         (
             "runs",
-            lambda: [*nine()[:2], replace(nine()[2], taint=("t",))],
+            lambda: [*nine()[:2], replace(nine()[2], exclusion_reasons=("t",))],
             "2 usable runs (1 more run kept out), at least 3 needed.",
             "1 more usable run.",
         ),
@@ -232,7 +232,9 @@ def verdict_on(case: str) -> Verdict:
     a, b = runs_of(A, steady(0.010)), runs_of(B, restless(0.010))
     groups: dict[str, list[list[RunEvidence]]] = {
         "nothing seen": [],
-        "all kept out": [nine(taint=("the probe on i-1 restarted once during the run",))],
+        "all kept out": [
+            nine(exclusion_reasons=("the probe on i-1 restarted once during the run",))
+        ],
         "one place": [a],
         "none proven": [nine(hours=0.1), runs_of(B, steady(0.080))],
         "never at peak": [

@@ -27,7 +27,7 @@ def rows(
     return {row.name: row for row in strata(contest)}
 
 
-def test_a_nominee_ahead_everywhere_is_consistent() -> None:
+def test_a_leader_ahead_everywhere_is_consistent() -> None:
     found = rows(steady(0.010), steady(0.012))
     assert [row.consistent for row in found.values()] == [True] * 3
     assert {row.leader for row in found.values()} == {A.name}
@@ -73,7 +73,7 @@ def test_runs_outside_all_strata_get_a_row_without_a_name() -> None:
     assert row.runs == 3
 
 
-def test_without_a_nominee_there_is_only_the_table() -> None:
+def test_without_a_leader_there_is_only_the_table() -> None:
     pool = Pool(A, runs_of(A, steady(0.010)))
     for row in strata(Contest(None, [], [pool], ("low",), RULE)):
         assert row.leader is None

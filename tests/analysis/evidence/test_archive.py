@@ -55,7 +55,7 @@ def run_evidence(rng: np.random.Generator, candidate: Candidate, run: str) -> Ru
         negative=0,
         clock_error_bound_sec=1e-4,
         clock_synchronized=True,
-        taint=("a reason with ±",) if run.endswith("2") else (),
+        exclusion_reasons=("a reason with ±",) if run.endswith("2") else (),
         replicas=(replica, replace(replica, instance="i-2", latency=Histogram.empty())),
     )
 

@@ -16,7 +16,7 @@ from latency_sweep.analysis.evidence.collect import (
     Request,
     SelectionError,
     collect,
-    taint_reasons,
+    exclusion_reasons,
 )
 from latency_sweep.analysis.evidence.run_queries import MAX_WINDOWS, InstanceRun, Place
 from latency_sweep.contract import metrics
@@ -114,7 +114,7 @@ def test_totals_of_a_run_are_exact(planter: Planter) -> None:
         assert observed.coverage == 1
         assert observed.clock_error_bound_sec == 1e-4
         assert observed.clock_synchronized is True
-        assert observed.taint == ()
+        assert observed.exclusion_reasons == ()
     assert evidence.warnings == ()
 
 
@@ -147,7 +147,7 @@ def test_latencies_of_zero_and_below_are_evidence_like_others(planter: Planter) 
     assert expected.min_bounds()[1] < 0
     assert same_buckets(observed.latency, expected)
     assert same_buckets(Histogram.merge(*observed.windows), expected)
-    assert observed.taint == ()
+    assert observed.exclusion_reasons == ()
 
 
 def test_replicas_are_pooled_and_also_shown_apart(planter: Planter) -> None:
@@ -209,7 +209,7 @@ def latecomer(planter: Planter) -> PlantedProbe:
 def test_an_instance_that_joins_late_does_not_spoil_the_run_of_another(planter: Planter) -> None:
     probe, late = planter.probe(), latecomer(planter)
     evidence = planter.collect(probe, late, by=("region",))
-    assert [run.taint for run in evidence.runs] == [(), (), ()]
+    assert [run.exclusion_reasons for run in evidence.runs] == [(), (), ()]
     assert [len(run.replicas) for run in evidence.runs] == [1, 2, 2]
     first = evidence.runs[0]
     assert same_buckets(first.latency, expected_latency(probe, planter.runs[0]))
@@ -217,16 +217,16 @@ def test_an_instance_that_joins_late_does_not_spoil_the_run_of_another(planter: 
     assert first.messages == received_between_scrapes(probe, planter.runs[0])
     assert evidence.warnings[0] == (
         f"i-late has no latency samples and too few scrapes in run {first.run}, as a probe that"
-        " joins late; it is left out there, and ap-northeast-1 is judged without it."
+        " joins late; it is excluded there, and ap-northeast-1 is evaluated without."
     )
 
 
-def test_a_run_that_only_a_latecomer_saw_is_tainted(planter: Planter) -> None:
+def test_a_run_that_only_a_latecomer_saw_is_excluded(planter: Planter) -> None:
     evidence = planter.collect(latecomer(planter), planter.probe(DUBLIN), by=("region",))
     first, second, *_ = evidence.runs
     assert first.candidate == second.candidate != evidence.runs[-1].candidate
-    assert first.taint[0] == "i-late has no latency samples in this run"
-    assert second.taint == ()
+    assert first.exclusion_reasons[0] == "i-late has no latency samples in this run"
+    assert second.exclusion_reasons == ()
     assert evidence.warnings == ()
 
 
@@ -236,7 +236,7 @@ def test_a_run_whose_other_instance_is_incomplete_is_not_saved_by_a_latecomer(
     gone = planter.second(0, 295.0)
     probe = planter.probe(scraped=lambda moment: moment < gone)
     first = planter.collect(probe, latecomer(planter), by=("region",)).runs[0]
-    assert "i-late has no latency samples in this run" in first.taint
+    assert "i-late has no latency samples in this run" in first.exclusion_reasons
 
 
 def test_an_instance_that_restarts_before_its_first_sample_is_no_latecomer(
@@ -250,15 +250,15 @@ def test_an_instance_that_restarts_before_its_first_sample_is_no_latecomer(
         scraped=lambda moment: not restart < moment < restart + 30,
     )
     first = planter.collect(planter.probe(), restarted, by=("region",)).runs[0]
-    assert first.taint[0] == "the probe on i-restarted restarted once during the run"
-    assert first.taint[1] == "i-restarted has no latency samples in this run"
+    assert first.exclusion_reasons[0] == "the probe on i-restarted restarted once during the run"
+    assert first.exclusion_reasons[1] == "i-restarted has no latency samples in this run"
 
 
 def test_an_instance_that_was_there_and_measured_nothing_spoils_the_run(planter: Planter) -> None:
     nothing = {c: Events(np.empty(0), np.empty(0)) for c in CHANNELS}
     deaf = planter.probe(TOKYO._replace(instance="i-deaf"), channels=nothing)
     evidence = planter.collect(planter.probe(), deaf, by=("region",))
-    assert evidence.runs[0].taint == ("i-deaf has no latency samples in this run",)
+    assert evidence.runs[0].exclusion_reasons == ("i-deaf has no latency samples in this run",)
     assert evidence.warnings == ()
 
 
@@ -269,7 +269,7 @@ def test_lost_messages_and_unplanned_reconnects_are_counted_once(planter: Plante
     assert [run.lost for run in observed] == [0, 3, 0]
     assert [run.reconnects for run in observed] == [0, 2, 0]
     assert observed[1].hours == pytest.approx((420 - 2 * 0.5) / 3600)
-    assert observed[1].taint == ()
+    assert observed[1].exclusion_reasons == ()
 
 
 def test_a_counter_that_appears_with_its_first_event_counts_from_zero(planter: Planter) -> None:
@@ -311,7 +311,7 @@ def test_a_loss_counter_missing_on_one_replica_makes_the_pool_unknown(planter: P
 
 
 @pytest.mark.parametrize("start_told", [True, False])
-def test_a_restart_is_bridged_exactly_and_taints_its_run(
+def test_a_restart_is_bridged_exactly_and_excludes_its_run(
     planter: Planter, *, start_told: bool
 ) -> None:
     restart = planter.second(1, 150.0)
@@ -333,8 +333,8 @@ def test_a_restart_is_bridged_exactly_and_taints_its_run(
     assert observed.messages == messages
     assert observed.lost == 2
     assert observed.windows == ()
-    assert observed.taint == ("the probe on i-tokyo restarted once during the run",)
-    assert before.taint == after.taint == ()
+    assert observed.exclusion_reasons == ("the probe on i-tokyo restarted once during the run",)
+    assert before.exclusion_reasons == after.exclusion_reasons == ()
 
 
 def test_a_restart_after_which_the_counters_have_outgrown_their_old_values_is_seen(
@@ -356,7 +356,7 @@ def test_a_restart_after_which_the_counters_have_outgrown_their_old_values_is_se
         for e in probe.channels.values()
     ]
     assert same_buckets(observed.latency, Histogram.from_samples(np.concatenate(values)))
-    assert "the probe on i-tokyo restarted once during the run" in observed.taint
+    assert "the probe on i-tokyo restarted once during the run" in observed.exclusion_reasons
 
 
 def test_after_a_restart_too_each_counter_begins_where_it_is_first_seen(
@@ -378,13 +378,13 @@ def test_after_a_restart_too_each_counter_begins_where_it_is_first_seen(
 
 
 @pytest.mark.parametrize("start_told", [True, False])
-def test_a_restart_between_two_runs_taints_the_later_one(
+def test_a_restart_between_two_runs_excludes_the_later_one(
     planter: Planter, *, start_told: bool
 ) -> None:
     restart = planter.runs[1].start_ns / NS_PER_SEC + 1.0
     probe = planter.probe(restarts=[restart], start_told=start_told)
-    tainted = [bool(run.taint) for run in planter.collect(probe).runs]
-    assert tainted == [False, True, False]
+    excluded = [bool(run.exclusion_reasons) for run in planter.collect(probe).runs]
+    assert excluded == [False, True, False]
 
 
 def test_a_probe_that_sits_out_the_rest_of_a_run_keeps_what_it_had(planter: Planter) -> None:
@@ -397,17 +397,17 @@ def test_a_probe_that_sits_out_the_rest_of_a_run_keeps_what_it_had(planter: Plan
         for e in probe.channels.values()
     ]
     assert same_buckets(observed.latency, Histogram.from_samples(np.concatenate(values)))
-    assert "restarted" in observed.taint[0]
+    assert "restarted" in observed.exclusion_reasons[0]
 
 
-def test_gaps_in_scraping_cost_no_sample_but_taint_the_run(planter: Planter) -> None:
+def test_gaps_in_scraping_cost_no_sample_but_exclude_the_run(planter: Planter) -> None:
     gap = planter.second(1, 60.0), planter.second(1, 150.0)
     probe = planter.probe(scraped=lambda moment: not gap[0] < moment <= gap[1])
     observed = planter.collect(probe).runs[1]
     assert same_buckets(observed.latency, expected_latency(probe, planter.runs[1]))
     assert same_buckets(Histogram.merge(*observed.windows), observed.latency)
     assert observed.coverage == pytest.approx(14 / 20)
-    assert observed.taint == (
+    assert observed.exclusion_reasons == (
         (
             "only 14 of 20 scrapes of i-tokyo succeeded during the measurement"
             " (70%, at least 95% needed)"
@@ -421,7 +421,7 @@ def test_a_total_that_is_first_scraped_in_the_next_warm_up_is_complete(planter: 
     probe = planter.probe(scraped=lambda moment: not gap[0] < moment <= gap[1])
     observed = planter.collect(probe).runs[1]
     assert same_buckets(observed.latency, expected_latency(probe, planter.runs[1]))
-    assert observed.taint == ()
+    assert observed.exclusion_reasons == ()
 
 
 def test_one_missing_scrape_is_forgiven(planter: Planter) -> None:
@@ -429,15 +429,15 @@ def test_one_missing_scrape_is_forgiven(planter: Planter) -> None:
     probe = planter.probe(scraped=lambda moment: not gap < moment <= gap + INTERVAL_SEC)
     observed = planter.collect(probe).runs[1]
     assert observed.coverage == pytest.approx(19 / 20)
-    assert observed.taint == ()
+    assert observed.exclusion_reasons == ()
 
 
 def test_a_probe_gone_before_the_end_leaves_an_incomplete_total(planter: Planter) -> None:
     gone = planter.second(1, 295.0)
     probe = planter.probe(scraped=lambda moment: moment < gone)
     first, second = planter.collect(probe).runs
-    assert first.taint == ()
-    assert second.taint == (
+    assert first.exclusion_reasons == ()
+    assert second.exclusion_reasons == (
         "no scrape of i-tokyo succeeded after the measurement, so its total is incomplete",
     )
 
@@ -445,15 +445,15 @@ def test_a_probe_gone_before_the_end_leaves_an_incomplete_total(planter: Planter
 def test_a_probe_without_samples_is_shown_with_the_reason(planter: Planter) -> None:
     nothing = {c: Events(np.empty(0), np.empty(0)) for c in CHANNELS}
     observed = planter.collect(planter.probe(channels=nothing)).runs[0]
-    assert observed.taint == ("i-tokyo has no latency samples in this run",)
+    assert observed.exclusion_reasons == ("i-tokyo has no latency samples in this run",)
     assert observed.latency.count == 0
 
 
-def test_a_run_with_too_few_samples_for_its_p99_is_tainted(planter: Planter) -> None:
+def test_a_run_with_too_few_samples_for_its_p99_is_excluded(planter: Planter) -> None:
     few = {c: poisson_events(planter.rng, planter.runs, per_sec=0.2) for c in CHANNELS}
     observed = planter.collect(planter.probe(channels=few)).runs[0]
     assert 0 < observed.latency.count < 368
-    assert observed.taint == (
+    assert observed.exclusion_reasons == (
         (
             f"only {observed.latency.count:.0f} latency samples, and an interval for p99 at 95%"
             " confidence needs 368"
@@ -461,21 +461,23 @@ def test_a_run_with_too_few_samples_for_its_p99_is_tainted(planter: Planter) -> 
     )
 
 
-def test_a_histogram_that_goes_backwards_without_a_restart_taints_the_run(
+def test_a_histogram_that_goes_backwards_without_a_restart_excludes_the_run(
     planter: Planter,
 ) -> None:
     probe = planter.probe(histogram_resets=[planter.second(1, 150.0)])
     before, observed, _ = planter.collect(probe).runs
-    assert observed.taint == ("the latency histogram of i-tokyo was reset during the run",)
+    assert observed.exclusion_reasons == (
+        "the latency histogram of i-tokyo was reset during the run",
+    )
     assert observed.windows == ()
-    assert before.taint == ()
+    assert before.exclusion_reasons == ()
 
 
 def test_a_change_of_resolution_inside_a_run_is_no_reset(planter: Planter) -> None:
     change = planter.second(1, 150.0)
     probe = planter.probe(schema=lambda moment: 8 if moment < change else 6)
     observed = planter.collect(probe).runs[1]
-    assert observed.taint == ()
+    assert observed.exclusion_reasons == ()
     assert observed.latency.count == expected_latency(probe, planter.runs[1]).count
     assert len(observed.windows) == MAX_WINDOWS
     assert (observed.latency - Histogram.merge(*observed.windows)).count == 0
@@ -510,7 +512,7 @@ def test_a_change_of_resolution_inside_a_run_is_no_reset(planter: Planter) -> No
         ),
     ],
 )
-def test_a_clock_that_cannot_be_trusted_taints_the_run(
+def test_a_clock_that_cannot_be_trusted_excludes_the_run(
     planter: Planter,
     options: dict[str, Any],
     reason: str,
@@ -518,7 +520,7 @@ def test_a_clock_that_cannot_be_trusted_taints_the_run(
     synchronized: bool | None,  # noqa: FBT001 - parametrized
 ) -> None:
     observed = planter.collect(planter.probe(**options)).runs[0]
-    assert observed.taint == (reason,)
+    assert observed.exclusion_reasons == (reason,)
     assert observed.clock_error_bound_sec == bound
     assert observed.clock_synchronized is synchronized
 
@@ -536,20 +538,20 @@ def test_a_clock_that_cannot_be_trusted_taints_the_run(
         ),
     ],
 )
-def test_a_clock_that_the_exchange_s_contradicts_taints_every_run(
+def test_a_clock_that_the_exchange_s_contradicts_excludes_every_run(
     planter: Planter, options: dict[str, Any], reason: str
 ) -> None:
     for run in planter.collect(planter.probe(**options)).runs:
-        (found,) = run.taint
+        (found,) = run.exclusion_reasons
         assert found.startswith(reason)
 
 
-def test_a_clock_wrong_for_a_moment_taints_the_run_of_that_moment(planter: Planter) -> None:
+def test_a_clock_wrong_for_a_moment_excludes_the_run_of_that_moment(planter: Planter) -> None:
     begin, end = planter.second(1, 140.0), planter.second(1, 160.0)
     probe = planter.probe(exchange_offset=lambda moment: 0.3 * (begin < moment < end))
     before, observed, after = planter.collect(probe).runs
-    assert "at least 299 ms apart" in observed.taint[0]
-    assert before.taint == after.taint == ()
+    assert "at least 299 ms apart" in observed.exclusion_reasons[0]
+    assert before.exclusion_reasons == after.exclusion_reasons == ()
 
 
 @pytest.mark.parametrize(("synchronized", "flagged"), [(True, False), (False, True), (None, True)])
@@ -575,27 +577,29 @@ def test_only_the_bound_of_a_synchronised_clock_explains_a_difference(
         clock_synchronized=synchronized,
         exchange_clock_apart_sec=EXCHANGE_TOLERANCE_SEC + 5e-4,
     )
-    reasons = taint_reasons("i-1", observed, 1e-3)
+    reasons = exclusion_reasons("i-1", observed, 1e-3)
     assert any("and the exchange's were at least 5.5 ms apart" in r for r in reasons) is flagged
 
 
-def test_clocks_apart_by_what_their_bounds_allow_taint_nothing(planter: Planter) -> None:
+def test_clocks_apart_by_what_their_bounds_allow_exclude_nothing(planter: Planter) -> None:
     probe = planter.probe(exchange_offset=lambda _: 6e-3, exchange_drift=lambda _: -24e-6)
-    assert {run.taint for run in planter.collect(probe).runs} == {()}
+    assert {run.exclusion_reasons for run in planter.collect(probe).runs} == {()}
 
 
-def test_a_clock_that_is_set_taints_the_run_in_which_it_is_set(planter: Planter) -> None:
+def test_a_clock_that_is_set_excludes_the_run_in_which_it_is_set(planter: Planter) -> None:
     probe = planter.probe(clock_set_at=[planter.second(1, 150.0)])
     before, observed, after = planter.collect(probe).runs
-    assert observed.taint == ("the clock of i-tokyo was set once during the run",)
-    assert before.taint == after.taint == ()
+    assert observed.exclusion_reasons == ("the clock of i-tokyo was set once during the run",)
+    assert before.exclusion_reasons == after.exclusion_reasons == ()
 
 
-def test_a_clock_bound_known_for_part_of_a_run_taints_it(planter: Planter) -> None:
+def test_a_clock_bound_known_for_part_of_a_run_excludes_it(planter: Planter) -> None:
     middle = planter.second(1, 150.0)
     probe = planter.probe(clock_bound=lambda moment: 1e-4 if moment < middle else None)
     observed = planter.collect(probe).runs[1]
-    assert observed.taint == ("i-tokyo reported its clock error bound in only 10 of 20 scrapes",)
+    assert observed.exclusion_reasons == (
+        "i-tokyo reported its clock error bound in only 10 of 20 scrapes",
+    )
 
 
 def test_the_worst_replica_speaks_for_the_clock(planter: Planter) -> None:

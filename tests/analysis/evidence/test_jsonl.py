@@ -191,30 +191,32 @@ def test_the_places_of_one_sweep_share_its_run(tmp_path: Path) -> None:
     assert len({run.run for run in read(tmp_path, *lines).runs}) == 1
 
 
-def test_a_restart_taints_the_run_and_drops_what_came_before(tmp_path: Path) -> None:
+def test_a_restart_excludes_the_run_and_drops_what_came_before(tmp_path: Path) -> None:
     lines = [record(0, 5000), record(1, 9000), record(2, 100), record(3, 600)]
     (run,) = read(tmp_path, *lines).runs
-    assert run.taint == ("the probe at eu-west-1/compute restarted during the run",)
+    assert run.exclusion_reasons == ("the probe at eu-west-1/compute restarted during the run",)
     assert run.latency.count == 500
 
 
-def test_unanswered_polls_taint_the_run(tmp_path: Path) -> None:
+def test_unanswered_polls_exclude_the_run(tmp_path: Path) -> None:
     lines = [record(n, 500 * n) for n in range(10)]
     lines[4:4] = [record(n, 500 * n, region="eu-west-2") for n in range(4)]
     first, second = read(tmp_path, *sorted(lines, key=lambda r: r["elapsed_sec"])).runs
-    assert first.taint == ()
-    assert second.taint == ("eu-west-2/compute answered only 4 of 10 polls",)
+    assert first.exclusion_reasons == ()
+    assert second.exclusion_reasons == ("eu-west-2/compute answered only 4 of 10 polls",)
     assert second.coverage == pytest.approx(0.4)
 
 
-def test_too_few_samples_for_p99_taint_the_run(tmp_path: Path) -> None:
+def test_too_few_samples_for_p99_exclude_the_run(tmp_path: Path) -> None:
     (run,) = read(tmp_path, record(0, 100)).runs
-    assert run.taint[0].startswith("only 100 latency samples, and an interval for p99 at 95%")
+    assert run.exclusion_reasons[0].startswith(
+        "only 100 latency samples, and an interval for p99 at 95%"
+    )
 
 
-def test_a_place_that_saw_nothing_is_tainted(tmp_path: Path) -> None:
+def test_a_place_that_saw_nothing_is_excluded(tmp_path: Path) -> None:
     (run,) = read(tmp_path, record(0, 0), record(1, 0)).runs
-    assert run.taint == ("eu-west-1/c6i.large has no latency samples in this run",)
+    assert run.exclusion_reasons == ("eu-west-1/c6i.large has no latency samples in this run",)
 
 
 def test_percentiles_that_are_bucket_bounds_are_cut_at_the_maximum(tmp_path: Path) -> None:

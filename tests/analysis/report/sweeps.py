@@ -138,13 +138,13 @@ def _winner() -> Evidence:
     medians = {TOKYO: 0.004, TOKYO_ARM: 0.0044, SINGAPORE: 0.012, FRANKFURT: 0.04}
     evidence = sweep(medians, changes={SINGAPORE: {"lost": 40}})
     first = evidence.runs[0]
-    tainted = dataclasses.replace(
+    excluded = dataclasses.replace(
         run_evidence(first.candidate, "2026-11-04T00:00:00Z", "peak", np.full(500, 0.02)),
-        taint=("only 61 % of the scrapes succeeded", "the probe restarted"),
+        exclusion_reasons=("only 61 % of the scrapes succeeded", "the probe restarted"),
         coverage=0.61,
     )
     return Evidence(
-        evidence.scope, (*evidence.runs, tainted), evidence.source, ("Prometheus: a warning",)
+        evidence.scope, (*evidence.runs, excluded), evidence.source, ("Prometheus: a warning",)
     )
 
 
@@ -167,8 +167,12 @@ def _many() -> Evidence:
 
 
 def _no_runs() -> Evidence:
-    taint = {"taint": ("the clock was not synchronised",)}
-    return sweep({TOKYO: 0.004, SINGAPORE: 0.01}, runs=3, changes={TOKYO: taint, SINGAPORE: taint})
+    exclusion_reasons = {"exclusion_reasons": ("the clock was not synchronised",)}
+    return sweep(
+        {TOKYO: 0.004, SINGAPORE: 0.01},
+        runs=3,
+        changes={TOKYO: exclusion_reasons, SINGAPORE: exclusion_reasons},
+    )
 
 
 def _unknown() -> Evidence:

@@ -222,7 +222,7 @@ def test_times_are_not_torn_at_their_hyphens() -> None:
     assert "<dd><span class=whole>2026-11-01T00:00:00Z</span> to" in page("winner")
 
 
-def test_the_nominee_is_marked_in_the_ranking() -> None:
+def test_the_leader_is_marked_in_the_ranking() -> None:
     chosen = re.findall(r'<tr class="chosen">(.*?)</tr>', page("winner"), re.DOTALL)
     assert chosen
     assert all(TOKYO in re.sub(r"<.*?>", "", row) for row in chosen)

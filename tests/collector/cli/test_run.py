@@ -24,7 +24,7 @@ from latency_sweep.collector.state import Stage
 from latency_sweep.contract import experiment as experiments
 from latency_sweep.lab.local import stack
 from latency_sweep.lab.local.prometheus_process import running_prometheus
-from latency_sweep.lab.local.sites import Place, Scenery
+from latency_sweep.lab.local.sites import Scenario, Site
 from latency_sweep.lab.local.stack import Setup, console_command
 from latency_sweep.prometheus.configuration import PrometheusSettings, SimulatedEc2
 from latency_sweep.runtime.loopback import port_of
@@ -47,7 +47,7 @@ LOCAL = ROOT / "lab" / "local" / "experiment.yaml"
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Ready:
     """What the sweep finds: probes that measure, and a Prometheus that discovers them."""
 
     config: Path
@@ -58,7 +58,7 @@ class Site:
 @pytest.fixture
 def site(
     aws: SimulatedAws, prometheus_binaries: Binaries, experiment_id: str, tmp_path: Path
-) -> Iterator[Site]:
+) -> Iterator[Ready]:
     document = yaml.safe_load(LOCAL.read_text())
     document["regions"] = {region: {"name": region, "phase": 1} for region in REGIONS}
     document["instance_types"] = {TYPE: {"family": "compute", "architecture": "x86_64"}}
@@ -71,8 +71,8 @@ def site(
     document["market_data"] |= {"symbols": ["BTCUSDT"], "endpoint": "ws://127.0.0.1:9"}
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(document))
-    places = [Place(region=r, zone=f"{r}a", instance_type=TYPE) for r in REGIONS]
-    setup = Setup(experiments.load(config), Scenery(places=places), tmp_path / "stack")
+    places = [Site(region=r, zone=f"{r}a", instance_type=TYPE) for r in REGIONS]
+    setup = Setup(experiments.load(config), Scenario(sites=places), tmp_path / "stack")
     setup.logs.mkdir(parents=True)
     setup.experiment_file.write_text(config.read_text())
     data = tmp_path / "prometheus"
@@ -92,7 +92,7 @@ def site(
         urls = [stack._probe_url(probe) for probe in probes]
         ports = {r: port_of(url) for r, url in zip(REGIONS, urls, strict=True)}
         prometheus = cleanup.enter_context(running_prometheus(prometheus_binaries, settings, data))
-        yield Site(config, ports, prometheus.url)
+        yield Ready(config, ports, prometheus.url)
 
 
 class KilledRun:
@@ -137,7 +137,7 @@ def test_killed_at_every_stage_a_sweep_finishes_without_double_instances_or_lost
     aws: SimulatedAws,
     terraform: StandIn,
     session_manager: SessionManager,
-    site: Site,
+    site: Ready,
     experiment_id: str,
     tmp_path: Path,
 ) -> None:

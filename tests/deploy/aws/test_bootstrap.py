@@ -217,14 +217,14 @@ import ctypes, json, os, shlex, ssl, subprocess, sys, time, urllib.error, urllib
 import fcntl, socket, struct
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:  # this namespace's loopback, up
     fcntl.ioctl(sock, 0x8914, struct.pack("16sh", b"lo", 0x1 | 0x40))
-command, settings, authority, token = json.loads(sys.argv[1])
+command, settings, ca, token = json.loads(sys.argv[1])
 environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": "/edge/site", "PYTHONDONTWRITEBYTECODE": "1"}
 environment |= dict(line.split("=", 1) for line in open(settings).read().splitlines())
 def deny_write_and_execute():
     ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)  # what MemoryDenyWriteExecute= asks of the kernel
 probe = subprocess.Popen(command, env=environment, user="binance-probe", group="binance-probe",
                          extra_groups=[], cwd="/", preexec_fn=deny_write_and_execute)
-context = ssl.create_default_context(cadata=authority)
+context = ssl.create_default_context(cadata=ca)
 context.check_hostname = False  # the name of all probes is none of this machine's
 def status(**headers):
     request = urllib.request.Request("https://127.0.0.1:9090/status", headers=headers)

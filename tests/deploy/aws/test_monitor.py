@@ -1,4 +1,4 @@
-"""The monitor's Prometheus configuration, judged by promtool."""
+"""The monitor's Prometheus configuration, evaluated by promtool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scripts and systemd units, judged by shellcheck and systemd."""
+"""Scripts and systemd units, evaluated by shellcheck and systemd."""
 
 from __future__ import annotations
 

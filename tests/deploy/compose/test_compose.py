@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from latency_sweep.analysis.cli.exit_codes import ExitCode
-from latency_sweep.deploy.compose.feed import PLACES, Feed
+from latency_sweep.deploy.compose.feed import SITES, Feed
 from latency_sweep.lab.local.prometheus_process import Prometheus
 from latency_sweep.prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG, Version
 from latency_sweep.runtime.child import Child
@@ -71,8 +71,8 @@ class Host:
         self._ports = dict(zip(map(str, PORTS), map(str, free_ports(len(PORTS))), strict=True))
         for name in ("config", "secret", "prometheus", "logs"):
             (folder / name).mkdir()
-        self.places = folder / "places.yaml"
-        self.places.write_text(self._with_free_ports(PLACES.read_text()))
+        self.sites = folder / "sites.yaml"
+        self.sites.write_text(self._with_free_ports(SITES.read_text()))
         version = str(binaries.version)
         self.services = compose(
             self._with_free_ports(TEXT.replace("version=3.13.5", f"version={version}"))
@@ -92,7 +92,7 @@ class Host:
             if self._binaries.version < NATIVE_HISTOGRAMS_BY_CONFIG:
                 words.append("--enable-feature=native-histograms")
         if service in {"prepare", "ec2"}:
-            words.append(f"--places={self.places}")
+            words.append(f"--sites={self.sites}")
         return self._localized(words)
 
     def health_check(self, service: str) -> int:

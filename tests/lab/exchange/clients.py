@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from latency_sweep.lab.exchange.ground_truth import read_truth
+from latency_sweep.lab.exchange.ground_truth import read_ground_truth
 
 if TYPE_CHECKING:
     import ssl
@@ -35,17 +35,17 @@ class Running:
         self.tls = tls
         self.http = http
 
-    def url(self, market: str = "spot", place: str = "tokyo") -> str:
-        url: str = self.addresses["places"][place]["urls"][market]
+    def url(self, market: str = "spot", site: str = "tokyo") -> str:
+        url: str = self.addresses["sites"][site]["urls"][market]
         return url
 
     def connect(
-        self, target: str, place: str = "tokyo", market: str = "spot", **options: Any
+        self, target: str, site: str = "tokyo", market: str = "spot", **options: Any
     ) -> connect:
         # An unbounded queue: a client that has paused reading cannot see the closing handshake.
         defaults = {"ping_interval": None, "compression": None, "proxy": None, "max_queue": None}
         options = defaults | options
-        return connect(self.url(market, place) + target, ssl=self.tls, **options)
+        return connect(self.url(market, site) + target, ssl=self.tls, **options)
 
     async def control(self, action: str, **parameters: Any) -> Any:
         url = f"{self.addresses['control']}/control/{action}"
@@ -56,12 +56,12 @@ class Running:
         async with self.http.get(f"{self.addresses['control']}/control/stats") as response:
             return await response.json()
 
-    async def stats(self, place: str = "tokyo") -> Any:
-        return (await self.everything())["places"][place]
+    async def stats(self, site: str = "tokyo") -> Any:
+        return (await self.everything())["sites"][site]
 
-    def truth(self, place: str = "tokyo") -> pd.DataFrame:
-        assert self.config.truth_dir is not None
-        return read_truth(self.config.truth_dir / f"{place}.truth")
+    def ground_truth(self, site: str = "tokyo") -> pd.DataFrame:
+        assert self.config.ground_truth_dir is not None
+        return read_ground_truth(self.config.ground_truth_dir / f"{site}.truth")
 
 
 async def documents(connection: ClientConnection, count: int) -> list[Any]:

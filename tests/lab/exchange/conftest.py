@@ -30,7 +30,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="session")
 def client_tls(certificates: Certificates) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=certificates.authority)
+    return ssl.create_default_context(cafile=certificates.ca)
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ def configure(certificates: Certificates, tmp_path: Path) -> Callable[..., Excha
 
     def build(**keys: Any) -> ExchangeConfig:
         document = {
-            "places": {"tokyo": {}},
+            "sites": {"tokyo": {}},
             "symbols": {"BTCUSDT": BUSY},
             "tls": {"cert": str(certificates.cert), "key": str(certificates.key)},
-            "truth_dir": str(tmp_path / "truth"),
+            "ground_truth_dir": str(tmp_path / "truth"),
         }
         return parse(document | keys, source="test")
 

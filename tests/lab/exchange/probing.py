@@ -91,7 +91,7 @@ class Probed:
         await self.exchange.control("refuse", market=self.market)
         await self.exchange.control("disconnect", code=1001, market=self.market)
         await self.until(
-            lambda: not any(self.session.life.has_connection(feed) for feed in self.feeds)
+            lambda: not any(self.session.connectivity.has_connection(feed) for feed in self.feeds)
         )
         await self.exchange.control("flush")
         self.recorder.expire(time.time_ns() + 10 * NS_PER_SEC)

@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
     from latency_sweep.lab.exchange.config import MarketName
 
-MINIMAL: dict[str, Any] = {"places": {"tokyo": {}}, "symbols": {"BTCUSDT": {}}}
+MINIMAL: dict[str, Any] = {"sites": {"tokyo": {}}, "symbols": {"BTCUSDT": {}}}
 
 
 def test_a_yaml_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "exchange.yaml"
     path.write_text(
-        "places:\n"
+        "sites:\n"
         "  tokyo:\n"
         "    latency: {distribution: gamma, shape: 2, scale_ms: 1.5, floor_ms: 1}\n"
         "    level: {sigma: 0.1}\n"
         "symbols: {BTCUSDT: {trades_per_sec: 5}}\n"
     )
     config = load(path)
-    assert config.places["tokyo"].latency.distribution == "gamma"
+    assert config.sites["tokyo"].latency.distribution == "gamma"
     assert config.symbols["BTCUSDT"].trades_per_sec == 5
 
 
 def test_a_configuration_survives_json(tmp_path: Path) -> None:
-    document = MINIMAL | {"truth_dir": "truth", "replay": {"file": "frames.gz", "limit": 3}}
+    document = MINIMAL | {"ground_truth_dir": "truth", "replay": {"file": "frames.gz", "limit": 3}}
     config = parse(document, source="test")
     path = tmp_path / "exchange.json"
     path.write_text(config.model_dump_json())
@@ -70,27 +70,27 @@ def test_a_market_may_trade_other_symbols() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"places": {}}, "test: places: dictionary should have at least 1 item"),
-        ({"places": {"a/b": {}}}, "test: places.a/b"),
-        ({"place": {}}, "test: place: unknown key; remove it or correct its spelling."),
+        ({"sites": {}}, "test: sites: dictionary should have at least 1 item"),
+        ({"sites": {"a/b": {}}}, "test: sites.a/b"),
+        ({"site": {}}, "test: site: unknown key; remove it or correct its spelling."),
         ({"symbols": {}}, "test: file: name at least one of `symbols` or give `replay`."),
         ({"seed": "1"}, "test: seed: input should be a valid integer."),
         (
-            {"places": {"a": {"latency": {"distribution": "uniform", "low_ms": 2, "high_ms": 1}}}},
-            "test: places.a.latency.uniform: low_ms 2 must not exceed high_ms 1.",
+            {"sites": {"a": {"latency": {"distribution": "uniform", "low_ms": 2, "high_ms": 1}}}},
+            "test: sites.a.latency.uniform: low_ms 2 must not exceed high_ms 1.",
         ),
         (
             {"symbols": {"BTCUSDT": {"trades_per_sec": 1e6}}},
             "test: symbols.BTCUSDT: 1e+06 trades_per_sec cannot be reached",
         ),
         ({"symbols": {"BTCUSDT": {"price": 0.001}}}, "symbols.BTCUSDT: price must exceed tick."),
-        ({"places": {"a": {"loss": {"trade": 2}}}}, "test: places.a.loss.trade"),
+        ({"sites": {"a": {"loss": {"trade": 2}}}}, "test: sites.a.loss.trade"),
         ({"markets": {}}, "test: markets: dictionary should have at least 1 item"),
         ({"markets": {"coinm": {}}}, "test: markets.coinm"),
         ({"markets": {"sbe": {}}}, "test: file: markets.sbe.api_keys: name at least one key."),
         ({"markets": {"sbe": {"api_keys": ["a b"]}}}, "test: markets.sbe.api_keys.0"),
         (
-            {"markets": {"spot": {}, "usdm": {}}, "places": {"a": {"port": 7000}}},
+            {"markets": {"spot": {}, "usdm": {}}, "sites": {"a": {"port": 7000}}},
             "give each market its port, as in {spot: 7000, usdm: 7001}.",
         ),
         (

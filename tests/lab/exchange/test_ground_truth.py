@@ -9,8 +9,8 @@ import pytest
 
 from latency_sweep.lab.exchange.config import MARKET_NAMES
 from latency_sweep.lab.exchange.events import JsonEvent
-from latency_sweep.lab.exchange.ground_truth import TruthError, read_truth
-from latency_sweep.lab.exchange.ground_truth_file import RECORD, Outcome, TruthWriter
+from latency_sweep.lab.exchange.ground_truth import GroundTruthError, read_ground_truth
+from latency_sweep.lab.exchange.ground_truth_file import RECORD, GroundTruthWriter, Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,23 +28,23 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_markets_with_equal_stream_names_are_kept_apart(path: Path) -> None:
-    writer = TruthWriter(path, clock_offset_ns=0)
+    writer = GroundTruthWriter(path, clock_offset_ns=0)
     for market in MARKET_NAMES:
         writer.record(market, 1, event("btcusdt@trade", 10), 999, Outcome.SENT)
     writer.close()
-    table = read_truth(path)
+    table = read_ground_truth(path)
     assert table["market"].tolist() == list(MARKET_NAMES)
     assert set(table["stream"]) == {"btcusdt@trade"}
 
 
 def test_what_is_recorded_is_read_back(path: Path) -> None:
-    writer = TruthWriter(path, clock_offset_ns=-5)
+    writer = GroundTruthWriter(path, clock_offset_ns=-5)
     writer.record("spot", 1, event("btcusdt@trade", 10), 999, Outcome.SENT)
     writer.record("spot", 2, event("btcusdt@depth@100ms", 20), 0, Outcome.DROPPED)
     writer.record("spot", 2, event("btcusdt@trade", 11), 1_000, Outcome.DUPLICATE)
     writer.record("spot", 2, event("!miniTicker@arr", 0), 0, Outcome.UNSENT)
     writer.close()
-    table = read_truth(path)
+    table = read_ground_truth(path)
     assert table.to_dict("list") == {
         "connection": [1, 2, 2, 2],
         "market": ["spot"] * 4,
@@ -61,39 +61,39 @@ def test_what_is_recorded_is_read_back(path: Path) -> None:
 
 
 def test_a_file_without_messages_is_an_empty_table(path: Path) -> None:
-    TruthWriter(path, 0).close()
-    assert read_truth(path).empty
+    GroundTruthWriter(path, 0).close()
+    assert read_ground_truth(path).empty
 
 
 def test_a_record_that_is_not_whole_yet_is_left_out(path: Path) -> None:
-    writer = TruthWriter(path, 0)
+    writer = GroundTruthWriter(path, 0)
     for number in range(3):
         writer.record("spot", 1, event("btcusdt@trade", number), 1, Outcome.SENT)
     writer.close()
     path.write_bytes(path.read_bytes()[:-1])
-    assert read_truth(path)["first_id"].tolist() == [0, 1]
+    assert read_ground_truth(path)["first_id"].tolist() == [0, 1]
 
 
 def test_only_flushed_records_are_in_the_file(path: Path) -> None:
-    writer = TruthWriter(path, 0)
+    writer = GroundTruthWriter(path, 0)
     writer.record("spot", 1, event("btcusdt@trade", 1), 1, Outcome.SENT)
     writer.flush()
     writer.record("spot", 1, event("btcusdt@trade", 2), 1, Outcome.SENT)
-    assert len(read_truth(path)) == 1
+    assert len(read_ground_truth(path)) == 1
     writer.close()
-    assert len(read_truth(path)) == 2
+    assert len(read_ground_truth(path)) == 2
 
 
 def test_a_long_run_is_written_as_it_goes(path: Path) -> None:
-    writer = TruthWriter(path, 0)
+    writer = GroundTruthWriter(path, 0)
     for number in range(25_000):
         writer.record("spot", 1, event("btcusdt@trade", number), 1, Outcome.SENT)
-    assert len(read_truth(path)) > 20_000
+    assert len(read_ground_truth(path)) > 20_000
     writer.close()
 
 
 def test_what_a_full_disk_does_not_take_is_told_and_not_forgotten(path: Path) -> None:
-    writer = TruthWriter(path, 0)
+    writer = GroundTruthWriter(path, 0)
     for number in range(10):
         writer.record("spot", 1, event("btcusdt@trade", number), 1, Outcome.SENT)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -105,11 +105,11 @@ def test_what_a_full_disk_does_not_take_is_told_and_not_forgotten(path: Path) ->
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     writer.close()
-    assert read_truth(path)["first_id"].tolist() == list(range(10))
+    assert read_ground_truth(path)["first_id"].tolist() == list(range(10))
 
 
 @pytest.mark.parametrize("content", [b"", b"something else" * 10])
 def test_another_file_is_refused_by_name(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(TruthError, match=r"tokyo\.truth: not a ground truth file"):
-        read_truth(path)
+    with pytest.raises(GroundTruthError, match=r"tokyo\.truth: not a ground truth file"):
+        read_ground_truth(path)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy import stats
 
-from latency_sweep.lab.exchange.config import Constant, Delay, Level, Place
+from latency_sweep.lab.exchange.config import Constant, Delay, Level, Site
 from latency_sweep.lab.exchange.latency import (
     DelaySampler,
     LevelProcess,
-    PlaceLatency,
+    SiteLatency,
     draw,
     generator,
     scalar_random,
@@ -67,15 +67,15 @@ def test_a_constant_delay_is_itself_in_nanoseconds(ms: float) -> None:
 @given(seed=st.integers(0, 1 << 32), name=st.text(max_size=10))
 @settings(max_examples=20, deadline=None)
 def test_the_same_seed_and_name_give_the_same_latencies(seed: int, name: str) -> None:
-    place = Place.model_validate(
+    site = Site.model_validate(
         {"latency": {"distribution": "uniform", "low_ms": 0, "high_ms": 9}, "level": {"sigma": 1}}
     )
-    one, two = (PlaceLatency(name, place, seed, 0) for _ in range(2))
+    one, two = (SiteLatency(name, site, seed, 0) for _ in range(2))
     moments = range(0, 5 * SECOND, SECOND)
     assert [one.next_ns(m) for m in moments] == [two.next_ns(m) for m in moments]
 
 
-def test_places_draw_independently() -> None:
+def test_sites_draw_independently() -> None:
     assert scalar_random(1, "a").random() != scalar_random(1, "b").random()
     assert generator(1, "a").random() != generator(1, "b").random()
 
@@ -94,9 +94,9 @@ def test_the_level_stays_between_its_steps() -> None:
     assert level.factor(SECOND) != factor
 
 
-def test_the_level_scales_the_latency_of_a_place() -> None:
-    place = Place.model_validate(
+def test_the_level_scales_the_latency_of_a_site() -> None:
+    site = Site.model_validate(
         {"latency": {"distribution": "constant", "ms": 10}, "level": {"sigma": 0.5}}
     )
-    latency = PlaceLatency("tokyo", place, 1, 0)
+    latency = SiteLatency("tokyo", site, 1, 0)
     assert len({latency.next_ns(second * SECOND) for second in range(10)}) == 10

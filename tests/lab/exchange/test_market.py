@@ -19,7 +19,7 @@ START = 1_795_000_000 * SECOND
 
 def config(**symbol: Any) -> ExchangeConfig:
     return ExchangeConfig.model_validate(
-        {"places": {"tokyo": {}}, "symbols": {"BTCUSDT": symbol, "ETHUSDT": symbol}}
+        {"sites": {"tokyo": {}}, "symbols": {"BTCUSDT": symbol, "ETHUSDT": symbol}}
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MS = 1_000_000
 START = 1_795_000_000_000 * MS
-CONFIG = ExchangeConfig.model_validate({"places": {"tokyo": {}}, "symbols": {"BTCUSDT": {}}})
+CONFIG = ExchangeConfig.model_validate({"sites": {"tokyo": {}}, "symbols": {"BTCUSDT": {}}})
 
 
 def attended(source: PausingSource, until_ns: int, stall_at_ns: int = 0) -> list[Event]:

@@ -42,12 +42,12 @@ def swap_routes(feeds: Sequence[Feed]) -> None:
 
 def assert_nothing_was_missed(probed: Probed) -> None:
     """Every id from the first to the last one was received, and counted once."""
-    truth = probed.exchange.truth()
+    actual = probed.exchange.ground_truth()
     for state in probed.recorder.states:
         if state.sequence is None:
             continue
         name = f"{SYMBOL.lower()}@{state.channel.stream}"
-        rows = truth[(truth["market"] == probed.market) & (truth["stream"] == name)]
+        rows = actual[(actual["market"] == probed.market) & (actual["stream"] == name)]
         sent = rows[rows["outcome"] == "sent"]
         assert state.messages == sent["last_id"].nunique(), state.channel
         check = state.sequence
@@ -65,7 +65,7 @@ async def test_streams_on_the_wrong_route_are_reported_as_silent(
         await probed.until(
             lambda: probed.errors(ErrorKind.NO_FIRST_MESSAGE) == len(STREAMS["usdm"])
         )
-        assert probed.session.life.connected
+        assert probed.session.connectivity.connected
         assert sum(state.messages for state in probed.recorder.states) == 0
 
 
@@ -84,13 +84,13 @@ async def test_a_silent_stream_is_told_from_those_that_speak(
 async def test_a_connection_that_falls_silent_is_replaced(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "SILENCE_TIMEOUT_SEC", 1.0)
+    monkeypatch.setattr(supervisor, "STALL_TIMEOUT_SEC", 1.0)
     async with run(markets=MARKETS) as exchange, probing_all(exchange) as all_probed:
         for probed in all_probed:
             await probed.until_received(1)
         await exchange.control("stall")
         for probed in all_probed:
-            await probed.until_reconnected(ReconnectReason.SILENCE, connections(probed))
+            await probed.until_reconnected(ReconnectReason.STALLED, connections(probed))
             await probed.until_received(1)
 
 
@@ -98,15 +98,15 @@ async def test_futures_without_a_message_or_a_ping_are_not_taken_for_silent(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The exchange pings every three minutes only; the answers to the probe's pings must do."""
-    monkeypatch.setattr(supervisor, "SILENCE_TIMEOUT_SEC", 1.5)
+    monkeypatch.setattr(supervisor, "STALL_TIMEOUT_SEC", 1.5)
     monkeypatch.setattr(supervisor, "PING_INTERVAL_SEC", 0.2)
     quiet = {SYMBOL: {"trades_per_sec": 1e-6, "book_updates_per_sec": 0}}
     async with run(markets=MARKETS, symbols=quiet) as exchange, probing(exchange, "usdm") as probed:
         labels = {"market": "usdm"}
         count = "feed_rtt_seconds_count"
         await probed.until(lambda: (probed.registry.get_sample_value(count, labels) or 0) >= 2 * 10)
-        assert probed.session.life.connected
-        assert probed.session.life.disconnected_sec == 0
+        assert probed.session.connectivity.connected
+        assert probed.session.connectivity.disconnected_sec == 0
 
 
 async def test_a_rollover_before_the_exchange_s_limit_of_age_loses_nothing(
@@ -119,7 +119,7 @@ async def test_a_rollover_before_the_exchange_s_limit_of_age_loses_nothing(
         monkeypatch.setattr(supervisor, "ROLLOVER_SEC", 3600.0)
         for probed in all_probed:
             await probed.until_received(3)
-            assert probed.session.life.disconnected_sec == 0
+            assert probed.session.connectivity.disconnected_sec == 0
             assert probed.reconnects(ReconnectReason.SERVER_CLOSE) == 0
             await probed.until_all_is_in()
             assert_nothing_was_missed(probed)
@@ -133,7 +133,7 @@ async def test_an_announced_shutdown_loses_nothing(run: Run) -> None:
         for probed in all_probed:
             await probed.until_reconnected(ReconnectReason.SERVER_SHUTDOWN, connections(probed))
             await probed.until_received(3)
-            assert probed.session.life.disconnected_sec == 0
+            assert probed.session.connectivity.disconnected_sec == 0
             await probed.until_all_is_in()
             assert_nothing_was_missed(probed)
 
@@ -153,6 +153,6 @@ async def test_a_wrong_key_is_an_error_that_names_the_status_and_not_the_key(
         probing(exchange, "sbe", api_key="Wr0ng") as probed,
     ):
         await probed.until(lambda: probed.errors(ErrorKind.UPGRADE_REJECTED) >= 2)
-        assert not probed.session.life.connected
+        assert not probed.session.connectivity.connected
     assert "upgrade: server rejected WebSocket connection: HTTP 403" in caplog.text
     assert "Wr0ng" not in caplog.text

@@ -45,26 +45,28 @@ class Outcome:
 
     states: list[ChannelState]
     errors: dict[ErrorKind, float]
-    truth: pd.DataFrame
+    ground_truth: pd.DataFrame
 
     def rows(self, state: ChannelState) -> pd.DataFrame:
         """The truth of one channel."""
-        return self.truth[self.truth["stream"] == f"{SYMBOL.lower()}@{state.channel.stream}"]
+        return self.ground_truth[
+            self.ground_truth["stream"] == f"{SYMBOL.lower()}@{state.channel.stream}"
+        ]
 
 
 def outcomes(
-    folder: Path, certificates: Certificates, place: dict[str, Any], enough: int
+    folder: Path, certificates: Certificates, site: dict[str, Any], enough: int
 ) -> dict[str, Outcome]:
-    """Probe all markets at one place until every channel has brought enough."""
+    """Probe all markets at one site until every channel has brought enough."""
     document = {
-        "places": {"tokyo": place},
+        "sites": {"tokyo": site},
         "markets": MARKETS,
         "symbols": {SYMBOL: {"trades_per_sec": 150, "book_updates_per_sec": 100}},
         "tls": {"cert": str(certificates.cert), "key": str(certificates.key)},
-        "truth_dir": str(folder),
+        "ground_truth_dir": str(folder),
     }
     config = parse(document, source="test")
-    tls = ssl.create_default_context(cafile=certificates.authority)
+    tls = ssl.create_default_context(cafile=certificates.ca)
 
     async def measure() -> dict[str, Outcome]:
         async with aiohttp.ClientSession() as http, running(config) as addresses:
@@ -77,8 +79,8 @@ def outcomes(
                 }
                 for probed in all_probed:
                     await probed.until_all_is_in()
-            truth = exchange.truth()
-        happened = truth[truth["outcome"] != "unsent"]
+            ground_truth = exchange.ground_truth()
+        happened = ground_truth[ground_truth["outcome"] != "unsent"]
         return {
             probed.market: Outcome(
                 list(probed.recorder.states),
@@ -104,8 +106,8 @@ def lossy(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
 ) -> dict[str, Outcome]:
     """Messages are lost."""
-    place = {"latency": LATENCY, "loss": {"*": 0.2}}
-    return outcomes(tmp_path_factory.mktemp("lossy"), certificates, place, 25)
+    site = {"latency": LATENCY, "loss": {"*": 0.2}}
+    return outcomes(tmp_path_factory.mktemp("lossy"), certificates, site, 25)
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +115,8 @@ def disorderly(
     tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
 ) -> dict[str, Outcome]:
     """Messages come twice, or after their successors."""
-    place = {"latency": LATENCY, "duplicates": {"*": 0.2}, "reordering": {"*": 0.2}}
-    return outcomes(tmp_path_factory.mktemp("disorderly"), certificates, place, 25)
+    site = {"latency": LATENCY, "duplicates": {"*": 0.2}, "reordering": {"*": 0.2}}
+    return outcomes(tmp_path_factory.mktemp("disorderly"), certificates, site, 25)
 
 
 def missing(state: ChannelState, rows: pd.DataFrame) -> tuple[int, int]:
@@ -166,7 +168,7 @@ def test_latency_is_that_of_the_truth(plain: dict[str, Outcome], market: MarketN
         true_sec = (rows["send_ns"] - told_ns).sum() / 1e9
         recorded = histograms.latency.snapshot()
         assert recorded.count == len(rows)
-        # The kernel stamps what is read together with the last of it, so a busy machine adds.
+        # The kernel timestamps what is read together with the last of it, so a busy machine adds.
         assert true_sec <= recorded.sum < 2 * true_sec
         assert state.negative == 0
 

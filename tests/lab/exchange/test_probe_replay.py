@@ -1,7 +1,7 @@
 """Recorded futures, replayed to the probe: the gap rule finds the gaps that are there, no others.
 
 The recordings are made here, in the shape of real ones: several streams of one connection, receive
-stamps of a clock that wanders, event times in milliseconds, a snapshot of the book among them.
+timestamps of a clock that wanders, event times in milliseconds, a snapshot of the book among them.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ MARK_PRICE: Final = (
 
 
 def recorded_frames() -> list[tuple[int, str, bytes]]:
-    """Receive stamp in µs, stream and frame of everything that a recorder would have written."""
+    """Receive time in µs, stream and frame of everything that a recorder would have written."""
     config = ExchangeConfig.model_validate(
         {
-            "places": {"anywhere": {}},
+            "sites": {"anywhere": {}},
             "markets": {"usdm": {}},
             "symbols": {SYMBOL: {"trades_per_sec": 40, "book_updates_per_sec": 60}},
         }

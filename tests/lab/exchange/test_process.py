@@ -39,37 +39,37 @@ async def test_a_clean_stop_closes_with_1001_and_completes_the_truth(
         received += await drain(client)
         await stopping
         assert client.close_code == 1001
-    truth = exchange.truth("tokyo")
-    assert [m["stream"] for m in received] == truth[truth["outcome"] == "sent"]["stream"].tolist()
+    actual = exchange.ground_truth("tokyo")
+    assert [m["stream"] for m in received] == actual[actual["outcome"] == "sent"]["stream"].tolist()
 
 
-async def test_each_place_has_the_latency_it_was_given(
+async def test_each_site_has_the_latency_it_was_given(
     spawn: Spawn, client_tls: ssl.SSLContext
 ) -> None:
     medians_ms = {"near": 5.0, "middle": 40.0, "far": 160.0}
-    places = {
+    sites = {
         name: {"latency": {"distribution": "lognormal", "median_ms": median_ms, "sigma": 0.05}}
         for name, median_ms in medians_ms.items()
     }
     symbols = {"BTCUSDT": {"trades_per_sec": 100, "mean_fills": 1, "bursts": {"probability": 0}}}
-    exchange = spawn(places=places, symbols=symbols)
+    exchange = spawn(sites=sites, symbols=symbols)
 
-    async def watch(place: str) -> None:
-        url = f"{exchange.url(place)}/ws/btcusdt@trade"
+    async def watch(site: str) -> None:
+        url = f"{exchange.url(site)}/ws/btcusdt@trade"
         async with connect(url, ssl=client_tls, proxy=None, max_queue=None) as client:
             await documents(client, 100)
 
-    await asyncio.gather(*map(watch, places))
+    await asyncio.gather(*map(watch, sites))
     fastest_ms, typical_ms = {}, {}
-    for place in places:
-        truth = exchange.truth(place)
-        sent = truth[truth["outcome"] == "sent"]
+    for site in sites:
+        actual = exchange.ground_truth(site)
+        sent = actual[actual["outcome"] == "sent"]
         latency_ms = (sent["send_ns"] - sent["event_ns"]) / 1e6
-        fastest_ms[place], typical_ms[place] = latency_ms.min(), latency_ms.median()
+        fastest_ms[site], typical_ms[site] = latency_ms.min(), latency_ms.median()
     # A busy machine only ever adds: what was fastest shows the distribution's lower end.
     assert {
-        place: 0.75 * median_ms < fastest_ms[place] < 1.1 * median_ms + 3
-        for place, median_ms in medians_ms.items()
+        site: 0.75 * median_ms < fastest_ms[site] < 1.1 * median_ms + 3
+        for site, median_ms in medians_ms.items()
     } == dict.fromkeys(medians_ms, True)
     assert typical_ms["near"] < typical_ms["middle"] < typical_ms["far"]
 
@@ -78,7 +78,7 @@ def test_the_ready_file_repeats_the_announcement(spawn: Spawn, tmp_path: Path) -
     ready = tmp_path / "ready.json"
     exchange = spawn(ready_file=str(ready))
     announced = json.loads(ready.read_text())
-    assert announced["places"]["tokyo"]["url"] == exchange.url("tokyo")
+    assert announced["sites"]["tokyo"]["url"] == exchange.url("tokyo")
     assert announced["rest"] == exchange.rest_url
     assert announced["control"] == exchange.control_url
 
@@ -91,13 +91,13 @@ def test_without_tls_the_addresses_are_plain(spawn: Spawn) -> None:
 
 def test_commands_and_counters_are_reached_from_outside(spawn: Spawn) -> None:
     exchange = spawn()
-    assert exchange.control("stall", place="tokyo") == 0
-    assert exchange.stats()["places"]["tokyo"]["connections"] == 0
+    assert exchange.control("stall", site="tokyo") == 0
+    assert exchange.stats()["sites"]["tokyo"]["connections"] == 0
 
 
 def test_a_refused_command_carries_the_exchange_s_words(spawn: Spawn) -> None:
-    with pytest.raises(ExchangeProcessError, match="there is no place 'paris'"):
-        spawn().control("flush", place="paris")
+    with pytest.raises(ExchangeProcessError, match="there is no site 'paris'"):
+        spawn().control("flush", site="paris")
 
 
 def test_an_exchange_that_ends_early_is_an_error_with_its_words(
@@ -130,7 +130,7 @@ def test_stopping_twice_does_nothing(spawn: Spawn) -> None:
         ({"seed": -1}, 2, "seed: input should be greater than or equal to 0"),
         ({"replay": {"file": "none.gz"}}, 2, "none.gz: cannot be read"),
         ({"tls": {"cert": "none.pem", "key": "none.key"}}, 1, "none.pem and none.key"),
-        ({"truth_dir": "/proc/none"}, 1, "the exchange cannot start"),
+        ({"ground_truth_dir": "/proc/none"}, 1, "the exchange cannot start"),
         ({"ready_file": "/proc/none/ready"}, 1, "ready_file /proc/none/ready cannot be written"),
     ],
 )
@@ -142,7 +142,7 @@ def test_a_mistake_is_one_sentence_and_an_exit_code(
     fault: str,
 ) -> None:
     path = tmp_path / "exchange.json"
-    path.write_text(json.dumps({"places": {"a": {}}, "symbols": {"BTCUSDT": {}}} | change))
+    path.write_text(json.dumps({"sites": {"a": {}}, "symbols": {"BTCUSDT": {}}} | change))
     assert main(["--config", str(path)]) == code
     error = capsys.readouterr().err
     assert fault in error
@@ -153,7 +153,7 @@ def test_the_command_line_can_name_the_recording(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "exchange.json"
-    path.write_text(json.dumps({"places": {"a": {}}, "symbols": {"BTCUSDT": {}}}))
+    path.write_text(json.dumps({"sites": {"a": {}}, "symbols": {"BTCUSDT": {}}}))
     assert main(["--config", str(path), "--replay", "other.gz"]) == 2
     assert "other.gz: cannot be read" in capsys.readouterr().err
 

@@ -37,7 +37,7 @@ def trade(number: int, event_ms: int, trade_ms: int) -> str:
     )
 
 
-# The second event is later than its receive stamp: the recording host's clock was behind.
+# The second event is later than its receive timestamp: the recording host's clock was behind.
 FRAMES = [
     (R0, trade(1, 1_680_652_800_000, 1_680_652_799_999)),
     (R0 + 1_000, trade(2, 1_680_652_800_017, 1_680_652_800_016)),
@@ -67,7 +67,7 @@ SNAPSHOT = (R0 + 2_000, '{"lastUpdateId":1,"bids":[],"asks":[]}')
 
 
 def lines(frames: list[tuple[int, str]]) -> bytes:
-    return "".join(f"{stamp} {text}\n" for stamp, text in frames).encode()
+    return "".join(f"{timestamp} {text}\n" for timestamp, text in frames).encode()
 
 
 @pytest.fixture
@@ -139,10 +139,10 @@ def test_the_recorded_latency_is_kept_exactly_at_any_speed(
         Replay(file=path, speed=speed), offset_ns=0, may_start=lambda: True, now_ns=now_ns
     )
     recording.audience_changed(now_ns)
-    for event, (stamp, text) in zip(recording.take_due(now_ns * 2), FRAMES, strict=True):
+    for event, (timestamp, text) in zip(recording.take_due(now_ns * 2), FRAMES, strict=True):
         data = json.loads(text)["data"]
         if "E" in data:
-            assert event.depart_ns - event.event_ns == stamp * 1_000 - data["E"] * MS
+            assert event.depart_ns - event.event_ns == timestamp * 1_000 - data["E"] * MS
             sent = json.loads(event.payload(TimeUnit.MILLISECOND))
             assert sent["E"] * MS == event.event_ns
 
@@ -155,7 +155,7 @@ def test_a_negative_latency_stays_negative(recording: Path) -> None:
 def test_the_original_spacing_is_kept(recording: Path) -> None:
     events = play(recording)
     spacing = [event.depart_ns - events[0].depart_ns for event in events]
-    assert spacing == [(stamp - R0) * 1_000 for stamp, _ in FRAMES]
+    assert spacing == [(timestamp - R0) * 1_000 for timestamp, _ in FRAMES]
 
 
 def test_twice_the_speed_halves_the_spacing(recording: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_start_in_the_past_is_refused(recording: Path) -> None:
         (b"1680652800004107 " + b'{"a":' * 500_000 + b"1" + b"}" * 500_000, "nested too deeply"),
         (
             b'1680652800004107 {"stream":"a@trade","data":{"E":1680652800000000}}\n',
-            "is no milliseconds within an hour of the receive stamp",
+            "is no milliseconds within an hour of the receive timestamp",
         ),
         (
             b'1680652800004107 {"stream":"a@trade","data":{"e":"trade","t":%d}}\n' % 2**63,
@@ -286,15 +286,15 @@ async def test_clients_receive_the_recording_with_its_latencies(run: Run, record
         await exchange.control("disconnect", code=1001)
         assert await draining == []
         await exchange.control("flush")
-        truth = exchange.truth()
+        ground_truth = exchange.ground_truth()
     assert [without_times(text) for text in received] == [without_times(t) for _, t in FRAMES]
     recorded = [
-        stamp * 1_000 - json.loads(text)["data"].get("E", stamp / 1_000) * MS
-        for stamp, text in FRAMES
+        timestamp * 1_000 - json.loads(text)["data"].get("E", timestamp / 1_000) * MS
+        for timestamp, text in FRAMES
     ]
-    added = truth["send_ns"] - truth["event_ns"] - recorded
+    added = ground_truth["send_ns"] - ground_truth["event_ns"] - recorded
     assert added.min() >= 0
-    assert truth["outcome"].tolist() == ["sent"] * len(FRAMES)
+    assert ground_truth["outcome"].tolist() == ["sent"] * len(FRAMES)
 
 
 async def test_a_stall_of_the_machine_puts_the_rest_off_and_makes_no_latency_longer(
@@ -311,17 +311,17 @@ async def test_a_stall_of_the_machine_puts_the_rest_off_and_makes_no_latency_lon
         for _ in range(2):
             await client.recv()
         await exchange.control("flush")
-        events_ns = exchange.truth()["event_ns"].tolist()
+        events_ns = exchange.ground_truth()["event_ns"].tolist()
     recorded_ns = (1_680_652_800_016 - 1_680_652_800_000) * MS
     put_off_ns = events_ns[-1] - events_ns[0] - recorded_ns
     assert put_off_ns > 0
     assert put_off_ns % MS == 0
 
 
-async def test_the_replay_waits_for_every_place(run: Run, recording: Path) -> None:
-    places: dict[str, Any] = {"tokyo": {}, "london": {}}
+async def test_the_replay_waits_for_every_site(run: Run, recording: Path) -> None:
+    sites: dict[str, Any] = {"tokyo": {}, "london": {}}
     async with (
-        run(places=places, replay={"file": str(recording), "limit": 1}) as exchange,
+        run(sites=sites, replay={"file": str(recording), "limit": 1}) as exchange,
         exchange.connect("/ws/btcusdt@trade", "tokyo") as tokyo,
         exchange.connect("/ws", "london") as london,
     ):

@@ -98,10 +98,10 @@ async def test_times_are_the_truth_in_microseconds(run: Run) -> None:
         async with sbe(exchange, "/ws/btcusdt@trade") as client:
             frames = await binary(client, 20)
         await exchange.control("flush")
-        truth = exchange.truth().iloc[:20]
+        ground_truth = exchange.ground_truth().iloc[:20]
     times = [struct.unpack_from("<qq", frame, 8) for frame in frames]
-    assert [event_us for event_us, _ in times] == (truth["event_ns"] // US).tolist()
-    assert [trade_us for _, trade_us in times] == (truth["trade_ns"] // US).tolist()
+    assert [event_us for event_us, _ in times] == (ground_truth["event_ns"] // US).tolist()
+    assert [trade_us for _, trade_us in times] == (ground_truth["trade_ns"] // US).tolist()
 
 
 async def test_replies_and_server_shutdown_are_json_in_text_frames(run: Run) -> None:

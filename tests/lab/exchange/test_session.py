@@ -1,4 +1,4 @@
-"""The life of one connection: requests, limits, pings, ends, faults on demand."""
+"""The connectivity of one connection: requests, limits, pings, ends, faults on demand."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ async def test_a_ping_is_answered_with_its_payload(run: Run) -> None:
 
 
 async def test_a_pong_takes_a_whole_round_trip(run: Run) -> None:
-    places = {"tokyo": {"latency": {"distribution": "constant", "ms": 40}}}
-    async with run(places=places) as exchange, exchange.connect("/ws") as client:
+    sites = {"tokyo": {"latency": {"distribution": "constant", "ms": 40}}}
+    async with run(sites=sites) as exchange, exchange.connect("/ws") as client:
         assert await (await client.ping()) >= 0.080
 
 
@@ -92,7 +92,7 @@ class SansIoClient:
         self.frames: list[Frame] = []
 
     async def run(self, until: Callable[[SansIoClient], bool]) -> None:
-        uri = parse_uri(self._exchange.addresses["places"]["tokyo"]["url"] + "/ws")
+        uri = parse_uri(self._exchange.addresses["sites"]["tokyo"]["url"] + "/ws")
         reader, writer = await asyncio.open_connection(uri.host, uri.port, ssl=self._tls)
         protocol = ClientProtocol(uri)
         protocol.send_request(protocol.connect())
@@ -135,14 +135,14 @@ async def test_answered_pings_keep_the_connection(run: Run, client_tls: ssl.SSLC
 
 async def test_an_unsolicited_pong_does_not_replace_the_answer(run: Run) -> None:
     limits = {"ping_interval_sec": 0.02, "pong_timeout_sec": 0.2, "messages_per_sec": 1000}
-    places = {"tokyo": {"latency": {"distribution": "constant", "ms": 150}}}
-    async with run(limits=limits, places=places) as exchange, exchange.connect("/ws") as client:
+    sites = {"tokyo": {"latency": {"distribution": "constant", "ms": 150}}}
+    async with run(limits=limits, sites=sites) as exchange, exchange.connect("/ws") as client:
         await client.pong("not asked for")
         await drain_closed(client)
         assert client.close_reason == "Pong timeout"
 
 
-async def test_the_connection_is_cut_at_the_end_of_its_life(run: Run) -> None:
+async def test_the_connection_is_cut_at_the_end_of_its_connectivity(run: Run) -> None:
     async with run(limits={"lifetime_sec": 0.1}) as exchange, exchange.connect("/ws") as client:
         await client.wait_closed()
         assert client.close_code == 1001
@@ -156,7 +156,7 @@ async def test_server_shutdown_is_announced_on_request(
     run: Run, target: str, stream: str | None
 ) -> None:
     async with run() as exchange, exchange.connect(f"{target}?timeUnit=MICROSECOND") as client:
-        assert await exchange.control("shutdown_event", place="tokyo") == {"connections": 1}
+        assert await exchange.control("shutdown_event", site="tokyo") == {"connections": 1}
         (message,) = await documents(client, 1)
     event = message["data"] if stream else message
     assert message.get("stream") == stream
@@ -179,13 +179,13 @@ async def test_a_disconnect_without_code_is_a_lost_connection(run: Run) -> None:
         assert client.close_code == 1006
 
 
-async def test_a_disconnect_concerns_only_its_place(run: Run) -> None:
+async def test_a_disconnect_concerns_only_its_site(run: Run) -> None:
     async with (
-        run(places={"tokyo": {}, "london": {}}) as exchange,
+        run(sites={"tokyo": {}, "london": {}}) as exchange,
         exchange.connect("/ws", "tokyo") as tokyo,
         exchange.connect("/ws/btcusdt@trade", "london") as london,
     ):
-        assert await exchange.control("disconnect", place="tokyo", code=1000) == {"connections": 1}
+        assert await exchange.control("disconnect", site="tokyo", code=1000) == {"connections": 1}
         await tokyo.wait_closed()
         assert await documents(london, 5)
 
@@ -195,10 +195,10 @@ async def test_a_held_stall_delivers_everything_late(run: Run) -> None:
         await documents(client, 5)
         await exchange.control("stall")
         await exchange.control("flush")
-        silent_from = exchange.truth()["last_id"].max()
+        silent_from = exchange.ground_truth()["last_id"].max()
         await asyncio.sleep(0.2)
         await exchange.control("flush")
-        assert exchange.truth()["last_id"].max() == silent_from
+        assert exchange.ground_truth()["last_id"].max() == silent_from
         await exchange.control("resume")
         numbers = [trade["t"] for trade in await documents(client, 40)]
     assert numbers == list(range(numbers[0], numbers[0] + 40))
@@ -214,11 +214,11 @@ async def test_a_dropping_stall_loses_messages_but_answers_pings(run: Run) -> No
         await exchange.control("disconnect", code=1001)
         await drain(client)
         await exchange.control("flush")
-        truth = exchange.truth()
-    assert (truth["outcome"] == "dropped").sum() >= 20
+        ground_truth = exchange.ground_truth()
+    assert (ground_truth["outcome"] == "dropped").sum() >= 20
 
 
-async def test_a_stalled_place_accepts_fresh_connections(run: Run) -> None:
+async def test_a_stalled_site_accepts_fresh_connections(run: Run) -> None:
     async with run() as exchange, exchange.connect("/ws/btcusdt@trade"):
         await exchange.control("stall")
         async with exchange.connect("/ws/btcusdt@trade") as fresh:
@@ -226,7 +226,7 @@ async def test_a_stalled_place_accepts_fresh_connections(run: Run) -> None:
         await exchange.control("resume")
 
 
-async def test_a_refusing_place_rejects_connections_until_resumed(run: Run) -> None:
+async def test_a_refusing_site_rejects_connections_until_resumed(run: Run) -> None:
     async with run() as exchange:
         await exchange.control("refuse")
         with pytest.raises(InvalidStatus, match="503"):
@@ -237,19 +237,19 @@ async def test_a_refusing_place_rejects_connections_until_resumed(run: Run) -> N
 
 
 async def test_messages_on_their_way_when_the_connection_is_lost_are_unsent(run: Run) -> None:
-    places = {"tokyo": {"latency": {"distribution": "constant", "ms": 300}}}
-    async with run(places=places) as exchange, exchange.connect("/ws/btcusdt@trade") as client:
+    sites = {"tokyo": {"latency": {"distribution": "constant", "ms": 300}}}
+    async with run(sites=sites) as exchange, exchange.connect("/ws/btcusdt@trade") as client:
         await documents(client, 1)
         await exchange.control("disconnect")
         await client.wait_closed()
         await exchange.control("flush")
-        truth = exchange.truth()
-    unsent = truth[truth["outcome"] == "unsent"]
+        ground_truth = exchange.ground_truth()
+    unsent = ground_truth[ground_truth["outcome"] == "unsent"]
     assert len(unsent) > 0
     assert (unsent["send_ns"] == 0).all()
 
 
-async def test_two_connections_of_a_place_have_numbers_of_their_own(run: Run) -> None:
+async def test_two_connections_of_a_site_have_numbers_of_their_own(run: Run) -> None:
     async with (
         run() as exchange,
         exchange.connect("/ws/btcusdt@trade") as one,
@@ -258,4 +258,4 @@ async def test_two_connections_of_a_place_have_numbers_of_their_own(run: Run) ->
         await documents(one, 5)
         await documents(two, 5)
         await exchange.control("flush")
-        assert set(exchange.truth()["connection"]) == {1, 2}
+        assert set(exchange.ground_truth()["connection"]) == {1, 2}

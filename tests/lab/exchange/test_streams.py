@@ -129,16 +129,16 @@ async def test_event_time_follows_trade_time_and_never_steps_back(run: Run) -> N
     assert all(a["E"] <= b["E"] for a, b in pairwise(trades))
 
 
-async def test_all_places_see_the_same_events(run: Run) -> None:
+async def test_all_sites_see_the_same_events(run: Run) -> None:
     target = "/ws/btcusdt@trade?timeUnit=MICROSECOND"
-    places = {"near": {}, "far": {"latency": {"distribution": "constant", "ms": 20}}}
+    sites = {"near": {}, "far": {"latency": {"distribution": "constant", "ms": 20}}}
     async with (
-        run(places=places) as exchange,
+        run(sites=sites) as exchange,
         exchange.connect(target, "near") as near,
         exchange.connect(target, "far") as far,
     ):
         late = await documents(far, 100)
-        # How many came before the second place was there depends on how long connecting took.
+        # How many came before the second site was there depends on how long connecting took.
         early = await documents(near, 1)
         while early[-1]["t"] < late[-1]["t"]:
             early += await documents(near, 1)
@@ -150,15 +150,15 @@ async def test_an_error_of_the_exchange_s_clock_shifts_event_and_trade_times(run
         async with exchange.connect("/ws/btcusdt@trade") as client:
             (trade,) = await documents(client, 1)
         await exchange.control("flush")
-        truth = exchange.truth()
+        actual = exchange.ground_truth()
     now_ms = time.time_ns() // 1_000_000
     assert 3_500_000 < now_ms - trade["E"] < 3_700_000
-    assert trade["E"] == truth["event_ns"].iloc[0] // 1_000_000 - 3_600_000
-    assert truth.attrs["clock_offset_ns"] == -3_600_000_000_000
+    assert trade["E"] == actual["event_ns"].iloc[0] // 1_000_000 - 3_600_000
+    assert actual.attrs["clock_offset_ns"] == -3_600_000_000_000
 
 
 async def test_truth_lists_exactly_what_was_received(run: Run) -> None:
-    places = {
+    sites = {
         "tokyo": {
             "latency": {"distribution": "lognormal", "median_ms": 2, "sigma": 1},
             "loss": {"trade": 0.2, "depth": 0.3},
@@ -166,7 +166,7 @@ async def test_truth_lists_exactly_what_was_received(run: Run) -> None:
         }
     }
     async with (
-        run(places=places) as exchange,
+        run(sites=sites) as exchange,
         exchange.connect(f"/stream?streams={ALL}&timeUnit=MICROSECOND") as client,
     ):
         received = await documents(client, 500)
@@ -174,8 +174,8 @@ async def test_truth_lists_exactly_what_was_received(run: Run) -> None:
         await exchange.control("disconnect", code=1001)
         received += await draining
         await exchange.control("flush")
-        truth = exchange.truth()
-    sent = truth[truth["outcome"].isin(["sent", "duplicate"])]
+        actual = exchange.ground_truth()
+    sent = actual[actual["outcome"].isin(["sent", "duplicate"])]
     assert [m["stream"] for m in received] == sent["stream"].tolist()
     assert [_last_id(m["data"]) for m in received] == sent["last_id"].tolist()
     timed = [m["data"].get("E") for m in received]
@@ -184,22 +184,22 @@ async def test_truth_lists_exactly_what_was_received(run: Run) -> None:
 
 
 async def test_scripted_loss_leaves_a_gap_for_every_dropped_message(run: Run) -> None:
-    places = {"tokyo": {"loss": {"trade": 0.2}}}
-    async with run(places=places) as exchange:
+    sites = {"tokyo": {"loss": {"trade": 0.2}}}
+    async with run(sites=sites) as exchange:
         async with exchange.connect("/ws/btcusdt@trade") as client:
             trades = await documents(client, 200)
         await exchange.control("flush")
-        truth = exchange.truth()
+        actual = exchange.ground_truth()
     first, last = trades[0]["t"], trades[-1]["t"]
-    dropped = truth[(truth["outcome"] == "dropped") & truth["last_id"].between(first, last)]
+    dropped = actual[(actual["outcome"] == "dropped") & actual["last_id"].between(first, last)]
     missing = set(range(first, last + 1)) - {trade["t"] for trade in trades}
     assert missing == set(dropped["last_id"])
     assert missing
 
 
 async def test_scripted_reordering_swaps_neighbours_of_one_stream(run: Run) -> None:
-    places = {"tokyo": {"reordering": {"*": 0.2}}}
-    async with run(places=places) as exchange, exchange.connect("/ws/btcusdt@trade") as client:
+    sites = {"tokyo": {"reordering": {"*": 0.2}}}
+    async with run(sites=sites) as exchange, exchange.connect("/ws/btcusdt@trade") as client:
         numbers = [trade["t"] for trade in await documents(client, 200)]
     steps = {b - a for a, b in pairwise(numbers)}
     assert -1 in steps
@@ -208,18 +208,18 @@ async def test_scripted_reordering_swaps_neighbours_of_one_stream(run: Run) -> N
 
 
 async def test_no_message_leaves_before_its_latency_has_passed(run: Run) -> None:
-    places = {"tokyo": {"latency": {"distribution": "constant", "ms": 30}}}
-    async with run(places=places) as exchange:
+    sites = {"tokyo": {"latency": {"distribution": "constant", "ms": 30}}}
+    async with run(sites=sites) as exchange:
         async with exchange.connect(f"/stream?streams={ALL}") as client:
             await documents(client, 200)
         await exchange.control("flush")
-        truth = exchange.truth()
-    sent = truth[truth["outcome"] == "sent"]
+        actual = exchange.ground_truth()
+    sent = actual[actual["outcome"] == "sent"]
     assert (sent["send_ns"] - sent["event_ns"]).min() >= 30_000_000
     assert sent["send_ns"].is_monotonic_increasing
 
 
-async def test_frames_arrive_after_their_send_stamp(run: Run) -> None:
+async def test_frames_arrive_after_their_send_timestamp(run: Run) -> None:
     async with run() as exchange:
         received: dict[int, int] = {}
         async with exchange.connect("/ws/btcusdt@trade") as client:
@@ -227,9 +227,9 @@ async def test_frames_arrive_after_their_send_stamp(run: Run) -> None:
                 number = json.loads(await client.recv())["t"]
                 received[number] = time.time_ns()
         await exchange.control("flush")
-        truth = exchange.truth()
-    stamps = dict(zip(truth["last_id"].tolist(), truth["send_ns"].tolist(), strict=True))
-    assert all(stamps[number] <= moment for number, moment in received.items())
+        actual = exchange.ground_truth()
+    timestamps = dict(zip(actual["last_id"].tolist(), actual["send_ns"].tolist(), strict=True))
+    assert all(timestamps[number] <= moment for number, moment in received.items())
 
 
 def _last_id(data: dict[str, Any]) -> int:

@@ -152,9 +152,9 @@ async def test_markets_live_side_by_side_with_streams_of_equal_names(run: Run) -
         await futures.wait_closed()
         assert await documents(spot, 5)
         await exchange.control("flush")
-        truth = exchange.truth()
+        ground_truth = exchange.ground_truth()
     assert ("X" in one, "X" in other) == (False, True)
-    assert set(truth["market"]) == {"spot", "usdm"}
+    assert set(ground_truth["market"]) == {"spot", "usdm"}
 
 
 async def test_a_market_can_refuse_connections_while_another_takes_them(run: Run) -> None:

@@ -61,7 +61,7 @@ async def test_stats_count_messages_and_list_streams(run: Run) -> None:
 @pytest.mark.parametrize(
     ("action", "parameters", "fault"),
     [
-        ("flush", {"place": "paris"}, "there is no place 'paris'; choose one of: tokyo"),
+        ("flush", {"site": "paris"}, "there is no site 'paris'; choose one of: tokyo"),
         ("stall", {"mode": "loud"}, "mode: Input should be 'hold' or 'drop'"),
         ("disconnect", {"nonsense": 1}, "nonsense: Extra inputs are not permitted"),
         ("disconnect", {"code": 1}, "code: Input should be greater than or equal to 1000"),

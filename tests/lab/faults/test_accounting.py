@@ -10,35 +10,35 @@ from latency_sweep.lab.faults.accounting import Account, Sent, sent
 STREAM = "btcusdt@trade"
 
 
-def truth(ids: list[int], outcome: str = "sent", stream: str = STREAM) -> pd.DataFrame:
+def ground_truth(ids: list[int], outcome: str = "sent", stream: str = STREAM) -> pd.DataFrame:
     return pd.DataFrame({"stream": stream, "outcome": outcome, "last_id": ids})
 
 
-def test_what_the_market_sent_counts_from_the_places_first_message_on() -> None:
-    assert sent(truth([1, 2, 3, 4, 5]), truth([3, 5]), STREAM) == Sent(3, 0)
+def test_what_the_market_sent_counts_from_the_sites_first_message_on() -> None:
+    assert sent(ground_truth([1, 2, 3, 4, 5]), ground_truth([3, 5]), STREAM) == Sent(3, 0)
 
 
-def test_what_came_after_the_places_last_message_is_in_flight() -> None:
-    assert sent(truth([1, 2, 3, 4, 5]), truth([1, 3]), STREAM) == Sent(5, 2)
+def test_what_came_after_the_sites_last_message_is_in_flight() -> None:
+    assert sent(ground_truth([1, 2, 3, 4, 5]), ground_truth([1, 3]), STREAM) == Sent(5, 2)
 
 
-def test_what_was_not_sent_to_the_place_is_no_beginning() -> None:
-    place = pd.concat([truth([1], "unsent"), truth([2]), truth([4], "dropped")])
-    assert sent(truth([1, 2, 3, 4]), place, STREAM) == Sent(3, 2)
+def test_what_was_not_sent_to_the_site_is_no_beginning() -> None:
+    site = pd.concat([ground_truth([1], "unsent"), ground_truth([2]), ground_truth([4], "dropped")])
+    assert sent(ground_truth([1, 2, 3, 4]), site, STREAM) == Sent(3, 2)
 
 
 def test_what_the_witness_was_sent_twice_counts_once() -> None:
-    assert sent(truth([1, 2, 2, 3]), truth([1, 3]), STREAM) == Sent(3, 0)
+    assert sent(ground_truth([1, 2, 2, 3]), ground_truth([1, 3]), STREAM) == Sent(3, 0)
 
 
 def test_other_streams_do_not_count() -> None:
-    witness = pd.concat([truth([1, 2]), truth([7, 8, 9], stream="btcusdt@depth")])
-    assert sent(witness, truth([1, 2]), STREAM) == Sent(2, 0)
+    witness = pd.concat([ground_truth([1, 2]), ground_truth([7, 8, 9], stream="btcusdt@depth")])
+    assert sent(witness, ground_truth([1, 2]), STREAM) == Sent(2, 0)
 
 
-def test_a_place_that_was_sent_nothing_has_no_account() -> None:
+def test_a_site_that_was_sent_nothing_has_no_account() -> None:
     with pytest.raises(ValueError, match="nothing of btcusdt@trade"):
-        sent(truth([1]), truth([]), STREAM)
+        sent(ground_truth([1]), ground_truth([]), STREAM)
 
 
 @pytest.mark.parametrize(("lost", "unaccounted"), [(3, 0), (2, 1), (4, -1)])

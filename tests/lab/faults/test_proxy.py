@@ -82,7 +82,7 @@ async def client(proxy: FaultProxy, identities: Identities) -> AsyncIterator[Cli
 
 
 def opened(proxy: FaultProxy, identities: Identities) -> connect:
-    tls = ssl.create_default_context(cafile=identities.authority)
+    tls = ssl.create_default_context(cafile=identities.ca)
     return connect(
         f"wss://{HOST}:{proxy.port}/", ssl=tls, compression=None, ping_interval=None, proxy=None
     )

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from latency_sweep.lab.binaries.prometheus_binary import Binaries
 
 EXPERIMENT = "discovery-test"
-PLACES = (
+SITES = (
     ("ap-northeast-1", "ap-northeast-1a", "c6in.large", "x86_64"),
     ("ap-northeast-1", "ap-northeast-1c", "c7gn.medium", "arm64"),
     ("ap-southeast-1", "ap-southeast-1a", "c6i.large", "x86_64"),
     ("eu-central-1", "eu-central-1b", "c7gn.medium", "arm64"),
 )
-REGIONS = tuple(dict.fromkeys(place[0] for place in PLACES))
+REGIONS = tuple(dict.fromkeys(site[0] for site in SITES))
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +54,12 @@ def closed_port() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def instances(ec2: Ec2, closed_port: int) -> list[str]:
-    """The instances of PLACES, among others that must not be found."""
-    found = ec2.create([Machine(*place, closed_port) for place in PLACES], experiment=EXPERIMENT)
-    other = [Machine(*PLACES[0], closed_port)]
+    """The instances of SITES, among others that must not be found."""
+    found = ec2.create([Machine(*site, closed_port) for site in SITES], experiment=EXPERIMENT)
+    other = [Machine(*SITES[0], closed_port)]
     ec2.create(other, experiment="another-experiment")
     ec2.create(other, experiment=EXPERIMENT, project="another-project")
-    client = ec2.client(PLACES[0][0])
+    client = ec2.client(SITES[0][0])
     client.terminate_instances(InstanceIds=ec2.create(other, experiment=EXPERIMENT))
     client.delete_tags(
         Resources=ec2.create(other, experiment=EXPERIMENT), Tags=[{"Key": "ProbePort"}]
@@ -112,7 +112,7 @@ def test_a_target_bears_the_labels_of_the_contract_and_no_others(
         assert target["labels"].keys() == {"job", *TARGET_LABELS}
 
 
-def test_the_labels_tell_place_and_experiment(
+def test_the_labels_tell_site_and_experiment(
     targets: dict[str, dict[str, Any]], instances: list[str]
 ) -> None:
     seen = [
@@ -122,14 +122,14 @@ def test_the_labels_tell_place_and_experiment(
         )
         for instance in instances
     ]
-    assert seen == [(region, kind, architecture) for region, _, kind, architecture in PLACES]
+    assert seen == [(region, kind, architecture) for region, _, kind, architecture in SITES]
     assert {target["labels"]["experiment"] for target in targets.values()} == {EXPERIMENT}
 
 
 def test_the_zone_label_is_the_zone_id_that_means_the_same_in_every_account(
     targets: dict[str, dict[str, Any]], instances: list[str], ec2: Ec2
 ) -> None:
-    for instance, (region, zone, *_) in zip(instances, PLACES, strict=True):
+    for instance, (region, zone, *_) in zip(instances, SITES, strict=True):
         answer = ec2.client(region).describe_availability_zones(ZoneNames=[zone])
         assert targets[instance]["labels"]["az_id"] == answer["AvailabilityZones"][0]["ZoneId"]
 
@@ -139,4 +139,4 @@ def test_a_simulated_ec2_that_dies_before_it_has_instances_is_told_as_such(tmp_p
         os.kill(ec2.child.pid, signal.SIGKILL)
         ec2.child.wait(within_sec=30)
         with pytest.raises(ChildError, match=r"^ec2 was killed by signal 9; its log "):
-            ec2.create([Machine(*PLACES[0], 1)], experiment=EXPERIMENT)
+            ec2.create([Machine(*SITES[0], 1)], experiment=EXPERIMENT)

@@ -9,8 +9,8 @@ from latency_sweep.contract.metrics import Phase
 from latency_sweep.lab.local.progress import (
     LineDisplay,
     LiveDisplay,
-    PlaceProgress,
     Progress,
+    SiteProgress,
     display_for,
 )
 
@@ -21,9 +21,9 @@ PROGRESS = Progress(
     phase_left_sec=12.4,
     left_sec=125.0,
     elapsed_share=0.4,
-    places=(
-        PlaceProgress("ap-northeast-1 c6in.large", 12_000, 0, 0.00412),
-        PlaceProgress("eu-central-1 c6i.large", 11_900, 7, None),
+    sites=(
+        SiteProgress("ap-northeast-1 c6in.large", 12_000, 0, 0.00412),
+        SiteProgress("eu-central-1 c6i.large", 11_900, 7, None),
     ),
 )
 
@@ -69,7 +69,7 @@ def test_a_pipe_gets_one_line_for_each_phase() -> None:
     ]
 
 
-def test_a_terminal_gets_the_live_numbers_of_every_place() -> None:
+def test_a_terminal_gets_the_live_numbers_of_every_site() -> None:
     output = console(terminal=True)
     with display_for(output) as display:
         display.show(PROGRESS)

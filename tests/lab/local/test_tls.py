@@ -1,4 +1,4 @@
-"""The self-made certificates: trusted by who trusts their authority, for local names only."""
+"""The self-made certificates: trusted by who trusts their CA, for local names only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def handshake(certificates: Certificates, name: str) -> None:
     """A complete handshake in memory, as a client that reaches the server by `name`."""
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(certificates.cert, certificates.key)
-    client_context = ssl.create_default_context(cafile=certificates.authority)
+    client_context = ssl.create_default_context(cafile=certificates.ca)
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = client_context.wrap_bio(to_client, to_server, server_hostname=name)
     server = server_context.wrap_bio(to_server, to_client, server_side=True)
@@ -50,7 +50,7 @@ def test_another_authority_does_not_trust_the_server(
     certificates: Certificates, tmp_path: Path
 ) -> None:
     other = make_certificates(tmp_path / "other")
-    mixed = Certificates(other.authority, certificates.cert, certificates.key)
+    mixed = Certificates(other.ca, certificates.cert, certificates.key)
     with pytest.raises(ssl.SSLCertVerificationError):
         handshake(mixed, "localhost")
 

@@ -34,14 +34,14 @@ LENIENT = rules(
 )
 
 
-def winners_of(truth: Truth) -> list[str | None]:
+def winners_of(ground_truth: Truth) -> list[str | None]:
     return [
-        decide(simulate(truth, np.random.default_rng([5, n])), LENIENT, seed=n).winner
+        decide(simulate(ground_truth, np.random.default_rng([5, n])), LENIENT, seed=n).winner
         for n in range(TRIALS)
     ]
 
 
-def test_identical_places_seldom_get_a_winner() -> None:
+def test_identical_sites_seldom_get_a_winner() -> None:
     assert sum(name is not None for name in winners_of(SHORT)) <= 3
 
 
@@ -76,8 +76,8 @@ def test_the_simulation_buckets_as_the_histogram_does() -> None:
 
 
 def test_simulated_levels_hang_together_within_a_run_only() -> None:
-    truth = replace(SHORT, network=(0.0064,), runs=60, level_sd=0.2, run_sd=0.0)
-    medians = np.median(simulate_latencies(truth, np.random.default_rng(2))[0], axis=-1)
+    ground_truth = replace(SHORT, network=(0.0064,), runs=60, level_sd=0.2, run_sd=0.0)
+    medians = np.median(simulate_latencies(ground_truth, np.random.default_rng(2))[0], axis=-1)
     centred = np.log(medians) - np.log(medians).mean()
     within = np.corrcoef(centred[:, :-1].ravel(), centred[:, 1:].ravel())[0, 1]
     across = np.corrcoef(centred[:-1, -1], centred[1:, 0])[0, 1]
@@ -98,21 +98,21 @@ def test_the_original_arithmetic_finds_what_is_obvious(slower: int) -> None:
 
 
 def test_a_simulated_sweep_passes_every_constraint_of_the_shipped_experiment() -> None:
-    truth = Truth(network=(0.0064, 0.0080), rate=60)
-    verdict = decide(simulate(truth, np.random.default_rng(3)), EXPERIMENT)
+    ground_truth = Truth(network=(0.0064, 0.0080), rate=60)
+    verdict = decide(simulate(ground_truth, np.random.default_rng(3)), EXPERIMENT)
     assert verdict.kind is VerdictKind.WINNER
 
 
 def test_runs_back_to_back_of_a_route_that_drifts_are_to_be_spread() -> None:
-    truth = replace(
+    ground_truth = replace(
         SHORT, windows=60, level_sd=0.05, run_sd=0.005, correlation=0.98, back_to_back=True
     )
-    verdict = decide(simulate(truth, np.random.default_rng(1)), LENIENT)
+    verdict = decide(simulate(ground_truth, np.random.default_rng(1)), LENIENT)
     assert verdict.kind is VerdictKind.INCONCLUSIVE
     (found,) = verdict.comparisons
-    assert f"n = 9, worth about {found.pairs_worth:.1f} spread out)" in verdict.sentence
+    assert f"n = 9, worth about {found.effective_runs:.1f} spread out)" in verdict.sentence
     assert verdict.next_steps[0] == (
-        f"Spread the runs over hours or days: the difference between {found.nominee} and"
+        f"Spread the runs over hours or days: the difference between {found.leader} and"
         f" {found.rival} drifts so slowly that 9 runs as close together as these are worth about"
-        f" {found.pairs_worth:.1f} spread out."
+        f" {found.effective_runs:.1f} spread out."
     )

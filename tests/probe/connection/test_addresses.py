@@ -65,7 +65,7 @@ async def test_each_connection_uses_its_address_and_says_so(
             task = asyncio.create_task(session.run())
             try:
                 await everywhere.wait()
-                while len(session.life.remote_addresses) < len(FRONT_ENDS):
+                while len(session.connectivity.remote_addresses) < len(FRONT_ENDS):
                     await asyncio.sleep(0)
                 shown = {
                     name: registry.get_sample_value(

@@ -66,26 +66,26 @@ async def test_however_a_connection_ends_it_is_replaced(
     registry: CollectorRegistry,
 ) -> None:
     async with running(exchange, instruments) as session:
-        await until(lambda: session.life.connected)
+        await until(lambda: session.connectivity.connected)
         with suppress(ConnectionClosed):
             await end(exchange.connections[0])
         await until(lambda: bool(reconnects(registry, reason)))
     assert reconnects(registry, reason) == 1
 
 
-async def test_silence_without_a_close_is_noticed(
+async def test_stall_detector_without_a_close_is_noticed(
     exchange: Exchange,
     instruments: Instruments,
     registry: CollectorRegistry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(supervisor, "SILENCE_TIMEOUT_SEC", 0.05)
+    monkeypatch.setattr(supervisor, "STALL_TIMEOUT_SEC", 0.05)
     monkeypatch.setattr(supervisor, "PING_INTERVAL_SEC", 3600.0)
     monkeypatch.setattr(supervisor, "_TICK_SEC", 0.01)
     async with running(exchange, instruments):
         first = await exchange.connection(0)
         first.transport.pause_reading()
-        await until(lambda: bool(reconnects(registry, ReconnectReason.SILENCE)))
+        await until(lambda: bool(reconnects(registry, ReconnectReason.STALLED)))
         first.transport.resume_reading()
 
 
@@ -129,12 +129,12 @@ async def test_a_planned_replacement_is_open_before_the_old_connection_is_closed
 ) -> None:
     async with running(exchange, instruments) as session:
         first = await exchange.connection(0)
-        await until(lambda: session.life.connected)
-        session._keepers[0].replace(reason)
+        await until(lambda: session.connectivity.connected)
+        session._supervisors[0].replace(reason)
         await exchange.connection(1)
         assert first.state is State.OPEN
         await first.wait_closed()
-        assert session.life.disconnected_sec == 0
+        assert session.connectivity.disconnected_sec == 0
     assert reconnects(registry, reason) == 1
 
 
@@ -157,12 +157,12 @@ async def test_parallel_connections_live_side_by_side(
 ) -> None:
     async with running(exchange, instruments, lines=3) as session:
         await exchange.connection(2)
-        while len(session.life.remote_addresses) < 3:
+        while len(session.connectivity.remote_addresses) < 3:
             await asyncio.sleep(0)
         await exchange.connections[0].close(1001)
         await exchange.connection(3)
-        assert session.life.connected
-        assert session.life.disconnected_sec == 0
+        assert session.connectivity.connected
+        assert session.connectivity.disconnected_sec == 0
 
 
 async def test_a_refusing_endpoint_is_tried_again_until_it_answers(
@@ -176,7 +176,7 @@ async def test_a_refusing_endpoint_is_tried_again_until_it_answers(
             await asyncio.sleep(0)
         async with serving(exchange, refusing):
             await exchange.connection(0)
-            while not session.life.connected:
+            while not session.connectivity.connected:
                 await asyncio.sleep(0)
             session.stop()
 
@@ -186,10 +186,10 @@ async def test_time_without_a_connection_is_measured(
 ) -> None:
     async with running(exchange, instruments) as session:
         connection = await exchange.connection(0)
-        assert session.life.disconnected_sec == 0
+        assert session.connectivity.disconnected_sec == 0
         await connection.close(1001)
         await exchange.connection(1)
-        assert session.life.disconnected_sec > 0
+        assert session.connectivity.disconnected_sec > 0
 
 
 async def test_who_joins_after_the_measurement_began_waits_for_the_next_run(
@@ -210,7 +210,7 @@ async def test_ready_once_warmed_up_and_connected(
     long_warmup = Timeline(3600 * 24 * 365 * 100 * NS_PER_SEC, NS_PER_SEC, NS_PER_SEC)
     async with running(exchange, instruments, long_warmup) as session:
         await exchange.connection(0)
-        while not session.life.connected:
+        while not session.connectivity.connected:
             await asyncio.sleep(0)
         assert not session.ready
         monkeypatch.setattr(session, "_warm_from_ns", time.time_ns())
@@ -222,11 +222,11 @@ async def test_time_without_connection_counts_no_more_once_it_was_told_to_stop(
 ) -> None:
     async with running(exchange, instruments) as session:
         await exchange.connection(0)
-        await until(lambda: session.life.connected)
+        await until(lambda: session.connectivity.connected)
         session.stop()
         assert session.stopping
-        await until(lambda: not session.life.connected)
-        assert session.life.disconnected_sec == 0
+        await until(lambda: not session.connectivity.connected)
+        assert session.connectivity.disconnected_sec == 0
 
 
 async def test_not_ready_once_it_was_told_to_stop(
@@ -234,7 +234,7 @@ async def test_not_ready_once_it_was_told_to_stop(
 ) -> None:
     async with running(exchange, instruments) as session:
         await exchange.connection(0)
-        await until(lambda: session.life.connected)
+        await until(lambda: session.connectivity.connected)
         session._warm_from_ns = 0
         was_ready = session.ready
         session.stop()

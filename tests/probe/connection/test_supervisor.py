@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from websockets.protocol import State
 
-from latency_sweep.contract.metrics import ConnectPhase, ReconnectReason
+from latency_sweep.contract.metrics import ConnectStep, ReconnectReason
 from latency_sweep.probe.connection import supervisor
 from latency_sweep.probe.connection.backoff import Backoff
-from latency_sweep.probe.connection.supervisor import ConnectionKeeper
+from latency_sweep.probe.connection.supervisor import ConnectionSupervisor
 from latency_sweep.probe.net import websocket
 from tests.probe.scripted_exchange import (
     Exchange,
@@ -63,7 +63,7 @@ class Pauses:
 @pytest.fixture
 async def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
     pauses = Pauses()
-    monkeypatch.setattr(ConnectionKeeper, "_pause", lambda _, seconds: pauses.wait(seconds))
+    monkeypatch.setattr(ConnectionSupervisor, "_pause", lambda _, seconds: pauses.wait(seconds))
     return pauses
 
 
@@ -83,7 +83,7 @@ class Ceilings(random.Random):
 
 
 class Clock:
-    """In the place of `keeper`'s time: a test lets it jump, as while the program stands still."""
+    """In place of `supervisor`'s time: a test lets it jump, as while the program stands still."""
 
     def __init__(self) -> None:
         self.ahead_sec = 0.0
@@ -95,7 +95,7 @@ class Clock:
 def call_when_opened(
     on_opened: Callable[[int, WebSocketConnection], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Call with each connection, numbered from one, before the keeper has it."""
+    """Call with each connection, numbered from one, before the supervisor has it."""
     numbers = itertools.count(1)
 
     async def connect(*args: Any, **options: Any) -> WebSocketConnection:
@@ -114,9 +114,9 @@ async def heard_all(connection: ServerConnection) -> None:
 async def replace_in_vain(exchange: Exchange, session: Session, pauses: Pauses) -> ServerConnection:
     """Connect, and let a scheduled replacement be refused for an hour; the first connection."""
     first = await exchange.connection(0)
-    await until(lambda: session.life.connected)
+    await until(lambda: session.connectivity.connected)
     exchange.refusing, exchange.retry_after = True, AN_HOUR
-    session._keepers[0].replace(ReconnectReason.SCHEDULE)
+    session._supervisors[0].replace(ReconnectReason.SCHEDULE)
     await until(lambda: 3600.0 in pauses.asked)
     return first
 
@@ -126,13 +126,13 @@ async def test_a_connection_cut_while_its_replacement_is_refused_is_lost_at_once
 ) -> None:
     async with running(exchange, instruments) as session:
         first = await replace_in_vain(exchange, session, pauses)
-        assert session.life.connected
+        assert session.connectivity.connected
         await end_by_reset(first)
-        await until(lambda: not session.life.connected)
-        assert session.life.disconnected_sec > 0
+        await until(lambda: not session.connectivity.connected)
+        assert session.connectivity.disconnected_sec > 0
         exchange.refusing = False
         pauses.over.set()
-        await until(lambda: session.life.connected)
+        await until(lambda: session.connectivity.connected)
     assert reconnects(registry, ReconnectReason.CONNECTION_LOST) == 1
     assert reconnects(registry, ReconnectReason.SCHEDULE) == 0
 
@@ -149,13 +149,13 @@ async def test_a_connection_that_falls_silent_while_its_replacement_is_refused_i
         first = await replace_in_vain(exchange, session, pauses)
         first.transport.pause_reading()
         with monkeypatch.context() as patch:
-            patch.setattr(supervisor, "SILENCE_TIMEOUT_SEC", 0.05)
-            await until(lambda: not session.life.connected)
+            patch.setattr(supervisor, "STALL_TIMEOUT_SEC", 0.05)
+            await until(lambda: not session.connectivity.connected)
         first.transport.resume_reading()
         exchange.refusing = False
         pauses.over.set()
-        await until(lambda: session.life.connected)
-    assert reconnects(registry, ReconnectReason.SILENCE) == 1
+        await until(lambda: session.connectivity.connected)
+    assert reconnects(registry, ReconnectReason.STALLED) == 1
     assert reconnects(registry, ReconnectReason.SCHEDULE) == 0
 
 
@@ -177,8 +177,8 @@ async def test_a_connection_is_kept_when_the_program_itself_stood_still(
         looked_after.clear()
         clock.ahead_sec = 100.0
         await looked_after.wait()
-        assert session.life.connected
-        assert session._keepers[0]._opening is None
+        assert session.connectivity.connected
+        assert session._supervisors[0]._opening is None
         assert len(exchange.connections) == 1
 
 
@@ -208,18 +208,18 @@ async def test_messages_around_the_loss_of_both_connections_are_no_neighbours(
     monkeypatch.setattr(websocket, "CLOSE_TIMEOUT_SEC", 3600.0)
     async with running(exchange, instruments) as session:
         first = await exchange.connection(0)
-        await until(lambda: session.life.connected)
+        await until(lambda: session.connectivity.connected)
         first.transport.pause_reading()  # it does not see yet that it is replaced
-        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        session._supervisors[0].replace(ReconnectReason.SCHEDULE)
         second = await exchange.connection(1)
         state = session._recorder.states[0]
         state.previous_latency_ns = 1
         exchange.refusing = True
         await end_by_reset(second)
         await until(lambda: exchange.requests > 2)
-        assert session.life.connected
+        assert session.connectivity.connected
         first.transport.resume_reading()
-        await until(lambda: not session.life.connected)
+        await until(lambda: not session.connectivity.connected)
         assert state.previous_latency_ns is None
 
 
@@ -228,10 +228,10 @@ async def test_a_replacement_asked_for_twice_is_one(
 ) -> None:
     async with running(exchange, instruments) as session:
         first = await exchange.connection(0)
-        await until(lambda: session.life.connected)
+        await until(lambda: session.connectivity.connected)
         exchange.answering.clear()
         for why in (ReconnectReason.ROLLOVER, ReconnectReason.SCHEDULE):
-            session._keepers[0].replace(why)
+            session._supervisors[0].replace(why)
             await until(lambda: exchange.requests > 1)
         exchange.answering.set()
         await first.wait_closed()
@@ -250,7 +250,7 @@ async def test_an_end_is_noticed_when_it_comes_not_at_the_next_tick(
 ) -> None:
     monkeypatch.setattr(supervisor, "_TICK_SEC", 3600.0)
     async with running(exchange, instruments) as session:
-        await until(lambda: session.life.connected)
+        await until(lambda: session.connectivity.connected)
         await end_by_reset(exchange.connections[0])
         await until(lambda: reconnects(registry, ReconnectReason.CONNECTION_LOST) > 0)
 
@@ -288,10 +288,10 @@ async def test_a_replacement_that_ends_at_once_replaces_nothing(
 
     call_when_opened(on_opened, monkeypatch)
     async with running(exchange, instruments) as session:
-        await until(lambda: session.life.connected)
-        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        await until(lambda: session.connectivity.connected)
+        session._supervisors[0].replace(ReconnectReason.SCHEDULE)
         await until(lambda: reconnects(registry, ReconnectReason.SCHEDULE) > 0)
-        assert session.life.disconnected_sec == 0
+        assert session.connectivity.disconnected_sec == 0
     assert opened == [1, 2, 3]
     assert reconnects(registry, ReconnectReason.CONNECTION_LOST) == 0
     labels = {"market": "spot", "kind": "upgrade_rejected"}
@@ -305,10 +305,10 @@ async def test_failed_attempts_are_no_connections_to_the_recorder(
     async with running(exchange, instruments) as session:
         await until(lambda: exchange.requests > 2)
         exchange.refusing = False
-        await until(lambda: session.life.connected)
+        await until(lambda: session.connectivity.connected)
         assert session._recorder._open.total() == 1
         exchange.answering.clear()
-        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        session._supervisors[0].replace(ReconnectReason.SCHEDULE)
         before = exchange.requests
         await until(lambda: exchange.requests > before)
     exchange.answering.set()
@@ -331,7 +331,7 @@ async def test_it_stops_while_a_server_does_not_answer(
     async with running(exchange, instruments) as session:
         await until(lambda: exchange.requests > 0)
     exchange.answering.set()
-    assert not session.life.connected
+    assert not session.connectivity.connected
 
 
 async def test_what_the_server_asks_to_wait_is_waited(
@@ -371,9 +371,9 @@ async def test_a_shutdown_announced_to_a_connection_being_replaced_replaces_no_o
 ) -> None:
     async with running(exchange, instruments) as session:
         first = await exchange.connection(0)
-        await until(lambda: session.life.connected)
+        await until(lambda: session.connectivity.connected)
         exchange.answering.clear()
-        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        session._supervisors[0].replace(ReconnectReason.SCHEDULE)
         await until(lambda: exchange.requests > 1)
         await end_by_announcement(first)
         await heard_all(first)
@@ -395,16 +395,16 @@ async def test_a_close_that_was_announced_counts_as_the_shutdown(
 ) -> None:
     async with running(exchange, instruments) as session:
         first = await exchange.connection(0)
-        await until(lambda: session.life.connected)
+        await until(lambda: session.connectivity.connected)
         exchange.refusing = True
         if being_replaced:
-            session._keepers[0].replace(ReconnectReason.SCHEDULE)
+            session._supervisors[0].replace(ReconnectReason.SCHEDULE)
         await end_by_announcement(first)
         await until(lambda: exchange.requests > 2)
         await first.close(1001)
-        await until(lambda: not session.life.connected)
+        await until(lambda: not session.connectivity.connected)
         exchange.refusing = False
-        await until(lambda: session.life.connected)
+        await until(lambda: session.connectivity.connected)
     assert reconnects(registry, ReconnectReason.SERVER_SHUTDOWN) == 1
     for other in (ReconnectReason.SERVER_CLOSE, ReconnectReason.SCHEDULE):
         assert reconnects(registry, other) == 0
@@ -419,7 +419,7 @@ async def test_pauses_begin_anew_after_a_connection_that_lasted(
     async with running(exchange, instruments, backoff=ceilings.backoff) as session:
         await until(lambda: len(ceilings.asked) > 3)
         exchange.refusing = False
-        await until(lambda: session.life.connected)
+        await until(lambda: session.connectivity.connected)
         assert ceilings.asked[:3] == [1.0, 2.0, 4.0]
         ceilings.asked.clear()
         exchange.refusing = True
@@ -449,8 +449,8 @@ async def test_a_new_run_does_not_wait_for_its_connection(
 ) -> None:
     ceilings = Ceilings()
     async with running(exchange, instruments, backoff=ceilings.backoff) as session:
-        await until(lambda: session.life.connected)
-        session._keepers[0].replace(ReconnectReason.SCHEDULE)
+        await until(lambda: session.connectivity.connected)
+        session._supervisors[0].replace(ReconnectReason.SCHEDULE)
         await until(lambda: reconnects(registry, ReconnectReason.SCHEDULE) > 0)
     assert ceilings.asked == []
 
@@ -461,21 +461,21 @@ async def test_a_reset_right_after_connecting_is_tried_again(
     resets = 3
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def on_phase(_: ConnectionKeeper, phase: ConnectPhase, __: float) -> None:
+        def on_step(_: ConnectionSupervisor, step: ConnectStep, __: float) -> None:
             nonlocal resets
-            if phase is ConnectPhase.TCP and resets:
+            if step is ConnectStep.TCP and resets:
                 resets -= 1
                 peer, _address = listener.accept()
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 peer.close()
 
-        monkeypatch.setattr(ConnectionKeeper, "_observe_phase", on_phase)
+        monkeypatch.setattr(ConnectionSupervisor, "_observe_step", on_step)
         exchange = Exchange()
         exchange.port = listener.getsockname()[1]
         async with running(exchange, instruments) as session:
             await until(lambda: resets == 0)
             async with serving(exchange, sock=listener):
-                await until(lambda: session.life.connected)
+                await until(lambda: session.connectivity.connected)
                 session.stop()
     labels = {"market": "spot", "kind": "upgrade_rejected"}
     assert registry.get_sample_value("feed_errors_total", labels) == 3

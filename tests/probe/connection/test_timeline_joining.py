@@ -113,8 +113,8 @@ async def participant(
     monkeypatch.setattr(session_module, "_TICK_SEC", 0.001)
     tls = ssl.create_default_context()
     session = Session([feed], TIMELINE, recorder, instruments, tls=tls)
-    session._keepers.clear()
-    session.life.opened(feed, "0", "192.0.2.1")
+    session._supervisors.clear()
+    session.connectivity.opened(feed, "0", "192.0.2.1")
     participant = Participant(session, recorder, clock)
     yield participant
     await participant.end()

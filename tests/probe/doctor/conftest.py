@@ -43,7 +43,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 def trust(certificates: Certificates) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=certificates.authority)
+    return ssl.create_default_context(cafile=certificates.ca)
 
 
 class _Handshakes(ThreadingHTTPServer):

@@ -57,7 +57,9 @@ def test_how_a_leap_second_is_passed_depends_on_what_is_followed(source: str, fo
 
 
 @pytest.mark.parametrize("state", [None, reading(synchronized=False), reading(source="shared")])
-def test_leap_seconds_are_not_judged_where_nothing_is_followed(state: ClockReading | None) -> None:
+def test_leap_seconds_are_not_evaluated_where_nothing_is_followed(
+    state: ClockReading | None,
+) -> None:
     assert check_leap_smear(state).status is Status.SKIP
 
 

@@ -25,8 +25,8 @@ NAMES = [
     "clock",
     "clock steps",
     "leap seconds",
-    "kernel stamps",
-    "stamp sources",
+    "kernel timestamps",
+    "timestamp sources",
     "event loop delay",
     "CPU cores",
     "CPU isolation",
@@ -69,9 +69,9 @@ def doctor(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def flags(exchange: Exchange, certificates: Certificates) -> list[str]:
-    authority = str(certificates.authority)
+    ca = str(certificates.ca)
     where = ["--endpoint", exchange.feed, "--time-endpoint", exchange.time]
-    return [*where, "--ca-file", authority, "--clock-source", "shared", "--json"]
+    return [*where, "--ca-file", ca, "--clock-source", "shared", "--json"]
 
 
 def statuses(output: str) -> dict[str, str]:
@@ -84,7 +84,14 @@ def test_a_host_that_reaches_its_exchange_passes_where_it_should(
     _, output = doctor(*flags)
     found = statuses(output)
     assert list(found) == NAMES
-    for name in ("configuration", "clock", "clock steps", "kernel stamps", "TLS", "exchange clock"):
+    for name in (
+        "configuration",
+        "clock",
+        "clock steps",
+        "kernel timestamps",
+        "TLS",
+        "exchange clock",
+    ):
         assert found[name] == "PASS", output
 
 
@@ -102,7 +109,7 @@ def test_bad_settings_are_a_finding_and_the_host_is_checked_all_the_same(
     code, output = doctor("--warmup-sec", "0", "--json")
     found = statuses(output)
     assert list(found) == NAMES
-    assert (code, found["configuration"], found["kernel stamps"]) == (1, "FAIL", "PASS")
+    assert (code, found["configuration"], found["kernel timestamps"]) == (1, "FAIL", "PASS")
     assert {found[name] for name in NAMES[-5:]} == {"SKIP"}
 
 

@@ -82,7 +82,7 @@ def test_a_kernel_that_does_not_tell_its_clock_source_is_skipped(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("load", "status"), [("1.40", Status.PASS), ("1.42", Status.WARN)])
-def test_load_is_judged_by_core(tmp_path: Path, load: str, status: Status) -> None:
+def test_load_is_evaluated_by_core(tmp_path: Path, load: str, status: Status) -> None:
     write(tmp_path / "loadavg", f"{load} 0.50 0.10 2/190 4711\n")
     assert cpu.check_load(2, tmp_path).status is status
 
@@ -90,7 +90,7 @@ def test_load_is_judged_by_core(tmp_path: Path, load: str, status: Status) -> No
 @pytest.mark.parametrize(
     ("steal", "status"), [(0, Status.PASS), (5, Status.WARN), (50, Status.FAIL)]
 )
-def test_stolen_time_is_judged_by_its_share(steal: int, status: Status) -> None:
+def test_stolen_time_is_evaluated_by_its_share(steal: int, status: Status) -> None:
     result = cpu.check_steal(CpuTime(total=5000, steal=7), CpuTime(total=6000, steal=7 + steal))
     assert result.status is status
 

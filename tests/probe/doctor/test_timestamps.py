@@ -1,4 +1,4 @@
-"""Kernel stamps are looked for on a real loopback connection."""
+"""Kernel timestamps are looked for on a real loopback connection."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import pytest
 from latency_sweep.probe.doctor import timestamps
 from latency_sweep.probe.doctor.result import Status
 from latency_sweep.probe.net import timestamps_check
-from latency_sweep.probe.net.receiving import Stamps
+from latency_sweep.probe.net.receiving import Timestamps
 
 if TYPE_CHECKING:
     import socket
 
 
-def test_this_kernel_stamps_between_sending_and_reading() -> None:
-    result = timestamps.check_receive_stamps()
+def test_this_kernel_timestamps_between_sending_and_reading() -> None:
+    result = timestamps.check_receive_timestamps()
     assert result.status is Status.PASS, result.found
     assert result.found.startswith("50 of 50, read ")
 
 
-def test_a_kernel_without_stamps_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timestamps, "enable_receive_stamps", lambda _sock: None)
+def test_a_kernel_without_timestamps_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timestamps, "enable_receive_timestamps", lambda _sock: None)
     monkeypatch.setattr(timestamps, "_PATIENCE_SEC", 0.0)
-    result = timestamps.check_receive_stamps()
+    result = timestamps.check_receive_timestamps()
     assert (result.status, result.found) == (Status.FAIL, "the kernel gives none")
 
 
 @pytest.mark.parametrize("error_sec", [-1, 1])
-def test_a_stamp_that_cannot_be_right_fails(
+def test_a_timestamp_that_cannot_be_right_fails(
     monkeypatch: pytest.MonkeyPatch, error_sec: int
 ) -> None:
     def receive(sock: socket.socket, buffer: bytearray) -> tuple[int, int | None, int]:
@@ -39,7 +39,7 @@ def test_a_stamp_that_cannot_be_right_fails(
         return size, now_ns + error_sec * 10**9, now_ns
 
     monkeypatch.setattr(timestamps, "receive", receive)
-    result = timestamps.check_receive_stamps()
+    result = timestamps.check_receive_timestamps()
     assert result.status is Status.FAIL
     assert "not before reading" in result.found
 
@@ -48,15 +48,17 @@ def test_no_loopback_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_sock: socket.socket) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(timestamps, "enable_receive_stamps", refuse)
-    result = timestamps.check_receive_stamps()
+    monkeypatch.setattr(timestamps, "enable_receive_timestamps", refuse)
+    result = timestamps.check_receive_timestamps()
     assert result.status is Status.FAIL
     assert "Operation not permitted" in result.found
 
 
-def test_the_sources_of_stamps_that_can_be_had_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sources_of_timestamps_that_can_be_had_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(timestamps_check, "why_no_capture", lambda: None)
-    result = timestamps.check_stamp_sources(Stamps.SOCKET, "lo")
+    result = timestamps.check_timestamp_sources(Timestamps.SOCKET, "lo")
     assert (result.status, result.found) == (Status.PASS, "socket, capture")
 
 
@@ -64,6 +66,6 @@ def test_a_source_that_is_asked_for_and_cannot_be_had_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(timestamps_check, "why_no_capture", lambda: "needs CAP_NET_RAW")
-    result = timestamps.check_stamp_sources(Stamps.CAPTURE, None)
+    result = timestamps.check_timestamp_sources(Timestamps.CAPTURE, None)
     assert (result.status, result.found) == (Status.FAIL, "socket")
     assert "CAP_NET_RAW" in result.action

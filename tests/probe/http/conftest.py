@@ -1,4 +1,4 @@
-"""A door with an application behind it, and the keys to it."""
+"""A access_control with an application behind it, and the keys to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from latency_sweep.probe.http.access_control import Door
+from latency_sweep.probe.http.access_control import AccessControl
 from latency_sweep.probe.http.policy import LivePolicy
 from latency_sweep.runtime import certificates
 
@@ -40,12 +40,12 @@ TOKEN = "0123456789abcdef-token"
 VALIDITY = dt.timedelta(days=1)
 
 
-class Authority:
+class SigningCa:
     """Signs certificates for 127.0.0.1."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
-        self._authority = certificates.Authority(name, VALIDITY)
+        self._authority = certificates.CertificateAuthority(name, VALIDITY)
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(self._authority.pem)
 
@@ -69,8 +69,8 @@ class Authority:
 class Keys:
     """Authorities and certificates: ours, a client's, and those of strangers."""
 
-    ours: Authority
-    strangers: Authority
+    ours: SigningCa
+    strangers: SigningCa
     server: tuple[Path, Path]
     client: tuple[Path, Path]
     other_client: tuple[Path, Path]
@@ -86,7 +86,10 @@ class Keys:
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     folder = tmp_path_factory.mktemp("keys")
-    ours, strangers = Authority(folder, "ours"), Authority(folder, "strangers")
+    ours, strangers = (
+        SigningCa(folder, "ours"),
+        SigningCa(folder, "strangers"),
+    )
     return Keys(
         ours,
         strangers,
@@ -106,7 +109,7 @@ class Refusals:
         self._loop = asyncio.get_running_loop()
 
     def count(self, reason: RefusalReason) -> None:
-        """Called in the door's thread."""
+        """Called in the access_control's thread."""
         self._loop.call_soon_threadsafe(self._count, reason)
 
     def _count(self, reason: RefusalReason) -> None:
@@ -122,7 +125,7 @@ class Refusals:
 
 @dataclass
 class OpenDoor:
-    """A door that is being served."""
+    """A access_control that is being served."""
 
     port: int
     policy: LivePolicy
@@ -186,10 +189,10 @@ def application() -> web.Application:
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def open_door(
+def open_endpoint(
     request: pytest.FixtureRequest, keys: Keys
 ) -> Callable[..., AbstractAsyncContextManager[OpenDoor]]:
-    """Open a door with files and limits.
+    """Open a access_control with files and limits.
 
     It runs in a thread of its own, on both kinds of loop: what a failed handshake raises is
     theirs to choose.
@@ -205,15 +208,15 @@ def open_door(
         listening: Future[tuple[int, Callable[[], object]]] = Future()
 
         async def serve() -> None:
-            door = Door(
+            access_control = AccessControl(
                 application(), policy, refusals.count, limits=limits, open_paths={"/-/healthy"}
             )
             closing = asyncio.Event()
             loop = asyncio.get_running_loop()
-            port = await door.open("127.0.0.1", 0)
+            port = await access_control.open("127.0.0.1", 0)
             listening.set_result((port, lambda: loop.call_soon_threadsafe(closing.set)))
             await closing.wait()
-            await door.close()
+            await access_control.close()
 
         def run() -> None:
             with asyncio.Runner(loop_factory=request.param) as runner:

@@ -88,23 +88,23 @@ async def closed(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-async def test_without_rules_everybody_is_served(open_door: OpenIt) -> None:
-    async with open_door() as door:
+async def test_without_rules_everybody_is_served(open_endpoint: OpenIt) -> None:
+    async with open_endpoint() as door:
         assert (await door.get())[:2] == (200, "up 1\n")
 
 
 async def test_unauthenticated_is_refused_with_what_is_asked_for(
-    open_door: OpenIt, users_file: Path, token_file: Path
+    open_endpoint: OpenIt, users_file: Path, token_file: Path
 ) -> None:
-    async with open_door(users_file, token_file) as door:
+    async with open_endpoint(users_file, token_file) as door:
         status, _, headers = await door.get()
         assert status == 401
         assert headers["WWW-Authenticate"] == 'Basic realm="probe", Bearer realm="probe"'
         await door.refusals.wait_for(RefusalReason.UNAUTHENTICATED)
 
 
-async def test_right_password_is_let_in(open_door: OpenIt, users_file: Path) -> None:
-    async with open_door(users_file) as door:
+async def test_right_password_is_let_in(open_endpoint: OpenIt, users_file: Path) -> None:
+    async with open_endpoint(users_file) as door:
         for _ in range(2):
             assert (await door.get(headers=basic("prom", PASSWORD)))[0] == 200
         assert not door.refusals.counts
@@ -122,36 +122,36 @@ async def test_right_password_is_let_in(open_door: OpenIt, users_file: Path) -> 
     ],
 )
 async def test_wrong_password_or_user_is_refused(
-    open_door: OpenIt, users_file: Path, headers: dict[str, str]
+    open_endpoint: OpenIt, users_file: Path, headers: dict[str, str]
 ) -> None:
-    async with open_door(users_file) as door:
+    async with open_endpoint(users_file) as door:
         assert (await door.get(headers=headers))[0] == 401
         await door.refusals.wait_for(RefusalReason.WRONG_PASSWORD)
 
 
-async def test_right_token_is_let_in(open_door: OpenIt, token_file: Path) -> None:
-    async with open_door(None, token_file) as door:
+async def test_right_token_is_let_in(open_endpoint: OpenIt, token_file: Path) -> None:
+    async with open_endpoint(None, token_file) as door:
         assert (await door.get(headers=bearer(TOKEN)))[0] == 200
 
 
 @pytest.mark.parametrize("token", ["wrong", TOKEN[:-1], TOKEN + "x", ""])
-async def test_wrong_token_is_refused(open_door: OpenIt, token_file: Path, token: str) -> None:
-    async with open_door(None, token_file) as door:
+async def test_wrong_token_is_refused(open_endpoint: OpenIt, token_file: Path, token: str) -> None:
+    async with open_endpoint(None, token_file) as door:
         status, _, headers = await door.get(headers=bearer(token))
         assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="probe"')
         await door.refusals.wait_for(RefusalReason.WRONG_TOKEN)
 
 
 async def test_no_path_is_told_to_strangers_and_only_health_is_open(
-    open_door: OpenIt, token_file: Path
+    open_endpoint: OpenIt, token_file: Path
 ) -> None:
-    async with open_door(None, token_file) as door:
+    async with open_endpoint(None, token_file) as door:
         assert (await door.get("/nothing"))[0] == 401
         assert (await door.get("/-/healthy"))[0] == 200
 
 
-async def test_what_is_not_served_is_counted(open_door: OpenIt) -> None:
-    async with open_door() as door:
+async def test_what_is_not_served_is_counted(open_endpoint: OpenIt) -> None:
+    async with open_endpoint() as door:
         assert (await door.get("/nothing"))[0] == 404
         async with door.client.delete(door.url("/metrics")) as response:
             assert response.status == 405
@@ -159,65 +159,65 @@ async def test_what_is_not_served_is_counted(open_door: OpenIt) -> None:
 
 
 async def test_no_client_certificate_is_refused(
-    open_door: OpenIt, mutual_file: Path, keys: Keys
+    open_endpoint: OpenIt, mutual_file: Path, keys: Keys
 ) -> None:
-    async with open_door(mutual_file) as door:
+    async with open_endpoint(mutual_file) as door:
         await door.refuses(keys.client_context())
         await door.refusals.wait_for(RefusalReason.NO_CLIENT_CERTIFICATE)
 
 
 async def test_a_strangers_certificate_is_refused(
-    open_door: OpenIt, mutual_file: Path, keys: Keys
+    open_endpoint: OpenIt, mutual_file: Path, keys: Keys
 ) -> None:
-    async with open_door(mutual_file) as door:
+    async with open_endpoint(mutual_file) as door:
         await door.refuses(keys.client_context(keys.stranger))
         await door.refusals.wait_for(RefusalReason.WRONG_CLIENT_CERTIFICATE)
 
 
 async def test_a_certificate_of_another_name_is_refused(
-    open_door: OpenIt, web_file: Path, keys: Keys
+    open_endpoint: OpenIt, web_file: Path, keys: Keys
 ) -> None:
     write(web_file, mutual_tls(keys, client_allowed_sans=["client"]))
-    async with open_door(web_file) as door:
+    async with open_endpoint(web_file) as door:
         await door.refuses(keys.client_context(keys.other_client))
         await door.refusals.wait_for(RefusalReason.WRONG_CLIENT_CERTIFICATE)
         assert (await door.get(ssl=keys.client_context(keys.client)))[0] == 200
 
 
 async def test_the_right_certificate_is_let_in(
-    open_door: OpenIt, mutual_file: Path, keys: Keys
+    open_endpoint: OpenIt, mutual_file: Path, keys: Keys
 ) -> None:
-    async with open_door(mutual_file) as door:
+    async with open_endpoint(mutual_file) as door:
         assert (await door.get(ssl=keys.client_context(keys.client)))[0] == 200
 
 
-async def test_plain_http_to_the_tls_port_is_closed(open_door: OpenIt, tls_file: Path) -> None:
-    async with open_door(tls_file) as door:
+async def test_plain_http_to_the_tls_port_is_closed(open_endpoint: OpenIt, tls_file: Path) -> None:
+    async with open_endpoint(tls_file) as door:
         reader, writer = await door.connect()
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"200" not in await closed(reader)
         await door.refusals.wait_for(RefusalReason.PLAIN_HTTP)
 
 
-async def test_noise_to_the_tls_port_is_closed(open_door: OpenIt, tls_file: Path) -> None:
-    async with open_door(tls_file) as door:
+async def test_noise_to_the_tls_port_is_closed(open_endpoint: OpenIt, tls_file: Path) -> None:
+    async with open_endpoint(tls_file) as door:
         reader, writer = await door.connect()
         writer.write(bytes(100))
         assert b"200" not in await closed(reader)
         await door.refusals.wait_for(RefusalReason.TLS)
 
 
-async def test_an_older_tls_is_refused(open_door: OpenIt, web_file: Path, keys: Keys) -> None:
+async def test_an_older_tls_is_refused(open_endpoint: OpenIt, web_file: Path, keys: Keys) -> None:
     write(web_file, tls(keys, min_version="TLS13"))
     context = keys.client_context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    async with open_door(web_file) as door:
+    async with open_endpoint(web_file) as door:
         await door.refuses(context)
         await door.refusals.wait_for(RefusalReason.TLS)
 
 
-async def test_tls_to_the_plain_port_is_refused(open_door: OpenIt) -> None:
-    async with open_door() as door:
+async def test_tls_to_the_plain_port_is_refused(open_endpoint: OpenIt) -> None:
+    async with open_endpoint() as door:
         with pytest.raises(aiohttp.ClientError):
             await door.client.get(f"https://127.0.0.1:{door.port}/metrics")
         await door.refusals.wait_for(RefusalReason.MALFORMED)
@@ -245,9 +245,9 @@ async def test_tls_to_the_plain_port_is_refused(open_door: OpenIt) -> None:
     ids=["line", "header", "headers", "body", "chunks", "noise", "no header"],
 )
 async def test_too_large_or_no_request_is_refused(
-    open_door: OpenIt, request_bytes: bytes, status: bytes, reason: RefusalReason
+    open_endpoint: OpenIt, request_bytes: bytes, status: bytes, reason: RefusalReason
 ) -> None:
-    async with open_door() as door:
+    async with open_endpoint() as door:
         reader, writer = await door.connect()
         writer.write(request_bytes)
         assert (await closed(reader)).split(b" ")[1:2] == [status]
@@ -255,10 +255,10 @@ async def test_too_large_or_no_request_is_refused(
 
 
 async def test_a_malformed_request_is_not_quoted_in_the_log(
-    open_door: OpenIt, caplog: pytest.LogCaptureFixture
+    open_endpoint: OpenIt, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with open_door() as door:
+    async with open_endpoint() as door:
         reader, writer = await door.connect()
         writer.write(b"GET / HTTP/1.1\r\nAuthorization: Bearer \x01secret\r\n\r\n")
         await closed(reader)
@@ -266,17 +266,17 @@ async def test_a_malformed_request_is_not_quoted_in_the_log(
     assert "secret" not in caplog.text
 
 
-async def test_the_files_rate_limit_holds(open_door: OpenIt, web_file: Path) -> None:
+async def test_the_files_rate_limit_holds(open_endpoint: OpenIt, web_file: Path) -> None:
     write(web_file, {"rate_limit": {"interval": "1h", "burst": 2}})
-    async with open_door(web_file) as door:
+    async with open_endpoint(web_file) as door:
         answers = [await door.get() for _ in range(3)]
         assert [status for status, _, _ in answers] == [200, 200, 429]
         assert answers[2][2]["Retry-After"] == "1"
         await door.refusals.wait_for(RefusalReason.RATE)
 
 
-async def test_too_many_requests_of_one_address_are_refused(open_door: OpenIt) -> None:
-    async with open_door(limits=Limits(new_per_sec=0.001, burst=3)) as door:
+async def test_too_many_requests_of_one_address_are_refused(open_endpoint: OpenIt) -> None:
+    async with open_endpoint(limits=Limits(new_per_sec=0.001, burst=3)) as door:
         reader, writer = await door.connect()
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
         answers = await closed(reader)
@@ -284,16 +284,16 @@ async def test_too_many_requests_of_one_address_are_refused(open_door: OpenIt) -
         await door.refusals.wait_for(RefusalReason.RATE)
 
 
-async def test_too_many_new_connections_are_closed(open_door: OpenIt) -> None:
-    async with open_door(limits=Limits(new_per_sec=0.001, burst=1)) as door:
+async def test_too_many_new_connections_are_closed(open_endpoint: OpenIt) -> None:
+    async with open_endpoint(limits=Limits(new_per_sec=0.001, burst=1)) as door:
         assert (await door.get())[0] == 200
         reader, _ = await door.connect()
         assert await closed(reader) == b""
         await door.refusals.wait_for(RefusalReason.RATE)
 
 
-async def test_too_many_connections_at_once_are_closed(open_door: OpenIt) -> None:
-    async with open_door(limits=Limits(connections_per_address=2)) as door:
+async def test_too_many_connections_at_once_are_closed(open_endpoint: OpenIt) -> None:
+    async with open_endpoint(limits=Limits(connections_per_address=2)) as door:
         await door.connect()
         await door.connect()
         reader, _ = await door.connect()
@@ -301,8 +301,8 @@ async def test_too_many_connections_at_once_are_closed(open_door: OpenIt) -> Non
         await door.refusals.wait_for(RefusalReason.CONNECTIONS)
 
 
-async def test_a_place_is_free_again_after_a_connection_ended(open_door: OpenIt) -> None:
-    async with open_door(limits=Limits(connections_per_address=1)) as door:
+async def test_a_place_is_free_again_after_a_connection_ended(open_endpoint: OpenIt) -> None:
+    async with open_endpoint(limits=Limits(connections_per_address=1)) as door:
         for _ in range(5):
             reader, writer = await door.connect()
             writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -312,8 +312,8 @@ async def test_a_place_is_free_again_after_a_connection_ended(open_door: OpenIt)
         assert not door.refusals.counts
 
 
-async def test_slow_loris_is_cut_off_while_others_are_served(open_door: OpenIt) -> None:
-    async with open_door(limits=Limits(head_sec=1.5)) as door:
+async def test_slow_loris_is_cut_off_while_others_are_served(open_endpoint: OpenIt) -> None:
+    async with open_endpoint(limits=Limits(head_sec=1.5)) as door:
         reader, writer = await door.connect()
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
         assert (await door.get())[0] == 200
@@ -330,32 +330,32 @@ async def test_slow_loris_is_cut_off_while_others_are_served(open_door: OpenIt) 
         await door.refusals.wait_for(RefusalReason.SLOW)
 
 
-async def test_a_slow_second_request_is_cut_off_too(open_door: OpenIt) -> None:
-    async with open_door(limits=Limits(head_sec=1.5)) as door:
+async def test_a_slow_second_request_is_cut_off_too(open_endpoint: OpenIt) -> None:
+    async with open_endpoint(limits=Limits(head_sec=1.5)) as door:
         reader, writer = await door.connect()
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /me")
         assert (await closed(reader)).count(b"HTTP/1.1 200") == 1
         await door.refusals.wait_for(RefusalReason.SLOW)
 
 
-async def test_a_slow_handshake_is_cut_off(open_door: OpenIt, tls_file: Path) -> None:
-    async with open_door(tls_file, limits=Limits(handshake_sec=0.2)) as door:
+async def test_a_slow_handshake_is_cut_off(open_endpoint: OpenIt, tls_file: Path) -> None:
+    async with open_endpoint(tls_file, limits=Limits(handshake_sec=0.2)) as door:
         reader, writer = await door.connect()
         writer.write(b"\x16\x03\x01")
         assert await closed(reader) == b""
         await door.refusals.wait_for(RefusalReason.SLOW)
 
 
-async def test_who_does_not_read_the_answer_is_cut_off(open_door: OpenIt) -> None:
-    async with open_door(limits=Limits(answer_sec=1.5)) as door:
+async def test_who_does_not_read_the_answer_is_cut_off(open_endpoint: OpenIt) -> None:
+    async with open_endpoint(limits=Limits(answer_sec=1.5)) as door:
         _, writer = await door.connect()
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         await door.refusals.wait_for(RefusalReason.SLOW)
 
 
-async def test_an_idle_connection_is_closed_and_not_blamed(open_door: OpenIt) -> None:
-    async with open_door(limits=Limits(idle_sec=0.1)) as door:
+async def test_an_idle_connection_is_closed_and_not_blamed(open_endpoint: OpenIt) -> None:
+    async with open_endpoint(limits=Limits(idle_sec=0.1)) as door:
         reader, writer = await door.connect()
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"up 1" in await closed(reader)
@@ -364,12 +364,12 @@ async def test_an_idle_connection_is_closed_and_not_blamed(open_door: OpenIt) ->
 
 
 async def test_fifty_clients_at_once_are_all_served(
-    open_door: OpenIt, web_file: Path, keys: Keys
+    open_endpoint: OpenIt, web_file: Path, keys: Keys
 ) -> None:
     write(web_file, {**tls(keys), "basic_auth_users": {"prom": HASH}})
     # Each waits for its turn among all the handshakes, and both sides take turns in this process.
     patient = Limits(handshake_sec=60.0, head_sec=60.0)
-    async with open_door(web_file, limits=patient) as door:
+    async with open_endpoint(web_file, limits=patient) as door:
         headers = basic("prom", PASSWORD)
         assert (await door.get(headers=headers))[0] == 200
         answers = await asyncio.gather(*(door.get(headers=headers) for _ in range(50)))
@@ -378,9 +378,9 @@ async def test_fifty_clients_at_once_are_all_served(
 
 
 async def test_a_flood_of_logins_does_not_keep_out_who_is_known(
-    open_door: OpenIt, users_file: Path
+    open_endpoint: OpenIt, users_file: Path
 ) -> None:
-    async with open_door(users_file) as door:
+    async with open_endpoint(users_file) as door:
         known = basic("prom", PASSWORD)
         assert (await door.get(headers=known))[0] == 200
         flood = [door.get(headers=basic("prom", f"guess {n}")) for n in range(40)]
@@ -389,18 +389,20 @@ async def test_a_flood_of_logins_does_not_keep_out_who_is_known(
         assert set(statuses[:-1]) <= {401, 429}
 
 
-async def test_configured_headers_are_on_every_answer(open_door: OpenIt, web_file: Path) -> None:
+async def test_configured_headers_are_on_every_answer(
+    open_endpoint: OpenIt, web_file: Path
+) -> None:
     headers = {"X-Frame-Options": "deny", "Strict-Transport-Security": "max-age=9"}
     document = {"http_server_config": {"headers": headers}, "basic_auth_users": {"prom": HASH}}
     write(web_file, document)
-    async with open_door(web_file) as door:
+    async with open_endpoint(web_file) as door:
         for path in ("/metrics", "/-/healthy"):
             _, _, shown = await door.get(path)
             assert headers.items() <= shown.items()
 
 
 async def test_a_new_certificate_is_shown_from_the_next_connection_on(
-    open_door: OpenIt, web_file: Path, keys: Keys, tmp_path: Path
+    open_endpoint: OpenIt, web_file: Path, keys: Keys, tmp_path: Path
 ) -> None:
     cert, key = tmp_path / "a.crt", tmp_path / "a.key"
     cert.write_bytes(keys.other_client[0].read_bytes())
@@ -414,7 +416,7 @@ async def test_a_new_certificate_is_shown_from_the_next_connection_on(
         await writer.wait_closed()
         return str(dict(part[0] for part in certificate["subject"])["commonName"])
 
-    async with open_door(web_file) as door:
+    async with open_endpoint(web_file) as door:
         assert await shown() == "other-client"
         cert.write_bytes(keys.server[0].read_bytes())
         # Half of a change: certificate and key do not belong together.
@@ -425,16 +427,16 @@ async def test_a_new_certificate_is_shown_from_the_next_connection_on(
         assert door.policy.last_error is None
 
 
-async def test_a_removed_user_is_out_at_once(open_door: OpenIt, users_file: Path) -> None:
-    async with open_door(users_file) as door:
+async def test_a_removed_user_is_out_at_once(open_endpoint: OpenIt, users_file: Path) -> None:
+    async with open_endpoint(users_file) as door:
         headers = basic("prom", PASSWORD)
         assert (await door.get(headers=headers))[0] == 200
         write(users_file, {"basic_auth_users": {"other": HASH}})
         assert (await door.get(headers=headers))[0] == 401
 
 
-async def test_a_replaced_token_is_used_at_once(open_door: OpenIt, token_file: Path) -> None:
-    async with open_door(None, token_file) as door:
+async def test_a_replaced_token_is_used_at_once(open_endpoint: OpenIt, token_file: Path) -> None:
+    async with open_endpoint(None, token_file) as door:
         replacement = token_file.with_name("new")
         replacement.write_text("another-token-0123456789")
         os.replace(replacement, token_file)  # noqa: PTH105 - as deployments replace files
@@ -443,9 +445,9 @@ async def test_a_replaced_token_is_used_at_once(open_door: OpenIt, token_file: P
 
 
 async def test_bad_files_leave_the_door_as_it_was(
-    open_door: OpenIt, users_file: Path, caplog: pytest.LogCaptureFixture
+    open_endpoint: OpenIt, users_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with open_door(users_file) as door:
+    async with open_endpoint(users_file) as door:
         write(users_file, {"basic_auth_users": {"prom": "plain-text-password"}})
         assert (await door.get())[0] == 401
         assert (await door.get(headers=basic("prom", PASSWORD)))[0] == 200
@@ -453,8 +455,8 @@ async def test_bad_files_leave_the_door_as_it_was(
         assert "plain-text-password" not in caplog.text
 
 
-async def test_an_answer_under_way_is_finished_when_the_door_closes(open_door: OpenIt) -> None:
-    async with open_door() as door:
+async def test_an_answer_under_way_is_finished_when_the_door_closes(open_endpoint: OpenIt) -> None:
+    async with open_endpoint() as door:
         reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
         writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")

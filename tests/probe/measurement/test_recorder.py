@@ -44,7 +44,7 @@ def series_names(instruments: Instruments, metric: Metric) -> set[str]:
     return {series.labels[metrics.RUN] for series in family.series}
 
 
-def test_latency_is_receive_stamp_minus_event_time(
+def test_latency_is_receive_timestamp_minus_event_time(
     recorder: Recorder,
     instruments: Instruments,
     run: Run,
@@ -97,8 +97,8 @@ def test_delay_variation_compares_neighbours(
     recorder.begin_run(run)
     for number, latency_ms in enumerate((3, 5, 1)):
         event = run.measure_start_ns + number * 10 * MS
-        stamp = event + latency_ms * MS
-        connection.on_messages([frames.trade(number, event)], False, stamp, stamp)
+        timestamp = event + latency_ms * MS
+        connection.on_messages([frames.trade(number, event)], False, timestamp, timestamp)
     variation = histogram(instruments, metrics.DELAY_VARIATION, run)
     assert variation.count == 2
     assert variation.sum == pytest.approx(0.002 + 0.004, abs=1e-5)
@@ -149,8 +149,8 @@ def test_a_late_message_still_belongs_to_its_run(
     """A backlog at the end of the measurement is measured, not cut off."""
     recorder.begin_run(run)
     event = run.measure_end_ns - MS
-    stamp = run.measure_end_ns + 6_000 * MS
-    connection.on_messages([frames.trade(1, event)], False, stamp, stamp)
+    timestamp = run.measure_end_ns + 6_000 * MS
+    connection.on_messages([frames.trade(1, event)], False, timestamp, timestamp)
     assert histogram(instruments, metrics.LATENCY, run).sum == pytest.approx(6.001, abs=1e-5)
 
 
@@ -176,8 +176,8 @@ def test_book_ticker_never_yields_a_latency(
     connection: ConnectionReceiver,
 ) -> None:
     recorder.begin_run(run)
-    stamp = run.measure_start_ns + MS
-    connection.on_messages([frames.book_ticker(7)], False, stamp, stamp + MS)
+    timestamp = run.measure_start_ns + MS
+    connection.on_messages([frames.book_ticker(7)], False, timestamp, timestamp + MS)
     assert state_of(recorder, "bookTicker").messages == 1
     streams = {
         series.labels["stream"]
@@ -439,19 +439,19 @@ def test_a_copy_that_is_late_on_its_own_connection_is_still_a_copy(
     assert pair.lines[1].copies == 3
 
 
-def test_messages_of_one_read_share_their_stamp(
+def test_messages_of_one_read_share_their_timestamp(
     recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver
 ) -> None:
     now = run.measure_start_ns
-    for number, stamp_ns in enumerate((now, now, now, now + MS)):
-        connection.on_messages([frames.trade(number, now)], False, stamp_ns, stamp_ns + MS)
-    assert recorder.lines[0].shared_stamps == 2
-    assert recorder.lines[0].unstamped == 0
+    for number, timestamp_ns in enumerate((now, now, now, now + MS)):
+        connection.on_messages([frames.trade(number, now)], False, timestamp_ns, timestamp_ns + MS)
+    assert recorder.lines[0].shared_timestamps == 2
+    assert recorder.lines[0].without_timestamp == 0
 
 
-def test_messages_that_the_kernel_did_not_stamp_are_counted(
+def test_messages_that_the_kernel_did_not_timestamp_are_counted(
     recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver
 ) -> None:
     now = run.measure_start_ns
     connection.on_messages([frames.trade(1, now)], False, now, now)
-    assert recorder.lines[0].unstamped == 1
+    assert recorder.lines[0].without_timestamp == 1

@@ -71,10 +71,10 @@ def outcome(reads: Sequence[Sequence[bytes]], *, one_by_one: bool, lines: int) -
     recorder.begin_run(RUN)
     receivers = [recorder.receiver(source, line, lambda: None) for line in recorder.lines]
     for number, read in enumerate(reads):
-        stamp_ns = NOW_NS + number * 10**6
+        timestamp_ns = NOW_NS + number * 10**6
         receiver = receivers[number % lines]
         for batch in [[frame] for frame in read] if one_by_one else [read]:
-            receiver.on_messages(batch, False, stamp_ns, stamp_ns + 5000)
+            receiver.on_messages(batch, False, timestamp_ns, timestamp_ns + 5000)
     recorder.expire(NOW_NS + 10 * NS_PER_SEC)
     histograms = {}
     for metric in PER_RUN:
@@ -92,7 +92,10 @@ def outcome(reads: Sequence[Sequence[bytes]], *, one_by_one: bool, lines: int) -
     return {
         "histograms": histograms,
         "samples": recorder.newest_samples(),
-        "lines": [(li.wins, li.copies, li.shared_stamps, li.unstamped) for li in recorder.lines],
+        "lines": [
+            (li.wins, li.copies, li.shared_timestamps, li.without_timestamp)
+            for li in recorder.lines
+        ],
         "errors": [
             registry.get_sample_value("feed_errors_total", {"market": "spot", "kind": kind})
             for kind in ("bad_json", "bad_field", "internal")
@@ -102,7 +105,7 @@ def outcome(reads: Sequence[Sequence[bytes]], *, one_by_one: bool, lines: int) -
                 state.messages,
                 state.payload_bytes,
                 state.negative,
-                state.last_stamp_ns,
+                state.last_timestamp_ns,
                 state.previous_latency_ns,
                 state.sequence
                 and (

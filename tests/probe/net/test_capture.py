@@ -1,4 +1,4 @@
-"""A packet capture gives each segment its own stamp, also where the kernel's queue joined them."""
+"""A packet capture gives each segment its own timestamp, also where the queue joined them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from latency_sweep.lab.local.timestamps import may_capture
 from latency_sweep.lab.local.tls import make_certificates
 from latency_sweep.probe.net import timestamped_socket
 from latency_sweep.probe.net.capture import Capture
-from latency_sweep.probe.net.receiving import Receiving, Stamps, StampsError
+from latency_sweep.probe.net.receiving import Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.net.transport import open_transport
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ needs_privilege = pytest.mark.skipif(not may_capture(), reason="needs CAP_NET_RA
 
 
 @pytest.fixture(scope="module", autouse=True)
-def stamping() -> Iterator[None]:
-    with timestamped_socket.keep_stamping_on():
+def timestamping() -> Iterator[None]:
+    with timestamped_socket.keep_timestamping_on():
         yield
 
 
@@ -43,8 +43,8 @@ class Pieces:
         self.pieces: list[tuple[bytes, int, int]] = []
         self.ended = asyncio.Event()
 
-    def bytes_received(self, data: bytes, stamp_ns: int, read_ns: int) -> None:
-        self.pieces.append((data, stamp_ns, read_ns))
+    def bytes_received(self, data: bytes, timestamp_ns: int, read_ns: int) -> None:
+        self.pieces.append((data, timestamp_ns, read_ns))
 
     def stream_ended(self, error: Exception | None) -> None:
         self.ended.set()
@@ -61,7 +61,7 @@ async def receive(address: str, receiving: Receiving, writes: list[bytes]) -> Pi
             address=None,
             tls=None,
             timeout_sec=10,
-            on_phase=lambda *_: None,
+            on_step=lambda *_: None,
             receiving=receiving,
         )
         try:
@@ -88,17 +88,19 @@ def waiting_bytes(sock: socket.socket) -> int:
 
 @needs_privilege
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-async def test_segments_that_waited_together_keep_their_own_stamps(address: str) -> None:
+async def test_segments_that_waited_together_keep_their_own_timestamps(address: str) -> None:
     writes = [b"a" * 10, b"b" * 2000, b"c"]
-    found = (await receive(address, Receiving(Stamps.CAPTURE), writes)).pieces
+    found = (await receive(address, Receiving(Timestamps.CAPTURE), writes)).pieces
     assert [data for data, *_ in found] == writes
-    stamps = [stamp_ns for _, stamp_ns, _ in found]
-    assert all(earlier < later for earlier, later in pairwise(stamps))
-    assert all(stamp_ns <= read_ns for _, stamp_ns, read_ns in found)
+    timestamps = [timestamp_ns for _, timestamp_ns, _ in found]
+    assert all(earlier < later for earlier, later in pairwise(timestamps))
+    assert all(timestamp_ns <= read_ns for _, timestamp_ns, read_ns in found)
 
 
 @needs_privilege
-async def test_each_record_gets_the_stamp_of_its_segment_after_a_handshake(tmp_path: Path) -> None:
+async def test_each_record_gets_the_timestamp_of_its_segment_after_a_handshake(
+    tmp_path: Path,
+) -> None:
     """What the handshake took of the stream is counted."""
     certificates = make_certificates(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -123,10 +125,10 @@ async def test_each_record_gets_the_stamp_of_its_segment_after_a_handshake(tmp_p
             "127.0.0.1",
             server.sockets[0].getsockname()[1],
             address=None,
-            tls=ssl.create_default_context(cafile=certificates.authority),
+            tls=ssl.create_default_context(cafile=certificates.ca),
             timeout_sec=10,
-            on_phase=lambda *_: None,
-            receiving=Receiving(Stamps.CAPTURE),
+            on_step=lambda *_: None,
+            receiving=Receiving(Timestamps.CAPTURE),
         )
         try:
             async with asyncio.timeout(20):
@@ -136,10 +138,10 @@ async def test_each_record_gets_the_stamp_of_its_segment_after_a_handshake(tmp_p
         finally:
             transport.close()
     assert b"".join(data for data, *_ in pieces.pieces) == b"abc"
-    stamps = [stamp_ns for _, stamp_ns, _ in pieces.pieces]
-    assert len(stamps) == 3
-    assert all(earlier < later for earlier, later in pairwise(stamps))
-    assert all(sent <= stamp_ns for sent, stamp_ns in zip(sent_ns, stamps, strict=True))
+    timestamps = [timestamp_ns for _, timestamp_ns, _ in pieces.pieces]
+    assert len(timestamps) == 3
+    assert all(earlier < later for earlier, later in pairwise(timestamps))
+    assert all(sent <= timestamp_ns for sent, timestamp_ns in zip(sent_ns, timestamps, strict=True))
 
 
 async def test_without_capture_they_share_the_newest() -> None:
@@ -152,7 +154,7 @@ async def test_a_segment_is_captured_after_it_was_sent_and_before_tcp_has_it() -
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
         client.bind(("", 0))
         port = server.getsockname()[1]
-        timestamped_socket.enable_receive_stamps(client)
+        timestamped_socket.enable_receive_timestamps(client)
         capture = Capture("127.0.0.1", port, client.getsockname()[1])
         try:
             client.connect(("127.0.0.1", port))
@@ -160,13 +162,13 @@ async def test_a_segment_is_captured_after_it_was_sent_and_before_tcp_has_it() -
             with peer:
                 sent_ns = time.time_ns()
                 peer.sendall(b"x" * 100)
-                size, stamp_ns, _ = timestamped_socket.receive(client, bytearray(200))
-            assert stamp_ns is not None
+                size, timestamp_ns, _ = timestamped_socket.receive(client, bytearray(200))
+            assert timestamp_ns is not None
             pieces = capture.read(size)
             assert pieces is not None
             ((end, captured_ns),) = pieces
             assert end == size == 100
-            assert sent_ns <= captured_ns <= stamp_ns
+            assert sent_ns <= captured_ns <= timestamp_ns
             assert capture.read(1) is None  # nothing more was captured
         finally:
             capture.close()
@@ -195,7 +197,9 @@ def test_without_the_privilege_the_sentence_says_what_it_takes(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(socket, "socket", refuse)
-    with pytest.raises(StampsError, match=r"--stamps capture needs CAP_NET_RAW.*--stamps socket"):
+    with pytest.raises(
+        TimestampsError, match=r"--timestamps capture needs CAP_NET_RAW.*--timestamps socket"
+    ):
         Capture("127.0.0.1", 1, 1)
 
 

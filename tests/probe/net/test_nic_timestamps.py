@@ -1,4 +1,4 @@
-"""The network card's stamps: decoded, carried over to the system's time, or refused."""
+"""The network card's timestamps: decoded, carried over to the system's time, or refused."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from latency_sweep.probe.net.nic_timestamps import (
     decode,
     decode_samples,
 )
-from latency_sweep.probe.net.receiving import Receiving, Stamps, StampsError
+from latency_sweep.probe.net.receiving import Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.net.timestamped_socket import receive
 from latency_sweep.probe.net.timestamps_check import check
 
 SEC = 1_000_000_000
-ALL = Abilities(stamping=1 << 2 | 1 << 6, phc_index=0, receive_filters=1 << 1)
+ALL = Abilities(timestamping=1 << 2 | 1 << 6, phc_index=0, receive_filters=1 << 1)
 
 
 def message(seconds: int, nanoseconds: int) -> bytes:
@@ -28,12 +28,12 @@ def message(seconds: int, nanoseconds: int) -> bytes:
     return struct.pack("@qqqqqq", 5, 6, 0, 0, seconds, nanoseconds)
 
 
-def test_the_raw_stamp_is_the_third() -> None:
+def test_the_raw_timestamp_is_the_third() -> None:
     assert decode(message(7, 8)) == 7 * SEC + 8
 
 
 @pytest.mark.parametrize("data", [message(0, 0), b"", bytes(16)])
-def test_a_packet_without_a_raw_stamp_has_none(data: bytes) -> None:
+def test_a_packet_without_a_raw_timestamp_has_none(data: bytes) -> None:
     assert decode(data) is None
 
 
@@ -62,7 +62,7 @@ def test_the_offset_is_measured_again_and_again() -> None:
     assert clock.to_system_ns(7) == 507
 
 
-def test_no_stamp_rather_than_one_by_an_old_offset() -> None:
+def test_no_timestamp_rather_than_one_by_an_old_offset() -> None:
     now = [0]
     samples = [[(100, 0, 100)], [(0, 0, SEC)]]
     clock = NicClock(lambda: samples.pop(0), lambda: now[0])
@@ -71,7 +71,7 @@ def test_no_stamp_rather_than_one_by_an_old_offset() -> None:
 
 
 def test_clocks_that_cannot_be_compared_are_refused() -> None:
-    with pytest.raises(StampsError, match="takes too long to read"):
+    with pytest.raises(TimestampsError, match="takes too long to read"):
         NicClock(lambda: [(0, 0, SEC)])
 
 
@@ -85,8 +85,8 @@ def test_samples_are_read_from_the_kernels_answer() -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"stamping": 1 << 4}, "does not stamp received packets"),
-        ({"receive_filters": 1}, "cannot stamp all"),
+        ({"timestamping": 1 << 4}, "does not timestamp received packets"),
+        ({"receive_filters": 1}, "cannot timestamp all"),
         ({"phc_index": -1}, "no clock that can be read"),
     ],
 )
@@ -101,28 +101,28 @@ def test_a_card_with_everything_lacks_nothing() -> None:
 
 
 def test_loopback_is_refused_with_what_to_do() -> None:
-    with pytest.raises(StampsError, match=r"--stamps nic: lo.*--stamps socket"):
-        check(Receiving(Stamps.NIC), "127.0.0.1")
+    with pytest.raises(TimestampsError, match=r"--timestamps nic: lo.*--timestamps socket"):
+        check(Receiving(Timestamps.NIC), "127.0.0.1")
 
 
 def test_the_interface_of_an_address_is_found() -> None:
     assert nic_timestamps.interface_of("127.0.0.1") == "lo"
-    with pytest.raises(StampsError, match=r"192\.0\.2\.1"):
+    with pytest.raises(TimestampsError, match=r"192\.0\.2\.1"):
         nic_timestamps.interface_of("192.0.2.1")
 
 
 class Card:
-    """Gives every packet one stamp, or none."""
+    """Gives every packet one timestamp, or none."""
 
-    def __init__(self, stamp_ns: int | None) -> None:
-        self._stamp_ns = stamp_ns
+    def __init__(self, timestamp_ns: int | None) -> None:
+        self._timestamp_ns = timestamp_ns
 
-    def stamp_ns(self, data: bytes) -> int | None:
-        return self._stamp_ns
+    def timestamp_ns(self, data: bytes) -> int | None:
+        return self._timestamp_ns
 
 
 class Read:
-    """A socket whose read carries both kinds of stamps."""
+    """A socket whose read carries both kinds of timestamps."""
 
     def recvmsg_into(self, buffers: list[bytearray], size: int) -> object:
         kernel = struct.pack("@qq", 3, 4)
@@ -130,7 +130,7 @@ class Read:
         return 1, ancillary, 0, None
 
 
-@pytest.mark.parametrize(("card", "stamp_ns"), [(99, 99), (None, 3 * SEC + 4)])
-def test_the_kernels_stamp_stands_in_for_the_cards(card: int | None, stamp_ns: int) -> None:
+@pytest.mark.parametrize(("card", "timestamp_ns"), [(99, 99), (None, 3 * SEC + 4)])
+def test_the_kernels_timestamp_stands_in_for_the_cards(card: int | None, timestamp_ns: int) -> None:
     found = receive(Read(), bytearray(1), Card(card))  # type: ignore[arg-type]
-    assert found[:2] == (1, stamp_ns)
+    assert found[:2] == (1, timestamp_ns)

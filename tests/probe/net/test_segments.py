@@ -1,4 +1,4 @@
-"""Every byte of a TCP stream gets the stamp of the segment that made it usable."""
+"""Every byte of a TCP stream gets the timestamp of the segment that made it usable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latency_sweep.probe.net.segments import SegmentStamps
+from latency_sweep.probe.net.segments import SegmentTimestamps
 
 if TYPE_CHECKING:
     import random
@@ -20,17 +20,17 @@ SIZES = st.lists(st.integers(1, 3000), min_size=1, max_size=30)
 def usable_from(arrivals: list[tuple[int, int, int]], end: int) -> list[int]:
     """The reference: for each byte, when all bytes up to it had come, one by one."""
     came: dict[int, int] = {}
-    for start, stop, stamp_ns in arrivals:
+    for start, stop, timestamp_ns in arrivals:
         for offset in range(start, stop):
-            came.setdefault(offset, stamp_ns)
+            came.setdefault(offset, timestamp_ns)
     return list(accumulate((came[offset] for offset in range(end)), max))
 
 
-def stamps_of(pieces: list[tuple[int, int]] | None, start: int) -> list[int]:
+def timestamps_of(pieces: list[tuple[int, int]] | None, start: int) -> list[int]:
     assert pieces is not None
     found = []
-    for end, stamp_ns in pieces:
-        found += [stamp_ns] * (end - start)
+    for end, timestamp_ns in pieces:
+        found += [timestamp_ns] * (end - start)
         start = end
     return found
 
@@ -45,67 +45,69 @@ def test_any_order_and_repetition_gives_each_byte_the_time_it_became_usable(
     order = [*segments, *again]
     rng.shuffle(order)
     arrivals = [(start, end, 1000 + at) for at, (start, end) in enumerate(order)]
-    stamps = SegmentStamps(first)
-    for start, end, stamp_ns in arrivals:
-        stamps.add((first + start) % WRAP, end - start, stamp_ns)
+    timestamps = SegmentTimestamps(first)
+    for start, end, timestamp_ns in arrivals:
+        timestamps.add((first + start) % WRAP, end - start, timestamp_ns)
     cuts = sorted({*data.draw(st.lists(st.integers(0, edges[-1]), max_size=8)), 0, edges[-1]})
     found = [
-        stamp
+        timestamp
         for start, end in pairwise(cuts)
-        for stamp in stamps_of(stamps.read(start, end), start)
+        for timestamp in timestamps_of(timestamps.read(start, end), start)
     ]
     assert found == usable_from(arrivals, edges[-1])
 
 
 def test_reading_in_between_changes_nothing() -> None:
-    stamps = SegmentStamps(100)
-    stamps.add(100, 10, 1)
-    assert stamps.read(0, 4) == [(4, 1)]
-    stamps.add(110, 10, 2)
-    assert stamps.read(4, 20) == [(10, 1), (20, 2)]
+    timestamps = SegmentTimestamps(100)
+    timestamps.add(100, 10, 1)
+    assert timestamps.read(0, 4) == [(4, 1)]
+    timestamps.add(110, 10, 2)
+    assert timestamps.read(4, 20) == [(10, 1), (20, 2)]
 
 
-def test_a_segment_sent_again_keeps_its_first_stamp() -> None:
-    stamps = SegmentStamps(0)
-    stamps.add(0, 10, 1)
-    stamps.add(0, 10, 7)
-    stamps.add(5, 10, 8)
-    assert stamps.read(0, 15) == [(10, 1), (15, 8)]
+def test_a_segment_sent_again_keeps_its_first_timestamp() -> None:
+    timestamps = SegmentTimestamps(0)
+    timestamps.add(0, 10, 1)
+    timestamps.add(0, 10, 7)
+    timestamps.add(5, 10, 8)
+    assert timestamps.read(0, 15) == [(10, 1), (15, 8)]
 
 
-def test_what_was_overtaken_lends_its_stamp_to_what_overtook_it() -> None:
-    stamps = SegmentStamps(0)
-    stamps.add(10, 10, 1)
-    stamps.add(0, 10, 5)
-    assert stamps_of(stamps.read(0, 20), 0) == [5] * 20
+def test_what_was_overtaken_lends_its_timestamp_to_what_overtook_it() -> None:
+    timestamps = SegmentTimestamps(0)
+    timestamps.add(10, 10, 1)
+    timestamps.add(0, 10, 5)
+    assert timestamps_of(timestamps.read(0, 20), 0) == [5] * 20
 
 
 def test_sequence_numbers_wrap() -> None:
-    stamps = SegmentStamps(WRAP - 5)
-    stamps.add(WRAP - 5, 10, 1)
-    stamps.add(5, 10, 2)
-    assert stamps.read(0, 20) == [(10, 1), (20, 2)]
+    timestamps = SegmentTimestamps(WRAP - 5)
+    timestamps.add(WRAP - 5, 10, 1)
+    timestamps.add(5, 10, 2)
+    assert timestamps.read(0, 20) == [(10, 1), (20, 2)]
 
 
 def test_a_stream_longer_than_the_sequence_numbers_goes_on() -> None:
-    stamps = SegmentStamps(7)
+    timestamps = SegmentTimestamps(7)
     step = 1 << 30
     for number in range(9):
-        stamps.add((7 + number * step) % WRAP, step, number)
-        assert stamps.read(number * step, (number + 1) * step) == [((number + 1) * step, number)]
+        timestamps.add((7 + number * step) % WRAP, step, number)
+        assert timestamps.read(number * step, (number + 1) * step) == [
+            ((number + 1) * step, number)
+        ]
 
 
-def test_what_was_not_seen_has_no_stamp_and_what_follows_has() -> None:
-    stamps = SegmentStamps(0)
-    stamps.add(10, 10, 2)
-    assert stamps.read(0, 20) is None
-    stamps.add(20, 10, 3)
-    assert stamps.read(20, 30) == [(30, 3)]
+def test_what_was_not_seen_has_no_timestamp_and_what_follows_has() -> None:
+    timestamps = SegmentTimestamps(0)
+    timestamps.add(10, 10, 2)
+    assert timestamps.read(0, 20) is None
+    timestamps.add(20, 10, 3)
+    assert timestamps.read(20, 30) == [(30, 3)]
 
 
 def test_a_segment_without_data_says_nothing() -> None:
-    stamps = SegmentStamps(0)
-    stamps.add(0, 0, 1)
-    stamps.add(WRAP - 1, 1, 2)  # as a keep-alive
-    stamps.add(0, 10, 3)
-    assert stamps.read(0, 10) == [(10, 3)]
+    timestamps = SegmentTimestamps(0)
+    timestamps.add(0, 0, 1)
+    timestamps.add(WRAP - 1, 1, 2)  # as a keep-alive
+    timestamps.add(0, 10, 3)
+    assert timestamps.read(0, 10) == [(10, 3)]

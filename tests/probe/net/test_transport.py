@@ -15,11 +15,11 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from latency_sweep.contract.metrics import ConnectPhase
+from latency_sweep.contract.metrics import ConnectStep
 from latency_sweep.lab.local.tls import make_certificates
 from latency_sweep.probe.net import transport
 from latency_sweep.probe.net.errors import ConnectFailed
-from latency_sweep.probe.net.receiving import Receiving, Stamps
+from latency_sweep.probe.net.receiving import Receiving, Timestamps
 from latency_sweep.probe.net.transport import open_transport
 from latency_sweep.probe.net.websocket import WebSocketConnection, connect
 
@@ -35,7 +35,7 @@ def reset(sock: socket.socket) -> None:
 
 async def open_websocket(
     port: int,
-    on_phase: Callable[[ConnectPhase, float], None] = lambda *_: None,
+    on_step: Callable[[ConnectStep, float], None] = lambda *_: None,
     tls: ssl.SSLContext | None = None,
     messages: list[bytes] | None = None,
 ) -> WebSocketConnection:
@@ -46,7 +46,7 @@ async def open_websocket(
         tls=tls,
         on_messages=lambda payloads, *_: received.extend(payloads),
         on_rtt=lambda _: None,
-        on_phase=on_phase,
+        on_step=on_step,
     )
 
 
@@ -59,12 +59,12 @@ def listener() -> Iterator[socket.socket]:
 async def test_a_reset_right_after_connecting_is_a_failure_to_connect(
     listener: socket.socket,
 ) -> None:
-    def on_phase(phase: ConnectPhase, _: float) -> None:
-        if phase is ConnectPhase.TCP:
+    def on_step(step: ConnectStep, _: float) -> None:
+        if step is ConnectStep.TCP:
             reset(listener.accept()[0])
 
     with pytest.raises(ConnectFailed, match=r"upgrade: .*(reset by peer|Broken pipe)"):
-        await open_websocket(listener.getsockname()[1], on_phase)
+        await open_websocket(listener.getsockname()[1], on_step)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -83,8 +83,8 @@ async def test_a_reset_right_after_the_handshake_is_a_failure_to_connect(
 
     server = threading.Thread(target=shake_hands_and_reset)
 
-    def on_phase(phase: ConnectPhase, _: float) -> None:
-        if phase is ConnectPhase.TLS:
+    def on_step(step: ConnectStep, _: float) -> None:
+        if step is ConnectStep.TLS:
             server.join()
 
     server.start()
@@ -93,8 +93,8 @@ async def test_a_reset_right_after_the_handshake_is_a_failure_to_connect(
         with pytest.raises(ConnectFailed, match=r"(tls|upgrade): .*(reset by peer|Broken pipe)"):
             await open_websocket(
                 listener.getsockname()[1],
-                on_phase,
-                ssl.create_default_context(cafile=certificates.authority),
+                on_step,
+                ssl.create_default_context(cafile=certificates.ca),
             )
     finally:
         server.join()
@@ -144,7 +144,7 @@ async def test_what_was_received_before_a_fault_of_tls_is_kept(
         try:
             connection = await open_websocket(
                 listener.getsockname()[1],
-                tls=ssl.create_default_context(cafile=certificates.authority),
+                tls=ssl.create_default_context(cafile=certificates.ca),
                 messages=messages,
             )
             connection.ping()
@@ -165,9 +165,9 @@ async def test_a_host_that_cannot_be_a_name_is_a_failure_to_connect(
             address="127.0.0.1",
             tls=ssl.create_default_context(),
             timeout_sec=10,
-            on_phase=lambda *_: None,
+            on_step=lambda *_: None,
         )
-    assert caught.value.phase is ConnectPhase.TLS
+    assert caught.value.step is ConnectStep.TLS
 
 
 async def test_a_card_that_cannot_be_asked_is_a_failure_to_connect(
@@ -179,7 +179,7 @@ async def test_a_card_that_cannot_be_asked_is_a_failure_to_connect(
         asked.append(sock)
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(transport, "NicStamps", ask)
+    monkeypatch.setattr(transport, "NicTimestamps", ask)
     with pytest.raises(ConnectFailed, match=r"tcp: .*Too many open files"):
         await open_transport(
             "127.0.0.1",
@@ -187,8 +187,8 @@ async def test_a_card_that_cannot_be_asked_is_a_failure_to_connect(
             address=None,
             tls=None,
             timeout_sec=10,
-            on_phase=lambda *_: None,
-            receiving=Receiving(Stamps.NIC),
+            on_step=lambda *_: None,
+            receiving=Receiving(Timestamps.NIC),
         )
     assert asked[0].fileno() == -1
 
@@ -214,7 +214,7 @@ async def test_an_address_that_never_answers_leaves_time_for_the_others(
             address=None,
             tls=None,
             timeout_sec=10,
-            on_phase=lambda *_: None,
+            on_step=lambda *_: None,
         )
         opened.close()
     assert opened.remote_address == "127.0.0.1"

@@ -1,4 +1,4 @@
-"""A connection delivers every message with a kernel stamp, and names how it ended."""
+"""A connection delivers every message with a kernel timestamp, and names how it ended."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from latency_sweep.contract.metrics import ConnectPhase, ErrorKind, ReconnectReason
+from latency_sweep.contract.metrics import ConnectStep, ErrorKind, ReconnectReason
 from latency_sweep.probe.net.errors import ConnectFailed
-from latency_sweep.probe.net.timestamped_socket import keep_stamping_on
+from latency_sweep.probe.net.timestamped_socket import keep_timestamping_on
 from latency_sweep.probe.net.websocket import WebSocketConnection, connect
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _stamping() -> Iterator[None]:
-    """Kernel stamps from the first packet on."""
-    with keep_stamping_on():
+def _timestamping() -> Iterator[None]:
+    """Kernel timestamps from the first packet on."""
+    with keep_timestamping_on():
         yield
 
 
@@ -42,17 +42,23 @@ class Client:
     """Collects what a connection reports."""
 
     messages: list[bytes] = field(default_factory=list)
-    stamps: list[tuple[int, int]] = field(default_factory=list)
+    timestamps: list[tuple[int, int]] = field(default_factory=list)
     binary: list[bool] = field(default_factory=list)
-    phases: list[ConnectPhase] = field(default_factory=list)
+    steps: list[ConnectStep] = field(default_factory=list)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     rtts: asyncio.Queue[float] = field(default_factory=asyncio.Queue)
 
-    def on_messages(self, payloads: list[bytes], binary: bool, stamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - as the hot path calls it
+    def on_messages(
+        self,
+        payloads: list[bytes],
+        binary: bool,  # noqa: FBT001 - as the hot path calls it
+        timestamp_ns: int,
+        read_ns: int,
+    ) -> None:
         self.messages += payloads
         self.heard.set()
         self.binary += [binary] * len(payloads)
-        self.stamps += [(stamp_ns, read_ns)] * len(payloads)
+        self.timestamps += [(timestamp_ns, read_ns)] * len(payloads)
 
     async def connect(self, port: int, *, timeout_sec: float = 60.0) -> WebSocketConnection:
         return await connect(
@@ -61,7 +67,7 @@ class Client:
             tls=None,
             on_messages=self.on_messages,
             on_rtt=self.rtts.put_nowait,
-            on_phase=lambda phase, _: self.phases.append(phase),
+            on_step=lambda step, _: self.steps.append(step),
             timeout_sec=timeout_sec,
         )
 
@@ -130,7 +136,7 @@ class Wire:
     """In a transport's place: keeps what is written, so that a test decides what each read gets."""
 
     remote_address = "127.0.0.1"
-    unstamped_reads = 0
+    reads_without_timestamp = 0
 
     def __init__(self) -> None:
         self.written = b""
@@ -188,7 +194,7 @@ async def test_nothing_that_follows_a_refused_acceptance_is_a_message() -> None:
     assert client.messages == []
 
 
-async def test_messages_arrive_in_order_with_kernel_stamps() -> None:
+async def test_messages_arrive_in_order_with_kernel_timestamps() -> None:
     async def handler(connection: ServerConnection) -> None:
         for number in range(100):
             await connection.send(f"message {number}")
@@ -199,13 +205,13 @@ async def test_messages_arrive_in_order_with_kernel_stamps() -> None:
         connection = await client.connect(port)
         await connection.closed
     assert client.messages == [f"message {n}".encode() for n in range(100)]
-    for stamp_ns, read_ns in client.stamps:
-        assert before < stamp_ns <= read_ns
-    assert connection.unstamped_reads == 0
+    for timestamp_ns, read_ns in client.timestamps:
+        assert before < timestamp_ns <= read_ns
+    assert connection.reads_without_timestamp == 0
 
 
-async def test_a_stamp_does_not_contain_the_programs_own_delay() -> None:
-    """The kernel stamps a frame when it comes, however late the program reads it."""
+async def test_a_timestamp_does_not_contain_the_programs_own_delay() -> None:
+    """The kernel timestamps a frame when it comes, however late the program reads it."""
     late_sec = 0.05
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -220,8 +226,8 @@ async def test_a_stamp_does_not_contain_the_programs_own_delay() -> None:
         connection.ping()
         await client.heard.wait()
         connection.abort(ReconnectReason.SCHEDULE, "enough")
-    ((stamp_ns, read_ns),) = client.stamps
-    assert read_ns - stamp_ns >= late_sec * 1e9
+    ((timestamp_ns, read_ns),) = client.timestamps
+    assert read_ns - timestamp_ns >= late_sec * 1e9
 
 
 async def test_phases_are_reported_in_order() -> None:
@@ -232,7 +238,7 @@ async def test_phases_are_reported_in_order() -> None:
     async with websocket_server(handler) as port:
         connection = await client.connect(port)
         await connection.close()
-    assert client.phases == [ConnectPhase.DNS, ConnectPhase.TCP, ConnectPhase.UPGRADE]
+    assert client.steps == [ConnectStep.DNS, ConnectStep.TCP, ConnectStep.UPGRADE]
 
 
 async def test_extra_headers_are_sent() -> None:
@@ -470,7 +476,7 @@ async def refused_upgrade(status: int, retry_after: str) -> ConnectFailed:
 @pytest.mark.parametrize("status", [401, 403, 418, 429, 451, 503])
 async def test_a_rejected_upgrade_says_its_status(status: int) -> None:
     failure = await refused_upgrade(status, "7")
-    assert failure.phase is ConnectPhase.UPGRADE
+    assert failure.step is ConnectStep.UPGRADE
     assert failure.retry_after_sec == 7.0
 
 
@@ -505,7 +511,7 @@ async def test_a_server_that_is_no_websocket_fails_the_upgrade(reply: bytes) -> 
     async with raw_server(handle) as port:
         with pytest.raises(ConnectFailed) as caught:
             await Client().connect(port)
-    assert caught.value.phase is ConnectPhase.UPGRADE
+    assert caught.value.step is ConnectStep.UPGRADE
 
 
 async def test_a_server_that_never_answers_times_out() -> None:
@@ -526,6 +532,6 @@ async def test_an_unknown_name_fails_the_dns_phase() -> None:
             tls=None,
             on_messages=client.on_messages,
             on_rtt=client.rtts.put_nowait,
-            on_phase=lambda *_: None,
+            on_step=lambda *_: None,
         )
-    assert caught.value.phase is ConnectPhase.DNS
+    assert caught.value.step is ConnectStep.DNS
