@@ -387,9 +387,9 @@ def test_messages_that_get_lost_are_alerted_until_no_more_are(watched: Watched) 
     place = watched.stack.probes[0].site.name
 
     def lose_some() -> bool:
-        control(watched, "stall", place=place, mode="drop")
+        control(watched, "stall", site=place, mode="drop")
         time.sleep(0.3)
-        control(watched, "resume", place=place)
+        control(watched, "resume", site=place)
         return lost in firing(watched)
 
     wait_until("firing", lose_some)
