@@ -28,7 +28,7 @@ import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.exceptions import ReadTimeoutError
 
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist import api_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
+
+    from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 # The server refuses range queries with more points per series.
 MAX_POINTS: Final = 11_000
@@ -140,7 +142,7 @@ class HistogramSample:
     """A native histogram of one series at the time of an instant query."""
 
     labels: Mapping[str, str]
-    value: Histogram
+    value: FloatHistogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ class Series:
     labels: Mapping[str, str]
     times: NDArray[np.float64]
     values: NDArray[np.float64]
-    histograms: tuple[tuple[float, Histogram], ...]
+    histograms: tuple[tuple[float, FloatHistogram], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,16 +215,8 @@ class _Result(msgspec.Struct):
     histograms: list[tuple[float, msgspec.Raw]] = []
 
 
-class _HistogramText(msgspec.Struct):
-    # Numbers arrive as strings; the lax decoder turns them into floats on its way.
-    count: float
-    sum: float
-    buckets: list[tuple[int, float, float, float]] = []
-
-
 # What decoding bytes that are no such JSON raises.
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_decode_histogram: Final = msgspec.json.Decoder(_HistogramText, strict=False)
 _decode_envelope: Final = msgspec.json.Decoder(_Envelope)
 _decode_data: Final = msgspec.json.Decoder(_Data)
 _decode_results: Final = msgspec.json.Decoder(list[_Result])
@@ -471,17 +465,10 @@ class PrometheusClient:
         except ValueError as error:
             raise self._not_prometheus("one of its values is no number") from error
 
-    def _histogram(self, raw: msgspec.Raw) -> Histogram:
+    def _histogram(self, raw: msgspec.Raw) -> FloatHistogram:
         try:
-            try:
-                text = _decode_histogram.decode(raw)
-            except msgspec.ValidationError:
-                # Go writes "+Inf", which the fast decoder does not take for a number.
-                return Histogram.from_api(msgspec.json.decode(raw))
-            table = np.array(text.buckets, dtype=np.float64).reshape(-1, 4)
-            table = table[table[:, 3] != 0]
-            return Histogram(text.count, text.sum, table[:, 1], table[:, 2], table[:, 3])
-        except (*_UNREADABLE, ValueError, TypeError, KeyError) as error:
+            return api_json.decode(raw)
+        except ValueError as error:
             raise self._not_prometheus("one of its histograms cannot be read") from error
 
     def _series(self, results: Sequence[_Result]) -> Iterator[Series]:

@@ -40,7 +40,7 @@ from latency_sweep.lab.simulation.sweep import (
     histograms,
     simulate_latencies,
 )
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,13 +123,13 @@ def scenarios() -> tuple[Scenario, ...]:
 def true_difference(ground_truth: Truth, seed: int) -> float:
     """Pooled p99 of the second place minus that of the first, over very many runs, seconds."""
     two = replace(ground_truth, network=ground_truth.network[:2], runs=_TRUTH_RUNS)
-    parts: list[list[Histogram]] = [[], []]
+    parts: list[list[FloatHistogram]] = [[], []]
     for batch in range(_TRUTH_BATCHES):
         latencies = simulate_latencies(two, np.random.default_rng([seed, batch]))
         for place in range(2):
             rows = latencies[place].reshape(_TRUTH_RUNS, -1)
-            parts[place].append(Histogram.merge(*histograms(rows)))
-    first, second = (Histogram.merge(*part).quantile(0.99) for part in parts)
+            parts[place].append(FloatHistogram.merge(*histograms(rows)))
+    first, second = (FloatHistogram.merge(*part).quantile(0.99) for part in parts)
     return second - first
 
 

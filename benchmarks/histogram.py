@@ -20,14 +20,18 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 from prometheus_client import Histogram as ClassicHistogram
 
-from latency_sweep.nativehist.buckets import BOUNDS, MAX_SCHEMA
-from latency_sweep.nativehist.exposition import NativeHistogramMetric, render, take_snapshot
-from latency_sweep.nativehist.recording import HistogramSettings, NativeHistogram, fold, log_bounds
+from latency_sweep.nativehist.bounds import BOUNDS, MAX_SCHEMA, exponential_bounds
+from latency_sweep.nativehist.exposition import render, take_snapshot
+from latency_sweep.nativehist.fold import fold
+from latency_sweep.nativehist.histogram import NativeHistogram
+from latency_sweep.nativehist.instrument import NativeHistogramMetric
+from latency_sweep.nativehist.settings import HistogramSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-CLASSIC_BOUNDS = log_bounds(1e-6, 10, 50)
+BUCKET_BOUNDS = BOUNDS[MAX_SCHEMA].tolist()
+CLASSIC_BOUNDS = exponential_bounds(1e-6, 10, 50)
 PROTOBUF = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 )
@@ -44,9 +48,8 @@ class ScalarHistogram:
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
-        bounds = BOUNDS[MAX_SCHEMA]
         fraction, exponent = math.frexp(value)
-        key = bisect_left(bounds, fraction) + (exponent - 1) * len(bounds)
+        key = bisect_left(BUCKET_BOUNDS, fraction) + (exponent - 1) * len(BUCKET_BOUNDS)
         self.buckets[key] = self.buckets.get(key, 0) + 1
         self.classic[bisect_left(CLASSIC_BOUNDS, value)] += 1
         self.count += 1
@@ -153,11 +156,11 @@ def _accuracy(samples: int = 1_000_000) -> float:
     worst = 0.0
     for name, values in distributions.items():
         settings = HistogramSettings()
-        state = fold(settings.empty(0), values, settings, 0)
+        histogram = fold(settings.empty(0), values, settings, 0).to_float()
         errors = []
         for q in (0.5, 0.9, 0.99, 0.999):
             exact = float(np.quantile(values, q, method="inverted_cdf"))
-            errors.append(abs(state.quantile(q) / exact - 1))
+            errors.append(abs(histogram.quantile(q) / exact - 1))
         worst = max(worst, *errors)
         print(f"  {name:26}" + "  ".join(f"{error * 100:.3f} %" for error in errors))
     print(f"  worst {worst * 100:.3f} % (columns: p50, p90, p99, p99.9)")

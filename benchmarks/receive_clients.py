@@ -22,7 +22,7 @@ from benchmarks.receive_sender import PATH, SENT_AT
 from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import Run
 from latency_sweep.nativehist import exposition
-from latency_sweep.nativehist.recording import NativeHistogram
+from latency_sweep.nativehist.histogram import NativeHistogram
 from latency_sweep.probe import tuning
 from latency_sweep.probe.feeds.binance_spot import BinanceSpot
 from latency_sweep.probe.measurement.instruments import Instruments

@@ -1,4 +1,4 @@
-"""Exposition of the probe's metrics: capture in the event loop, render in another thread."""
+"""Exposition of a registry: captured where the metrics are written, rendered in any thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from prometheus_client.exposition import generate_latest as generate_text
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from latency_sweep.nativehist.instrument import NativeHistogramFamily, NativeHistogramMetric
 from latency_sweep.nativehist.negotiation import Format, accepts_gzip, choose_format
 from latency_sweep.nativehist.protobuf import encode
 
@@ -18,14 +17,6 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
-
-__all__ = [
-    "NativeHistogramFamily",
-    "NativeHistogramMetric",
-    "RegistrySnapshot",
-    "render",
-    "take_snapshot",
-]
 
 # More effort takes several times as long and saves a few per cent.
 _GZIP_LEVEL = 1

@@ -12,19 +12,16 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
-from latency_sweep.nativehist.buckets import MAX_SCHEMA
-from latency_sweep.nativehist.recording import (
-    DEFAULT_ZERO_THRESHOLD,
-    Capture,
-    HistogramSettings,
-    HistogramSnapshot,
-    NativeHistogram,
-)
+from latency_sweep.nativehist.bounds import DEFAULT_ZERO_THRESHOLD, MAX_SCHEMA
+from latency_sweep.nativehist.histogram import CapturedHistogram, NativeHistogram
+from latency_sweep.nativehist.settings import HistogramSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from prometheus_client import CollectorRegistry
+
+    from latency_sweep.nativehist.snapshot import HistogramSnapshot
 
 _LABEL_NAME: Final = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _RESERVED_LABELS: Final = ("le", "quantile")
@@ -33,7 +30,9 @@ _RESERVED_LABELS: Final = ("le", "quantile")
 class NativeSeries:
     """One captured histogram and its labels; everything else is computed on first use."""
 
-    def __init__(self, labelnames: Sequence[str], values: Sequence[str], capture: Capture) -> None:
+    def __init__(
+        self, labelnames: Sequence[str], values: Sequence[str], capture: CapturedHistogram
+    ) -> None:
         """Keep the capture and the label values of the series."""
         self._labelnames = labelnames
         self._values = values

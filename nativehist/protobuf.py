@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from prometheus_client.metrics_core import Metric
 
-    from latency_sweep.nativehist.buckets import Buckets
-    from latency_sweep.nativehist.recording import HistogramSnapshot
+    from latency_sweep.nativehist.snapshot import HistogramSnapshot
+    from latency_sweep.nativehist.sparse_buckets import SparseBuckets
 
 # MetricType, and the field of Metric that holds a value of this type.
 _COUNTER, _GAUGE, _UNTYPED, _HISTOGRAM = 0, 1, 3, 4
@@ -109,7 +109,7 @@ def _histogram(snapshot: HistogramSnapshot) -> bytes:
     )
 
 
-def _buckets(buckets: Buckets, spans_field: int) -> bytes:
+def _buckets(buckets: SparseBuckets, spans_field: int) -> bytes:
     """Spans, and in the field after them the deltas."""
     if not len(buckets):
         return b""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from latency_sweep.contract.metrics import RefusalReason
-    from latency_sweep.nativehist.recording import HistogramSnapshot
+    from latency_sweep.nativehist.snapshot import HistogramSnapshot
     from latency_sweep.probe.connection.session import Session
     from latency_sweep.probe.http.policy import LivePolicy
     from latency_sweep.probe.measurement.recorder import ChannelState, Recorder
@@ -273,13 +273,14 @@ def _summary(snapshot: HistogramSnapshot) -> dict[str, float | int | None]:
     """Count, extremes, moments and quantiles in seconds; null where there is nothing yet."""
     numbers: dict[str, float | int | None] = {"count": snapshot.count}
     sd, mean = snapshot.sd, snapshot.mean
+    quantiles = snapshot.to_float().quantiles([*_QUANTILES.values()]).tolist()
     values = {
         "min_sec": snapshot.minimum,
         "max_sec": snapshot.maximum,
         "mean_sec": mean,
         "sd_sec": sd if snapshot.count else math.nan,
         "cv": sd / mean if mean else math.nan,
-        **{f"{name}_sec": snapshot.quantile(q) for name, q in _QUANTILES.items()},
+        **{f"{name}_sec": value for name, value in zip(_QUANTILES, quantiles, strict=True)},
     }
     numbers.update({k: v if math.isfinite(v) else None for k, v in values.items()})
     return numbers

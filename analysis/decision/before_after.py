@@ -23,7 +23,7 @@ from latency_sweep.analysis.evidence.pool import P99, P999, Pool, pools_of
 from latency_sweep.analysis.stats import inference
 from latency_sweep.analysis.stats.resample import percentile_interval
 from latency_sweep.analysis.wording import count, enumeration, ms, percent
-from latency_sweep.nativehist.algebra import Grid
+from latency_sweep.nativehist.grid import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import numpy as np
 
 from latency_sweep.analysis.decision.verdict import ChangePoint
 from latency_sweep.analysis.stats.inference import holm, pettitt
-from latency_sweep.nativehist.algebra import quantile_of_counts
+from latency_sweep.nativehist.quantile import histogram_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,7 @@ def change_points(pools: Iterable[Pool], rule: Decision) -> tuple[ChangePoint, .
         if max((len(windows) for windows in pool.windows.values()), default=0) < _FEWEST_WINDOWS:
             continue
         grid = pool.window_grid
-        medians = quantile_of_counts(grid.counts, grid.lower, grid.upper, _MEDIAN)
+        medians = histogram_quantile(grid.counts, grid.lower, grid.upper, _MEDIAN)
         for label, rows in pool.window_rows.items():
             series = medians[rows]
             if series.size < _FEWEST_WINDOWS:

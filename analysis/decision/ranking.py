@@ -19,7 +19,7 @@ from latency_sweep.analysis.decision.verdict import (
 )
 from latency_sweep.analysis.evidence.pool import P99, P999, total
 from latency_sweep.analysis.stats.intervals import quantile_interval
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
     from latency_sweep.analysis.decision.constraints import Quantiles
@@ -139,7 +139,7 @@ def _replicas(pool: Pool) -> tuple[ReplicaRow, ...]:
             seen.setdefault(replica.instance, []).append(replica)
     rows = []
     for instance, parts in sorted(seen.items()):
-        latency = Histogram.merge(*(part.latency for part in parts))
+        latency = FloatHistogram.merge(*(part.latency for part in parts))
         rows.append(
             ReplicaRow(
                 instance,

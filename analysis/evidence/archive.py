@@ -28,7 +28,7 @@ from latency_sweep.analysis.evidence.records import (
 )
 from latency_sweep.contract.experiment import Experiment
 from latency_sweep.contract.program import DISTRIBUTION, program_version
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 from latency_sweep.runtime.atomic_file import replacing
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Archive:
 class _Entry:
     """A histogram and what it is of."""
 
-    histogram: Histogram
+    histogram: FloatHistogram
     candidate: str
     run: str
     instance: str | None
@@ -89,7 +89,7 @@ class _Shelf:
 
     def put(
         self,
-        histogram: Histogram,
+        histogram: FloatHistogram,
         run: RunEvidence,
         *,
         instance: str | None = None,
@@ -222,7 +222,7 @@ def _table(entries: Sequence[_Entry]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=_SCHEMA)
 
 
-def _histograms(table: pa.Table, totals: Sequence[Sequence[float]]) -> list[Histogram]:
+def _histograms(table: pa.Table, totals: Sequence[Sequence[float]]) -> list[FloatHistogram]:
     rows = table.column("histogram").to_numpy()
     lower, upper, counts = (
         table.column(name).to_numpy() for name in ("lower_sec", "upper_sec", "count")
@@ -231,7 +231,9 @@ def _histograms(table: pa.Table, totals: Sequence[Sequence[float]]) -> list[Hist
     if edges[-1] != rows.size:
         raise ValueError("there are buckets of no histogram")
     return [
-        Histogram(float(count), float(total), lower[begin:end], upper[begin:end], counts[begin:end])
+        FloatHistogram(
+            float(count), float(total), lower[begin:end], upper[begin:end], counts[begin:end]
+        )
         for (count, total), begin, end in zip(totals, edges[:-1], edges[1:], strict=True)
     ]
 
@@ -283,12 +285,12 @@ class _Evidence(_Document):
     approximate: bool
 
 
-def _evidence(found: _Evidence, histograms: Sequence[Histogram]) -> Evidence:
+def _evidence(found: _Evidence, histograms: Sequence[FloatHistogram]) -> Evidence:
     parts = msgspec.structs.asdict(found)
     return Evidence(**{**parts, "runs": tuple(_run(run, histograms) for run in found.runs)})
 
 
-def _run(found: _Run, histograms: Sequence[Histogram]) -> RunEvidence:
+def _run(found: _Run, histograms: Sequence[FloatHistogram]) -> RunEvidence:
     if len(found.candidate.dimensions) != len(found.candidate.values):
         raise ValueError("a candidate has other dimensions than values")
     return RunEvidence(

@@ -24,7 +24,7 @@ from latency_sweep.analysis.evidence.run_queries import Place, RunReader, Select
 from latency_sweep.contract import metrics
 from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline, parse_run_label
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -294,7 +294,7 @@ def _pool(
     observed = [replica for _, replica in replicas]
     middle = (run.measure_start_ns + run.measure_end_ns) / 2 / NS_PER_SEC
     limit = experiment.decision.constraints.clock_error_bound_sec
-    latency = Histogram.merge(*(replica.latency for replica in observed))
+    latency = FloatHistogram.merge(*(replica.latency for replica in observed))
     reasons = [
         reason
         for place, replica in replicas
@@ -337,10 +337,10 @@ def _replica(place: Place, observed: InstanceRun) -> ReplicaEvidence:
     )
 
 
-def _pool_windows(replicas: Sequence[tuple[Histogram, ...]]) -> tuple[Histogram, ...]:
+def _pool_windows(replicas: Sequence[tuple[FloatHistogram, ...]]) -> tuple[FloatHistogram, ...]:
     if not all(replicas):
         return ()
-    return tuple(Histogram.merge(*windows) for windows in zip(*replicas, strict=True))
+    return tuple(FloatHistogram.merge(*windows) for windows in zip(*replicas, strict=True))
 
 
 def _total(values: Iterable[N | None]) -> N | None:

@@ -25,14 +25,15 @@ import numpy as np
 
 from latency_sweep.analysis.evidence.exclusion import MIN_COVERAGE, sample_reasons
 from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence, Scope
-from latency_sweep.nativehist.algebra import Histogram, bucket_bounds, bucket_keys
+from latency_sweep.nativehist.bounds import bucket_keys, upper_bounds
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from latency_sweep.contract.experiment import Experiment
-    from latency_sweep.nativehist.algebra import Floats, Indices
+    from latency_sweep.nativehist.bounds import Floats, Keys
 
 BY: Final = ("region", "instance_type")
 
@@ -50,7 +51,7 @@ WARNINGS: Final = (
 _MICROSECOND: Final = 1e-6
 _MAX_US: Final = 1e12  # eleven days; more is the overflow bucket's bound
 _SCHEMA: Final = 8
-_NO_KEYS: Final = np.empty(0, dtype=np.intp)
+_NO_KEYS: Final = np.empty(0, dtype=np.int64)
 
 # What a probe can have written; beyond that a line is damaged. The largest count is that of ten
 # thousand messages a second for three years, the longest time is three years.
@@ -125,7 +126,7 @@ class _Snapshot:
     """
 
     total_sec: float
-    keys: Indices
+    keys: Keys
     counts: Floats
 
     @classmethod
@@ -142,7 +143,7 @@ class _Snapshot:
         total = sum(summary.mean_us * summary.count for summary in summaries) * _MICROSECOND
         return cls(total, keys, counts)
 
-    def on(self, keys: Indices) -> Floats:
+    def on(self, keys: Keys) -> Floats:
         """The counts on a larger set of buckets."""
         counts = np.zeros(keys.size)
         counts[np.searchsorted(keys, self.keys)] = self.counts
@@ -270,7 +271,7 @@ def _evidence(
     last = max(record.unix for records in group for record in records)
     middle = datetime.fromtimestamp((run.start + last) / 2, UTC)
     exclusion_reasons: list[str] = []
-    parts: list[tuple[Histogram, ...]] = []
+    parts: list[tuple[FloatHistogram, ...]] = []
     for records in group:
         place = f"{records[0].region}/{records[0].instance_family}"
         # The best-polled place shows how often there was something to ask.
@@ -280,7 +281,7 @@ def _evidence(
             exclusion_reasons.append(f"the probe at {place} restarted during the run")
             records = _after_last_restart(records)  # noqa: PLW2901 - what is left to use
         parts.append(_windows(records, symbols))
-    latency = Histogram.merge(*(window for windows in parts for window in windows))
+    latency = FloatHistogram.merge(*(window for windows in parts for window in windows))
     exclusion_reasons += sample_reasons(latency.count, experiment.decision.confidence)
     if not latency.count:
         exclusion_reasons.append(f"{candidate.name} has no latency samples in this run")
@@ -291,7 +292,9 @@ def _evidence(
         run=datetime.fromtimestamp(run.start, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         stratum=experiment.stratum_of(middle),
         latency=latency,
-        windows=tuple(Histogram.merge(*w) for w in zip(*parts, strict=True)) if aligned else (),
+        windows=tuple(FloatHistogram.merge(*w) for w in zip(*parts, strict=True))
+        if aligned
+        else (),
         messages=sum(_grown(first.messages, final.messages) for first, final in counters),
         lost=None,
         reconnects=sum(_grown(first.reconnects, final.reconnects) for first, final in counters),
@@ -321,7 +324,7 @@ def _grown(first: int, last: int) -> int:
     return last - first if last >= first else last
 
 
-def _windows(records: Sequence[_Record], symbols: tuple[str, ...]) -> tuple[Histogram, ...]:
+def _windows(records: Sequence[_Record], symbols: tuple[str, ...]) -> tuple[FloatHistogram, ...]:
     """What came between the polls; a lone snapshot stands for itself."""
     snapshots = [_Snapshot.of(record, symbols) for record in records]
     if len(snapshots) == 1:
@@ -329,7 +332,7 @@ def _windows(records: Sequence[_Record], symbols: tuple[str, ...]) -> tuple[Hist
     keys = np.unique(np.concatenate([snapshot.keys for snapshot in snapshots]))
     # From the last snapshot, which is the best known, back to the first.
     later = snapshots[-1].on(keys)
-    windows: list[Histogram] = []
+    windows: list[FloatHistogram] = []
     for earlier, final in zip(snapshots[-2::-1], snapshots[:0:-1], strict=True):
         counts = _fitted(earlier.on(keys), later)
         windows.append(_histogram(keys, later - counts, final.total_sec - earlier.total_sec))
@@ -337,7 +340,7 @@ def _windows(records: Sequence[_Record], symbols: tuple[str, ...]) -> tuple[Hist
     return tuple(reversed(windows))
 
 
-def _rebuilt(summary: _Summary) -> tuple[Indices, Floats]:
+def _rebuilt(summary: _Summary) -> tuple[Keys, Floats]:
     """Whole counts in buckets with the recorded count and, within a bucket, percentiles."""
     shares = np.array([0.0, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0])
     points = np.array(
@@ -357,7 +360,7 @@ def _rebuilt(summary: _Summary) -> tuple[Indices, Floats]:
     values = np.maximum.accumulate(np.clip(points, 1.0, largest)) * _MICROSECOND
     first, last = bucket_keys(values[[0, -1]], _SCHEMA)
     keys = np.arange(first, last + 1)
-    position = np.log2(bucket_bounds(keys, _SCHEMA))
+    position = np.log2(upper_bounds(keys, _SCHEMA))
     begin, end = np.log2(values[:-1]), np.log2(values[1:])
     width = end - begin
     # How much of each stretch between two percentiles lies below each bucket's upper bound.
@@ -382,11 +385,11 @@ def _fitted(wanted: Floats, room: Floats) -> Floats:
     return counts
 
 
-def _histogram(keys: Indices, counts: Floats, total_sec: float) -> Histogram:
+def _histogram(keys: Keys, counts: Floats, total_sec: float) -> FloatHistogram:
     filled = counts > 0
     keys, counts = keys[filled], counts[filled]
-    lower, upper = bucket_bounds(keys - 1, _SCHEMA), bucket_bounds(keys, _SCHEMA)
+    lower, upper = upper_bounds(keys - 1, _SCHEMA), upper_bounds(keys, _SCHEMA)
     count = float(counts.sum())
     # Recorded means are rounded, so the difference of two sums may be absurd for a few samples.
     total = float(np.clip(total_sec, count * lower[0], count * upper[-1])) if count else 0.0
-    return Histogram(count, total, lower, upper, counts)
+    return FloatHistogram(count, total, lower, upper, counts)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latency_sweep.nativehist.algebra import Grid, Histogram, quantile_of_counts
+from latency_sweep.nativehist.float_histogram import FloatHistogram
+from latency_sweep.nativehist.grid import Grid
+from latency_sweep.nativehist.quantile import histogram_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,9 +49,9 @@ class Pool:
         return self.candidate.name
 
     @cached_property
-    def latency(self) -> Histogram:
+    def latency(self) -> FloatHistogram:
         """All usable observations: buckets added, never percentiles averaged."""
-        return Histogram.merge(*(run.latency for run in self.runs.values()))
+        return FloatHistogram.merge(*(run.latency for run in self.runs.values()))
 
     @cached_property
     def p99(self) -> float:
@@ -60,7 +62,7 @@ class Pool:
         """Pooled 99th percentile of some usable runs, seconds; NaN without data."""
         if labels == tuple(self.runs):
             return self.p99
-        return Histogram.merge(*(self.runs[label].latency for label in labels)).quantile(P99)
+        return FloatHistogram.merge(*(self.runs[label].latency for label in labels)).quantile(P99)
 
     @cached_property
     def run_p99(self) -> dict[str, float]:
@@ -68,7 +70,7 @@ class Pool:
         return {label: run.latency.quantile(P99) for label, run in self.runs.items()}
 
     @cached_property
-    def windows(self) -> dict[str, tuple[Histogram, ...]]:
+    def windows(self) -> dict[str, tuple[FloatHistogram, ...]]:
         """Windows of each usable run that hold observations; the run itself if none is known."""
         return {
             label: tuple(w for w in run.windows if w.counts.size) or (run.latency,)
@@ -102,7 +104,7 @@ class Pool:
     def window_p99(self) -> dict[str, Floats]:
         """99th percentile of each window of each usable run, seconds; NaN where one is empty."""
         grid = self.window_grid
-        p99 = quantile_of_counts(grid.counts, grid.lower, grid.upper, P99)
+        p99 = histogram_quantile(grid.counts, grid.lower, grid.upper, P99)
         series = {}
         for label, run in self.runs.items():
             series[label] = np.full(len(run.windows), np.nan)

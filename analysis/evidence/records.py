@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from latency_sweep.nativehist.algebra import Histogram
+    from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 # The dimensions that define a candidate unless others are chosen.
 DEFAULT_BY: Final = ("region", "az_id", "instance_type")
@@ -50,7 +50,7 @@ class ReplicaEvidence:
 
     instance: str
     az_id: str
-    latency: Histogram
+    latency: FloatHistogram
     messages: int | None
     lost: int | None
     reconnects: int | None
@@ -88,8 +88,8 @@ class RunEvidence:
     candidate: Candidate
     run: str
     stratum: str | None
-    latency: Histogram
-    windows: tuple[Histogram, ...]
+    latency: FloatHistogram
+    windows: tuple[FloatHistogram, ...]
     messages: int | None
     lost: int | None
     reconnects: int | None

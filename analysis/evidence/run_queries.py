@@ -18,7 +18,7 @@ import numpy as np
 
 from latency_sweep.contract import metrics
 from latency_sweep.contract.timeline import NS_PER_SEC
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -102,8 +102,8 @@ class InstanceRun:
         channels: latency samples of each stream and symbol, at its last scrape of the run.
     """
 
-    latency: Histogram
-    windows: tuple[Histogram, ...]
+    latency: FloatHistogram
+    windows: tuple[FloatHistogram, ...]
     complete: bool
     torn: bool
     restarts: int
@@ -218,7 +218,7 @@ class RunReader:
         for place in places:
             restarted = restarts.get(place, 0) > 0
             deltas = {name: values.get(place) for name, values in differences.items()}
-            latency, windows = totals.get(place, Histogram.empty()), None
+            latency, windows = totals.get(place, FloatHistogram.empty()), None
             if restarted:
                 again = self._started_again(place)
                 deltas = {name: self._pieces(place, c, again) for name, c in counters.items()}
@@ -365,7 +365,7 @@ class RunReader:
         width = int(self._measurement * 1000 / count) / 1000
         return self._measure_start + width * np.arange(1, count, dtype=np.float64)
 
-    def _boundaries(self, places: Sequence[Place]) -> dict[Place, dict[float, Histogram]]:
+    def _boundaries(self, places: Sequence[Place]) -> dict[Place, dict[float, FloatHistogram]]:
         """The cumulative histogram of each instance at the end of each window."""
         ends = self._window_ends()
         if not ends.size:
@@ -419,18 +419,18 @@ class RunReader:
         self._notes |= dict.fromkeys(matrix.notes)
         return matrix.series
 
-    def _latency_in_pieces(self, place: Place, again: NDArray[np.float64]) -> Histogram:
+    def _latency_in_pieces(self, place: Place, again: NDArray[np.float64]) -> FloatHistogram:
         """The sum of the last values that the histograms had before each restart and at the end."""
         ends = [self._start, *again.tolist(), self._last_exposed + _RANGE_SLACK_SEC]
-        parts: list[Histogram] = []
+        parts: list[FloatHistogram] = []
         for begin, end in pairwise(ends):
             values = self._histograms(
                 self._latency(_instances([place])), end - begin, end - _RANGE_SLACK_SEC
             )
             parts.extend(values.values())
-        return Histogram.merge(*parts)
+        return FloatHistogram.merge(*parts)
 
-    def _histograms(self, series: str, span: float, at: float) -> dict[Place, Histogram]:
+    def _histograms(self, series: str, span: float, at: float) -> dict[Place, FloatHistogram]:
         """Last values within a span, added up for each instance."""
         if span <= 0:
             return {}
@@ -449,15 +449,17 @@ class RunReader:
 
 
 def _cut(
-    total: Histogram, cumulative: Mapping[float, Histogram], ends: NDArray[np.float64]
-) -> tuple[Histogram, ...] | None:
+    total: FloatHistogram, cumulative: Mapping[float, FloatHistogram], ends: NDArray[np.float64]
+) -> tuple[FloatHistogram, ...] | None:
     """Cut a total at window ends; None if the snapshots are not snapshots of that total.
 
     Where a scrape is missing the last known snapshot stands in: its window is short and the next
     one long, but together they are right.
     """
-    known: Callable[[float], Histogram | None] = {round(t, 3): h for t, h in cumulative.items()}.get
-    windows, previous = [], Histogram.empty()
+    known: Callable[[float], FloatHistogram | None] = {
+        round(t, 3): h for t, h in cumulative.items()
+    }.get
+    windows, previous = [], FloatHistogram.empty()
     try:
         for end in ends:
             snapshot = known(round(float(end), 3)) or previous

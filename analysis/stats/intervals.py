@@ -11,7 +11,7 @@ from scipy import stats
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from latency_sweep.nativehist.algebra import Histogram
+    from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 
 def poisson_upper(events: int, exposure: float, confidence: float) -> float:
@@ -94,7 +94,7 @@ def effective_share(hits: ArrayLike, trials: ArrayLike, confidence: float) -> fl
 
 
 def quantile_interval(
-    histogram: Histogram, q: float, confidence: float
+    histogram: FloatHistogram, q: float, confidence: float
 ) -> tuple[float | None, float | None]:
     """Two-sided interval of a quantile from order statistics, with no assumption on shape.
 

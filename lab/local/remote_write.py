@@ -14,7 +14,7 @@ import numpy as np
 import requests
 import snappy
 
-from latency_sweep.nativehist.algebra import bucket_keys
+from latency_sweep.nativehist.bounds import bucket_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ _SERIES_PER_REQUEST = 500
 _BYTES_PER_REQUEST = 8_000_000
 # The bit of a varint that says that more of its bytes follow.
 _MORE = 0x80
-_NONE = np.empty(0, dtype=np.intp)
+_NONE = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Native:
     """
 
     sum: float
-    keys: NDArray[np.intp]
+    keys: NDArray[np.int64]
     counts: NDArray[np.intp]
     schema: int = 8
     zeros: int = 0
-    negative: tuple[NDArray[np.intp], NDArray[np.intp]] = (_NONE, _NONE)
+    negative: tuple[NDArray[np.int64], NDArray[np.intp]] = (_NONE, _NONE)
 
     @classmethod
     def of(cls, values: NDArray[np.float64], schema: int = 8) -> Native:
@@ -147,7 +147,9 @@ def _histogram(native: Native, moment: float) -> bytes:
     )
 
 
-def _buckets(keys: NDArray[np.intp], counts: NDArray[np.intp], spans_field: int) -> Iterable[bytes]:
+def _buckets(
+    keys: NDArray[np.int64], counts: NDArray[np.intp], spans_field: int
+) -> Iterable[bytes]:
     """Spans, and in the field after them the deltas."""
     if not keys.size:
         return

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence, Scope
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -160,7 +160,7 @@ def _run(site: Candidate, index: int, latencies: Floats, actual: Truth) -> RunEv
         candidate=site,
         run=start.strftime("%Y-%m-%dT%H:%M:%SZ"),
         stratum=stratum,
-        latency=Histogram.merge(*windows),
+        latency=FloatHistogram.merge(*windows),
         windows=windows,
         messages=messages,
         lost=0,
@@ -173,14 +173,14 @@ def _run(site: Candidate, index: int, latencies: Floats, actual: Truth) -> RunEv
     )
 
 
-def histograms(rows: Floats) -> tuple[Histogram, ...]:
-    """A native histogram of each row; like `Histogram.from_samples`, for many rows at once."""
+def histograms(rows: Floats) -> tuple[FloatHistogram, ...]:
+    """A native histogram of each row; like `FloatHistogram.from_samples`, for many rows at once."""
     bucket = np.searchsorted(_ALL.upper, rows)
     size = _ALL.upper.size
     flat = (np.arange(len(rows))[:, np.newaxis] * size + bucket).ravel()
     counts = np.bincount(flat, minlength=len(rows) * size).reshape(len(rows), size)
     return tuple(
-        Histogram(
+        FloatHistogram(
             float(values.size),
             float(values.sum()),
             _ALL.lower[occupied],
@@ -192,7 +192,7 @@ def histograms(rows: Floats) -> tuple[Histogram, ...]:
 
 
 # Every bucket that a latency can fall into, by observing a value in each.
-_ALL: Final = Histogram.from_samples(
+_ALL: Final = FloatHistogram.from_samples(
     np.exp2(
         np.arange(
             np.floor(np.log2(_LOWEST_SEC)) * 2**SCHEMA, np.ceil(np.log2(_HIGHEST_SEC)) * 2**SCHEMA

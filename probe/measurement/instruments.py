@@ -9,8 +9,8 @@ from prometheus_client import Counter, Gauge
 
 from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import ConnectStep, ErrorKind, ReconnectReason, RefusalReason
+from latency_sweep.nativehist.bounds import exponential_bounds
 from latency_sweep.nativehist.instrument import NativeHistogramMetric
-from latency_sweep.nativehist.recording import log_bounds
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -84,7 +84,7 @@ class Instruments:
             unit=metric.unit,
             schema=resolution.native_schema if schema is None else schema,
             max_buckets=resolution.max_buckets,
-            classic_bounds=log_bounds(
+            classic_bounds=exponential_bounds(
                 resolution.classic_min_sec,
                 resolution.classic_max_sec,
                 resolution.classic_buckets,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from latency_sweep.contract.timeline import Run
-    from latency_sweep.nativehist.recording import NativeHistogram
+    from latency_sweep.nativehist.histogram import NativeHistogram
     from latency_sweep.probe.feeds.base import Channel, Feed
     from latency_sweep.probe.measurement.instruments import Instruments
 
@@ -289,7 +289,7 @@ class Recorder:
             return
         budget = 1 + recorded // _FOLD_EVERY
         for histogram in self._histograms:
-            budget -= histogram.settle()
+            budget -= histogram.maybe_fold()
             if not budget:
                 return
         self._unfolded = 0

@@ -11,7 +11,7 @@ from scipy import stats
 
 from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence, Scope
 from latency_sweep.contract.experiment import Experiment, default_path, parse
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,13 +25,13 @@ def place(instance_type: str = "c6i.large", region: str = "ap-northeast-1") -> C
     return Candidate(("region", "instance_type"), (region, instance_type))
 
 
-def latencies(p99: float, *, samples: int = 2000, spread: float = 0.15) -> Histogram:
+def latencies(p99: float, *, samples: int = 2000, spread: float = 0.15) -> FloatHistogram:
     """Log-normal latencies with this p99 in seconds; no randomness."""
     z = stats.norm.ppf((np.arange(samples) + 0.5) / samples)
-    return Histogram.from_samples(p99 * np.exp(spread * (z - stats.norm.ppf(0.99))))
+    return FloatHistogram.from_samples(p99 * np.exp(spread * (z - stats.norm.ppf(0.99))))
 
 
-def run_of(candidate: Candidate, index: int, latency: Histogram, **fields: Any) -> RunEvidence:
+def run_of(candidate: Candidate, index: int, latency: FloatHistogram, **fields: Any) -> RunEvidence:
     stratum = STRATA[index % len(STRATA)]
     hour = {"low": 6, "high": 14, "peak": 0}[stratum]
     clean = RunEvidence(

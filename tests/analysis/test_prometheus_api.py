@@ -27,7 +27,7 @@ from latency_sweep.analysis.prometheus_api import (
     UnreachableError,
 )
 from latency_sweep.lab.local.remote_write import History, Native
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 from latency_sweep.runtime.loopback import hold_port
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def test_an_instant_query_tells_floats_from_histograms(
     assert number.labels == {"__name__": "api_requests_total", "code": "200"}
     assert number.value == 2
     assert histogram.value.count == 300
-    expected = Histogram.from_samples(values)
+    expected = FloatHistogram.from_samples(values)
     assert np.array_equal(histogram.value.counts, expected.counts)
     assert np.array_equal(histogram.value.upper, expected.upper)
 
@@ -153,7 +153,7 @@ def test_quantiles_are_those_that_the_server_computes(
     history_client: PrometheusClient, stored: tuple[float, np.ndarray]
 ) -> None:
     end, values = stored
-    histogram = Histogram.from_samples(values)
+    histogram = FloatHistogram.from_samples(values)
     for q in (0.0, 0.01, 0.37, 0.5, 0.9, 0.99, 0.999, 1.0):
         (answer,) = history_client.query(
             f"histogram_quantile({q}, api_duration_seconds)", at=end
@@ -165,7 +165,7 @@ def test_fractions_and_deviation_are_those_that_the_server_computes(
     history_client: PrometheusClient, stored: tuple[float, np.ndarray]
 ) -> None:
     end, values = stored
-    histogram = Histogram.from_samples(values)
+    histogram = FloatHistogram.from_samples(values)
     (below,) = history_client.query(
         "histogram_fraction(-Inf, 0.02, api_duration_seconds)", at=end
     ).floats
@@ -220,7 +220,7 @@ def test_merging_signed_observations_is_what_the_server_sums(
 ) -> None:
     parts = history_client.query("api_skew_seconds", at=signed).histograms
     (total,) = history_client.query("sum(api_skew_seconds)", at=signed).histograms
-    merged = Histogram.merge(*(part.value for part in parts))
+    merged = FloatHistogram.merge(*(part.value for part in parts))
     assert total.value.count == merged.count == sum(map(len, SIGNED.values()))
     # The server lowers all to the lowest resolution; what lay alone keeps its finer bucket here.
     assert np.array_equal((total.value + merged).counts, 2 * total.value.counts)

@@ -23,7 +23,7 @@ from latency_sweep.analysis.evidence.records import (
     Scope,
 )
 from latency_sweep.contract import experiment
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.fuzz.targets import CORPUS
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def json_frame(stream: str, data: dict[str, Any]) -> bytes:
 
 def small_archive() -> pa.Table:
     """An archive of one run of one place, as the program writes it."""
-    latency = Histogram.from_samples([0.001, 0.002, 0.002])
+    latency = FloatHistogram.from_samples([0.001, 0.002, 0.002])
     names = ("region", "instance_type")
     replica = ReplicaEvidence("i-1", "euw1-az1", latency, 3, 0, 0, 1.0, 1.0, 1e-4, True)
     run = RunEvidence(

@@ -11,7 +11,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from latency_sweep.nativehist.exposition import NativeHistogramMetric, render, take_snapshot
+from latency_sweep.nativehist.exposition import render, take_snapshot
+from latency_sweep.nativehist.instrument import NativeHistogramMetric
 
 
 def _metric(registry: CollectorRegistry | None = None, **kwargs: Any) -> NativeHistogramMetric:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, Summary
 
-from latency_sweep.nativehist.exposition import NativeHistogramMetric, render, take_snapshot
+from latency_sweep.nativehist.exposition import render, take_snapshot
+from latency_sweep.nativehist.instrument import NativeHistogramMetric
 
 if TYPE_CHECKING:
     from collections.abc import Callable

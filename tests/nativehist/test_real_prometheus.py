@@ -14,13 +14,9 @@ import requests
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from latency_sweep.lab.local.prometheus_process import running_with
-from latency_sweep.nativehist.exposition import (
-    NativeHistogramFamily,
-    NativeHistogramMetric,
-    render,
-    take_snapshot,
-)
-from latency_sweep.nativehist.recording import log_bounds
+from latency_sweep.nativehist.bounds import exponential_bounds
+from latency_sweep.nativehist.exposition import render, take_snapshot
+from latency_sweep.nativehist.instrument import NativeHistogramFamily, NativeHistogramMetric
 from latency_sweep.prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
 
 if TYPE_CHECKING:
@@ -86,7 +82,7 @@ def registry() -> CollectorRegistry:
         ("symbol",),
         registry=registry,
         unit="seconds",
-        classic_bounds=log_bounds(1e-6, 10, 50),
+        classic_bounds=exponential_bounds(1e-6, 10, 50),
     )
     for value in LATENCIES.tolist():
         latency.labels("BTCUSDT").observe(value)
@@ -177,7 +173,9 @@ def test_quantiles_are_those_that_the_probe_itself_reports(
         family.name: _number(prometheus_url, f"histogram_quantile({q}, {family.name})")
         for family in histograms
     }
-    expected = {family.name: family.series[0].snapshot.quantile(q) for family in histograms}
+    expected = {
+        family.name: family.series[0].snapshot.to_float().quantile(q) for family in histograms
+    }
     assert len(answers) == len(SHAPES)
     assert answers == pytest.approx(expected, rel=1e-9, nan_ok=True)
 

@@ -25,7 +25,7 @@ from latency_sweep.analysis.evidence.run_queries import Place
 from latency_sweep.analysis.prometheus_api import PrometheusError
 from latency_sweep.contract.experiment import default_path, load
 from latency_sweep.lab.local.remote_write import History
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.analysis.planted import (
     CHANNELS,
     PlantedProbe,
@@ -47,13 +47,13 @@ def runs_of(region: str, p50: float, **changes: Any) -> list[RunEvidence]:
     runs = []
     for number in range(9):
         windows = tuple(
-            Histogram.from_samples(p50 * rng.lognormal(0.0, 0.2, 1500)) for _ in range(4)
+            FloatHistogram.from_samples(p50 * rng.lognormal(0.0, 0.2, 1500)) for _ in range(4)
         )
         run = RunEvidence(
             candidate=Candidate(BY, (region, "c6i.large")),
             run=f"2026-01-{number + 1:02}T06:05:00Z",
             stratum=("low", "high", "peak")[number % 3],
-            latency=Histogram.merge(*windows),
+            latency=FloatHistogram.merge(*windows),
             windows=windows,
             messages=20_000,
             lost=0,

@@ -6,7 +6,7 @@ import numpy as np
 
 from latency_sweep.analysis.decision.change_points import change_points
 from latency_sweep.analysis.evidence.pool import Pool
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.analysis.places import latencies, place, rules, run_of
 
 RULE = rules().decision
@@ -16,7 +16,7 @@ def pool_with(levels: list[list[float]]) -> Pool:
     runs = []
     for index, series in enumerate(levels):
         windows = tuple(latencies(level, samples=200) for level in series)
-        runs.append(run_of(place(), index, Histogram.merge(*windows), windows=windows))
+        runs.append(run_of(place(), index, FloatHistogram.merge(*windows), windows=windows))
     return Pool(place(), runs)
 
 
@@ -36,8 +36,8 @@ def test_a_route_change_is_flagged_where_it_happens() -> None:
 def test_a_shift_is_placed_in_time_where_windows_before_it_are_empty() -> None:
     levels = [x * (1.3 if i >= 11 else 1.0) for i, x in enumerate(noise(1, 20))]
     windows = [latencies(level, samples=200) for level in levels]
-    windows[:3] = [Histogram.empty()] * 3
-    run = run_of(place(), 0, Histogram.merge(*windows), windows=tuple(windows))
+    windows[:3] = [FloatHistogram.empty()] * 3
+    run = run_of(place(), 0, FloatHistogram.merge(*windows), windows=tuple(windows))
     (found,) = change_points([Pool(place(), [run])], RULE)
     assert (found.window, found.windows) == (11, 20)
 

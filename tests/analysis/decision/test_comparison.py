@@ -19,7 +19,7 @@ from latency_sweep.analysis.decision.comparison import (
 from latency_sweep.analysis.decision.verdict import Relation
 from latency_sweep.analysis.evidence.pool import Pool
 from latency_sweep.analysis.stats.resample import Bootstrap
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.analysis.places import latencies, place, restless, rules, run_of, runs_of, steady
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def test_negative_p99s_are_compared_in_seconds() -> None:
         return Pool(
             candidate,
             [
-                run_of(candidate, i, Histogram.from_samples([p - 0.001, p, p]))
+                run_of(candidate, i, FloatHistogram.from_samples([p - 0.001, p, p]))
                 for i, p in enumerate(p99s)
             ],
         )
@@ -255,7 +255,7 @@ def drifting(candidate: Any, p99: float, *, hourly: bool) -> Pool:
             level = 0.97 * level + 0.01 * rng.standard_normal()
             scale = 1.0 if candidate == A else math.exp(level)
             windows.append(latencies(p99 * scale, samples=300))
-        run = run_of(candidate, index, Histogram.merge(*windows), windows=tuple(windows))
+        run = run_of(candidate, index, FloatHistogram.merge(*windows), windows=tuple(windows))
         label = f"2026-01-01T{index:02d}:05:00Z" if hourly else run.run
         runs.append(dataclasses.replace(run, run=label))
     return Pool(candidate, runs)

@@ -13,7 +13,7 @@ from latency_sweep.analysis.decision.verdict import ConstraintResult, Status
 from latency_sweep.analysis.evidence.pool import Pool
 from latency_sweep.analysis.stats.intervals import quantile_interval
 from latency_sweep.analysis.stats.resample import Bootstrap
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.analysis.places import latencies, place, rules, run_of, runs_of, steady
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_the_clock_bound_counts_against_p99() -> None:
 def test_runs_that_disagree_make_the_interval_wider_than_their_samples_do() -> None:
     torn = runs_of(place(), [0.010, 0.030, 0.011, 0.012, 0.035, 0.010, 0.010, 0.040, 0.010])
     result = check(torn)["p99"]
-    samples = quantile_interval(Histogram.merge(*(run.latency for run in torn)), 0.99, 0.95)
+    samples = quantile_interval(FloatHistogram.merge(*(run.latency for run in torn)), 0.99, 0.95)
     assert result.interval is not None
     assert None not in (result.interval.low, result.interval.high, *samples)
     assert (result.interval.low or 0) < 0.8 * (samples[0] or 0)
@@ -81,7 +81,8 @@ def test_intervals_cover_where_samples_come_in_runs() -> None:
     for trial in range(60):
         runs = np.exp(rng.normal(0, between, (9, 1)) + rng.normal(0, within, (9, 2000)))
         pool = Pool(
-            place(), [run_of(place(), i, Histogram.from_samples(run)) for i, run in enumerate(runs)]
+            place(),
+            [run_of(place(), i, FloatHistogram.from_samples(run)) for i, run in enumerate(runs)],
         )
         found = constraints.quantile_intervals(pool, Bootstrap(400, trial, 99.99), 0.95)
         covered += (found.p99.low or 0.0) <= true <= (found.p99.high or np.inf)
@@ -99,7 +100,7 @@ def test_the_tail_ratio_is_evaluated_by_its_interval(spread: float, status: Stat
 
 
 def test_a_ratio_is_not_resampled_where_a_resample_has_no_positive_p99() -> None:
-    early = [Histogram.from_samples(np.linspace(-0.002, -0.001, 5000))] * 2
+    early = [FloatHistogram.from_samples(np.linspace(-0.002, -0.001, 5000))] * 2
     pool = Pool(place(), [run_of(place(), i, h) for i, h in enumerate([*early, latencies(0.01)])])
     found = constraints.quantile_intervals(pool, Bootstrap(400, 0, 99.99), RULE.confidence)
     p99, p999 = (quantile_interval(pool.latency, q, RULE.confidence) for q in (0.99, 0.999))
@@ -131,7 +132,7 @@ def test_a_tail_ratio_with_too_few_samples_is_not_a_pass() -> None:
 
 
 def test_a_p99_of_zero_or_less_has_no_tail_ratio() -> None:
-    early = Histogram.from_samples(np.linspace(-0.002, -0.001, 5000))
+    early = FloatHistogram.from_samples(np.linspace(-0.002, -0.001, 5000))
     result = check([run_of(place(), 0, early)])["tail_ratio"]
     assert result.status is Status.INSUFFICIENT
     assert "not positive" in result.evidence

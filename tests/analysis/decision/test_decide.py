@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from latency_sweep.analysis.decision.decide import decide
 from latency_sweep.analysis.decision.verdict import Relation, Status, Verdict, VerdictKind, as_json
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.analysis.places import (
     evidence,
     latencies,
@@ -269,7 +269,7 @@ def test_chance_in_the_score_does_not_cost_the_faster_place_its_win() -> None:
 
 
 def test_zero_spread_is_no_obstacle() -> None:
-    flat = [Histogram.from_samples([p] * 2000) for p in (0.010, 0.020)]
+    flat = [FloatHistogram.from_samples([p] * 2000) for p in (0.010, 0.020)]
     verdict = verdict_on(
         [run_of(A, i, flat[0]) for i in range(9)], [run_of(B, i, flat[1]) for i in range(9)]
     )
@@ -279,7 +279,7 @@ def test_zero_spread_is_no_obstacle() -> None:
 
 
 def test_latencies_below_zero_are_told_and_cannot_win() -> None:
-    early = Histogram.from_samples([-0.001 - 1e-6 * (i % 500) for i in range(2000)])
+    early = FloatHistogram.from_samples([-0.001 - 1e-6 * (i % 500) for i in range(2000)])
     verdict = verdict_on(
         [run_of(A, i, early, negative=2000) for i in range(9)], runs_of(B, steady(0.010))
     )
@@ -288,7 +288,7 @@ def test_latencies_below_zero_are_told_and_cannot_win() -> None:
 
 
 def test_a_mean_below_zero_leaves_a_place_without_a_score_but_not_without_a_verdict() -> None:
-    early = Histogram.from_samples([-0.05 + 1e-6 * i for i in range(1900)] + [0.001] * 100)
+    early = FloatHistogram.from_samples([-0.05 + 1e-6 * i for i in range(1900)] + [0.001] * 100)
     verdict = verdict_on([run_of(A, i, early) for i in range(9)], runs_of(B, steady(0.080)))
     assert verdict.kind is VerdictKind.WINNER
     assert verdict.ranking[0].score is None
@@ -314,7 +314,7 @@ def test_every_excluded_run_is_listed_with_its_reason() -> None:
 
 
 def test_a_run_without_a_sample_is_listed_as_such() -> None:
-    runs = [*runs_of(A, steady(0.010)), run_of(A, 9, Histogram.empty())]
+    runs = [*runs_of(A, steady(0.010)), run_of(A, 9, FloatHistogram.empty())]
     verdict = verdict_on(runs, runs_of(B, steady(0.030)))
     (kept_out,) = [point for point in verdict.ranking[0].runs if not point.used]
     assert kept_out.reasons == ("no latency sample",)

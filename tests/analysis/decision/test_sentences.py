@@ -15,7 +15,7 @@ from latency_sweep.analysis.decision.verdict import Status, VerdictKind
 from latency_sweep.analysis.evidence.pool import Pool
 from latency_sweep.analysis.pricing.prices import load_prices
 from latency_sweep.analysis.stats.resample import Bootstrap
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.analysis.places import (
     evidence,
     latencies,
@@ -48,7 +48,7 @@ def few(samples: int) -> list[RunEvidence]:
 
 
 def before_sent() -> list[RunEvidence]:
-    return [run_of(A, 0, Histogram.from_samples(np.linspace(-0.002, -0.001, 5000)))]
+    return [run_of(A, 0, FloatHistogram.from_samples(np.linspace(-0.002, -0.001, 5000)))]
 
 
 def result(name: str, runs: list[RunEvidence]) -> ConstraintResult:

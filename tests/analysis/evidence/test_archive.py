@@ -29,7 +29,7 @@ from latency_sweep.analysis.evidence.records import (
     Scope,
 )
 from latency_sweep.contract.experiment import load
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +38,8 @@ BY = ("region", "instance_type")
 
 
 def run_evidence(rng: np.random.Generator, candidate: Candidate, run: str) -> RunEvidence:
-    windows = tuple(Histogram.from_samples(rng.lognormal(-4, 0.4, 400)) for _ in range(4))
-    latency = Histogram.merge(*windows)
+    windows = tuple(FloatHistogram.from_samples(rng.lognormal(-4, 0.4, 400)) for _ in range(4))
+    latency = FloatHistogram.merge(*windows)
     replica = ReplicaEvidence("i-1", "az1", latency, 2000, None, 0, 0.1 + 0.2, 1.0, 1e-4, True)
     return RunEvidence(
         candidate=candidate,
@@ -56,7 +56,7 @@ def run_evidence(rng: np.random.Generator, candidate: Candidate, run: str) -> Ru
         clock_error_bound_sec=1e-4,
         clock_synchronized=True,
         exclusion_reasons=("a reason with ±",) if run.endswith("2") else (),
-        replicas=(replica, replace(replica, instance="i-2", latency=Histogram.empty())),
+        replicas=(replica, replace(replica, instance="i-2", latency=FloatHistogram.empty())),
     )
 
 
@@ -103,7 +103,7 @@ def test_evidence_without_any_run_survives(tmp_path: Path, kept: Archive) -> Non
 
 
 def test_a_sum_that_is_not_a_number_survives(tmp_path: Path, kept: Archive) -> None:
-    odd = replace(Histogram.from_samples([1.0]), sum=math.nan)
+    odd = replace(FloatHistogram.from_samples([1.0]), sum=math.nan)
     run = replace(kept.evidence.runs[0], latency=odd)
     strange = replace(kept, evidence=replace(kept.evidence, runs=(run,)))
     archive.write(tmp_path / "a.parquet", strange)

@@ -23,7 +23,7 @@ from latency_sweep.contract import metrics
 from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 from latency_sweep.lab.local.remote_write import History
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.analysis.planted import (
     CHANNELS,
     INTERVAL_SEC,
@@ -79,13 +79,13 @@ def planter(history_client: PrometheusClient, request: pytest.FixtureRequest) ->
     return Planter(history_client, f"{request.node.name[5:45].split('[')[0]}-{digest}")
 
 
-def expected_latency(probe: PlantedProbe, run: Run, *channels: tuple[str, str]) -> Histogram:
+def expected_latency(probe: PlantedProbe, run: Run, *channels: tuple[str, str]) -> FloatHistogram:
     chosen = [probe.channels[c] for c in channels or CHANNELS]
     values = [e.latencies[in_measurement(e.times, run)] for e in chosen]
-    return Histogram.from_samples(np.concatenate(values))
+    return FloatHistogram.from_samples(np.concatenate(values))
 
 
-def same_buckets(one: Histogram, other: Histogram) -> bool:
+def same_buckets(one: FloatHistogram, other: FloatHistogram) -> bool:
     rounded = dataclasses.replace(one, sum=other.sum)
     return one.sum == pytest.approx(other.sum) and rounded == other
 
@@ -122,7 +122,7 @@ def test_windows_hold_what_was_scraped_in_them(planter: Planter) -> None:
     probe = planter.probe()
     run, observed = planter.runs[1], planter.collect(probe).runs[1]
     assert len(observed.windows) == MAX_WINDOWS
-    assert same_buckets(Histogram.merge(*observed.windows), expected_latency(probe, run))
+    assert same_buckets(FloatHistogram.merge(*observed.windows), expected_latency(probe, run))
     width = MEASUREMENT_SEC / MAX_WINDOWS
     for n in (0, 7, MAX_WINDOWS - 1):
         begin, end = planter.second(1, n * width), planter.second(1, (n + 1) * width)
@@ -133,7 +133,7 @@ def test_windows_hold_what_was_scraped_in_them(planter: Planter) -> None:
             e.latencies[in_measurement(e.times, run) & (e.received > first) & (e.received <= last)]
             for e in probe.channels.values()
         ]
-        expected = Histogram.from_samples(np.concatenate(values))
+        expected = FloatHistogram.from_samples(np.concatenate(values))
         assert same_buckets(observed.windows[n], expected)
 
 
@@ -146,7 +146,7 @@ def test_latencies_of_zero_and_below_are_evidence_like_others(planter: Planter) 
     expected = expected_latency(probe, run)
     assert expected.min_bounds()[1] < 0
     assert same_buckets(observed.latency, expected)
-    assert same_buckets(Histogram.merge(*observed.windows), expected)
+    assert same_buckets(FloatHistogram.merge(*observed.windows), expected)
     assert observed.exclusion_reasons == ()
 
 
@@ -154,9 +154,9 @@ def test_replicas_are_pooled_and_also_shown_apart(planter: Planter) -> None:
     twin = TOKYO._replace(instance="i-twin")
     probes = planter.probe(lost_at=[planter.second(0, 5)]), planter.probe(twin, offset=2.0)
     run, observed = planter.runs[0], planter.collect(*probes).runs[0]
-    pooled = Histogram.merge(*(expected_latency(probe, run) for probe in probes))
+    pooled = FloatHistogram.merge(*(expected_latency(probe, run) for probe in probes))
     assert same_buckets(observed.latency, pooled)
-    assert same_buckets(Histogram.merge(*observed.windows), pooled)
+    assert same_buckets(FloatHistogram.merge(*observed.windows), pooled)
     assert [r.instance for r in observed.replicas] == ["i-tokyo", "i-twin"]
     for replica, probe in zip(observed.replicas, probes, strict=True):
         assert same_buckets(replica.latency, expected_latency(probe, run))
@@ -329,7 +329,7 @@ def test_a_restart_is_bridged_exactly_and_excludes_its_run(
         values.append(events.latencies[kept & in_measurement(events.times, planter.runs[1])])
         span = (events.received > start) & (events.received <= final)
         messages += int(np.count_nonzero(kept & span))
-    assert same_buckets(observed.latency, Histogram.from_samples(np.concatenate(values)))
+    assert same_buckets(observed.latency, FloatHistogram.from_samples(np.concatenate(values)))
     assert observed.messages == messages
     assert observed.lost == 2
     assert observed.windows == ()
@@ -355,7 +355,7 @@ def test_a_restart_after_which_the_counters_have_outgrown_their_old_values_is_se
         ]
         for e in probe.channels.values()
     ]
-    assert same_buckets(observed.latency, Histogram.from_samples(np.concatenate(values)))
+    assert same_buckets(observed.latency, FloatHistogram.from_samples(np.concatenate(values)))
     assert "the probe on i-tokyo restarted once during the run" in observed.exclusion_reasons
 
 
@@ -396,7 +396,7 @@ def test_a_probe_that_sits_out_the_rest_of_a_run_keeps_what_it_had(planter: Plan
         e.latencies[(e.received <= last_seen) & in_measurement(e.times, planter.runs[1])]
         for e in probe.channels.values()
     ]
-    assert same_buckets(observed.latency, Histogram.from_samples(np.concatenate(values)))
+    assert same_buckets(observed.latency, FloatHistogram.from_samples(np.concatenate(values)))
     assert "restarted" in observed.exclusion_reasons[0]
 
 
@@ -405,7 +405,7 @@ def test_gaps_in_scraping_cost_no_sample_but_exclude_the_run(planter: Planter) -
     probe = planter.probe(scraped=lambda moment: not gap[0] < moment <= gap[1])
     observed = planter.collect(probe).runs[1]
     assert same_buckets(observed.latency, expected_latency(probe, planter.runs[1]))
-    assert same_buckets(Histogram.merge(*observed.windows), observed.latency)
+    assert same_buckets(FloatHistogram.merge(*observed.windows), observed.latency)
     assert observed.coverage == pytest.approx(14 / 20)
     assert observed.exclusion_reasons == (
         (
@@ -480,7 +480,7 @@ def test_a_change_of_resolution_inside_a_run_is_no_reset(planter: Planter) -> No
     assert observed.exclusion_reasons == ()
     assert observed.latency.count == expected_latency(probe, planter.runs[1]).count
     assert len(observed.windows) == MAX_WINDOWS
-    assert (observed.latency - Histogram.merge(*observed.windows)).count == 0
+    assert (observed.latency - FloatHistogram.merge(*observed.windows)).count == 0
 
 
 @pytest.mark.parametrize(
@@ -560,7 +560,7 @@ def test_only_the_bound_of_a_synchronised_clock_explains_a_difference(
     flagged: bool,  # noqa: FBT001 - parametrized
 ) -> None:
     observed = InstanceRun(
-        latency=Histogram.from_samples([0.01]),
+        latency=FloatHistogram.from_samples([0.01]),
         windows=(),
         complete=True,
         torn=False,

@@ -17,7 +17,7 @@ from latency_sweep.analysis.evidence import jsonl
 from latency_sweep.analysis.evidence.jsonl import JsonlError, _fitted
 from latency_sweep.analysis.evidence.records import Candidate, Evidence
 from latency_sweep.contract.experiment import load
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +104,7 @@ def test_polls_become_windows_that_add_up_to_the_run(tmp_path: Path) -> None:
     counts = [1000, 5000, 12_000, 40_000]
     (run,) = read(tmp_path, *(record(n, seen) for n, seen in enumerate(counts))).runs
     assert [window.count for window in run.windows] == [4000, 7000, 28_000]
-    pooled = Histogram.merge(*run.windows)
+    pooled = FloatHistogram.merge(*run.windows)
     assert np.array_equal(pooled.counts, run.latency.counts)
     assert run.latency.count == 39_000
     exact = np.percentile(LATENCIES_US[1000:], 99) * 1e-6

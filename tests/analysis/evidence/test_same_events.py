@@ -9,7 +9,7 @@ import pytest
 from latency_sweep.analysis.evidence.run_queries import InstanceRun, Place
 from latency_sweep.analysis.evidence.same_events import warnings
 from latency_sweep.contract.timeline import Timeline
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 TIMELINE = Timeline(60 * 10**9, 3600 * 10**9, 60 * 10**9)
 FIRST = TIMELINE.run_at(1_795_000_000 * 10**9)
@@ -21,7 +21,7 @@ TOKYO, DUBLIN = (Place(name, "region", "zone", "type") for name in ("i-tokyo", "
 
 def observed(channels: dict[tuple[str, str], int], **changes: Any) -> InstanceRun:
     usual: dict[str, Any] = {
-        "latency": Histogram.from_samples([0.01]),
+        "latency": FloatHistogram.from_samples([0.01]),
         "windows": (),
         "complete": True,
         "torn": False,
@@ -77,7 +77,7 @@ def test_of_several_cases_the_worst_is_told() -> None:
         {"restarts": 1},
         {"complete": False},
         {"torn": True},
-        {"latency": Histogram.empty()},
+        {"latency": FloatHistogram.empty()},
     ],
 )
 def test_what_another_finding_explains_is_not_told_again(changes: dict[str, Any]) -> None:

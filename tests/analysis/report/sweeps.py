@@ -18,7 +18,7 @@ from latency_sweep.analysis.evidence.records import (
     Scope,
 )
 from latency_sweep.contract.experiment import Experiment, load
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,9 +59,9 @@ def run_evidence(
     samples: np.ndarray[Any, np.dtype[np.float64]],
 ) -> RunEvidence:
     """A clean run of two replicas in twelve windows."""
-    windows = tuple(Histogram.from_samples(part) for part in np.array_split(samples, 12))
-    latency = Histogram.merge(*windows)
-    halves = [Histogram.merge(*windows[:6]), Histogram.merge(*windows[6:])]
+    windows = tuple(FloatHistogram.from_samples(part) for part in np.array_split(samples, 12))
+    latency = FloatHistogram.merge(*windows)
+    halves = [FloatHistogram.merge(*windows[:6]), FloatHistogram.merge(*windows[6:])]
     replicas = tuple(
         ReplicaEvidence(f"i-{n:017x}", "az1", half, 10_000, 0, 0, 1.0, 1.0, 5e-5, True)
         for n, half in enumerate(halves)
@@ -189,7 +189,7 @@ def _unknown() -> Evidence:
         )
     )
     bare = {**nothing, "windows": (), "replicas": (), "stratum": None, "coverage": 0.99}
-    values = Histogram.from_samples([-0.001, 0.0, 0.001])
+    values = FloatHistogram.from_samples([-0.001, 0.0, 0.001])
     odd = {**bare, "latency": values}
     return sweep({TOKYO: 0.004, SINGAPORE: 0.01}, runs=2, changes={TOKYO: odd, SINGAPORE: bare})
 

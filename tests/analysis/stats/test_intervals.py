@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from latency_sweep.analysis.stats import intervals
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 
 def test_three_hours_without_a_reconnect_prove_less_than_one_an_hour() -> None:
@@ -79,14 +79,14 @@ def test_the_quantile_interval_covers_the_true_quantile() -> None:
     true = float(stats.lognorm.ppf(0.99, 0.3))
     covered = 0
     for _ in range(300):
-        sample = Histogram.from_samples(rng.lognormal(0, 0.3, 1000))
+        sample = FloatHistogram.from_samples(rng.lognormal(0, 0.3, 1000))
         low, high = intervals.quantile_interval(sample, 0.99, 0.95)
         covered += low is not None and high is not None and low <= true <= high
     assert covered >= 0.93 * 300
 
 
 def test_no_samples_bound_nothing() -> None:
-    assert intervals.quantile_interval(Histogram.empty(), 0.99, 0.95) == (None, None)
+    assert intervals.quantile_interval(FloatHistogram.empty(), 0.99, 0.95) == (None, None)
 
 
 def test_runs_that_agree_count_in_full_but_for_their_small_number() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from latency_sweep.analysis.evidence.pool import Pool
 from latency_sweep.analysis.stats import resample
 from latency_sweep.analysis.stats.resample import Bootstrap, _stationary_draws, percentile_interval
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.analysis.places import latencies, place, run_of, runs_of, steady
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def pool_of(p99s: list[float], windows: int = 0) -> Pool:
     runs = []
     for index, p99 in enumerate(p99s):
         parts = tuple(latencies(p99 * (1 + 0.01 * (w % 3)), samples=200) for w in range(windows))
-        whole = Histogram.merge(*parts) if parts else latencies(p99, samples=200)
+        whole = FloatHistogram.merge(*parts) if parts else latencies(p99, samples=200)
         runs.append(run_of(place(), index, whole, windows=parts))
     return Pool(place(), runs)
 
@@ -141,8 +141,8 @@ def test_a_place_with_other_runs_is_resampled_over_the_shared_ones() -> None:
 
 def with_windows(index: int, levels: list[float]) -> Pool:
     """A place with one run; no level stands for an empty window."""
-    windows = tuple(latencies(x, samples=200) if x else Histogram.empty() for x in levels)
-    run = run_of(place(f"t{index}.large"), 0, Histogram.merge(*windows), windows=windows)
+    windows = tuple(latencies(x, samples=200) if x else FloatHistogram.empty() for x in levels)
+    run = run_of(place(f"t{index}.large"), 0, FloatHistogram.merge(*windows), windows=windows)
     return Pool(run.candidate, [run])
 
 

@@ -22,7 +22,7 @@ from latency_sweep.lab.simulation.sweep import (
     simulate,
     simulate_latencies,
 )
-from latency_sweep.nativehist.algebra import Histogram
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.analysis.places import rules
 
 EXPERIMENT = rules()
@@ -70,7 +70,7 @@ def test_a_shared_disturbance_does_not_hide_a_difference() -> None:
 def test_the_simulation_buckets_as_the_histogram_does() -> None:
     rows = simulate_latencies(SHORT, np.random.default_rng(1))[0, 0]
     for fast, row in zip(histograms(rows), rows, strict=True):
-        slow = Histogram.from_samples(row)
+        slow = FloatHistogram.from_samples(row)
         assert np.array_equal(fast.counts, slow.counts)
         assert np.array_equal(fast.upper, slow.upper)
 

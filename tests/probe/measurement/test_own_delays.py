@@ -13,7 +13,7 @@ from latency_sweep.nativehist.instrument import NativeHistogramMetric
 from latency_sweep.probe.measurement import own_delays
 
 if TYPE_CHECKING:
-    from latency_sweep.nativehist.recording import HistogramSnapshot
+    from latency_sweep.nativehist.snapshot import HistogramSnapshot
 
 MS = 1_000_000
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.contract.metrics import Metric
     from latency_sweep.contract.timeline import Run
-    from latency_sweep.nativehist.recording import HistogramSnapshot
+    from latency_sweep.nativehist.snapshot import HistogramSnapshot
     from latency_sweep.probe.feeds.binance_spot import BinanceSpot
     from latency_sweep.probe.measurement.instruments import Instruments
     from latency_sweep.probe.measurement.recorder import ConnectionReceiver

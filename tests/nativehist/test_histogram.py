@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
 import threading
 from array import array
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from latency_sweep.nativehist.buckets import Buckets
-from latency_sweep.nativehist.recording import (
-    Capture,
-    HistogramSettings,
-    HistogramSnapshot,
-    Moments,
-    NativeHistogram,
-    _fold_batch,
-    _fold_one_by_one,
-    log_bounds,
-)
+from latency_sweep.nativehist.bounds import exponential_bounds
+from latency_sweep.nativehist.fold import _fold_batch, _fold_one_by_one
+from latency_sweep.nativehist.histogram import CapturedHistogram, NativeHistogram
+from latency_sweep.nativehist.moments import Moments
+from latency_sweep.nativehist.settings import HistogramSettings
+from latency_sweep.nativehist.sparse_buckets import SparseBuckets
+
+if TYPE_CHECKING:
+    from latency_sweep.nativehist.snapshot import HistogramSnapshot
 
 # Every double, and clusters in which buckets fill up.
 LATENCIES = st.floats(-0.01, 0.05)
@@ -369,7 +366,7 @@ def test_a_setting_out_of_range_is_named(kwargs: dict[str, Any], name: str) -> N
 
 
 def test_nothing_is_lost_or_counted_twice_between_observing_and_capturing_threads() -> None:
-    bounds = log_bounds(1e-4, 1, 10)
+    bounds = exponential_bounds(1e-4, 1, 10)
     histogram = NativeHistogram(HistogramSettings(classic_bounds=bounds))
     writers, each = 3, 20_000
     start = threading.Barrier(writers + 2)
@@ -417,7 +414,7 @@ def test_nothing_is_lost_or_counted_twice_between_observing_and_capturing_thread
 
 def test_a_capture_in_the_middle_of_a_fold_counts_nothing_twice() -> None:
     """When the state has the pending values already, and the list still has them too."""
-    captures: list[Capture] = []
+    captures: list[CapturedHistogram] = []
     at_the_lock_or_done = threading.Event()
     fold_lock = threading.Lock()
 
@@ -450,27 +447,10 @@ def test_a_capture_in_the_middle_of_a_fold_counts_nothing_twice() -> None:
     assert captures[0].resolve().count == 1
 
 
-def test_log_bounds_keep_their_ends_and_ratio() -> None:
-    bounds = log_bounds(1e-6, 10, 50)
-    assert (len(bounds), bounds[0], bounds[-1]) == (50, 1e-6, 10)
-    ratios = [high / low for low, high in itertools.pairwise(bounds)]
-    assert ratios == pytest.approx([1e7 ** (1 / 49)] * 49, rel=1e-5)
-    assert all(bound == float(f"{bound:.6g}") for bound in bounds)
-
-
-@pytest.mark.parametrize(
-    ("minimum", "maximum", "count"),
-    [(0, 1, 5), (1, 1, 5), (2, 1, 5), (1, math.inf, 5), (1, 2, 1), (1, 1.0001, 500)],
-)
-def test_bounds_that_cannot_be_are_refused(minimum: float, maximum: float, count: int) -> None:
-    with pytest.raises(ValueError, match="bounds"):
-        log_bounds(minimum, maximum, count)
-
-
 def test_an_empty_histogram_has_no_buckets() -> None:
     snapshot = NativeHistogram().capture().resolve()
     assert snapshot.bucket_count == 0
-    assert snapshot.positive == Buckets.of({})
+    assert snapshot.positive == SparseBuckets.of({})
 
 
 @given(
@@ -489,7 +469,7 @@ def test_appending_batches_gives_what_observing_one_by_one_gives(
         batched.extend(values)
         if number % 50 == 0:
             assert batched.capture().resolve().count == one_by_one.capture().resolve().count
-        batched.settle()
+        batched.maybe_fold()
     one, other = one_by_one.snapshot(), batched.snapshot()
     assert (one.positive, one.negative) == (other.positive, other.negative)
     assert (one.count, one.zero_count, one.classic_counts) == (
@@ -499,11 +479,11 @@ def test_appending_batches_gives_what_observing_one_by_one_gives(
     )
 
 
-def test_settling_folds_only_when_much_is_pending() -> None:
+def test_pending_values_are_folded_only_when_they_are_many() -> None:
     histogram = NativeHistogram()
     histogram.append(1.0)
-    assert not histogram.settle()
+    assert not histogram.maybe_fold()
     histogram.extend([1.0] * 10_000)
-    assert histogram.settle()
-    assert not histogram.settle()
+    assert histogram.maybe_fold()
+    assert not histogram.maybe_fold()
     assert histogram.snapshot().count == 10_001

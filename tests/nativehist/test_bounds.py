@@ -13,20 +13,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from latency_sweep.nativehist.buckets import (
+from latency_sweep.nativehist.bounds import (
     BOUNDS,
     MAX_SCHEMA,
     MIN_SCHEMA,
-    NO_BUCKETS,
-    Buckets,
-    key_of,
-    keys_of,
-    upper_bound,
+    bucket_keys,
+    exponential_bounds,
+    upper_bounds,
 )
+from tests.nativehist.reference import key_of, upper_bound
 
 SCHEMAS = st.integers(MIN_SCHEMA, MAX_SCHEMA)
 MAGNITUDES = st.floats(min_value=0, exclude_min=True)
-COUNTS = st.dictionaries(st.integers(-500, 500), st.integers(1, 1000))
 
 
 def test_the_table_of_bounds_is_bit_for_bit_that_of_the_go_client() -> None:
@@ -60,6 +58,7 @@ def test_the_table_of_bounds_is_bit_for_bit_that_of_the_go_client() -> None:
 )
 def test_known_values_fall_into_known_buckets(value: float, schema: int, key: int) -> None:
     assert key_of(value, schema) == key
+    assert bucket_keys(np.array([abs(value)]), schema).tolist() == [key]
 
 
 # Bounds between subnormal numbers are rounded to them, and may then be the numbers themselves.
@@ -70,14 +69,14 @@ def test_known_values_fall_into_known_buckets(value: float, schema: int, key: in
 def test_a_bucket_holds_values_above_the_bound_below_it_up_to_its_own(
     magnitude: float, schema: int
 ) -> None:
-    key = key_of(magnitude, schema)
-    assert upper_bound(key - 1, schema) < magnitude <= upper_bound(key, schema)
+    keys = bucket_keys(np.array([magnitude]), schema)
+    assert upper_bounds(keys - 1, schema)[0] < magnitude <= upper_bounds(keys, schema)[0]
 
 
 @given(st.lists(MAGNITUDES, min_size=1), SCHEMAS)
 def test_many_values_fall_where_each_alone_does(magnitudes: list[float], schema: int) -> None:
     expected = [key_of(magnitude, schema) for magnitude in magnitudes]
-    assert keys_of(np.array(magnitudes), schema).tolist() == expected
+    assert bucket_keys(np.array(magnitudes), schema).tolist() == expected
 
 
 @pytest.mark.parametrize("schema", range(MIN_SCHEMA, MAX_SCHEMA + 1))
@@ -87,48 +86,30 @@ def test_bounds_and_their_neighbours_fall_on_the_right_side_in_every_octave(sche
     bounds = [bound for bound in bounds if 0 < bound < sys.float_info.max]
     around = [math.nextafter(b, to) for b in bounds for to in (0, math.inf)] + bounds
     around = [value for value in around if value > 0]
-    assert keys_of(np.array(around), schema).tolist() == [key_of(v, schema) for v in around]
+    assert bucket_keys(np.array(around), schema).tolist() == [key_of(v, schema) for v in around]
 
 
-@given(MAGNITUDES, st.integers(MIN_SCHEMA + 1, MAX_SCHEMA))
-def test_lowering_the_schema_gives_the_buckets_of_the_lower_schema(
-    magnitude: float, schema: int
-) -> None:
-    lowered = Buckets.of({key_of(magnitude, schema): 1}).lowered(1)
-    assert lowered == Buckets.of({key_of(magnitude, schema - 1): 1})
+@pytest.mark.parametrize("schema", range(MIN_SCHEMA, MAX_SCHEMA + 1))
+def test_many_bounds_are_those_of_each_alone_to_the_bit(schema: int) -> None:
+    ends = key_of(5e-324, schema) - 2, key_of(math.inf, schema) + 2
+    keys = np.unique(np.linspace(*ends, 5000).astype(np.int64))
+    keys = np.union1d(keys, np.arange(ends[1] - 20, ends[1] + 1))
+    bounds = [upper_bound(key, schema) for key in keys.tolist()]
+    assert upper_bounds(keys, schema).tolist() == bounds
 
 
-@given(COUNTS, st.integers(0, 6), st.integers(0, 6))
-def test_lowering_twice_is_lowering_by_the_sum(
-    counts: dict[int, int], first: int, second: int
-) -> None:
-    buckets = Buckets.of(counts)
-    assert buckets.lowered(first).lowered(second) == buckets.lowered(first + second)
+def test_exponential_bounds_keep_their_ends_and_ratio() -> None:
+    bounds = exponential_bounds(1e-6, 10, 50)
+    assert (len(bounds), bounds[0], bounds[-1]) == (50, 1e-6, 10)
+    ratios = [high / low for low, high in itertools.pairwise(bounds)]
+    assert ratios == pytest.approx([1e7 ** (1 / 49)] * 49, rel=1e-5)
+    assert all(bound == float(f"{bound:.6g}") for bound in bounds)
 
 
-@given(COUNTS, COUNTS)
-def test_buckets_add_up_key_by_key(one: dict[int, int], other: dict[int, int]) -> None:
-    keys = one.keys() | other.keys()
-    total = Buckets.of(one) + Buckets.of(other)
-    assert total.as_dict() == {key: one.get(key, 0) + other.get(key, 0) for key in sorted(keys)}
-    assert len(total) == len(keys)
-    assert total.total == sum(one.values()) + sum(other.values())
-
-
-@given(COUNTS, st.integers(-600, 600))
-def test_splitting_loses_nothing(counts: dict[int, int], key: int) -> None:
-    covered, rest = Buckets.of(counts).split(key)
-    assert covered == sum(count for at, count in counts.items() if at <= key)
-    assert rest.as_dict() == {at: counts[at] for at in sorted(counts) if at > key}
-
-
-def test_equal_buckets_have_equal_hashes_and_are_no_other_thing() -> None:
-    assert hash(Buckets.of({1: 2})) == hash(Buckets.of({1: 2}))
-    assert Buckets.of({1: 2}) != {1: 2}
-
-
-def test_buckets_cannot_be_changed_by_those_who_share_them() -> None:
-    buckets = Buckets.of({1: 2})
-    with pytest.raises(ValueError, match="read-only"):
-        buckets.counts[0] = 3
-    assert NO_BUCKETS.as_dict() == {}
+@pytest.mark.parametrize(
+    ("minimum", "maximum", "count"),
+    [(0, 1, 5), (1, 1, 5), (2, 1, 5), (1, math.inf, 5), (1, 2, 1), (1, 1.0001, 500)],
+)
+def test_bounds_that_cannot_be_are_refused(minimum: float, maximum: float, count: int) -> None:
+    with pytest.raises(ValueError, match="bounds"):
+        exponential_bounds(minimum, maximum, count)
