@@ -19,7 +19,7 @@ Reading and calculating:
     api_json.decode, from_document       histograms in the HTTP API's JSON
     float_histogram.FloatHistogram       merge (`+`), subtract (`-`), quantiles, moments
     grid.Grid                            many histograms on common buckets, for resampling
-    quantile.histogram_quantile          Prometheus' rule, for many rows of counts
+    quantile.histogram_quantiles         Prometheus' rule, for many rows of counts
 
 Buckets:
     bounds.bucket_keys, upper_bounds     the one definition of which value falls where

@@ -21,7 +21,7 @@ from latency_sweep.nativehist.bounds import (
     upper_bounds,
 )
 from latency_sweep.nativehist.partition import Partition
-from latency_sweep.nativehist.quantile import fraction_above, histogram_quantile, interpolate
+from latency_sweep.nativehist.quantile import fraction_above, histogram_quantiles, interpolate
 from latency_sweep.nativehist.sparse_buckets import SparseBuckets
 
 if TYPE_CHECKING:
@@ -209,15 +209,15 @@ class FloatHistogram:
         Raises:
             ValueError: q is not between 0 and 1.
         """
-        nan_count = max(self.count - self.counts.sum(), 0.0) if math.isnan(self.sum) else None
-        rows = histogram_quantile(
-            self.counts[np.newaxis], self.lower, self.upper, q, nan_count=nan_count
-        )
-        return float(rows[0])
+        return float(self.quantiles([q])[0])
 
     def quantiles(self, qs: Sequence[float]) -> Floats:
         """Several quantiles, shape (len(qs),)."""
-        return np.array([self.quantile(q) for q in qs])
+        nan_count = max(self.count - self.counts.sum(), 0.0) if math.isnan(self.sum) else None
+        rows = histogram_quantiles(
+            self.counts[np.newaxis], self.lower, self.upper, qs, nan_count=nan_count
+        )
+        return rows.ravel()
 
     def quantile_at_rank(self, rank: int) -> tuple[float, float]:
         """Bounds of the bucket that holds the rank-th smallest observation.

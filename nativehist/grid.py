@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from latency_sweep.nativehist.partition import Partition
-from latency_sweep.nativehist.quantile import histogram_quantile
+from latency_sweep.nativehist.quantile import histogram_quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +49,10 @@ class Grid:
             flat.astype(np.float64, copy=False).reshape(len(histograms), size),
         )
 
+    def row_quantiles(self, q: float) -> Floats:
+        """The q-quantile of each histogram, shape (histograms,); NaN where one is empty."""
+        return histogram_quantiles(self.counts, self.lower, self.upper, [q])[:, 0]
+
     def quantiles(self, weights: ArrayLike, qs: Sequence[float]) -> Floats:
         """Quantiles of weighted sums of the histograms, as a bootstrap needs them.
 
@@ -62,5 +66,4 @@ class Grid:
             Shape (resamples, len(qs)).
         """
         pooled = np.atleast_2d(np.asarray(weights, dtype=np.float64)) @ self.counts
-        columns = [histogram_quantile(pooled, self.lower, self.upper, q) for q in qs]
-        return np.stack(columns, axis=1)
+        return histogram_quantiles(pooled, self.lower, self.upper, qs)

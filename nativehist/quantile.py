@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from latency_sweep.nativehist.bounds import Floats
@@ -21,56 +23,68 @@ if TYPE_CHECKING:
 _FROM_ABOVE: Final = 0.5
 
 
-def histogram_quantile(
-    counts: Floats, lower: Floats, upper: Floats, q: float, *, nan_count: float | None = None
+def histogram_quantiles(
+    counts: Floats,
+    lower: Floats,
+    upper: Floats,
+    qs: Sequence[float],
+    *,
+    nan_count: float | None = None,
 ) -> Floats:
-    """The q-quantile of each row of counts, as PromQL's `histogram_quantile` gives it.
+    """Quantiles of each row of counts, as PromQL's `histogram_quantile` gives them.
 
     Args:
         counts: observations, shape (rows, buckets), not negative.
         lower: lower bounds of sorted, disjoint buckets, shape (buckets,).
         upper: their upper bounds.
-        q: 0 to 1.
+        qs: the quantiles, 0 to 1.
         nan_count: observations of NaN of each row, which are in no bucket; None if the sum of the
             observations is a number, as Prometheus counts ranks from below wherever it is not.
 
     Returns:
-        Shape (rows,); NaN for rows without observations and where NaN holds the rank.
+        Shape (rows, len(qs)); NaN for rows without observations and where NaN holds the rank.
 
     Raises:
-        ValueError: q is not between 0 and 1.
+        ValueError: one of the qs is not between 0 and 1.
     """
-    if not 0 <= q <= 1:
-        raise ValueError(f"A quantile lies between 0 and 1, not at {q}.")
-    result = np.full(counts.shape[0], np.nan)
+    for q in qs:
+        if not 0 <= q <= 1:
+            raise ValueError(f"A quantile lies between 0 and 1, not at {q}.")
+    result = np.full((counts.shape[0], len(qs)), np.nan)
     cumulative = np.cumsum(counts, axis=1)
     filled = np.flatnonzero(cumulative[:, -1] > 0) if lower.size else np.empty(0, dtype=np.intp)
     if not filled.size:
         return result
-    counts, cumulative = counts[filled], cumulative[filled]
-    total = cumulative[:, -1:]
+    if filled.size < counts.shape[0]:
+        counts, cumulative = counts[filled], cumulative[filled]
+    total = cumulative[:, -1]
     occupied = counts > 0
+    from_below = [nan_count is not None or q < _FROM_ABOVE for q in qs]
+    # Observations from a bucket upwards, the bucket included.
+    above = cumulative if all(from_below) else total[:, np.newaxis] - cumulative + counts
     rows = np.arange(filled.size)
-    if nan_count is not None or q < _FROM_ABOVE:
-        rank = q * (total + (nan_count or 0))
-        index = np.argmax(occupied & (cumulative >= rank), axis=1)
-        size = counts[rows, index]
-        fraction = (rank[:, 0] - (cumulative[rows, index] - size)) / size
-    else:
-        # Observations from a bucket upwards, the bucket included.
-        above = total - cumulative + counts
-        rank = (1 - q) * total
-        hit = occupied & (above >= rank)
-        index = hit.shape[1] - 1 - np.argmax(hit[:, ::-1], axis=1)
-        size = counts[rows, index]
-        fraction = (above[rows, index] - rank[:, 0]) / size
+    index = np.empty((filled.size, len(qs)), dtype=np.intp)
+    fraction = np.empty(index.shape)
+    for at, q in enumerate(qs):
+        if from_below[at]:
+            rank = q * (total + (nan_count or 0))
+            found = np.argmax(occupied & (cumulative >= rank[:, np.newaxis]), axis=1)
+            size = counts[rows, found]
+            inside = (rank - (cumulative[rows, found] - size)) / size
+            if nan_count:
+                inside[rank > total] = np.nan
+        else:
+            rank = (1 - q) * total
+            hit = occupied & (above >= rank[:, np.newaxis])
+            found = hit.shape[1] - 1 - np.argmax(hit[:, ::-1], axis=1)
+            inside = (above[rows, found] - rank) / counts[rows, found]
+        index[:, at], fraction[:, at] = found, inside
     low, high = lower[index], upper[index]
     if ((low < 0) & (high > 0)).any():
-        has_negative = (occupied & (upper <= 0)).any(axis=1)
-        has_positive = (occupied & (lower >= 0)).any(axis=1)
+        has_negative = (occupied & (upper <= 0)).any(axis=1, keepdims=True)
+        has_positive = (occupied & (lower >= 0)).any(axis=1, keepdims=True)
         low, high = _of_one_sign(low, high, has_negative, has_positive)
-    found = interpolate(np.clip(fraction, 0.0, 1.0), low, high)
-    result[filled] = np.where(rank[:, 0] > total[:, 0], np.nan, found) if nan_count else found
+    result[filled] = interpolate(np.clip(fraction, 0.0, 1.0), low, high)
     return result
 
 

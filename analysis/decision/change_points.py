@@ -8,7 +8,6 @@ import numpy as np
 
 from latency_sweep.analysis.decision.verdict import ChangePoint
 from latency_sweep.analysis.stats.inference import holm, pettitt
-from latency_sweep.nativehist.quantile import histogram_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,8 +31,7 @@ def change_points(pools: Iterable[Pool], rule: Decision) -> tuple[ChangePoint, .
     for pool in pools:
         if max((len(windows) for windows in pool.windows.values()), default=0) < _FEWEST_WINDOWS:
             continue
-        grid = pool.window_grid
-        medians = histogram_quantile(grid.counts, grid.lower, grid.upper, _MEDIAN)
+        medians = pool.window_grid.row_quantiles(_MEDIAN)
         for label, rows in pool.window_rows.items():
             series = medians[rows]
             if series.size < _FEWEST_WINDOWS:

@@ -9,7 +9,6 @@ import numpy as np
 
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 from latency_sweep.nativehist.grid import Grid
-from latency_sweep.nativehist.quantile import histogram_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,8 +102,7 @@ class Pool:
     @cached_property
     def window_p99(self) -> dict[str, Floats]:
         """99th percentile of each window of each usable run, seconds; NaN where one is empty."""
-        grid = self.window_grid
-        p99 = histogram_quantile(grid.counts, grid.lower, grid.upper, P99)
+        p99 = self.window_grid.row_quantiles(P99)
         series = {}
         for label, run in self.runs.items():
             series[label] = np.full(len(run.windows), np.nan)

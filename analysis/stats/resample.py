@@ -17,7 +17,6 @@ from scipy import stats
 
 from latency_sweep.analysis.evidence.pool import P99, P999
 from latency_sweep.nativehist.grid import Grid
-from latency_sweep.nativehist.quantile import histogram_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -200,7 +199,7 @@ def _above(grid: Grid) -> Grid:
 
     The p99 of a mixture is never below the smallest p99 among its parts.
     """
-    least = float(histogram_quantile(grid.counts, grid.lower, grid.upper, P99).min())
+    least = float(grid.row_quantiles(P99).min())
     cut = int(np.searchsorted(grid.upper, least, side="left"))
     if cut < 2:  # noqa: PLR2004 - nothing to put together
         return grid
