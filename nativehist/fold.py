@@ -47,7 +47,7 @@ def fold(
         state = settings.empty(now)
     if not values.size:
         return state
-    with np.errstate(all="ignore"):  # infinities and NaN are values like others
+    with np.errstate(all="ignore"):  # of infinities and NaN
         folded = _fold_batch(state, values)
         # Without a step of the limiter buckets only become more: if the end is in bounds, all was.
         if not settings.max_buckets or folded.bucket_count <= settings.max_buckets:
