@@ -126,11 +126,7 @@ class FloatHistogram:
             negative: buckets below it, by magnitude.
         """
         above, below = (
-            (
-                np.maximum(upper_bounds(buckets.keys - 1, schema), zero_threshold),
-                upper_bounds(buckets.keys, schema),
-            )
-            for buckets in (positive, negative)
+            _bounds_of(buckets, schema, zero_threshold) for buckets in (positive, negative)
         )
         zero = np.full(int(zero_count > 0), zero_threshold)
         return cls(
@@ -314,6 +310,14 @@ class FloatHistogram:
 
     def _middles(self) -> Floats:
         return interpolate(np.full(self.counts.size, 0.5), *_finite(self.lower, self.upper))
+
+
+def _bounds_of(buckets: SparseBuckets, schema: int, zero_threshold: float) -> tuple[Floats, Floats]:
+    """Bounds of buckets nearer to zero and further away, by magnitude."""
+    if not len(buckets):
+        return np.empty(0), np.empty(0)
+    inner = np.maximum(upper_bounds(buckets.keys - 1, schema), zero_threshold)
+    return inner, upper_bounds(buckets.keys, schema)
 
 
 def _partition(histograms: Sequence[FloatHistogram]) -> Partition:
