@@ -37,7 +37,7 @@ from latency_sweep.lab.local.remote_write import HISTORY, History, Native
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from latency_sweep.grafana import promql
-    from latency_sweep.grafana.questions import Question, all_questions
+    from latency_sweep.grafana.dashboard_queries import DashboardQuery, all_queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ LIKE_LATENCY = re.compile(
 class Timed:
     """What one query took; the fastest of some tries."""
 
-    question: Question
+    query: DashboardQuery
     seconds: float
     megabytes: float
     series: int
@@ -88,14 +88,14 @@ def plant_records(url: str, probes: int, moments: list[float]) -> None:
     rng = np.random.default_rng(2)
     minutes = [Native.of(0.01 * rng.lognormal(0.0, 0.25, MINUTE_OF_MESSAGES)) for _ in range(20)]
     floats = {
-        promql.P50_5M: 0.010,
-        promql.P99_1M: 0.020,
-        promql.P99_5M: 0.020,
-        promql.P999_5M: 0.030,
-        promql.MESSAGES_5M: 160.0,
-        promql.LOST_5M: 0.0,
-        promql.LOSS_RATIO_5M: 0.0,
-        promql.RECONNECTS_1H: 0.0,
+        promql.P50_SHORT: 0.010,
+        promql.P99_LIVE: 0.020,
+        promql.P99_SHORT: 0.020,
+        promql.P999_SHORT: 0.030,
+        promql.MESSAGES_SHORT: 160.0,
+        promql.LOST_SHORT: 0.0,
+        promql.LOSS_RATIO_SHORT: 0.0,
+        promql.RECONNECTS_LONG: 0.0,
     }
     own = {
         "up": 1.0,
@@ -110,7 +110,7 @@ def plant_records(url: str, probes: int, moments: list[float]) -> None:
         market = {**place(index), "market": "spot"}
         target = {**place(index), "instance": f"i-{index:04}", "job": metrics.JOB}
         for number, moment in enumerate(moments):
-            for name in (promql.LATENCY_1M, promql.RECEIVE_DELAY_5M):
+            for name in (promql.LATENCY_LIVE, promql.RECEIVE_DELAY_SHORT):
                 history.add(name, market, moment, minutes[number % len(minutes)])
             for name, value in floats.items():
                 history.add(name, market, moment, value)
@@ -123,11 +123,11 @@ def plant_records(url: str, probes: int, moments: list[float]) -> None:
 
 
 def variables(uid: str) -> dict[str, str]:
-    one = uid == "sweep-place"
+    one = uid == "sweep-candidate"
     chosen = place(0)
-    values = {label: chosen[label] if one else ".*" for label in promql.PLACE}
+    values = {label: chosen[label] if one else ".*" for label in promql.CANDIDATE}
     for side, index in (("a", 0), ("b", 4)):
-        values |= {f"{side}_{label}": place(index)[label] for label in promql.PLACE}
+        values |= {f"{side}_{label}": place(index)[label] for label in promql.CANDIDATE}
     return {
         **values,
         "instance": ".*",
@@ -139,12 +139,12 @@ def variables(uid: str) -> dict[str, str]:
     }
 
 
-def ask(url: str, question: Question, now: float, interval: int) -> Timed:
-    step = question.step_sec or interval
-    if question.kind == "heatmap":
+def ask(url: str, query: DashboardQuery, now: float, interval: int) -> Timed:
+    step = query.step_sec or interval
+    if query.kind == "heatmap":
         step = -(-HOURS * 3600 // HEAT_MAP_COLUMNS // interval) * interval
     window = max(step + interval, 4 * interval)
-    asked = question.substituted(variables(question.dashboard) | {"__rate_interval": f"{window}s"})
+    asked = query.substituted(variables(query.dashboard) | {"__rate_interval": f"{window}s"})
     path, parameters = request(asked, now, step)
     took, answer = [], b""
     for _ in range(REPEATS):
@@ -152,21 +152,21 @@ def ask(url: str, question: Question, now: float, interval: int) -> Timed:
         response = requests.get(f"{url}/api/v1/{path}", params=parameters, timeout=300)
         took.append(time.perf_counter() - before)
         if response.status_code == requests.codes.unprocessable:  # more samples than it may load
-            return Timed(question, math.inf, 0.0, 0)
+            return Timed(query, math.inf, 0.0, 0)
         response.raise_for_status()
         answer = response.content
     data = response.json()["data"]
     series = len(data["result"] if isinstance(data, dict) else data)
-    return Timed(question, min(took), len(answer) / 1e6, series)
+    return Timed(query, min(took), len(answer) / 1e6, series)
 
 
-def request(question: Question, now: float, step: int) -> tuple[str, Mapping[str, Any]]:
+def request(query: DashboardQuery, now: float, step: int) -> tuple[str, Mapping[str, Any]]:
     span = {"start": now - HOURS * 3600, "end": now}
-    if question.kind == "variable":
-        selector, label = question.label_values
+    if query.kind == "variable":
+        selector, label = query.label_values
         return f"label/{label}/values", {"match[]": selector, **span}
-    expr = LIKE_LATENCY.sub(metrics.LATENCY.name, question.expr)
-    if question.instant:
+    expr = LIKE_LATENCY.sub(metrics.LATENCY.name, query.expr)
+    if query.instant:
         return "query", {"query": expr, "time": now}
     return "query_range", {"query": expr, **span, "step": step}
 
@@ -182,12 +182,12 @@ def measure(experiment: Experiment, runs: list[Run], probes: int, slowest: int) 
         plant(url, experiment, NAME, probes, runs)
         moments = np.arange(now - HOURS * 3600 - 3600, now, interval).tolist()
         plant_records(url, probes, moments)
-        timed = [ask(url, question, now, interval) for question in all_questions()]
+        timed = [ask(url, query, now, interval) for query in all_queries()]
     timed.sort(key=lambda one: one.seconds, reverse=True)
     above = sum(one.seconds > 1 for one in timed)
     print(f"{probes} probes: {len(timed)} queries, {above} of them slower than a second")
     for one in timed[:slowest]:
-        print(f"{one.seconds:8.3f} s {one.megabytes:7.2f} MB {one.series:5} {one.question.id}")
+        print(f"{one.seconds:8.3f} s {one.megabytes:7.2f} MB {one.series:5} {one.query.id}")
 
 
 def main() -> None:

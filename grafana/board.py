@@ -14,6 +14,7 @@ from grafana_foundation_sdk.models.dashboard import (
     RowPanel,
 )
 
+from latency_sweep.contract.monitoring import MONITORING
 from latency_sweep.grafana import events
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from latency_sweep.grafana.panels import Panel
     from latency_sweep.grafana.promql import Selection
 
-TAG: Final = "latency-sweep"
 COLUMNS: Final = 24
 
 
@@ -75,8 +75,8 @@ class Board:
             dashboard.Dashboard(self.title)
             .uid(self.uid)
             .description(self.description)
-            .tags([TAG])
-            .timezone("utc")
+            .tags([MONITORING.tag])
+            .timezone(MONITORING.time_zone)
             .time(f"now-{self.hours}h", "now")
             .refresh(f"{max(experiment.timing.scrape_interval_sec, 5)}s")
             .tooltip(DashboardCursorSync.CROSSHAIR)
@@ -94,8 +94,8 @@ def _other_dashboards() -> dashboard.DashboardLink:
     return (
         dashboard.DashboardLink("Latency sweep")
         .type(DashboardLinkType.DASHBOARDS)
-        .tags([TAG])
-        .tooltip("The other dashboards, for the same choice and time")
+        .tags([MONITORING.tag])
+        .tooltip("The other dashboards, with the same variables and time range")
         .include_vars(include_vars=True)
         .keep_time(keep_time=True)
     )

@@ -1,4 +1,4 @@
-"""Events drawn over every graph; each query yields a sample only when something happened."""
+"""Annotations of every graph; each query yields a sample only when something happened."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from grafana_foundation_sdk.builders import dashboard, prometheus
 
 from latency_sweep.contract import metrics
 from latency_sweep.grafana.panels import DATASOURCE
-from latency_sweep.grafana.promql import PLACE, Selection, aggregate
+from latency_sweep.grafana.promql import CANDIDATE, Selection, aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +31,9 @@ def common(
         experiment: its scrape interval decides how wide the queries' windows are.
         selections: whose reconnects and restarts are shown.
     """
-    # One scrape more than a step: else a change between two steps' last samples is in no window.
+    # One scrape longer than a step, or a change between the last samples of two steps is missed.
     window = f"{_STEP_SEC + experiment.timing.scrape_interval_sec}s"
-    place = (*PLACE, "instance")
+    target = (*CANDIDATE, "instance")
 
     def changed(selector: str) -> str:
         return f"changes({selector}[{window}])"
@@ -53,14 +53,14 @@ def common(
         ),
         _events(
             "Unplanned reconnects",
-            f"{aggregate('sum', reconnects, (*place, 'reason'))} > 0",
+            f"{aggregate('sum', reconnects, (*target, 'reason'))} > 0",
             title="reconnect: {{reason}}",
             text="{{region}} {{az_id}} {{instance_type}} {{instance}}",
             color="orange",
         ),
         _events(
             "Probe restarts",
-            f"{aggregate('max', restarts, place)} > 0",
+            f"{aggregate('max', restarts, target)} > 0",
             title="probe restarted",
             text="{{region}} {{az_id}} {{instance_type}} {{instance}}",
             color="purple",

@@ -1,9 +1,9 @@
-"""Writes dashboards and provisioning from their code, or checks that they are what it yields.
+"""Generates dashboards and provisioning, or checks that the files are up to date.
 
     python -m latency_sweep.grafana.generate [--check] [--config experiment.yaml]
 
-Exit codes: 0 written, or nothing differs; 1 a file differs from the code; 2 the experiment cannot
-be used, or a dashboard breaks a rule of ours.
+Exit codes: 0 written or up to date; 1 a file is out of date; 2 the experiment is not usable, or a
+dashboard breaks a rule of `latency_sweep.grafana.lint`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OK, _DIFFERENT, _UNUSABLE = 0, 1, 2
 
 
 class RuleError(Exception):
-    """A dashboard breaks rules of ours; the message lists them."""
+    """A dashboard breaks rules; the message lists them."""
 
 
 def files(experiment: Experiment) -> dict[Path, str]:
@@ -80,10 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stale = different(wanted, options.folder)
     if options.check:
         for path in stale:
-            print(
-                f"{path} is not what the code yields; "
-                "run `python -m latency_sweep.grafana.generate`."
-            )
+            print(f"{path} is out of date; run `python -m latency_sweep.grafana.generate`.")
         return _DIFFERENT if stale else _OK
     for path, text in wanted.items():
         (options.folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def different(wanted: dict[Path, str], folder: Path) -> list[Path]:
-    """Paths of files that are missing, not as wanted, or there without being wanted."""
+    """Paths of files that are missing, differ, or should not exist."""
     present = {
         file.relative_to(folder): file.read_text(encoding="utf-8")
         for name in ("dashboards", "provisioning")

@@ -1,4 +1,4 @@
-"""What every dashboard must keep, beyond what Grafana's own format demands."""
+"""Rules for every dashboard, beyond what Grafana's own format demands."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from latency_sweep.contract.metrics import FEED, TARGET_LABELS
+from latency_sweep.contract.monitoring import MONITORING
 from latency_sweep.grafana.board import COLUMNS
 from latency_sweep.grafana.panels import BAD, NO_DATA
-from latency_sweep.grafana.promql import deciding
+from latency_sweep.grafana.promql import evidence_matcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +35,7 @@ def faults(dashboard: Mapping[str, Any], experiment: Experiment) -> list[str]:
         experiment: whose limits its thresholds must be.
     """
     found = [
+        *_settings(dashboard),
         *_ids(dashboard),
         *_overlaps(dashboard),
         *_sources(dashboard),
@@ -45,7 +47,7 @@ def faults(dashboard: Mapping[str, Any], experiment: Experiment) -> list[str]:
     for where, query in queries(dashboard):
         found += [
             f"{where}: {label} is fixed to {value!r}; choose it by a variable."
-            for label, value in _FIXED.findall(query.replace(deciding(experiment), ""))
+            for label, value in _FIXED.findall(query.replace(evidence_matcher(experiment), ""))
         ]
         if _INSTANCE_ID.search(query):
             found.append(f"{where}: names a single instance.")
@@ -58,7 +60,7 @@ def panels(dashboard: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def queries(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every query of panels, variables and annotations, with where it stands."""
+    """Every query of panels, variables and annotations, with its source."""
     for panel in panels(dashboard):
         for target in panel["targets"]:
             yield f"panel {panel['title']!r} {target['refId']}", target["expr"]
@@ -115,6 +117,20 @@ def _threshold_values(panel: Mapping[str, Any]) -> list[float]:
     return [step["value"] for step in steps if step.get("value") is not None]
 
 
+def _settings(dashboard: Mapping[str, Any]) -> Iterator[str]:
+    if not dashboard.get("uid"):
+        yield "has no uid."
+    if not dashboard.get("refresh"):
+        yield "has no refresh interval."
+    if dashboard.get("tags") != [MONITORING.tag]:
+        yield f"is not tagged {MONITORING.tag!r}."
+    if dashboard.get("timezone") != MONITORING.time_zone:
+        yield f"is not in the time zone {MONITORING.time_zone!r}."
+    types = {variable["name"]: variable["type"] for variable in dashboard["templating"]["list"]}
+    if types.get("datasource") != "datasource":
+        yield "has no variable for the data source."
+
+
 def _ids(dashboard: Mapping[str, Any]) -> Iterator[str]:
     numbers = Counter(panel["id"] for panel in dashboard["panels"])
     yield from (f"{n} panels have the id {number}." for number, n in numbers.items() if n > 1)
@@ -126,13 +142,13 @@ def _ids(dashboard: Mapping[str, Any]) -> Iterator[str]:
 def _overlaps(dashboard: Mapping[str, Any]) -> Iterator[str]:
     taken: dict[tuple[int, int], str] = {}
     for panel in dashboard["panels"]:
-        place = panel["gridPos"]
-        if place["x"] + place["w"] > COLUMNS:
+        grid = panel["gridPos"]
+        if grid["x"] + grid["w"] > COLUMNS:
             yield f"panel {panel['title']!r} leaves the grid."
         cells = [
             (x, y)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
+            for x in range(grid["x"], grid["x"] + grid["w"])
+            for y in range(grid["y"], grid["y"] + grid["h"])
         ]
         hit = {taken[cell] for cell in cells if cell in taken}
         yield from (f"panel {panel['title']!r} covers {other!r}." for other in sorted(hit))

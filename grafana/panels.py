@@ -56,7 +56,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table of places: an instant query with one value for each.
+    """A column of a table: an instant query with one value per row.
 
     Attributes:
         title: its heading.
@@ -141,7 +141,7 @@ def graph(
     panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
     panel.legend(legend).tooltip(tooltip).fill_opacity(0).show_points(common.VisibilityMode.NEVER)
     if steps:
-        # Only the limit is drawn: below it the line itself tells enough.
+        # Only the limit is drawn.
         bounds = [Threshold(color="transparent"), *steps[1:]]
         panel.thresholds(dashboard.ThresholdsConfig().steps(bounds))
         style = common_builders.GraphThresholdsStyleConfig()
@@ -166,7 +166,7 @@ def graph(
 
 
 def heat_map(title: str, description: str, histogram: str) -> heatmap.Panel:
-    """Cells of one native histogram over time; Grafana reads its buckets and computes nothing."""
+    """Heat map of one native histogram; Grafana reads its buckets and computes nothing."""
     colors = (
         heatmap.HeatmapColorOptions()
         .mode(heatmap_model.HeatmapColorMode.SCHEME)
@@ -179,7 +179,7 @@ def heat_map(title: str, description: str, histogram: str) -> heatmap.Panel:
     panel = _described(heatmap.Panel(), title, description, "s")
     panel.calculate(calculate=False).color(colors).y_axis(heatmap.YAxisConfig().unit("s"))
     panel.filter_values(heatmap.FilterValueRange().le(_EMPTY_CELL)).show_legend()
-    # A histogram of this resolution can be tens of kB: more columns would only make it slow.
+    # A histogram of this resolution can take tens of kB; more columns would be slow.
     panel.max_data_points(_HEAT_MAP_COLUMNS)
     return panel.with_target(_target(0, query).range())
 

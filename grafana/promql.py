@@ -1,11 +1,12 @@
-"""Building blocks of the dashboards' queries: selectors by variable, and what is asked of them."""
+"""PromQL of the dashboards: selectors with variables, records and functions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.contract.metrics import JOB, PLANNED
+from latency_sweep.contract.metrics import PLANNED
+from latency_sweep.contract.monitoring import MONITORING, duration
 
 if TYPE_CHECKING:
     from latency_sweep.contract.experiment import Experiment
@@ -13,22 +14,30 @@ if TYPE_CHECKING:
 
 # The window that Grafana makes at least four scrapes long.
 WINDOW: Final = "$__rate_interval"
-PLACE: Final = ("region", "az_id", "instance_type")
-PLACE_NAME: Final = "{{region}} {{az_id}} {{instance_type}}"
+CANDIDATE: Final = ("region", "az_id", "instance_type")
+CANDIDATE_NAME: Final = "{{region}} {{az_id}} {{instance_type}}"
 # Regular expression of the reasons for which the probe itself replaces a connection.
 PLANNED_REASONS: Final = "|".join(PLANNED)
 
-# Recording rules: what the overview of a hundred probes asks for is computed once, by the server.
-LATENCY_1M: Final = "place:feed_latency_seconds:rate1m"
-P99_1M: Final = "place:feed_latency_seconds:p99_1m"
-P50_5M: Final = "place:feed_latency_seconds:p50_5m"
-P99_5M: Final = "place:feed_latency_seconds:p99_5m"
-P999_5M: Final = "place:feed_latency_seconds:p999_5m"
-RECEIVE_DELAY_5M: Final = "place:feed_receive_delay_seconds:rate5m"
-MESSAGES_5M: Final = "place:feed_messages:rate5m"
-LOST_5M: Final = "place:feed_messages_lost:rate5m"
-LOSS_RATIO_5M: Final = "place:feed_messages_lost:ratio5m"
-RECONNECTS_1H: Final = "place:feed_reconnects_unplanned:increase1h"
+_LIVE, _SHORT, _LONG = (
+    duration(seconds)
+    for seconds in (
+        MONITORING.windows.live_sec,
+        MONITORING.windows.short_sec,
+        MONITORING.windows.long_sec,
+    )
+)
+# Recording rules, by window: computed once by the server for every view of a hundred probes.
+LATENCY_LIVE: Final = f"candidate:feed_latency_seconds:rate{_LIVE}"
+P99_LIVE: Final = f"candidate:feed_latency_seconds:p99_{_LIVE}"
+P50_SHORT: Final = f"candidate:feed_latency_seconds:p50_{_SHORT}"
+P99_SHORT: Final = f"candidate:feed_latency_seconds:p99_{_SHORT}"
+P999_SHORT: Final = f"candidate:feed_latency_seconds:p999_{_SHORT}"
+RECEIVE_DELAY_SHORT: Final = f"candidate:feed_receive_delay_seconds:rate{_SHORT}"
+MESSAGES_SHORT: Final = f"candidate:feed_messages:rate{_SHORT}"
+LOST_SHORT: Final = f"candidate:feed_messages_lost:rate{_SHORT}"
+LOSS_RATIO_SHORT: Final = f"candidate:feed_messages_lost:ratio{_SHORT}"
+RECONNECTS_LONG: Final = f"candidate:feed_reconnects_unplanned:increase{_LONG}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class Selection:
     """What the variables of a dashboard choose.
 
     Attributes:
-        prefix: of the names of the variables that choose a place; empty for the common ones.
+        prefix: of the names of the variables that choose a candidate; empty for the common ones.
         by_instance: whether there is a variable for single instances, too.
     """
 
@@ -44,7 +53,7 @@ class Selection:
     by_instance: bool = False
 
     def _targets(self) -> list[str]:
-        labels = (*PLACE, "instance") if self.by_instance else PLACE
+        labels = (*CANDIDATE, "instance") if self.by_instance else CANDIDATE
         return ['experiment="$experiment"', *(f'{n}=~"${self.prefix}{n}"' for n in labels)]
 
     def target(self, name: str, *matchers: str) -> str:
@@ -52,15 +61,15 @@ class Selection:
         return f"{name}{{{','.join([*self._targets(), *matchers])}}}"
 
     def scrape(self, name: str) -> str:
-        """Series that Prometheus itself keeps of each probe, such as `up`."""
-        return self.target(name, f'job="{JOB}"')
+        """Series that every target has, such as `up`, of the probes."""
+        return self.target(name, MONITORING.probe_selector)
 
     def market(self, metric: Metric, *matchers: str) -> str:
         """Series of a metric that belongs to a market."""
         return self.target(metric.name, 'market="$market"', *matchers)
 
     def recorded(self, name: str) -> str:
-        """Series of a recording rule: places, pooled over the streams that decide."""
+        """Series of a recording rule: candidates, pooled over the evidence streams."""
         return self.target(name, 'market="$market"')
 
     def feed(self, metric: Metric, *matchers: str) -> str:
@@ -68,12 +77,12 @@ class Selection:
         return self.market(metric, 'stream=~"$stream"', 'symbol=~"$symbol"', *matchers)
 
     def unplanned(self, metric: Metric) -> str:
-        """Reconnects that nobody had planned."""
+        """Reconnects that the probe did not schedule."""
         return self.market(metric, f'reason!~"{PLANNED_REASONS}"')
 
 
-def deciding(experiment: Experiment) -> str:
-    """Matcher of the streams that decide, whatever their interval."""
+def evidence_matcher(experiment: Experiment) -> str:
+    """Matcher of the evidence streams, with any update interval."""
     streams = "|".join(experiment.decision.evidence_streams)
     return f'stream=~"({streams})(@.*)?"'
 

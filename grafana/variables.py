@@ -8,8 +8,9 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.models.dashboard import VariableOption, VariableRefresh, VariableSort
 
 from latency_sweep.contract import metrics
+from latency_sweep.contract.monitoring import MONITORING
 from latency_sweep.grafana.panels import DATASOURCE
-from latency_sweep.grafana.promql import PLACE
+from latency_sweep.grafana.promql import CANDIDATE
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.cog.builder import Builder
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.contract.experiment import Experiment
 
-_UP: Final = f'up{{job="{metrics.JOB}"'
+_UP: Final = f"up{{{MONITORING.probe_selector}"
 _ALL: Final = VariableOption(text="All", value="$__all")
 _LABELS: Final = {
     "region": "Region",
@@ -49,10 +50,9 @@ def common() -> list[Builder[VariableModel]]:
 def feeds(experiment: Experiment) -> list[Builder[VariableModel]]:
     """Stream and symbol.
 
-    The streams chosen at first are those that decide, so that the dashboards show what the
-    analysis will judge.
+    The evidence streams are chosen at first, so that the dashboards show what `analyze` evaluates.
     """
-    deciding = [
+    evidence = [
         stream
         for stream in experiment.market_data.streams
         if stream.partition("@")[0] in experiment.decision.evidence_streams
@@ -60,13 +60,13 @@ def feeds(experiment: Experiment) -> list[Builder[VariableModel]]:
     return [
         _several(
             _query("stream", "Stream", f"label_values({_messages('market')}, stream)"),
-            VariableOption(text=deciding, value=deciding),
+            VariableOption(text=evidence, value=evidence),
         ),
         _several(_query("symbol", "Symbol", f"label_values({_messages('market')}, symbol)")),
     ]
 
 
-def places(*labels: str) -> list[Builder[VariableModel]]:
+def targets(*labels: str) -> list[Builder[VariableModel]]:
     """One variable for each target label, each limited by those before it; all at first."""
     chosen = ['experiment="$experiment"']
     variables: list[Builder[VariableModel]] = []
@@ -77,22 +77,22 @@ def places(*labels: str) -> list[Builder[VariableModel]]:
     return variables
 
 
-def one_place(
+def one_candidate(
     prefix: str = "", side: str = "", *, last: bool = False
 ) -> list[Builder[VariableModel]]:
-    """One variable for each part of a place's name, with a single value each.
+    """Variables for region, zone and instance type, with a single value each.
 
-    Without "all": the histograms of all places together are too many for one answer, and mean
-    nothing.
+    There is no "All": histograms of all candidates are too large for one response, and must not be
+    pooled.
 
     Args:
         prefix: of the variables' names.
         side: of a comparison, shown before their labels.
-        last: whether the last region of the alphabet is chosen at first, not the first one.
+        last: whether the alphabetically last region is chosen at first.
     """
     chosen = ['experiment="$experiment"']
     variables: list[Builder[VariableModel]] = []
-    for label in PLACE:
+    for label in CANDIDATE:
         definition = f"label_values({_UP},{','.join(chosen)}}}, {label})"
         shown = f"{side}: {_LABELS[label].lower()}" if side else _LABELS[label]
         variable = _query(f"{prefix}{label}", shown, definition)
@@ -104,11 +104,11 @@ def one_place(
 
 
 def window() -> Builder[VariableModel]:
-    """How far back "now" reaches in numbers of the present."""
+    """Window of tables and tiles."""
     return (
         dashboard.IntervalVariable("window")
-        .label("Now means the last")
-        .description("Window of the ranking and of the other numbers that describe the present.")
+        .label("Window")
+        .description("Window of the ranking and of the other current values.")
         .values("5m,15m,1h,6h")
         .current(VariableOption(text="15m", value="15m"))
     )
@@ -126,7 +126,7 @@ def _query(name: str, label: str, definition: str) -> dashboard.QueryVariable:
         .datasource(DATASOURCE)
         .query({"query": definition, "refId": f"variable-{name}"})
         .definition(definition)
-        # New places and streams appear while a sweep runs.
+        # New targets and streams appear while a sweep runs.
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_ASC)
     )

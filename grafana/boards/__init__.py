@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latency_sweep.grafana.boards import compare, overview, place, probe_health
+from latency_sweep.grafana.boards import candidate, compare, overview, probe_health
 
 if TYPE_CHECKING:
     from latency_sweep.contract.experiment import Experiment
@@ -13,4 +13,6 @@ if TYPE_CHECKING:
 
 def every(experiment: Experiment) -> tuple[Board, ...]:
     """All dashboards of a sweep, the overview first."""
-    return tuple(module.board(experiment) for module in (overview, place, compare, probe_health))
+    return tuple(
+        module.board(experiment) for module in (overview, candidate, compare, probe_health)
+    )

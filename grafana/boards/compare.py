@@ -1,4 +1,4 @@
-"""Compare: two places side by side, and how sure the difference between them is."""
+"""Compare: two candidates side by side, and the uncertainty of their difference."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ _SIDES: Final = {"A": Selection(prefix="a_"), "B": Selection(prefix="b_")}
 
 
 def board(experiment: Experiment) -> Board:
-    """The dashboard of a duel."""
+    """The dashboard that compares two candidates."""
     limits = experiment.decision.constraints
     return Board(
         uid="sweep-compare",
         title="Compare",
         description=(
-            "Two places side by side. A difference smaller than the two clocks' error bounds may "
-            "be the clocks' alone; round trip and delay variation need no common clock."
+            "Two candidates side by side. A difference below the sum of both clock error bounds "
+            "may be clock error. Round trip and delay variation need no common clock."
         ),
         variables=[
             *variables.common(),
             *variables.feeds(experiment),
-            *variables.one_place("a_", "A"),
-            *variables.one_place("b_", "B", last=True),
+            *variables.one_candidate("a_", "A"),
+            *variables.one_candidate("b_", "B", last=True),
         ],
         selections=list(_SIDES.values()),
         sections=[
             Section("Difference", _difference()),
             Section("Side by side", _heat_maps()),
             Section("Latency", _latency(limits)),
-            Section("Without a common clock", _clock_free()),
+            Section("Independent of clock offset", _clock_free()),
             Section("Connection", _connection(limits)),
         ],
     )
 
 
 def _both(expression: Callable[[Selection], str], suffix: str = "") -> tuple[Query, ...]:
-    """The same question to both sides."""
+    """The same query for both sides."""
     return tuple(
         Query(expression(side), " ".join(filter(None, (name, suffix))))
         for name, side in _SIDES.items()
@@ -83,8 +83,8 @@ def _difference() -> list[Cell]:
         Cell(
             graph(
                 "p99 of A minus p99 of B",
-                "Below zero A is faster. Between the two bounds (the sum of both clocks' error "
-                "bounds) the sign may be the clocks' doing.",
+                "Below zero, A is faster. Inside the band (the sum of both clock error bounds) the "
+                "sign is not certain.",
                 "s",
                 Query(_minus(_quantile_of(metrics.LATENCY, 0.99)), "p99 A - B"),
                 Query(_minus(_quantile_of(metrics.LATENCY, 0.5)), "p50 A - B"),
@@ -104,7 +104,7 @@ def _heat_maps() -> list[Cell]:
         Cell(
             heat_map(
                 f"Latency of {name}",
-                f"Messages of place {name} by latency over time, from the native histogram.",
+                f"Messages of candidate {name} by latency over time, from the native histogram.",
                 rate(side.feed(metrics.LATENCY)),
             ),
             12,
@@ -119,7 +119,7 @@ def _latency(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "p99",
-                "p99 of both places; the dashed line is the limit.",
+                "p99 of both candidates. The dashed line is the limit.",
                 "s",
                 *_both(_quantile_of(metrics.LATENCY, 0.99)),
                 steps=upper_limit(limits.p99_sec),
@@ -130,7 +130,7 @@ def _latency(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "p99.9",
-                "The tail of both places.",
+                "p99.9 of both candidates.",
                 "s",
                 *_both(_quantile_of(metrics.LATENCY, 0.999)),
             ),
@@ -140,7 +140,7 @@ def _latency(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "Coefficient of variation",
-                "Standard deviation by mean: the stability that the score weighs.",
+                "Standard deviation divided by mean: the stability term of the score.",
                 "none",
                 *_both(lambda side: variation(rate(side.feed(metrics.LATENCY)))),
             ),
@@ -164,8 +164,8 @@ def _clock_free() -> list[Cell]:
         ),
         Cell(
             graph(
-                "Delay variation",
-                "p99 of the change of latency between neighbouring messages.",
+                "Packet delay variation (RFC 3393)",
+                "p99 of the absolute change of latency between consecutive messages.",
                 "s",
                 *_both(_quantile_of(metrics.DELAY_VARIATION, 0.99)),
             ),
@@ -174,9 +174,9 @@ def _clock_free() -> list[Cell]:
         ),
         Cell(
             graph(
-                "Inside the exchange",
-                "p99 of trade time to event time. Both places see the same events, so the lines "
-                "should be one; if not, they do not see the same part of the market.",
+                "Exchange delay",
+                "p99 of trade time to event time. Both candidates receive the same events, so the "
+                "lines should coincide.",
                 "s",
                 *_both(_quantile_of(metrics.EXCHANGE_DELAY, 0.99)),
             ),
@@ -191,7 +191,7 @@ def _connection(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "Messages lost",
-                "Share of the messages missing from the sequence.",
+                "Share of messages missing from the sequence.",
                 "percentunit",
                 *_both(
                     lambda side: share(
@@ -205,8 +205,8 @@ def _connection(limits: Constraints) -> list[Cell]:
         ),
         Cell(
             graph(
-                "Unplanned reconnects of the last hour",
-                "For each probe; the dashed line is the limit.",
+                "Unplanned reconnects per hour",
+                "Per probe, over the last hour. The dashed line is the limit.",
                 "short",
                 *_both(_reconnects_per_probe),
                 steps=upper_limit(limits.reconnects_per_hour),
@@ -217,7 +217,7 @@ def _connection(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "Messages per second",
-                "For each probe. Both places should receive the same.",
+                "Per probe. Both candidates should receive the same.",
                 "mps",
                 *_both(
                     lambda side: aggregate("avg", rate(side.feed(metrics.MESSAGES), ("instance",)))

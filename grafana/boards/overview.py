@@ -1,4 +1,4 @@
-"""Sweep overview: which place leads, which keeps the limits, and how far the sweep is."""
+"""Sweep overview: ranking of the candidates, their limits, and progress of the sweep."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from latency_sweep.grafana.panels import (
     upper_limit,
 )
 from latency_sweep.grafana.promql import (
-    LATENCY_1M,
-    LOSS_RATIO_5M,
-    LOST_5M,
-    MESSAGES_5M,
-    P50_5M,
-    P99_1M,
-    P99_5M,
-    P999_5M,
-    PLACE,
-    PLACE_NAME,
-    RECONNECTS_1H,
+    CANDIDATE,
+    CANDIDATE_NAME,
+    LATENCY_LIVE,
+    LOSS_RATIO_SHORT,
+    LOST_SHORT,
+    MESSAGES_SHORT,
+    P50_SHORT,
+    P99_LIVE,
+    P99_SHORT,
+    P999_SHORT,
+    RECONNECTS_LONG,
     WINDOW,
     Selection,
     aggregate,
-    deciding,
+    evidence_matcher,
     increase,
     quantile,
     share,
@@ -56,26 +56,26 @@ if TYPE_CHECKING:
 _CHOSEN: Final = Selection()
 _NOW: Final = "$window"
 _PHASES: Final = tuple(Phase)
-_PLACE_LINK: Final = (
-    "/d/sweep-place?${datasource:queryparam}&${experiment:queryparam}&${market:queryparam}"
+_CANDIDATE_LINK: Final = (
+    "/d/sweep-candidate?${datasource:queryparam}&${experiment:queryparam}&${market:queryparam}"
     "&var-region=${__data.fields.Region}&var-az_id=${__data.fields.Zone}"
     "&var-instance_type=${__data.fields.Instance type}&${__url_time_range}"
 )
 
 
 def board(experiment: Experiment) -> Board:
-    """The dashboard to start from."""
+    """The home dashboard."""
     limits = experiment.decision.constraints
     return Board(
         uid="sweep-overview",
         title="Sweep overview",
         description=(
-            "Places ranked by what they measure now, with the limits they must keep. The verdict "
-            "is the analysis' alone: it judges whole runs, not this window."
+            "Candidates ranked by current measurements, with the limits of the experiment. The "
+            "verdict comes from `analyze`, which evaluates whole runs, not this window."
         ),
         variables=[
             *variables.common(),
-            *variables.places(*PLACE),
+            *variables.targets(*CANDIDATE),
             variables.window(),
         ],
         selections=[_CHOSEN],
@@ -83,7 +83,7 @@ def board(experiment: Experiment) -> Board:
             Section("Sweep", _sweep()),
             Section("Ranking", [Cell(_ranking(experiment), 24, 10)]),
             Section("Limits", _limits(limits)),
-            Section("Latency by place", _latency(limits)),
+            Section("Latency by candidate", _latency(limits)),
             Section("Coverage", _coverage()),
         ],
     )
@@ -97,8 +97,8 @@ def _sweep() -> list[Cell]:
         Cell(
             tile(
                 "Run and phase",
-                "The current run, named by the UTC start of its measurement, and its phase. More "
-                "than one: the probes do not agree, so look at their clocks.",
+                "The current run, named by the UTC start of its measurement, and its phase. If "
+                "there are several, check the clocks of the probes.",
                 "string",
                 Query(aggregate("max", info, ("run", "phase")), "{{phase}} · {{run}}"),
                 name_only=True,
@@ -108,8 +108,8 @@ def _sweep() -> list[Cell]:
         ),
         Cell(
             tile(
-                "In this phase for",
-                "Time since the current phase began.",
+                "Time in phase",
+                "Time since the current phase started.",
                 "s",
                 Query(f"time() - {aggregate('max', started)}", "elapsed"),
                 decimals=0,
@@ -119,8 +119,8 @@ def _sweep() -> list[Cell]:
         ),
         Cell(
             tile(
-                "Probes answering",
-                "Share of the discovered probes whose last scrape succeeded.",
+                "Probes up",
+                "Share of discovered probes whose last scrape succeeded.",
                 "percentunit",
                 Query(aggregate("avg", up), "up"),
                 steps=lower_limit(1),
@@ -131,9 +131,9 @@ def _sweep() -> list[Cell]:
         Cell(
             tile(
                 "Messages per second",
-                "Messages of the streams that decide, all places together, over five minutes.",
+                "Messages of the evidence streams, all candidates, over five minutes.",
                 "mps",
-                Query(aggregate("sum", _CHOSEN.recorded(MESSAGES_5M)), "messages"),
+                Query(aggregate("sum", _CHOSEN.recorded(MESSAGES_SHORT)), "messages"),
             ),
             4,
             4,
@@ -141,7 +141,7 @@ def _sweep() -> list[Cell]:
         Cell(
             tile(
                 "Alerts firing",
-                "Alerts of this Prometheus that fire now; the runbook tells what to do.",
+                "Alerts of this Prometheus that are firing. See the runbook.",
                 "short",
                 Query(
                     'sum(ALERTS{alertstate="firing",experiment=~"$experiment|"}) or vector(0)',
@@ -157,11 +157,13 @@ def _sweep() -> list[Cell]:
 
 def _ranking(experiment: Experiment) -> Panel:
     limits = experiment.decision.constraints
-    # Each message is in as many of the records as there are in a minute: no quantile minds.
-    pooled = _over_window("sum", LATENCY_1M)
-    lost, received = _over_window("avg", LOST_5M), _over_window("avg", MESSAGES_5M)
-    samples = increase(_CHOSEN.market(metrics.LATENCY, deciding(experiment)), PLACE, window=_NOW)
-    covered = aggregate("avg", f"avg_over_time({_CHOSEN.scrape('up')}[{_NOW}])", PLACE)
+    # The records overlap, so each message counts several times: quantiles stay the same.
+    pooled = _over_window("sum", LATENCY_LIVE)
+    lost, received = _over_window("avg", LOST_SHORT), _over_window("avg", MESSAGES_SHORT)
+    samples = increase(
+        _CHOSEN.market(metrics.LATENCY, evidence_matcher(experiment)), CANDIDATE, window=_NOW
+    )
+    covered = aggregate("avg", f"avg_over_time({_CHOSEN.scrape('up')}[{_NOW}])", CANDIDATE)
     tail = f"{quantile(0.999, pooled)} / {quantile(0.99, pooled)}"
     columns = [
         Column("p99", quantile(0.99, pooled), "s", upper_limit(limits.p99_sec), 2),
@@ -186,40 +188,39 @@ def _ranking(experiment: Experiment) -> Panel:
         Column("Scrapes", covered, "percentunit", (), 1),
     ]
     return ranking(
-        "Places by p99 now",
-        "Latency from the exchange's event time to the kernel's receive timestamp, pooled over the "
-        "streams that decide and all symbols, in the chosen window. Green keeps the limit of the "
-        "experiment, red breaks it, yellow has too few samples yet. Reconnects are the unplanned "
-        "ones of the last hour for each probe.",
+        "Candidates by p99",
+        "Latency from event time to kernel receive timestamp in the chosen window, pooled over "
+        "evidence streams and symbols. Green: within the limit of the experiment. Red: over it. "
+        "Yellow: too few samples. Reconnects: unplanned, per probe, over the last hour.",
         *columns,
         labels={"region": "Region", "az_id": "Zone", "instance_type": "Instance type"},
         sort_by="p99",
-        links=[dashboard.DashboardLink("Show this place").url(_PLACE_LINK)],
+        links=[dashboard.DashboardLink("Show this candidate").url(_CANDIDATE_LINK)],
     )
 
 
 def _over_window(how: str, record: str) -> str:
-    return aggregate("sum", f"{how}_over_time({_CHOSEN.recorded(record)}[{_NOW}])", PLACE)
+    return aggregate("sum", f"{how}_over_time({_CHOSEN.recorded(record)}[{_NOW}])", CANDIDATE)
 
 
 def _bound() -> str:
-    return aggregate("max", _CHOSEN.target(metrics.CLOCK_ERROR_BOUND.name), PLACE)
+    return aggregate("max", _CHOSEN.target(metrics.CLOCK_ERROR_BOUND.name), CANDIDATE)
 
 
 def _reconnects_per_hour() -> str:
-    all_of_place = aggregate("sum", _CHOSEN.recorded(RECONNECTS_1H), PLACE)
-    probes = aggregate("count", _CHOSEN.scrape("up"), PLACE)
+    all_of_place = aggregate("sum", _CHOSEN.recorded(RECONNECTS_LONG), CANDIDATE)
+    probes = aggregate("count", _CHOSEN.scrape("up"), CANDIDATE)
     return f"{all_of_place} / {probes}"
 
 
 def _limits(limits: Constraints) -> list[Cell]:
-    # Without a latency in the window there is NaN, which is no limit kept.
-    p99, p999 = (f"({_CHOSEN.recorded(name)} > 0)" for name in (P99_5M, P999_5M))
-    broken = f" + on ({', '.join(PLACE)}) ".join(
+    # Without a latency in the window the quantile is NaN, which must not pass as within the limit.
+    p99, p999 = (f"({_CHOSEN.recorded(name)} > 0)" for name in (P99_SHORT, P999_SHORT))
+    exceeded = f" + on ({', '.join(CANDIDATE)}) ".join(
         [
             f"({p99} >= bool {limits.p99_sec:g})",
             f"({p999} / {p99} >= bool {limits.tail_ratio:g})",
-            f"({_CHOSEN.recorded(LOSS_RATIO_5M)} >= bool {limits.loss_ratio:g})",
+            f"({_CHOSEN.recorded(LOSS_RATIO_SHORT)} >= bool {limits.loss_ratio:g})",
             f"({_reconnects_per_hour()} >= bool {limits.reconnects_per_hour:g})",
             f"({_bound()} > bool {limits.clock_error_bound_sec:g})",
         ]
@@ -227,12 +228,11 @@ def _limits(limits: Constraints) -> list[Cell]:
     return [
         Cell(
             timeline(
-                "Limits broken",
-                "How many of five limits each place breaks: p99, p99.9 / p99, loss, unplanned "
-                "reconnects of the last hour, clock error bound. No bar: nothing measured in the "
-                "window.",
-                Query(broken, PLACE_NAME),
-                mapping=states(("all kept", GOOD)),
+                "Limits exceeded",
+                "How many of five limits each candidate exceeds: p99, p99.9 / p99, loss, unplanned "
+                "reconnects per hour, clock error bound. No bar: nothing measured in the window.",
+                Query(exceeded, CANDIDATE_NAME),
+                mapping=states(("none", GOOD)),
                 steps=none_wanted(),
             ),
             24,
@@ -249,11 +249,10 @@ def _latency(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "p99",
-                "99 of 100 messages of a minute were no later than this; the worst minute where "
-                "a step covers several. Gaps are warm-up and cool-down, in which nothing is "
-                "measured.",
+                "p99 over one minute; the maximum if a step covers several. Gaps are warm-up and "
+                "cool-down, when nothing is measured.",
                 "s",
-                Query(worst(P99_1M), PLACE_NAME),
+                Query(worst(P99_LIVE), CANDIDATE_NAME),
                 steps=upper_limit(limits.p99_sec),
             ),
             12,
@@ -262,9 +261,9 @@ def _latency(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "Median",
-                "Half of the messages of five minutes were no later than this: mostly distance.",
+                "p50 over five minutes: mostly distance.",
                 "s",
-                Query(_CHOSEN.recorded(P50_5M), PLACE_NAME),
+                Query(_CHOSEN.recorded(P50_SHORT), CANDIDATE_NAME),
             ),
             12,
             10,
@@ -272,9 +271,12 @@ def _latency(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "p99.9 / p99",
-                "How far the tail of five minutes reaches beyond p99.",
+                "Tail ratio over five minutes.",
                 "none",
-                Query(f"{_CHOSEN.recorded(P999_5M)} / {_CHOSEN.recorded(P99_5M)}", PLACE_NAME),
+                Query(
+                    f"{_CHOSEN.recorded(P999_SHORT)} / {_CHOSEN.recorded(P99_SHORT)}",
+                    CANDIDATE_NAME,
+                ),
                 steps=upper_limit(limits.tail_ratio),
             ),
             12,
@@ -283,10 +285,10 @@ def _latency(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "Messages lost",
-                "Share of the messages of five minutes that are missing from the sequence; the "
-                "worst where a step covers several.",
+                "Share of messages missing from the sequence over five minutes; the maximum if a "
+                "step covers several.",
                 "percentunit",
-                Query(worst(LOSS_RATIO_5M), PLACE_NAME),
+                Query(worst(LOSS_RATIO_SHORT), CANDIDATE_NAME),
                 steps=upper_limit(limits.loss_ratio),
             ),
             12,
@@ -298,14 +300,14 @@ def _latency(limits: Constraints) -> list[Cell]:
 def _coverage() -> list[Cell]:
     phases = [_CHOSEN.target(metrics.RUN_INFO.name, f'phase="{phase}"') for phase in _PHASES]
     in_phase = " or ".join(f"{number} * {info}" for number, info in enumerate(phases))
-    up = aggregate("min", _CHOSEN.scrape("up"), (*PLACE, "instance"))
+    up = aggregate("min", _CHOSEN.scrape("up"), (*CANDIDATE, "instance"))
     colors = {Phase.MEASURE: GOOD, Phase.WAIT: NEUTRAL}
     return [
         Cell(
             timeline(
                 "Phase",
-                "Warm-up, measurement and cool-down of each run; all probes derive them from the "
-                "same experiment and the time of day.",
+                "Warm-up, measurement and cool-down of each run. Probes derive them from the "
+                "experiment and the wall clock.",
                 Query(aggregate("max", in_phase), "phase"),
                 mapping=states(*((phase.value, colors.get(phase, UNSURE)) for phase in _PHASES)),
             ),
@@ -314,11 +316,10 @@ def _coverage() -> list[Cell]:
         ),
         Cell(
             timeline(
-                "Probes scraped",
-                "Whether each probe's scrapes succeed. A run that is watched too little is not "
-                "used.",
-                Query(up, f"{PLACE_NAME} {{{{instance}}}}"),
-                mapping=states(("silent", BAD), ("scraped", GOOD)),
+                "Scrapes by probe",
+                "Whether scrapes of each probe succeed. Runs with too few scrapes are excluded.",
+                Query(up, f"{CANDIDATE_NAME} {{{{instance}}}}"),
+                mapping=states(("down", BAD), ("up", GOOD)),
                 steps=flag(),
             ),
             24,

@@ -1,4 +1,4 @@
-"""Probe health: whether what the probes measure can be trusted."""
+"""Probe health: clocks, hosts and scrapes of the probes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from latency_sweep.grafana.panels import (
     upper_limit,
 )
 from latency_sweep.grafana.promql import (
-    PLACE,
-    PLACE_NAME,
-    RECEIVE_DELAY_5M,
+    CANDIDATE,
+    CANDIDATE_NAME,
+    RECEIVE_DELAY_SHORT,
     Selection,
     aggregate,
     increase,
@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 _CHOSEN: Final = Selection(by_instance=True)
 _EACH: Final = ("instance",)
 _NAME: Final = "{{instance}}"
-# What the network card drops or delays when the instance's allowance is used up: node_exporter's
-# names of the counters of the ENA driver.
+# Network allowances of an EC2 instance: node_exporter's names of the ENA driver's counters.
 ALLOWANCES: Final = {
     "node_ethtool_bw_in_allowance_exceeded": "bandwidth in",
     "node_ethtool_bw_out_allowance_exceeded": "bandwidth out",
@@ -51,42 +50,42 @@ ALLOWANCES: Final = {
 
 
 def board(experiment: Experiment) -> Board:
-    """The dashboard of the measuring itself."""
+    """The dashboard of the probes themselves."""
     limits = experiment.decision.constraints
     return Board(
         uid="sweep-probe-health",
         title="Probe health",
         description=(
-            "Whether the numbers can be trusted: the probes' own delay, their clocks, their "
-            "machines, their network cards, and whether Prometheus reaches them."
+            "Whether the measurements are valid: receive delay, clocks, hosts, network cards and "
+            "scrapes of the probes."
         ),
         variables=[
             *variables.common(),
             *variables.feeds(experiment),
-            *variables.places(*PLACE, "instance"),
+            *variables.targets(*CANDIDATE, "instance"),
             variables.window(),
         ],
         selections=[_CHOSEN],
         sections=[
             Section("Probes", [Cell(_probes(limits), 24, 9)]),
-            Section("The probe's own delay", _receive_delay()),
+            Section("Receive delay", _receive_delay()),
             Section("Clock", _clock(limits)),
-            Section("Machine", _machine()),
+            Section("Host", _host()),
             Section("Scrapes", _scrapes()),
         ],
     )
 
 
 def _probes(limits: Constraints) -> Panel:
-    labels = (*PLACE, "instance")
+    labels = (*CANDIDATE, "instance")
     own_delay = rate(_CHOSEN.feed(metrics.RECEIVE_DELAY), labels, window="$window")
     version = _CHOSEN.target(metrics.BUILD_INFO.name)
     newest = aggregate("max", _CHOSEN.feed(metrics.LAST_MESSAGE), labels)
     started = _CHOSEN.scrape(metrics.PROCESS_START)
     return ranking(
         "Probes",
-        "Each probe: which version, for how long, whether it is scraped, connected and "
-        "synchronised, and how stale its newest message is.",
+        "Version and uptime of each probe, whether it is scraped, connected and synchronised, and "
+        "the age of its newest message.",
         Column("Scraped", aggregate("min", _CHOSEN.scrape("up"), labels), "bool_yes_no", flag()),
         Column(
             "Connected",
@@ -107,9 +106,9 @@ def _probes(limits: Constraints) -> Panel:
             upper_limit(limits.clock_error_bound_sec),
             2,
         ),
-        Column("Own delay p99", quantile(0.99, own_delay), "s", (), 2),
-        Column("Newest message", f"time() - {newest}", "s", (), 1),
-        Column("Up for", f"time() - {aggregate('max', started, labels)}", "dtdurations", (), 0),
+        Column("Receive delay p99", quantile(0.99, own_delay), "s", (), 2),
+        Column("Last message age", f"time() - {newest}", "s", (), 1),
+        Column("Uptime", f"time() - {aggregate('max', started, labels)}", "dtdurations", (), 0),
         Column("Build", aggregate("count", version, (*labels, "version")), "none"),
         labels={
             "region": "Region",
@@ -124,26 +123,25 @@ def _probes(limits: Constraints) -> Panel:
 
 
 def _receive_delay() -> list[Cell]:
-    # The record of each place: the histograms of every probe are too many for one answer.
-    by_place = Selection().recorded(RECEIVE_DELAY_5M)
+    # Recorded per candidate: histograms of every probe are too large for one response.
+    by_candidate = Selection().recorded(RECEIVE_DELAY_SHORT)
     return [
         Cell(
             heat_map(
-                "Own delay",
-                "Kernel receive timestamp to the probe's program, of all probes chosen. It "
-                "is not part of the latency; where it grows the machine or the event loop is "
-                "busy.",
-                aggregate("sum", by_place),
+                "Receive delay",
+                "Kernel receive timestamp to the probe process, all chosen probes. It is not part "
+                "of the latency. If it grows, the host or the event loop is busy.",
+                aggregate("sum", by_candidate),
             ),
             12,
             9,
         ),
         Cell(
             graph(
-                "Own delay, p99 by place",
-                "A place far above its neighbours is short of processor time.",
+                "Receive delay, p99 by candidate",
+                "A candidate far above the others is short of CPU time.",
                 "s",
-                Query(quantile(0.99, by_place), PLACE_NAME),
+                Query(quantile(0.99, by_candidate), CANDIDATE_NAME),
             ),
             12,
             9,
@@ -163,9 +161,9 @@ def _clock(limits: Constraints) -> list[Cell]:
     return [
         Cell(
             graph(
-                "Error bound",
-                "The local clock is no further from UTC than this; above the limit runs are not "
-                "used.",
+                "Clock error bound",
+                "Upper bound of the local clock's error against UTC. Runs above the limit are "
+                "excluded.",
                 "s",
                 Query(
                     aggregate("max", _CHOSEN.target(metrics.CLOCK_ERROR_BOUND.name), by_source),
@@ -178,8 +176,8 @@ def _clock(limits: Constraints) -> list[Cell]:
         ),
         Cell(
             graph(
-                "Offset",
-                "Local clock minus UTC, as the source of the time estimates it.",
+                "Clock offset",
+                "Local clock minus UTC, as estimated by the time source.",
                 "s",
                 Query(
                     aggregate("max", _CHOSEN.target(metrics.CLOCK_OFFSET.name), by_source), named
@@ -191,9 +189,9 @@ def _clock(limits: Constraints) -> list[Cell]:
         ),
         Cell(
             graph(
-                "Steps",
-                "Times the clock was set instead of slewed: a latency measured across a step is "
-                "wrong.",
+                "Clock steps",
+                "Times the clock was stepped instead of slewed. Latencies across a step are not "
+                "comparable.",
                 "short",
                 Query(increase(_CHOSEN.target(metrics.CLOCK_STEPS.name), _EACH), _NAME),
                 stacked=True,
@@ -203,10 +201,10 @@ def _clock(limits: Constraints) -> list[Cell]:
         ),
         Cell(
             timeline(
-                "Synchronised",
+                "Clock synchronised",
                 "Whether the local clock is synchronised.",
                 Query(aggregate("min", synchronized, _EACH), _NAME),
-                mapping=states(("lost", BAD), ("synchronised", GOOD)),
+                mapping=states(("unsynchronised", BAD), ("synchronised", GOOD)),
                 steps=flag(),
             ),
             8,
@@ -214,10 +212,10 @@ def _clock(limits: Constraints) -> list[Cell]:
         ),
         Cell(
             graph(
-                "The exchange's clock",
-                "The exchange's clock minus the local one, from its time endpoint, and half the "
-                "smallest round trip, which bounds its error. An offset common to all places "
-                "shifts all latencies alike.",
+                "Exchange clock offset",
+                "The exchange's clock minus the local clock, from the time endpoint, and the bound "
+                "of its error, half the smallest round trip. An offset common to all candidates "
+                "shifts all latencies equally.",
                 "s",
                 Query(
                     aggregate("max", _CHOSEN.market(metrics.EXCHANGE_CLOCK_OFFSET), _EACH),
@@ -234,9 +232,9 @@ def _clock(limits: Constraints) -> list[Cell]:
         ),
         Cell(
             graph(
-                "Drift against the exchange's clock",
-                "How fast the two clocks drift apart, as far as it is proven. Above "
-                f"{MAX_DRIFT_RATIO * 1e6:g} ppm runs are not used.",
+                "Exchange clock drift",
+                "Lower bound of the drift between the two clocks. Runs above "
+                f"{MAX_DRIFT_RATIO * 1e6:g} ppm are excluded.",
                 "ppm",
                 Query(f"1e6 * {proven}", _NAME),
             ),
@@ -246,7 +244,7 @@ def _clock(limits: Constraints) -> list[Cell]:
     ]
 
 
-def _machine() -> list[Cell]:
+def _host() -> list[Cell]:
     allowances = [
         Query(f"{rate(_CHOSEN.target(name), _EACH)} > 0", f"{_NAME} {text}")
         for name, text in ALLOWANCES.items()
@@ -258,8 +256,8 @@ def _machine() -> list[Cell]:
     return [
         Cell(
             graph(
-                "Processor",
-                "Share of one processor that the probe uses.",
+                "CPU",
+                "CPU time of the probe, as a share of one CPU.",
                 "percentunit",
                 Query(rate(_CHOSEN.scrape("process_cpu_seconds_total"), _EACH), _NAME),
             ),
@@ -281,8 +279,8 @@ def _machine() -> list[Cell]:
         Cell(
             graph(
                 "File descriptors",
-                "Share of the file descriptors that the probe may open. It should not grow from "
-                "run to run: each connection that is not closed keeps one.",
+                "Open file descriptors as a share of the limit. Growth from run to run is a "
+                "connection leak.",
                 "percentunit",
                 Query(f"{descriptors} / {allowed}", _NAME),
             ),
@@ -292,9 +290,8 @@ def _machine() -> list[Cell]:
         Cell(
             graph(
                 "Event loop delay, p99",
-                "How late the probe handles a timer of the kernel: so long a message waits before "
-                "it is read. The kernel's timestamps keep latencies right; but messages that are "
-                "read together share one.",
+                "How late the event loop handles a kernel timer; messages wait that long to be "
+                "read. Kernel timestamps keep latencies exact, but messages of one read share one.",
                 "s",
                 Query(quantile(0.99, rate(_CHOSEN.target(metrics.LOOP_DELAY.name), _EACH)), _NAME),
             ),
@@ -304,8 +301,8 @@ def _machine() -> list[Cell]:
         Cell(
             graph(
                 "Garbage collection",
-                "Share of the time in which the probe stands still to collect garbage, by "
-                "generation. Pauses of the oldest one are the longest.",
+                "Share of time spent in garbage collection pauses, by generation. The oldest has "
+                "the longest pauses.",
                 "percentunit",
                 Query(f"histogram_sum({pauses})", f"{_NAME} generation {{{{generation}}}}"),
             ),
@@ -315,9 +312,8 @@ def _machine() -> list[Cell]:
         Cell(
             graph(
                 "Network allowance exceeded",
-                "Packets that the instance's network card queued or dropped because the allowance "
-                "of its type was used up: a bigger instance would have been faster. Needs "
-                "node_exporter with its ethtool collector.",
+                "Packets queued or dropped because the instance exceeded a network allowance of "
+                "its type. Needs node_exporter with the ethtool collector.",
                 "pps",
                 *allowances,
             ),
@@ -328,15 +324,15 @@ def _machine() -> list[Cell]:
 
 
 def _scrapes() -> list[Cell]:
-    refused = increase(_CHOSEN.target(metrics.HTTP_REJECTED_REQUESTS.name), (*_EACH, "reason"))
+    rejected = increase(_CHOSEN.target(metrics.HTTP_REJECTED_REQUESTS.name), (*_EACH, "reason"))
     reloaded = _CHOSEN.target(metrics.CONFIG_RELOAD_SUCCESSFUL.name)
     return [
         Cell(
             timeline(
-                "Scraped",
-                "Whether Prometheus reaches each probe.",
+                "Scrape status",
+                "Whether scrapes of each probe succeed.",
                 Query(aggregate("min", _CHOSEN.scrape("up"), _EACH), _NAME),
-                mapping=states(("silent", BAD), ("scraped", GOOD)),
+                mapping=states(("down", BAD), ("up", GOOD)),
                 steps=flag(),
             ),
             8,
@@ -344,8 +340,8 @@ def _scrapes() -> list[Cell]:
         ),
         Cell(
             graph(
-                "Duration of a scrape",
-                "A scrape that takes long may time out, and costs the probe time.",
+                "Scrape duration",
+                "Long scrapes may time out, and take CPU time from the probe.",
                 "s",
                 Query(aggregate("max", _CHOSEN.scrape("scrape_duration_seconds"), _EACH), _NAME),
             ),
@@ -354,8 +350,8 @@ def _scrapes() -> list[Cell]:
         ),
         Cell(
             graph(
-                "Samples in a scrape",
-                "Series of each probe. It should not grow from run to run.",
+                "Samples per scrape",
+                "Number of series of each probe. It should not grow from run to run.",
                 "short",
                 Query(aggregate("max", _CHOSEN.scrape("scrape_samples_scraped"), _EACH), _NAME),
             ),
@@ -364,11 +360,11 @@ def _scrapes() -> list[Cell]:
         ),
         Cell(
             graph(
-                "Refused requests",
-                "Whom the metrics port turned away, and why. Prometheus itself should never be.",
+                "Rejected requests on the metrics endpoint",
+                "By reason. Requests of Prometheus itself should never be rejected.",
                 "short",
                 Query(
-                    f"{refused} > 0",
+                    f"{rejected} > 0",
                     f"{_NAME} {{{{reason}}}}",
                 ),
                 stacked=True,
@@ -378,9 +374,9 @@ def _scrapes() -> list[Cell]:
         ),
         Cell(
             timeline(
-                "Last reload",
-                "Whether the probe could read its secrets and its web configuration when it last "
-                "was told to. Where it could not, it goes on with the old ones.",
+                "Configuration reload",
+                "Whether the last reload of secrets and web configuration succeeded. If it failed, "
+                "the probe keeps the previous ones.",
                 Query(aggregate("min", reloaded, _EACH), _NAME),
                 mapping=states(("failed", BAD), ("succeeded", GOOD)),
                 steps=flag(),

@@ -18,6 +18,7 @@ import requests
 import yaml
 
 from latency_sweep.contract.metrics import JOB
+from latency_sweep.contract.monitoring import Monitoring, Windows
 from latency_sweep.lab.exchange.config import ExchangeConfig, Market, Symbol, Tls
 from latency_sweep.lab.local import tls
 from latency_sweep.lab.local.ec2 import Machine, running_ec2
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from latency_sweep.lab.exchange.config import Replay
     from latency_sweep.lab.local.sites import Scenario, Site
     from latency_sweep.prometheus.configuration import RemoteWrite
-    from latency_sweep.prometheus.rules.generate import Pace
 
 _READY_WITHIN_SEC: Final = 120.0
 # Discovery tells the scraper of new targets every 5 s; asking EC2 more often gains nothing.
@@ -56,7 +56,7 @@ class Setup:
         folder: receives configuration, logs and data; made if needed.
         replay: recorded frames in place of the generated market, or None.
         truth: whether the exchange writes down what it really sent, in `folder`/truth.
-        pace: how fast the rules notice; as on AWS if None.
+        windows: of the recording rules and alerts; by default those used on AWS.
         remote_write: stores that receive everything as well.
         urgent: whether exchange and probes come before all other programs, where that is allowed.
             Of two stacks on one machine at most one may: those of the other would hold them up.
@@ -68,7 +68,7 @@ class Setup:
     folder: Path
     replay: Replay | None = None
     ground_truth: bool = False
-    pace: Pace | None = None
+    windows: Windows = field(default_factory=Windows)
     remote_write: tuple[RemoteWrite, ...] = ()
     urgent: bool = True
     timestamps: str = "socket"
@@ -191,7 +191,7 @@ def running_stack(
     data = setup.folder / "prometheus"
     data.mkdir(parents=True, exist_ok=True)
     # With the limits of this experiment, not of the shipped one.
-    rules = generate.write(data, setup.experiment, setup.pace)
+    rules = generate.write(data, setup.experiment, Monitoring(windows=setup.windows))
     setup.logs.mkdir(parents=True, exist_ok=True)
     document = setup.experiment.model_dump(by_alias=True)
     setup.experiment_file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")

@@ -22,12 +22,12 @@ import requests
 from latency_sweep.analysis.evidence.collect import Request, collect
 from latency_sweep.analysis.prometheus_api import PrometheusClient
 from latency_sweep.contract import experiment
+from latency_sweep.contract.monitoring import Windows
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 from latency_sweep.lab.local.prometheus_process import running_with
 from latency_sweep.lab.local.sites import Scenario
 from latency_sweep.lab.local.stack import Setup, console_command, running_stack
 from latency_sweep.prometheus.configuration import RemoteWrite
-from latency_sweep.prometheus.rules.generate import Pace
 from latency_sweep.runtime.child import Child, Priority
 from latency_sweep.runtime.loopback import get_json, hold_port, port_of
 from tests.e2e.terminal import Terminal
@@ -53,7 +53,7 @@ SETTABLE_CLOCK = str(Path(__file__).with_name("settable_clock.py"))
 ESCAPE = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 # Back from the alternate screen, with a cursor.
 SHOWN_AGAIN = re.compile(rb"\x1b\[\?1049l.*\x1b\[\?25h|\x1b\[\?25h.*\x1b\[\?1049l", re.DOTALL)
-PACE = Pace(live_sec=4, short_sec=6, long_sec=60, patience_sec=2)
+WINDOWS = Windows(live_sec=4, short_sec=6, long_sec=60, for_sec=2)
 SCENERY = {
     "seed": 5,
     "symbols": {"BTCUSDT": {"trades_per_sec": 60.0, "book_updates_per_sec": 20.0}},
@@ -163,7 +163,7 @@ def watched(
         experiment.Experiment.model_validate(document),
         Scenario.model_validate(SCENERY),
         tmp_path_factory.mktemp("live"),
-        pace=PACE,
+        windows=WINDOWS,
         remote_write=(RemoteWrite(f"{store.url}/api/v1/write"),),
     )
     with running_stack(setup, prometheus_binaries) as stack:
@@ -397,7 +397,7 @@ def test_messages_that_get_lost_are_alerted_until_no_more_are(watched: Watched) 
 
 
 def test_a_stalled_feed_is_alerted_until_it_goes_on(watched: Watched) -> None:
-    silent = {("FeedProbeSilent", "ap-northeast-1"), ("FeedProbeSilent", "eu-central-1")}
+    silent = {("FeedProbeStalled", "ap-northeast-1"), ("FeedProbeStalled", "eu-central-1")}
 
     def fires_while_stalled() -> bool:
         control(watched, "stall")  # the connections of a new run, too

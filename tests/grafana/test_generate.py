@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,9 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from latency_sweep.contract import experiment
 from latency_sweep.contract.experiment import Experiment
+from latency_sweep.contract.monitoring import MONITORING
 from latency_sweep.grafana import generate, lint
-from latency_sweep.grafana.questions import DASHBOARDS, documents
+from latency_sweep.grafana.dashboard_queries import DASHBOARDS, all_queries, documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +52,7 @@ def thresholds(document: Any) -> Iterator[float]:
             yield from thresholds(value)
 
 
-def test_checked_in_files_are_what_the_code_yields() -> None:
+def test_checked_in_files_are_up_to_date() -> None:
     assert generate.main(["--check"]) == 0
 
 
@@ -75,6 +77,26 @@ def test_dashboards_have_unique_addresses_named_like_their_files() -> None:
     assert [document["uid"] for document in documents().values()] == [p.stem for p in DASHBOARDS]
 
 
+@EACH
+def test_every_dashboard_has_the_settings_that_a_user_relies_on(uid: str) -> None:
+    document = documents()[uid]
+    assert document["uid"] == uid
+    assert document["tags"] == [MONITORING.tag]
+    assert document["timezone"] == "utc"
+    assert document["refresh"] == "15s"
+    assert document["title"]
+    assert document["description"]
+    names = [variable["name"] for variable in document["templating"]["list"]]
+    assert names[:3] == ["datasource", "experiment", "market"]
+
+
+def test_metrics_that_every_target_has_are_selected_by_the_probes_job() -> None:
+    generic = re.compile(r"\b(?:up|process_\w+|scrape_\w+)\{([^}]*)\}")
+    matchers = [found for query in all_queries() for found in generic.findall(query.expr)]
+    assert matchers
+    assert all(MONITORING.probe_selector in found for found in matchers)
+
+
 def test_every_limit_of_another_experiment_reaches_the_thresholds() -> None:
     texts = generate.files(other_experiment())
     found = {
@@ -89,7 +111,7 @@ def test_every_limit_of_another_experiment_reaches_the_thresholds() -> None:
 def test_the_limits_timeline_compares_with_the_limits_of_the_experiment() -> None:
     texts = generate.files(other_experiment())
     overview = json.loads(texts[Path("dashboards/sweep-overview.json")])
-    (expression,) = [q for where, q in lint.queries(overview) if "Limits broken" in where]
+    (expression,) = [q for where, q in lint.queries(overview) if "Limits exceeded" in where]
     for name, limit in LIMITS.items():
         assert (f"bool {limit:g}" in expression) == (name != "min_samples"), name
 
@@ -113,10 +135,10 @@ def test_check_names_a_file_that_was_edited(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     generate.main(["--folder", str(tmp_path)])
-    edited = tmp_path / "dashboards" / "sweep-place.json"
+    edited = tmp_path / "dashboards" / "sweep-candidate.json"
     edited.write_text(edited.read_text().replace("p99", "p98"))
     assert generate.main(["--folder", str(tmp_path), "--check"]) == 1
-    assert "dashboards/sweep-place.json is not what the code yields" in capsys.readouterr().out
+    assert "dashboards/sweep-candidate.json is out of date" in capsys.readouterr().out
 
 
 def test_a_dashboard_that_is_no_more_is_found_and_removed(tmp_path: Path) -> None:

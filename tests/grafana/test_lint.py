@@ -9,7 +9,7 @@ import pytest
 
 from latency_sweep.contract import experiment
 from latency_sweep.grafana import lint
-from latency_sweep.grafana.questions import documents
+from latency_sweep.grafana.dashboard_queries import documents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +101,27 @@ def named_instance(dashboard: dict[str, Any]) -> None:
     panel(dashboard, "stat")["targets"][0]["expr"] = 'up{host=~"i-0123456789abcdef0"}'
 
 
+def without_uid(dashboard: dict[str, Any]) -> None:
+    dashboard["uid"] = ""
+
+
+def without_refresh(dashboard: dict[str, Any]) -> None:
+    del dashboard["refresh"]
+
+
+def without_tag(dashboard: dict[str, Any]) -> None:
+    dashboard["tags"] = []
+
+
+def in_local_time(dashboard: dict[str, Any]) -> None:
+    dashboard["timezone"] = "browser"
+
+
+def without_source_variable(dashboard: dict[str, Any]) -> None:
+    variables = dashboard["templating"]["list"]
+    dashboard["templating"]["list"] = [v for v in variables if v["type"] != "datasource"]
+
+
 def unknown_variable(dashboard: dict[str, Any]) -> None:
     panel(dashboard, "stat")["targets"][0]["expr"] = 'up{region="$land"}'
 
@@ -126,6 +147,11 @@ def unknown_variable(dashboard: dict[str, Any]) -> None:
         (fixed_source_of_an_annotation, "does not use the variable for the data source"),
         (fixed_region, "region is fixed to 'eu-west-1'"),
         (named_instance, "names a single instance"),
+        (without_uid, "has no uid"),
+        (without_refresh, "has no refresh interval"),
+        (without_tag, "is not tagged 'latency-sweep'"),
+        (in_local_time, "is not in the time zone 'utc'"),
+        (without_source_variable, "has no variable for the data source"),
         (unknown_variable, "$land is used, but there is no such variable"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

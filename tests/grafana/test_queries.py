@@ -1,4 +1,4 @@
-"""Every query of every dashboard, asked of a real Prometheus: one with data, and an empty one."""
+"""Every query of every dashboard against a real Prometheus: one with data, and an empty one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from latency_sweep.contract import experiment, metrics
 from latency_sweep.contract.timeline import Timeline
 from latency_sweep.grafana.boards.probe_health import ALLOWANCES
-from latency_sweep.grafana.questions import Question, all_questions
+from latency_sweep.grafana.dashboard_queries import DashboardQuery, all_queries
 from latency_sweep.lab.local.progress import LineDisplay
 from latency_sweep.lab.local.prometheus_process import running_prometheus
 from latency_sweep.lab.local.recording import first_run
@@ -43,7 +43,7 @@ OTHER_MARKETS = {
     "sbe": (["trade", "depth", "bestBidAsk"], ["trade", "depth"]),
 }
 RUNS = 2
-PLACES = 2
+CANDIDATES = 2
 SCRAPE_SEC = 1
 # Longer than the faults are brought about in, however busy the machine.
 LOOKED_BACK_SEC = 300
@@ -73,19 +73,19 @@ UNEVENTFUL = dict.fromkeys(
     ),
     "only the spot market has faults injected",
 )
-QUESTIONS = all_questions()
-EACH = pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.id)
+QUERIES = all_queries()
+EACH = pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.id)
 
 
 @dataclass(frozen=True)
 class Server:
-    """A Prometheus, what the variables are set to, and the moment all questions are about.
+    """A Prometheus, what the variables are set to, and the moment all queries are about.
 
     Attributes:
         url: of its HTTP API.
         values: of the variables, by name.
         now: Unix seconds.
-        answers: so far, by the question's id.
+        answers: so far, by the query's id.
     """
 
     url: str
@@ -93,18 +93,18 @@ class Server:
     now: float
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def ask(self, question: Question) -> dict[str, Any]:
+    def ask(self, query: DashboardQuery) -> dict[str, Any]:
         """Ask as Grafana does, once; the answer's document."""
-        if question.id not in self.answers:
-            self.answers[question.id] = self._answer(question)
-        return self.answers[question.id]
+        if query.id not in self.answers:
+            self.answers[query.id] = self._answer(query)
+        return self.answers[query.id]
 
-    def took_sec(self, question: Question) -> float:
+    def took_sec(self, query: DashboardQuery) -> float:
         """How long an answer takes, when it is asked for once more."""
-        return float(self._answer(question)["took_sec"])
+        return float(self._answer(query)["took_sec"])
 
-    def _answer(self, question: Question) -> dict[str, Any]:
-        asked = question.substituted(self.values)
+    def _answer(self, query: DashboardQuery) -> dict[str, Any]:
+        asked = query.substituted(self.values)
         if asked.kind == "variable":
             selector, label = asked.label_values
             span = {"start": self.now - LOOKED_BACK_SEC, "end": self.now}
@@ -187,7 +187,7 @@ def elsewhere(
                 # A subquery looks at whole multiples of its step only.
                 "max_over_time(rate(feed_messages_total[1m])[15m:15s])",
             ):
-                _until(stack, f"count(sum by (region) ({seen}) > 0) == {PLACES}")
+                _until(stack, f"count(sum by (region) ({seen}) > 0) == {CANDIDATES}")
         moments = [_when_rates_exist(stack) for stack in stacks]
         yield {
             market: Server(stack.prometheus.url, _variables(stack.setup.experiment), now)
@@ -268,24 +268,26 @@ def _holds(stack: Stack, expression: str) -> bool:
 
 
 @EACH
-def test_query_answers_without_a_remark(measured: Server, question: Question) -> None:
-    answer = measured.ask(question)
+def test_query_answers_without_a_remark(measured: Server, query: DashboardQuery) -> None:
+    answer = measured.ask(query)
     assert answer.get("warnings", []) == []
     assert answer.get("infos", []) == []
 
 
 @EACH
-def test_query_has_data_of_the_shape_its_panel_needs(measured: Server, question: Question) -> None:
-    result = _result(measured.ask(question))
-    if any(name in question.expr for name in WITHOUT_DATA):
+def test_query_has_data_of_the_shape_its_panel_needs(
+    measured: Server, query: DashboardQuery
+) -> None:
+    result = _result(measured.ask(query))
+    if any(name in query.expr for name in WITHOUT_DATA):
         assert result == []
         return
     assert result, "no data"
-    _check_shape(result, question)
+    _check_shape(result, query)
 
 
-def _check_shape(result: list[Any], question: Question) -> None:
-    match question.kind:
+def _check_shape(result: list[Any], query: DashboardQuery) -> None:
+    match query.kind:
         case "variable":
             assert all(isinstance(value, str) and value for value in result)
         case "heatmap":
@@ -293,7 +295,7 @@ def _check_shape(result: list[Any], question: Question) -> None:
             assert "values" not in result[0]
             assert any(float(sample["count"]) > 0 for _, sample in result[0]["histograms"])
         case "stat":
-            assert question.name_only or len(result) == 1, "a tile shows one number"
+            assert query.name_only or len(result) == 1, "a tile shows one number"
             assert all(_is_number(series["value"][1]) for series in result)
         case "table":
             assert all(_is_number(series["value"][1]) for series in result)
@@ -305,23 +307,25 @@ def _check_shape(result: list[Any], question: Question) -> None:
 
 
 @EACH
-def test_query_is_answered_within_a_second(measured: Server, question: Question) -> None:
-    first = float(measured.ask(question)["took_sec"])
+def test_query_is_answered_within_a_second(measured: Server, query: DashboardQuery) -> None:
+    first = float(measured.ask(query)["took_sec"])
     # The machine may be busy with something else; a slow query is slow again and again.
-    assert first < SLOW_SEC or any(measured.took_sec(question) < SLOW_SEC for _ in range(5))
+    assert first < SLOW_SEC or any(measured.took_sec(query) < SLOW_SEC for _ in range(5))
 
 
 @EACH
-def test_query_finds_nothing_wrong_with_an_empty_system(empty: Server, question: Question) -> None:
-    answer = empty.ask(question)
+def test_query_finds_nothing_wrong_with_an_empty_system(
+    empty: Server, query: DashboardQuery
+) -> None:
+    answer = empty.ask(query)
     assert answer.get("warnings", []) == []
     # Only what counts something has an answer, and it is zero.
     assert [series["value"][1] for series in _result(answer)] in ([], ["0"])
 
 
-@pytest.mark.parametrize("title", ["Places by p99 now", "Probes"])
+@pytest.mark.parametrize("title", ["Candidates by p99", "Probes"])
 def test_columns_of_a_table_share_their_rows(measured: Server, title: str) -> None:
-    columns = [q for q in QUESTIONS if q.kind == "table" and title in q.asker]
+    columns = [q for q in QUERIES if q.kind == "table" and title in q.source]
     rows = [
         {
             tuple(sorted((k, v) for k, v in series["metric"].items() if k != "version"))
@@ -329,23 +333,23 @@ def test_columns_of_a_table_share_their_rows(measured: Server, title: str) -> No
         }
         for column in columns
     ]
-    assert len(rows[0]) == PLACES
+    assert len(rows[0]) == CANDIDATES
     assert all(row == rows[0] for row in rows)
 
 
 @pytest.mark.parametrize("market", OTHER_MARKETS)
 @EACH
 def test_query_has_data_for_other_markets_too(
-    elsewhere: dict[str, Server], market: str, question: Question
+    elsewhere: dict[str, Server], market: str, query: DashboardQuery
 ) -> None:
-    answer = elsewhere[market].ask(question)
+    answer = elsewhere[market].ask(query)
     assert (answer.get("warnings", []), answer.get("infos", [])) == ([], [])
     result = _result(answer)
-    if any(name in question.asker or name in question.expr for name in WITHOUT_DATA | UNEVENTFUL):
+    if any(name in query.source or name in query.expr for name in WITHOUT_DATA | UNEVENTFUL):
         assert result == []
         return
     assert result, "no data"
-    _check_shape(result, question)
+    _check_shape(result, query)
 
 
 def _result(answer: dict[str, Any]) -> list[Any]:

@@ -10,12 +10,11 @@ import yaml
 from latency_sweep.contract import experiment
 from latency_sweep.contract.experiment import Experiment
 from latency_sweep.contract.metrics import ALL
-from latency_sweep.prometheus.rules import generate
+from latency_sweep.contract.monitoring import MONITORING, Monitoring, Windows
 from latency_sweep.prometheus.rules.generate import (
     ALLOWANCES,
     FILES,
     FOLDER,
-    Pace,
     RulesError,
     render,
 )
@@ -49,7 +48,7 @@ def anchor(heading: str) -> str:
 
 def runbook() -> dict[str, str]:
     """Text of each of the runbook's sections, by anchor."""
-    _, *parts = re.split(r"^## (.+)$", (ROOT / generate.RUNBOOK).read_text(), flags=re.MULTILINE)
+    _, *parts = re.split(r"^## (.+)$", (ROOT / MONITORING.runbook).read_text(), flags=re.MULTILINE)
     return {anchor(heading): text for heading, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
@@ -97,7 +96,7 @@ def test_every_alert_says_what_it_means_and_where_to_read_on(alert: str) -> None
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
     assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
     page, _, section = rule["annotations"]["runbook_url"].partition("#")
-    assert page == generate.RUNBOOK
+    assert page == MONITORING.runbook
     text = runbook()[section]
     assert [name for name in SECTIONS if f"**{name}.**" in text] == list(SECTIONS)
     assert "```promql\n" in text
@@ -122,7 +121,7 @@ def test_rules_use_no_metric_that_nobody_exposes(name: str) -> None:
 def test_names_of_records_are_level_metric_and_operation() -> None:
     for rule in rules("feed.yml"):
         level, metric, operation = rule["record"].split(":")
-        assert level in {"place", "place_stream"}
+        assert level in {"candidate", "candidate_stream"}
         assert metric.startswith("feed_")
         assert re.fullmatch(r"(p50_|p99_|p999_|rate|ratio|increase)(1m|5m|1h)", operation)
 
@@ -141,13 +140,21 @@ def test_limits_of_the_experiment_reach_the_alerts() -> None:
         assert limit in text
 
 
-def test_another_pace_changes_windows_and_the_names_that_carry_them() -> None:
+def test_other_windows_change_the_rules_and_the_names_that_carry_them() -> None:
     document = experiment.load().model_dump(by_alias=True)
     document["timing"]["scrape_interval_sec"] = 1
-    pace = Pace(live_sec=5, short_sec=10, long_sec=90, patience_sec=5)
-    text = "".join(render(Experiment.model_validate(document), pace).values())
-    assert "place:feed_latency_seconds:p99_90s" in text
+    monitoring = Monitoring(windows=Windows(live_sec=5, short_sec=10, long_sec=90, for_sec=5))
+    text = "".join(render(Experiment.model_validate(document), monitoring).values())
+    assert "candidate:feed_latency_seconds:p99_90s" in text
     assert not re.search(r"(rate|ratio|p99_)(1m|5m|1h)", text)
+
+
+def test_selector_and_runbook_of_a_site_reach_every_alert() -> None:
+    site = Monitoring(probe_selector='job="feeds"', runbook="https://wiki.example/runbook")
+    text = render(experiment.load(), site)["alerts.yml"]
+    assert 'job="probe"' not in text
+    assert text.count('up{job="feeds"}') == 4
+    assert text.count("runbook_url: https://wiki.example/runbook#feed") == len(ALERTS)
 
 
 def test_scrapes_too_rare_for_the_windows_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Every query of the checked-in dashboards, with variables substituted as Grafana does it."""
+"""Every query of the generated dashboards, with variables substituted as Grafana does."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _LABEL_VALUES = re.compile(r"label_values\((.+), (\w+)\)")
 
 
 @dataclass(frozen=True)
-class Question:
-    """A query and what asks it.
+class DashboardQuery:
+    """A query and where it is from.
 
     Attributes:
         dashboard: its uid.
-        asker: `panel TITLE REF`, `variable NAME` or `annotation NAME`.
+        source: `panel TITLE REF`, `variable NAME` or `annotation NAME`.
         kind: the panel's type, `variable` or `annotation`.
         expr: as in the dashboard.
-        instant: whether it is asked for one moment.
-        step_sec: between the moments otherwise, if the dashboard fixes it.
+        instant: whether it is an instant query.
+        step_sec: step of a range query, if the dashboard fixes it.
         name_only: whether only the names of the series are shown.
     """
 
     dashboard: str
-    asker: str
+    source: str
     kind: str
     expr: str
     instant: bool = False
@@ -41,8 +41,8 @@ class Question:
 
     @property
     def id(self) -> str:
-        """The dashboard and what asks."""
-        return f"{self.dashboard}: {self.asker}"
+        """The dashboard and the source."""
+        return f"{self.dashboard}: {self.source}"
 
     @property
     def label_values(self) -> tuple[str, str]:
@@ -51,10 +51,10 @@ class Question:
         assert match is not None, self.expr
         return match[1], match[2]
 
-    def substituted(self, values: Mapping[str, str]) -> Question:
+    def substituted(self, values: Mapping[str, str]) -> DashboardQuery:
         """With every variable replaced; one without a value is an error."""
         expr = _VARIABLE.sub(lambda match: values[match[1] or match[2]], self.expr)
-        return Question(**{**self.__dict__, "expr": expr})
+        return DashboardQuery(**{**self.__dict__, "expr": expr})
 
 
 def documents() -> dict[str, dict[str, Any]]:
@@ -62,17 +62,15 @@ def documents() -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in DASHBOARDS}
 
 
-def all_questions() -> list[Question]:
+def all_queries() -> list[DashboardQuery]:
     """Of all dashboards, in order."""
-    return [
-        question for uid, document in documents().items() for question in _questions(uid, document)
-    ]
+    return [query for uid, document in documents().items() for query in _queries(uid, document)]
 
 
-def _questions(uid: str, document: Mapping[str, Any]) -> Iterator[Question]:
+def _queries(uid: str, document: Mapping[str, Any]) -> Iterator[DashboardQuery]:
     for panel in document["panels"]:
         for target in panel.get("targets", []):
-            yield Question(
+            yield DashboardQuery(
                 uid,
                 f"panel {panel['title']} {target['refId']}",
                 panel["type"],
@@ -82,12 +80,12 @@ def _questions(uid: str, document: Mapping[str, Any]) -> Iterator[Question]:
             )
     for variable in document["templating"]["list"]:
         if variable["type"] == "query":
-            yield Question(
+            yield DashboardQuery(
                 uid, f"variable {variable['name']}", "variable", variable["query"]["query"]
             )
     for annotation in document["annotations"]["list"]:
         step_sec = int(annotation["step"].removesuffix("s"))
-        yield Question(
+        yield DashboardQuery(
             uid,
             f"annotation {annotation['name']}",
             "annotation",

@@ -1,4 +1,4 @@
-"""Place: everything that one place measures, from the heat map to the single reconnect."""
+"""Candidate: everything that one region, zone and instance type measures."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _CHOSEN: Final = Selection()
 
 
 def board(experiment: Experiment) -> Board:
-    """The dashboard of a single place."""
+    """The dashboard of a single candidate."""
     limits = experiment.decision.constraints
     return Board(
-        uid="sweep-place",
-        title="Place",
+        uid="sweep-candidate",
+        title="Candidate",
         description=(
-            "What the chosen place measures: latency and its jitter, where the delay arises, "
-            "and how the connection lives."
+            "Everything one candidate (region, zone, instance type) measures: latency, jitter, "
+            "sources of delay, connectivity and loss."
         ),
-        variables=[*variables.common(), *variables.feeds(experiment), *variables.one_place()],
+        variables=[*variables.common(), *variables.feeds(experiment), *variables.one_candidate()],
         selections=[_CHOSEN],
         sections=[
             Section("Latency", _latency(limits)),
             Section("Jitter", _jitter()),
-            Section("Where the delay arises", _origin()),
+            Section("Sources of delay", _delays()),
             Section("Connection", _connection()),
-            Section("Loss and order", _continuity(limits)),
+            Section("Loss and ordering", _continuity(limits)),
             Section("Traffic", _traffic(experiment)),
         ],
     )
@@ -64,8 +64,8 @@ def _latency(limits: Constraints) -> list[Cell]:
         Cell(
             heat_map(
                 "Latency",
-                "Messages by latency (event time to kernel receive timestamp) over time, straight "
-                "from the native histogram: bright where many are.",
+                "Messages by latency (event time to kernel receive timestamp) over time, from the "
+                "native histogram. Brighter cells hold more messages.",
                 rate(_CHOSEN.feed(metrics.LATENCY)),
             ),
             24,
@@ -74,7 +74,7 @@ def _latency(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "p50, p99, p99.9",
-                "Quantiles of the pooled histogram; the dashed line is the limit of p99.",
+                "Quantiles of the pooled histogram. The dashed line is the limit of p99.",
                 "s",
                 *_quantiles(metrics.LATENCY),
                 steps=upper_limit(limits.p99_sec),
@@ -85,7 +85,7 @@ def _latency(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "p99 by stream",
-                "Streams differ: trades are pushed at once, depth in its interval.",
+                "Trades are pushed immediately, depth updates at their interval.",
                 "s",
                 Query(
                     quantile(0.99, rate(_CHOSEN.feed(metrics.LATENCY), ("stream",))), "{{stream}}"
@@ -104,7 +104,7 @@ def _jitter() -> list[Cell]:
         Cell(
             graph(
                 "Standard deviation",
-                "Spread of the latency around its mean.",
+                "Standard deviation of the latency.",
                 "s",
                 Query(f"histogram_stddev({pooled})", "sd"),
             ),
@@ -114,7 +114,7 @@ def _jitter() -> list[Cell]:
         Cell(
             graph(
                 "Coefficient of variation",
-                "Standard deviation by mean: the stability that the score weighs.",
+                "Standard deviation divided by mean: the stability term of the score.",
                 "none",
                 Query(variation(pooled), "cv"),
             ),
@@ -123,9 +123,9 @@ def _jitter() -> list[Cell]:
         ),
         Cell(
             graph(
-                "Delay variation",
-                "Change of latency from one message to the next of the same stream. No error of a "
-                "clock's offset can touch it.",
+                "Packet delay variation (RFC 3393)",
+                "Absolute change of latency between consecutive messages of a stream. Independent "
+                "of clock offset.",
                 "s",
                 *_quantiles(metrics.DELAY_VARIATION),
             ),
@@ -135,14 +135,14 @@ def _jitter() -> list[Cell]:
     ]
 
 
-def _origin() -> list[Cell]:
+def _delays() -> list[Cell]:
     steps = rate(_CHOSEN.market(metrics.CONNECT_DURATION), ("step",))
     return [
         Cell(
             graph(
-                "Inside the exchange",
-                "Trade time to event time: queueing before anything is sent. Every place sees "
-                "the same, so differences between places are not the network's.",
+                "Exchange delay",
+                "Trade time to event time: queueing inside the exchange. It is the same for all "
+                "candidates, so a difference between candidates is not the network's.",
                 "s",
                 *_quantiles(metrics.EXCHANGE_DELAY),
             ),
@@ -152,8 +152,8 @@ def _origin() -> list[Cell]:
         Cell(
             graph(
                 "Round trip",
-                "WebSocket ping to pong; needs no common clock. Half of it is about the way of "
-                "one message.",
+                "WebSocket ping to pong. Needs no common clock. Half of it approximates the "
+                "one-way delay.",
                 "s",
                 *_quantiles(metrics.RTT, market_wide=True),
             ),
@@ -162,11 +162,11 @@ def _origin() -> list[Cell]:
         ),
         Cell(
             graph(
-                "Connecting, by step",
-                "Mean duration of each step of opening a connection. TCP is one round trip. Only "
-                "where a connection was opened in the window.",
+                "Connection setup by step",
+                "Mean duration of DNS, TCP, TLS and the WebSocket upgrade. TCP is one round trip. "
+                "Present only if a connection was opened in the window.",
                 "s",
-                Query(f"histogram_avg({steps})", "{{phase}}"),
+                Query(f"histogram_avg({steps})", "{{step}}"),
             ),
             8,
             8,
@@ -181,8 +181,8 @@ def _connection() -> list[Cell]:
         Cell(
             graph(
                 "Unplanned reconnects",
-                "Connections replaced because something went wrong, by reason; the limit of the "
-                "experiment counts these.",
+                "Connections replaced because of a fault, by reason. These count against the limit "
+                "of the experiment.",
                 "short",
                 Query(increase(reconnects, ("reason",)), "{{reason}}"),
                 stacked=True,
@@ -193,8 +193,8 @@ def _connection() -> list[Cell]:
         Cell(
             graph(
                 "Planned reconnects",
-                "Connections replaced on purpose: the fresh one of a new run, and the one before "
-                "the exchange's limit of age. The old one overlaps, nothing is lost.",
+                "Connections replaced on schedule: at the start of a run, and before the "
+                "exchange's maximum connection age. Old and new overlap; nothing is lost.",
                 "short",
                 Query(increase(planned, ("reason",)), "{{reason}}"),
                 stacked=True,
@@ -222,7 +222,7 @@ def _connection() -> list[Cell]:
         Cell(
             graph(
                 "Errors",
-                "Bad frames, refused connections and other faults, by kind.",
+                "Invalid messages, failed connection attempts and other errors, by kind.",
                 "short",
                 Query(increase(_CHOSEN.market(metrics.ERRORS), ("kind",)) + " > 0", "{{kind}}"),
                 stacked=True,
@@ -237,18 +237,18 @@ def _continuity(limits: Constraints) -> list[Cell]:
     lost, received = (
         rate(_CHOSEN.feed(metric), ("stream",)) for metric in (metrics.LOST, metrics.MESSAGES)
     )
-    disorder = (
+    counters = (
         (metrics.GAPS, "gaps"),
         (metrics.DUPLICATES, "duplicates"),
         (metrics.OUT_OF_ORDER, "out of order"),
-        (metrics.NEGATIVE_LATENCY, "timestamped in the future"),
+        (metrics.NEGATIVE_LATENCY, "negative latency"),
     )
     return [
         Cell(
             graph(
                 "Messages lost",
-                "Share of the messages missing from the sequence, by stream. Without a line: the "
-                "stream's ids cannot show it.",
+                "Share of messages missing from the sequence, by stream. Streams whose ids cannot "
+                "show loss have no line.",
                 "percentunit",
                 Query(share(lost, received), "{{stream}}"),
                 steps=upper_limit(limits.loss_ratio),
@@ -258,11 +258,11 @@ def _continuity(limits: Constraints) -> list[Cell]:
         ),
         Cell(
             graph(
-                "Disorder",
-                "Jumps in the sequence, messages that came twice or late, and messages whose event "
-                "time lies after their receive time, which only a wrong clock can do.",
+                "Gaps, duplicates and reordering",
+                "Sequence gaps, duplicates, messages out of order, and messages with an event time "
+                "later than their receive time (a clock error).",
                 "mps",
-                *(Query(rate(_CHOSEN.feed(metric)), name) for metric, name in disorder),
+                *(Query(rate(_CHOSEN.feed(metric)), name) for metric, name in counters),
             ),
             12,
             8,
@@ -272,7 +272,7 @@ def _continuity(limits: Constraints) -> list[Cell]:
 
 def _traffic(experiment: Experiment) -> list[Cell]:
     received = _CHOSEN.feed(metrics.MESSAGES)
-    # Four scrapes, as Grafana's own window: the shortest in which a rate is sure to exist.
+    # Four scrapes, as $__rate_interval: the shortest window in which a rate always exists.
     short = f"{4 * experiment.timing.scrape_interval_sec}s"
     resolution = f"{experiment.timing.scrape_interval_sec}s"
     brief = rate(received, window=short)
@@ -281,7 +281,7 @@ def _traffic(experiment: Experiment) -> list[Cell]:
         Cell(
             graph(
                 "Messages by stream",
-                "How busy the market is; queues grow when it is.",
+                "How busy the market is. Queues grow with it.",
                 "mps",
                 Query(rate(received, ("stream",)), "{{stream}}"),
             ),
@@ -291,8 +291,8 @@ def _traffic(experiment: Experiment) -> list[Cell]:
         Cell(
             graph(
                 "Bursts",
-                f"Busiest {short} of the last {long} by their mean. At one the market is even; "
-                "far above it comes in bursts, in which latencies grow.",
+                f"Peak rate over {short} divided by the mean of the last {long}. 1 is a constant "
+                "rate; latencies grow in bursts.",
                 "none",
                 Query(
                     f"max_over_time({brief}[{long}:{resolution}]) / {rate(received, window=long)}",
@@ -305,7 +305,7 @@ def _traffic(experiment: Experiment) -> list[Cell]:
         Cell(
             graph(
                 "Bytes by stream",
-                "Payload received.",
+                "Received payload.",
                 "Bps",
                 Query(rate(_CHOSEN.feed(metrics.BYTES), ("stream",)), "{{stream}}"),
             ),
