@@ -2,9 +2,9 @@
 
     python -m latency_sweep.deploy.aws.monitor
 
-The rules have the limits of the experiment that is measured. The configuration is that of the local
-stack, with what only AWS needs: probes of other regions are reached at their public addresses,
-node_exporter is scraped too, and alerts go to an Alertmanager.
+The rules use the limits of the experiment. The configuration is that of the local stack, with what
+only AWS needs: probes of other regions are scraped at their public addresses, node_exporter is
+scraped too, and alerts are sent to an Alertmanager.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
     from latency_sweep.contract.experiment import Experiment
 
-# The name in the probes' certificate: they share one, and their addresses are not known before.
+# Name in the certificate that all probes share: their addresses are not known in advance.
 SERVER_NAME: Final = "probe.latency-sweep.internal"
 NODE_JOB: Final = "node"
 NODE_PORT: Final = 9100
 ALERTMANAGER: Final = "127.0.0.1:9093"
-# Tag that tells instances of a sweep apart, and the monitor's value of it.
+# Tag that distinguishes monitor and probes, and the monitor's value of it.
 ROLE: Final = "Role"
 ROLE_MONITOR: Final = "monitor"
 BAD_INPUT: Final = 2
@@ -68,14 +68,14 @@ def configuration(
 
 
 def _at_public_address(job: dict[str, Any], port: int) -> dict[str, Any]:
-    """EC2 discovery offers the private address, which leads nowhere from another region."""
+    """EC2 discovery yields private addresses, which are not reachable from another region."""
     public = {
         "source_labels": ["__meta_ec2_public_ip"],
         "regex": "(.+)",
         "target_label": "__address__",
         "replacement": f"$1:{port}",
     }
-    # The monitor carries the sweep's tags too, but is no probe.
+    # The monitor has the tags of the sweep, too, but is not a probe.
     itself = {
         "source_labels": [f"__meta_ec2_tag_{ROLE}"],
         "regex": ROLE_MONITOR,
@@ -85,7 +85,7 @@ def _at_public_address(job: dict[str, Any], port: int) -> dict[str, Any]:
 
 
 def _node(probes: dict[str, Any]) -> dict[str, Any]:
-    """The same instances, but their node_exporter: TLS without a token, no native histograms."""
+    """node_exporter of the same instances: TLS without a token, no native histograms."""
     node = copy.deepcopy(probes)
     node["job_name"] = NODE_JOB
     node.pop("authorization", None)
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _write_rules(folder: Path, sweep: Experiment) -> tuple[Path, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
-    # A bootstrap that is run again must leave files alone that are as they should be.
+    # A repeated bootstrap must not touch files that are up to date.
     files = {folder / name: text for name, text in generate.render(sweep).items()}
     if all(file.exists() and file.read_text("utf-8") == text for file, text in files.items()):
         return tuple(files)
@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m latency_sweep.deploy.aws.monitor",
         description="Print the Prometheus configuration of the monitor instance and write the "
-        "rules that it names.",
+        "rules it refers to.",
     )
     parser.add_argument("--experiment-file", type=Path, required=True, metavar="FILE")
     parser.add_argument("--rules-folder", type=Path, required=True, metavar="FOLDER")

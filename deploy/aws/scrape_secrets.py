@@ -1,9 +1,8 @@
 """Secrets of a sweep's scrapes, which the instances fetch from SSM Parameter Store.
 
-The collector makes them before Terraform runs and removes them after it, so that they are in no
-state, user data or log. All probes share one certificate: their addresses are not known beforehand,
-and Prometheus checks the name in it. The authority's key is thrown away, so nothing else can be
-signed by it.
+The collector creates them before Terraform runs and deletes them afterwards, so that they are in no
+state, user data or log. All probes share one certificate: their addresses are not known in advance,
+and Prometheus verifies the name in it. The CA's key is discarded, so that it can sign nothing else.
 """
 
 from __future__ import annotations
@@ -18,21 +17,21 @@ from latency_sweep.contract import tags
 from latency_sweep.deploy.aws.monitor import SERVER_NAME
 from latency_sweep.runtime import certificates
 
-# No sweep lives longer: Terraform's ttl_hours ends at 30 days.
+# Longer than any sweep: ttl_hours of Terraform is at most 30 days.
 VALIDITY: Final = timedelta(days=31)
 TOKEN_BYTES: Final = 32
 NAMES: Final = ("ca.pem", "server.pem", "server.key", "token")
 
 
 def path_of(experiment_id: str) -> str:
-    """Where a sweep's secrets stand; Terraform's output `secrets_path`."""
+    """Path of a sweep's secrets; Terraform's output `secrets_path`."""
     return f"/{tags.PROJECT_NAME}/{experiment_id}/scrape"
 
 
 def make() -> dict[str, str]:
-    """Fresh secrets by name; PEM where they are keys or certificates."""
+    """New secrets by name; keys and certificates are PEM."""
     made = certificates.make(
-        ca="Latency sweep authority",
+        ca="Latency sweep CA",
         server=SERVER_NAME,
         names=[x509.DNSName(SERVER_NAME)],
         validity=VALIDITY,

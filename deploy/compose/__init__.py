@@ -1,1 +1,1 @@
-"""What docker-compose.yml runs beside the project's own commands."""
+"""Programs that docker-compose.yml runs besides the console commands."""

@@ -1,8 +1,8 @@
-"""A simulated EC2 on a fixed port with one instance for each probe.
+"""A simulated EC2 on a fixed port, with one instance per probe.
 
     python -m latency_sweep.deploy.compose.ec2
 
-It serves until SIGTERM. Exit codes: 0 stopped, 2 a mistake in the command line.
+It serves until SIGTERM. Exit codes: 0 stopped, 2 an option is not valid.
 """
 
 from __future__ import annotations
@@ -44,9 +44,14 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m latency_sweep.deploy.compose.ec2", description=__doc__
     )
     parser.add_argument("--feed", type=Feed.active, required=True, help="active profiles")
-    parser.add_argument("--port", type=int, required=True, help="of the EC2 API")
-    parser.add_argument("--first-probe-port", type=int, required=True, help="others follow")
-    parser.add_argument("--region", required=True, help="of the real feed's probe")
+    parser.add_argument("--port", type=int, required=True, help="port of the EC2 API")
+    parser.add_argument(
+        "--first-probe-port",
+        type=int,
+        required=True,
+        help="metrics port of the first probe; the others follow",
+    )
+    parser.add_argument("--region", required=True, help="AWS region of the real feed's probe")
     parser.add_argument("--sites", type=Path, default=SITES)
     return parser
 

@@ -19,14 +19,14 @@ SITES: Final = Path(__file__).with_name("sites.yaml")
 
 
 class Feed(StrEnum):
-    """What the probes listen to; also the profile that starts them."""
+    """What the probes subscribe to; also the profile that starts them."""
 
     SIMULATION = "simulation"
     BINANCE = "binance"
 
     @classmethod
     def active(cls, profiles: str) -> Feed:
-        """The one feed among active profiles, `simulation,analyze`; a type of argparse.
+        """The one feed among the active profiles, `simulation,analyze`; an argparse type.
 
         Raises:
             argparse.ArgumentTypeError: there is none, or both.
@@ -39,7 +39,7 @@ class Feed(StrEnum):
         return cls(found.pop())
 
     def experiment(self) -> Experiment:
-        """What is measured; named apart, so that simulated evidence never mixes with real.
+        """The experiment, with a name per feed: simulated evidence never mixes with real.
 
         Raises:
             ExperimentError: the shipped experiment cannot be read.
@@ -48,12 +48,12 @@ class Feed(StrEnum):
         return experiment.load(source).model_copy(update={"name": f"compose-{self}"})
 
     def machines(self, scenario: Scenario, *, first_port: int, region: str) -> list[Machine]:
-        """The instances that stand for the probes, in the order of their ports.
+        """The instances of the probes, in the order of their ports.
 
         Args:
             scenario: the simulated sites.
             first_port: metrics port of the first probe.
-            region: AWS region that the one probe of the real feed is said to be in.
+            region: AWS region of the one probe of the real feed.
         """
         types = self.experiment().instance_types
         if self is Feed.BINANCE:

@@ -1,8 +1,8 @@
-"""Write what the other services read, `python -m latency_sweep.deploy.compose.prepare`.
+"""Write the files that the other services read, `python -m latency_sweep.deploy.compose.prepare`.
 
 The experiment, the exchange's configuration and certificates, Prometheus' configuration and rules
-for its version, and Grafana's password, which is made up unless `GRAFANA_ADMIN_PASSWORD` gives one.
-Exit codes: 0 written, 2 a mistake in the command line.
+for its version, and Grafana's password, which is generated unless `GRAFANA_ADMIN_PASSWORD` is set.
+Exit codes: 0 written, 2 an option is not valid.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _exchange(folder: Path, scenario: Scenario, time_port: int) -> None:
 
 
 def _password(file: Path) -> None:
-    """Keep the password that is there, as Grafana does, unless another one is given."""
+    """Keep an existing password, as Grafana does, unless another one is given."""
     given = os.environ.get("GRAFANA_ADMIN_PASSWORD")
     if given or not file.exists():
         file.write_text(given or secrets.token_urlsafe(18), encoding="utf-8")
@@ -76,10 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--feed", type=Feed.active, required=True, help="active profiles")
     parser.add_argument("--config", type=Path, required=True, help="folder to write to")
     parser.add_argument("--secret", type=Path, required=True, help="folder for the password")
-    parser.add_argument("--prometheus-version", required=True, help="that of the image")
+    parser.add_argument("--prometheus-version", required=True, help="version of the image")
     parser.add_argument("--ec2-port", type=int, required=True)
-    parser.add_argument("--time-port", type=int, required=True, help="of the exchange's time")
-    parser.add_argument("--region", required=True, help="of the real feed's probe")
+    parser.add_argument(
+        "--time-port", type=int, required=True, help="port of the exchange's time endpoint"
+    )
+    parser.add_argument("--region", required=True, help="AWS region of the real feed's probe")
     parser.add_argument("--sites", type=Path, default=SITES)
     return parser
 

@@ -42,7 +42,7 @@ def make_certificates(folder: Path) -> Certificates:
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = certificates.make(
-        ca="Local latency sweep authority",
+        ca="Local latency sweep CA",
         server="localhost",
         names=_NAMES,
         validity=VALIDITY,

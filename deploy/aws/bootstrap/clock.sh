@@ -1,5 +1,5 @@
 #!/bin/bash
-# Steers the clock by the network card's PTP hardware clock or by Amazon's NTP.
+# Synchronises the clock to the network card's PTP hardware clock or to Amazon's NTP.
 #   clock.sh auto|phc|ntp
 set -euo pipefail
 
@@ -9,7 +9,7 @@ source /opt/latency-sweep/bootstrap/lib.sh
 readonly PHC=/dev/ptp_ena
 readonly PARAMETER=/sys/module/ena/parameters/phc_enable
 
-# The link does not change name when another PTP device comes along, as /dev/ptp0 would.
+# A stable name: /dev/ptp0 may change when another PTP device appears.
 name_the_device() {
   write_file 0644 root:root /etc/udev/rules.d/53-ptp-ena.rules <<'RULE' || return 0
 SUBSYSTEM=="ptp", ATTR{clock_name}=="ena-ptp-*", SYMLINK += "ptp_ena"
@@ -18,24 +18,24 @@ RULE
   udevadm trigger --subsystem-match=ptp --settle
 }
 
-# The driver makes the clock only when asked, and reads that when it is loaded.
+# The driver reads this option when it is loaded.
 enable_phc() {
   write_file 0644 root:root /etc/modprobe.d/ena-phc.conf <<<'options ena phc_enable=1' || true
   name_the_device
   if [[ -e $PHC || ! -e $PARAMETER || $(<"$PARAMETER") == 1 ]]; then return 0; fi
-  # In one command: between the two there is no network, and a session would not come back.
+  # In one command: there is no network in between.
   modprobe --remove ena && modprobe ena phc_enable=1
   udevadm settle --timeout=30
 }
 
 main() {
-  local wish=$1 reference
-  if [[ $wish != ntp ]]; then enable_phc; fi
-  if [[ $wish == phc && ! -e $PHC ]]; then
+  local mode=$1 reference
+  if [[ $mode != ntp ]]; then enable_phc; fi
+  if [[ $mode == phc && ! -e $PHC ]]; then
     die "clock = \"phc\", but this instance type has no PTP hardware clock; use auto or ntp."
   fi
-  if [[ $wish != ntp && -e $PHC ]]; then
-    # One source only: NTP from Amazon is smeared around a leap second, the PTP clock is not.
+  if [[ $mode != ntp && -e $PHC ]]; then
+    # One source only: Amazon's NTP smears leap seconds, the PTP clock does not.
     reference="refclock PHC $PHC poll 0 delay 0.000010 prefer"
   else
     reference='server 169.254.169.123 prefer iburst minpoll 4 maxpoll 4'

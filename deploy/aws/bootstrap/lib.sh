@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What both bootstraps share. Every function may run again and changes nothing the second time.
+# Shared by both bootstraps. All functions are idempotent.
 
 readonly OPT=/opt/latency-sweep
 # shellcheck disable=SC2034 # for the scripts that source this
@@ -14,9 +14,9 @@ die() {
   exit 1
 }
 
-# Write standard input to a file unless it holds just that; returns 0 if it was written.
+# Write standard input to a file if it differs; returns 0 if it was written.
 #   write_file MODE OWNER:GROUP PATH
-# The file appears at once and with its rights, so that nobody reads half a file or a secret.
+# Atomic, with its permissions: nobody can read a partial file or a secret.
 write_file() {
   local mode=$1 owner=$2 path=$3 fresh
   mkdir -p "$(dirname "$path")"
@@ -38,7 +38,7 @@ ensure_user() {
     useradd --system --user-group --no-create-home --home-dir / --shell /sbin/nologin "$user"
 }
 
-# dnf succeeds and changes nothing for what is installed; the network may need a moment at boot.
+# Retries: the network may not be up yet at boot.
 install_packages() {
   local attempt
   for attempt in 1 2 3 4 5; do
@@ -55,7 +55,7 @@ verify_sha256() {
   actual=$(sha256sum "$file" | cut -d ' ' -f 1)
   if [[ $actual != "$expected" ]]; then
     rm -f "$file"
-    die "$(basename "$file") has SHA-256 $actual, not $expected; correct wheel_sha256 or the wheel."
+    die "$(basename "$file") has SHA-256 $actual, expected $expected; fix wheel_sha256 or the wheel."
   fi
 }
 
@@ -78,10 +78,10 @@ install_wheel() {
     *) wheel=$uri ;;
   esac
   if [[ -n $sha256 && -f $wheel ]]; then verify_sha256 "$wheel" "$sha256"; fi
-  # A half-made environment of an earlier attempt is not to be trusted.
+  # An earlier attempt may have left an incomplete environment.
   rm -rf "$VENV"
   python3.11 -m venv "$VENV"
-  # The wheel brings the list of its dependencies: one version of each, and its checksums.
+  # The wheel contains its locked dependencies, with hashes.
   "$VENV/bin/python" -c 'import sys, zipfile
 sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read("latency_sweep/probe/requirements.txt"))' \
     "$wheel" >"$folder/requirements.txt"
@@ -127,24 +127,24 @@ install_release() {
   log "installed $name $version"
 }
 
-# One secret of SSM Parameter Store into a file. It is on no command line and in no log.
+# Write a secret of SSM Parameter Store to a file; it never appears on a command line or in a log.
 #   fetch_secret PARAMETER GROUP PATH
 fetch_secret() {
   local parameter=$1 group=$2 path=$3 value
   value=$(aws ssm get-parameter --with-decryption --name "$parameter" \
     --query Parameter.Value --output text) ||
-    die "the parameter $parameter cannot be read; is it there in this region?"
+    die "the parameter $parameter cannot be read; does it exist in this region?"
   printf '%s\n' "$value" | write_file 0640 "root:$group" "$path" || true
 }
 
-# The moment after which this instance switches itself off, whatever became of its makers.
+# Set the time at which this instance powers itself off, independently of the collector.
 arm_expiry() {
   local expires_at=$1
   printf '[Timer]\nOnCalendar=\nOnCalendar=%s\n' "$expires_at" |
     write_file 0644 root:root /etc/systemd/system/sweep-expire.timer.d/10-when.conf || true
 }
 
-# The journal into a file, and the file to CloudWatch Logs.
+# Ship the journal to CloudWatch Logs, through a file.
 ship_logs() {
   local group=$1 namespace=$2
   install_packages amazon-cloudwatch-agent
@@ -157,7 +157,7 @@ ship_logs() {
   systemctl enable --now sweep-journal.service amazon-cloudwatch-agent.service
 }
 
-# Files of the bootstrap folder to where systemd looks for units.
+# Install systemd units from the bootstrap folder.
 install_units() {
   local unit
   for unit in "$@"; do

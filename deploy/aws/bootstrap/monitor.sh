@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes an Amazon Linux 2023 instance (x86-64 or arm64) the monitor: Prometheus, Alertmanager and
-# Grafana, all listening on the loopback interface only. Run by cloud-init; may be run again.
+# Sets up an Amazon Linux 2023 instance (x86-64 or arm64) as the monitor: Prometheus, Alertmanager
+# and Grafana, all listening on the loopback interface only. Run by cloud-init; idempotent.
 set -euo pipefail
 umask 022
 cd /
@@ -17,7 +17,7 @@ install_secrets() {
     fetch_secret "$SECRETS_PATH/ca.pem" prometheus "$ETC/scrape/ca.pem"
     fetch_secret "$SECRETS_PATH/token" prometheus "$ETC/scrape/token"
   fi
-  # Made here and known to nobody until someone reads it through Session Manager.
+  # Generated here; read it through Session Manager.
   if [[ ! -s $ETC/grafana-password ]]; then
     head -c 24 /dev/urandom | base64 | write_file 0640 root:grafana "$ETC/grafana-password"
   fi
@@ -34,7 +34,7 @@ configure() {
   "$OPT/bin/promtool" check config --syntax-only "$ETC/prometheus.yml.new" >&2
   write_file 0644 root:root "$ETC/prometheus.yml" <"$ETC/prometheus.yml.new" || true
   rm -f "$ETC/prometheus.yml.new"
-  # A site's own routes replace this file; it is not overwritten.
+  # Not overwritten: users add their own routes and receivers.
   if [[ ! -f $ETC/alertmanager.yml ]]; then
     write_file 0644 root:root "$ETC/alertmanager.yml" <"$OPT/bootstrap/alertmanager.yml" || true
   fi
@@ -42,7 +42,7 @@ configure() {
   write_file 0644 root:root /etc/grafana/provisioning/datasources/prometheus.yml \
     <"$OPT/bootstrap/grafana-datasource.yml" || true
   local dashboards
-  dashboards=$("$VENV/bin/python" -c 'import pathlib, latency_sweep.grafana as it; print(pathlib.Path(it.__file__).parent / "dashboards")')
+  dashboards=$("$VENV/bin/python" -c 'import pathlib, latency_sweep.grafana as grafana; print(pathlib.Path(grafana.__file__).parent / "dashboards")')
   sed "s|@DASHBOARDS@|$dashboards|" "$OPT/bootstrap/grafana-dashboards.yml" |
     write_file 0644 root:root /etc/grafana/provisioning/dashboards/sweep.yml || true
 }

@@ -1,6 +1,5 @@
 #!/bin/bash
-# Makes an Amazon Linux 2023 instance (x86-64 or arm64) a probe. Run by cloud-init; may be run again
-# at any time, and then changes only what is not as it should be.
+# Sets up an Amazon Linux 2023 instance (x86-64 or arm64) as a probe. Run by cloud-init; idempotent.
 set -euo pipefail
 umask 022
 cd /
@@ -54,7 +53,7 @@ install_node_exporter() {
 start_services() {
   install_units binance-probe.service sweep-journal.service
   systemctl daemon-reload
-  # Nothing is restarted that already runs with these files: a restart would cut a run in two.
+  # Restart only if the files have changed: a restart interrupts a run.
   local wanted
   wanted=$(cat "$VENV/.installed" "$ETC/probe.env" "$ETC/experiment.yaml" \
     /etc/systemd/system/binance-probe.service \
@@ -67,7 +66,7 @@ start_services() {
 }
 
 main() {
-  # First of all, so that an instance on which the rest fails does not run for ever.
+  # First, so that an instance whose bootstrap fails does not run forever.
   arm_probe_expiry
   install_packages python3.11 python3.11-pip chrony ethtool
   ensure_user "$GROUP"
@@ -78,7 +77,7 @@ main() {
   install_node_exporter
   start_services
   if [[ -n $LOG_GROUP ]]; then ship_logs "$LOG_GROUP" LatencySweep/Probe; fi
-  "$OPT/bootstrap/tuning.sh" check || log "not every knob is as wished; the sweep goes on"
+  "$OPT/bootstrap/tuning.sh" check || log "some tuning settings could not be applied; continuing"
   log "probe is up"
 }
 

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Applies and checks the knobs of tuning.table.
-#   tuning.sh apply   sets each knob that this kernel and card have
-#   tuning.sh check   one line per knob: PASS, FAIL or SKIP; exit code 1 if any failed
+# Applies and checks the settings of tuning.table.
+#   tuning.sh apply   apply each setting that this kernel and network card have
+#   tuning.sh check   one line per setting: PASS, FAIL or SKIP; exit code 1 if any failed
 set -euo pipefail
 
 readonly TABLE=${TABLE:-/opt/latency-sweep/bootstrap/tuning.table}
@@ -10,7 +10,7 @@ interface() { ip -4 -oneline route show default | sed -n 's/.* dev \([^ ]*\).*/\
 
 sysctl_path() { printf '/proc/sys/%s' "${1//.//}"; }
 
-# The value now, in the table's spelling; nothing where the knob does not exist.
+# The current value, in the table's spelling; empty if the setting does not exist.
 current() {
   local kind=$1 name=$2 path
   case $kind in
@@ -19,7 +19,7 @@ current() {
       if [[ -r $path ]]; then tr -s '[:space:]' ' ' <"$path" | sed 's/ $//'; fi
       ;;
     sysfs)
-      # A choice of several shows all of them, the chosen one in brackets.
+      # sysfs lists all choices, the current one in brackets.
       if [[ -r /sys/$name ]]; then sed 's/.*\[\(.*\)\].*/\1/' "/sys/$name"; fi
       ;;
     coalesce)
@@ -40,7 +40,7 @@ current() {
   esac
 }
 
-set_knob() {
+set_value() {
   local kind=$1 name=$2 value=$3
   case $kind in
     sysctl) printf '%s\n' "$value" >"$(sysctl_path "$name")" ;;
@@ -50,16 +50,16 @@ set_knob() {
   esac
 }
 
-knobs() { grep -Ev '^[[:space:]]*(#|$)' "$TABLE"; }
+settings() { grep -Ev '^[[:space:]]*(#|$)' "$TABLE"; }
 
 apply() {
   local kind name value found
   while read -r kind name value; do
     found=$(current "$kind" "$name")
     if [[ -z $found || $found == "$value" ]]; then continue; fi
-    set_knob "$kind" "$name" "$value" 2>/dev/null ||
+    set_value "$kind" "$name" "$value" 2>/dev/null ||
       printf 'tuning: %s %s cannot be set to %s\n' "$kind" "$name" "$value" >&2
-  done < <(knobs)
+  done < <(settings)
 }
 
 check() {
@@ -67,14 +67,14 @@ check() {
   while read -r kind name value; do
     found=$(current "$kind" "$name")
     if [[ -z $found ]]; then
-      printf 'SKIP  %-9s %s: this kernel or card has none\n' "$kind" "$name"
+      printf 'SKIP  %-9s %s: not supported by this kernel or network card\n' "$kind" "$name"
     elif [[ $found == "$value" ]]; then
       printf 'PASS  %-9s %s = %s\n' "$kind" "$name" "$value"
     else
       printf 'FAIL  %-9s %s = %s, expected %s\n' "$kind" "$name" "$found" "$value"
       failed=1
     fi
-  done < <(knobs)
+  done < <(settings)
   return "$failed"
 }
 

@@ -2,31 +2,31 @@ locals {
   experiment_yaml = file(var.experiment_file)
   experiment      = yamldecode(local.experiment_yaml)
 
-  # The discovery of Prometheus finds instances by the first two; see contract/tags.py.
+  # Prometheus discovers instances by the first two; see contract/tags.py.
   identity_tags = {
     Project    = "binance-latency-sweep"
     Experiment = var.experiment_id
     ManagedBy  = "terraform"
   }
-  # Beside them on every resource; when it is over, `sweep reap` may remove the resource.
-  life_tags = { ExpiresAt = local.expires_at }
-  all_tags  = merge(local.identity_tags, local.life_tags)
+  # Also on every resource; `sweep reap` deletes what has expired.
+  expiry_tags = { ExpiresAt = local.expires_at }
+  all_tags    = merge(local.identity_tags, local.expiry_tags)
 
   active_regions = sort([for name, region in local.experiment.regions : name if contains(var.phases, region.phase)])
   chosen_types   = var.instance_types == null ? keys(local.experiment.instance_types) : var.instance_types
 
   creates_monitor = var.monitor.mode == "create"
   monitor_region  = coalesce(var.monitor.region, try(local.active_regions[0], "eu-central-1"))
-  # Global resources, and every call that names no region.
+  # For global resources, and calls without a region.
   home_region = local.monitor_region
 
   secrets_path = "/binance-latency-sweep/${var.experiment_id}/scrape"
 
-  # Feed, time endpoint, packages. A port that the endpoint's address does not name is 443.
+  # Port of the feed; 443 if the endpoint's URL has none.
   exchange_port = tonumber(try(regex("^wss?://[^/:]+:([0-9]+)", local.experiment.market_data.endpoint)[0], "443"))
 }
 
-# The end of all this. It is fixed when the sweep is made: a later apply does not move it.
+# Expiry time of the sweep, fixed at the first apply.
 resource "terraform_data" "expiry" {
   input = timeadd(plantimestamp(), "${var.ttl_hours}h")
 
@@ -42,11 +42,11 @@ locals {
 check "not_expired" {
   assert {
     condition     = timecmp(local.expires_at, plantimestamp()) > 0
-    error_message = "This sweep expired at ${local.expires_at}: new instances would switch themselves off. Destroy it and start another."
+    error_message = "This sweep expired at ${local.expires_at}: new instances would power off. Destroy it and start a new one."
   }
 }
 
-# --- Which instances -----------------------------------------------------------------------------
+# --- Candidates ----------------------------------------------------------------------------------
 
 data "aws_ec2_instance_type_offerings" "probe" {
   for_each = toset(local.active_regions)
@@ -81,15 +81,17 @@ module "plan" {
 # --- One network per region ----------------------------------------------------------------------
 
 locals {
+  # The networks of different regions are never connected, so they may overlap.
+  network_cidr = "10.99.0.0/24"
   monitor_cidr = local.creates_monitor ? "${aws_eip.monitor[0].public_ip}/32" : var.monitor.cidr
 
-  # Their names are known before the addresses are.
+  # The keys have to be known before the addresses are.
   scrape_ingress = {
-    metrics = { port = var.metrics_port, cidr = local.monitor_cidr, description = "Scrapes of the probe by the monitor alone" }
-    node    = { port = 9100, cidr = local.monitor_cidr, description = "Scrapes of node_exporter by the monitor alone" }
+    metrics = { port = var.metrics_port, cidr = local.monitor_cidr, description = "Scrapes of the probe by the monitor" }
+    node    = { port = 9100, cidr = local.monitor_cidr, description = "Scrapes of node_exporter by the monitor" }
   }
   ssh_ingress = var.ssh_public_key == null ? {} : {
-    for index, cidr in var.allowed_cidrs : "ssh-${index}" => { port = 22, cidr = cidr, description = "SSH from a named range" }
+    for index, cidr in var.allowed_cidrs : "ssh-${index}" => { port = 22, cidr = cidr, description = "SSH from an allowed range" }
   }
 }
 
@@ -99,10 +101,11 @@ module "network" {
 
   region       = each.key
   name         = "latency-probe-${var.experiment_id}"
+  cidr_block   = local.network_cidr
   az_ids       = each.value
   ingress      = merge(local.scrape_ingress, local.ssh_ingress)
   egress_ports = toset([443, local.exchange_port])
-  tags         = local.life_tags
+  tags         = local.expiry_tags
 }
 
 resource "aws_placement_group" "precision_time" {
@@ -112,7 +115,7 @@ resource "aws_placement_group" "precision_time" {
   region   = each.key
   name     = "latency-probe-${var.experiment_id}"
   strategy = each.value
-  tags     = local.life_tags
+  tags     = local.expiry_tags
 }
 
 resource "aws_key_pair" "this" {
@@ -121,19 +124,19 @@ resource "aws_key_pair" "this" {
   region     = each.key
   key_name   = "latency-sweep-${var.experiment_id}"
   public_key = var.ssh_public_key
-  tags       = local.life_tags
+  tags       = local.expiry_tags
 }
 
-# Made here, so that they are tagged, forget after two weeks, and go with the rest.
+# Created here for tags, two weeks of retention, and deletion with the sweep.
 resource "aws_cloudwatch_log_group" "this" {
-  #checkov:skip=CKV_AWS_158:the log tells of public market data and no secrets; AWS' own key encrypts it
+  #checkov:skip=CKV_AWS_158:the log is about public market data and has no secrets; it is encrypted with AWS' own key
   #checkov:skip=CKV_AWS_338:a sweep lasts hours; its evidence is archived, not its log
   for_each = var.cloudwatch_logs ? toset(concat(local.active_regions, local.creates_monitor ? [local.monitor_region] : [])) : []
 
   region            = each.key
   name              = "/binance-latency-sweep/${var.experiment_id}"
   retention_in_days = 14
-  tags              = local.life_tags
+  tags              = local.expiry_tags
 }
 
 # --- Probes --------------------------------------------------------------------------------------
@@ -181,7 +184,7 @@ module "user_data" {
           PROBE_REGION          = each.value.region
           PROBE_INSTANCE_FAMILY = each.value.family
           PROBE_EXPERIMENT_ID   = var.experiment_id
-          # Behind the security group, whose only way in is the monitor's address.
+          # The security group admits the monitor's address only.
           PROBE_METRICS_HOST = "0.0.0.0"
           PROBE_METRICS_PORT = tostring(var.metrics_port)
         },
@@ -212,6 +215,6 @@ module "probe" {
   key_name          = var.ssh_public_key == null ? null : aws_key_pair.this[each.value.region].key_name
   root_volume_gib   = var.root_volume_gib
   user_data_base64  = module.user_data[each.key].user_data_base64
-  tags              = merge(local.life_tags, { Role = "probe", Family = each.value.family, Replica = tostring(each.value.replica) })
+  tags              = merge(local.expiry_tags, { Role = "probe", Family = each.value.family, Replica = tostring(each.value.replica) })
   all_tags          = merge(local.all_tags, { Role = "probe" })
 }

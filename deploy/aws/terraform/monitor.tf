@@ -20,7 +20,7 @@ resource "aws_eip" "monitor" {
 
   region = local.monitor_region
   domain = "vpc"
-  tags   = merge(local.life_tags, { Name = "latency-monitor-${var.experiment_id}" })
+  tags   = merge(local.expiry_tags, { Name = "latency-monitor-${var.experiment_id}" })
 }
 
 module "monitor_network" {
@@ -29,10 +29,11 @@ module "monitor_network" {
 
   region       = local.monitor_region
   name         = "latency-monitor-${var.experiment_id}"
+  cidr_block   = local.network_cidr
   az_ids       = [local.monitor_zone]
   ingress      = local.ssh_ingress
   egress_ports = toset([443, var.metrics_port, 9100])
-  tags         = local.life_tags
+  tags         = local.expiry_tags
 }
 
 module "monitor_user_data" {
@@ -66,11 +67,12 @@ module "monitor" {
   eip_allocation_id  = aws_eip.monitor[0].allocation_id
   key_name           = var.ssh_public_key == null ? null : aws_key_pair.this[local.monitor_region].key_name
   volume_gib         = var.monitor.volume_gib
+  iam_path           = local.iam_path
   assume_role_policy = local.assume_role_policy
   managed_policies   = local.managed_policies
   discovery_policy   = file("${path.module}/../iam/monitor.json")
   own_policies       = local.own_policies
   user_data_base64   = module.monitor_user_data[0].user_data_base64
-  tags               = merge(local.life_tags, { Role = "monitor" })
+  tags               = merge(local.expiry_tags, { Role = "monitor" })
   all_tags           = merge(local.all_tags, { Role = "monitor" })
 }

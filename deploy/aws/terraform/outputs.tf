@@ -9,7 +9,7 @@ output "probe_ips" {
 }
 
 output "probes" {
-  description = "Every probe: where it is, what it is, and its private address."
+  description = "All probes: location, instance type, instance id and private address."
   value = [
     for key, p in module.plan.probes : {
       region        = p.region
@@ -28,17 +28,17 @@ output "dropped" {
 }
 
 output "prometheus_url" {
-  description = "Prometheus' address; with a monitor of ours through the tunnel."
+  description = "URL of Prometheus; through a tunnel if the monitor is created here."
   value       = local.creates_monitor ? "http://127.0.0.1:9090" : var.monitor.prometheus_url
 }
 
 output "grafana_url" {
-  description = "Grafana's address; with a monitor of ours through a tunnel. Null when there is none."
+  description = "URL of Grafana; through a tunnel if the monitor is created here. null if there is none."
   value       = local.creates_monitor ? "http://127.0.0.1:3000" : var.monitor.grafana_url
 }
 
 output "monitor" {
-  description = "The monitor instance, and the commands that open tunnels to its Prometheus and Grafana; null when it is yours."
+  description = "The monitor instance, and the commands that open tunnels to its Prometheus and Grafana. null for an existing monitor."
   value = local.creates_monitor ? {
     region            = local.monitor_region
     instance_id       = module.monitor[0].instance_id
@@ -49,11 +49,11 @@ output "monitor" {
 }
 
 output "secrets_path" {
-  description = "Path in SSM Parameter Store under which the instances look for the secrets of the scrapes; the secrets themselves are nowhere in this state."
+  description = "Path in SSM Parameter Store of the scrape secrets; the secrets themselves are not in this state."
   value       = local.secrets_path
 }
 
 output "expires_at" {
-  description = "When the instances switch themselves off."
+  description = "Time at which the instances power off."
   value       = local.expires_at
 }

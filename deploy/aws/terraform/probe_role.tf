@@ -1,10 +1,11 @@
-# The one role of all probes: Session Manager, the CloudWatch agent, its own secrets, its own wheel.
+# The role of all probes: Session Manager, CloudWatch agent, the sweep's secrets, the wheel.
 
 data "aws_partition" "current" {}
 
 data "aws_caller_identity" "current" {}
 
 locals {
+  iam_path         = "/binance-latency-sweep/"
   managed_policies = ["AmazonSSMManagedInstanceCore", "CloudWatchAgentServerPolicy"]
 
   assume_role_policy = jsonencode({
@@ -23,7 +24,7 @@ locals {
     wheel        = startswith(var.wheel_uri, "s3://") ? trimprefix(var.wheel_uri, "s3://") : "none/none"
   }
 
-  # The managed policy lets instances read every parameter of the account; ours only their own.
+  # The managed policy allows reading every SSM parameter; these restrict it to the sweep's own.
   own_policies = merge(
     { parameters = templatefile("${path.module}/../iam/own-parameters.json", local.policy_values) },
     startswith(var.wheel_uri, "s3://") ? { wheel = templatefile("${path.module}/../iam/wheel.json", local.policy_values) } : {},
@@ -32,10 +33,10 @@ locals {
 
 resource "aws_iam_role" "probe" {
   name_prefix        = "latency-probe-"
-  path               = "/binance-latency-sweep/"
+  path               = local.iam_path
   description        = "Probes of the latency sweep ${var.experiment_id}"
   assume_role_policy = local.assume_role_policy
-  tags               = local.life_tags
+  tags               = local.expiry_tags
 }
 
 resource "aws_iam_role_policy_attachment" "probe" {
@@ -55,10 +56,10 @@ resource "aws_iam_role_policy" "probe" {
 
 resource "aws_iam_instance_profile" "probe" {
   name_prefix = "latency-probe-"
-  path        = "/binance-latency-sweep/"
+  path        = local.iam_path
   role        = aws_iam_role.probe.name
-  tags        = local.life_tags
+  tags        = local.expiry_tags
 
-  # An instance must find its permissions there when it boots.
+  # Instances need their permissions at boot.
   depends_on = [aws_iam_role_policy_attachment.probe, aws_iam_role_policy.probe]
 }

@@ -1,7 +1,7 @@
-# --- What is swept -------------------------------------------------------------------------------
+# --- Experiment ----------------------------------------------------------------------------------
 
 variable "experiment_file" {
-  description = "Path of experiment.yaml, the description of the sweep; relative paths start at this folder."
+  description = "Path of experiment.yaml, relative to this folder."
   type        = string
   default     = "../../../experiment.yaml"
   nullable    = false
@@ -13,7 +13,7 @@ variable "experiment_file" {
 }
 
 variable "experiment_id" {
-  description = "Name of this sweep; the value of the Experiment tag and of the experiment label."
+  description = "Name of the sweep; value of the Experiment tag and of the experiment label."
   type        = string
   nullable    = false
 
@@ -24,7 +24,7 @@ variable "experiment_id" {
 }
 
 variable "phases" {
-  description = "Phases of the experiment whose regions are deployed; 1 is Europe, 2 adds the rest of the world."
+  description = "Phases of the experiment whose regions are deployed. 1: Europe; 2: the rest of the world."
   type        = list(number)
   default     = [1]
   nullable    = false
@@ -36,7 +36,7 @@ variable "phases" {
 }
 
 variable "instance_types" {
-  description = "Instance types to deploy, a subset of the experiment's; all of them when null."
+  description = "Instance types to deploy, a subset of the experiment's. null: all of them."
   type        = list(string)
   default     = null
 
@@ -59,14 +59,14 @@ variable "replicas" {
 }
 
 variable "az_ids" {
-  description = "Availability zone ids per region, such as {ap-northeast-1 = [\"apne1-az4\"]}; every type is placed in each. A region without an entry gets the first zone that offers all types."
+  description = "Availability zone ids per region, such as {ap-northeast-1 = [\"apne1-az4\"]}; every type is deployed in each. A region without an entry uses the first zone that offers all types."
   type        = map(list(string))
   default     = {}
   nullable    = false
 
   validation {
     condition     = alltrue(flatten([for ids in values(var.az_ids) : [for id in ids : can(regex("^[a-z0-9]+-az[0-9]+$", id))]]))
-    error_message = "az_ids must hold zone ids such as euw1-az2; names such as eu-west-1a mean another zone in every account."
+    error_message = "az_ids must hold zone ids such as euw1-az2; names such as eu-west-1a map to different zones in every account."
   }
 
   validation {
@@ -76,7 +76,7 @@ variable "az_ids" {
 }
 
 variable "excluded_candidates" {
-  description = "Candidates left out, as region/az_id/instance_type; the collector adds those for which AWS has no capacity."
+  description = "Candidates not to deploy, as region/az_id/instance_type. `sweep deploy` adds those for which AWS has no capacity."
   type        = list(string)
   default     = []
   nullable    = false
@@ -88,7 +88,7 @@ variable "excluded_candidates" {
 }
 
 variable "ttl_hours" {
-  description = "Hours after which probes terminate and the monitor stops by themselves; also written to the ExpiresAt tag."
+  description = "Hours after which probes terminate and the monitor stops; also written to the ExpiresAt tag."
   type        = number
   default     = 12
   nullable    = false
@@ -99,21 +99,21 @@ variable "ttl_hours" {
   }
 }
 
-# --- The program ---------------------------------------------------------------------------------
+# --- Package -------------------------------------------------------------------------------------
 
 variable "wheel_uri" {
-  description = "The project's wheel: s3://bucket/path/binance_latency_sweep-VERSION-py3-none-any.whl, an https URL of one, or a requirement with an exact version (binance-latency-sweep==0.1.0) for a package index."
+  description = "The project's wheel: s3://bucket/path/binance_latency_sweep-VERSION-py3-none-any.whl, an https URL of a wheel, or an exact requirement for a package index (binance-latency-sweep==0.1.0)."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^(s3://[a-z0-9.-]+/|https://)[^\\s'\"]+\\.whl$", var.wheel_uri)) || can(regex("^binance-latency-sweep==[0-9][A-Za-z0-9.+!]*$", var.wheel_uri))
-    error_message = "wheel_uri must be an s3:// or https:// address of a .whl file, or binance-latency-sweep==VERSION."
+    error_message = "wheel_uri must be an s3:// or https:// URL of a .whl file, or binance-latency-sweep==VERSION."
   }
 }
 
 variable "wheel_sha256" {
-  description = "SHA-256 of the wheel, in hexadecimal; an instance that gets another file refuses to start. Recommended for addresses."
+  description = "SHA-256 of the wheel in hexadecimal; an instance that downloads another file does not start a probe. Recommended for URLs."
   type        = string
   default     = null
 
@@ -124,27 +124,27 @@ variable "wheel_sha256" {
 }
 
 variable "pip_index_url" {
-  description = "Package index for the wheel's dependencies; PyPI when null. Credentials do not belong in it: user data can be read on the instance."
+  description = "Package index for the dependencies of the wheel. null: PyPI. Must not contain credentials: user data is readable on the instance."
   type        = string
   default     = null
 
   validation {
     condition     = var.pip_index_url == null ? true : can(regex("^https://[^@\\s]+$", var.pip_index_url))
-    error_message = "pip_index_url must be an https address without user name and password."
+    error_message = "pip_index_url must be an https URL without user name and password."
   }
 }
 
 # --- Instances -----------------------------------------------------------------------------------
 
 variable "ami_ssm_parameter" {
-  description = "Public SSM parameter that names the image; %s becomes x86_64 or arm64."
+  description = "Public SSM parameter of the image id; %s is replaced by x86_64 or arm64."
   type        = string
   default     = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-%s"
   nullable    = false
 
   validation {
     condition     = can(regex("^/aws/service/[^%]*%s[^%]*$", var.ami_ssm_parameter))
-    error_message = "ami_ssm_parameter must begin with /aws/service/ and hold %s once, for the architecture."
+    error_message = "ami_ssm_parameter must begin with /aws/service/ and contain %s once, for the architecture."
   }
 }
 
@@ -161,14 +161,14 @@ variable "root_volume_gib" {
 }
 
 variable "precision_time_types" {
-  description = "Instance types placed in a precision-time placement group, which gives them a PTP hardware clock; AWS lists which types it takes."
+  description = "Instance types to launch in a precision-time placement group, which provides a PTP hardware clock; AWS lists the supported types."
   type        = list(string)
   default     = []
   nullable    = false
 }
 
 variable "clock" {
-  description = "What steers the clocks: auto (the network card's PTP clock where there is one, else Amazon's NTP), phc or ntp."
+  description = "Clock source: auto (the network card's PTP clock if it has one, otherwise Amazon's NTP), phc or ntp."
   type        = string
   default     = "auto"
   nullable    = false
@@ -180,7 +180,7 @@ variable "clock" {
 }
 
 variable "scheduling" {
-  description = "How the probe is scheduled: nice (-20 to 19) and cpu_affinity, a CPU list such as \"1\" or \"2-3\"; all CPUs when null. It must exist on every instance type used."
+  description = "Scheduling of the probe: nice (-20 to 19) and cpu_affinity, a CPU list such as \"1\" or \"2-3\" that exists on every instance type. null: all CPUs."
   type = object({
     nice         = optional(number, -10)
     cpu_affinity = optional(string)
@@ -200,26 +200,26 @@ variable "scheduling" {
 }
 
 variable "metrics_port" {
-  description = "Port of the probes' metrics; only the monitor's address reaches it."
+  description = "Port of the probes' metrics endpoint; open to the monitor's address only."
   type        = number
   default     = 9090
   nullable    = false
 
   validation {
     condition     = var.metrics_port >= 1024 && var.metrics_port <= 65535 && var.metrics_port != 9100
-    error_message = "metrics_port must be 1024 to 65535, and not 9100, where node_exporter listens."
+    error_message = "metrics_port must be 1024 to 65535, except 9100, the port of node_exporter."
   }
 }
 
 variable "scrape_tls" {
-  description = "Serve and scrape metrics over TLS with a bearer token. The secrets must be in SSM Parameter Store before the instances start: `sweep deploy` sees to that, see docs/aws.md for doing it by hand."
+  description = "Serve and scrape metrics over TLS with a bearer token. The secrets must be in SSM Parameter Store before the instances start: `sweep deploy` creates them; see docs/aws.md to create them yourself."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "cloudwatch_logs" {
-  description = "Send the journal to CloudWatch Logs, so that it outlives the instance."
+  description = "Send the journal to CloudWatch Logs, where it outlives the instance."
   type        = bool
   default     = true
   nullable    = false
@@ -228,7 +228,7 @@ variable "cloudwatch_logs" {
 # --- Access --------------------------------------------------------------------------------------
 
 variable "allowed_cidrs" {
-  description = "IPv4 ranges that may open SSH, when ssh_public_key is given. Without them Session Manager is the only way in."
+  description = "IPv4 ranges that may connect by SSH, if ssh_public_key is given. Without them, Session Manager only."
   type        = list(string)
   default     = []
   nullable    = false
@@ -240,7 +240,7 @@ variable "allowed_cidrs" {
 }
 
 variable "ssh_public_key" {
-  description = "OpenSSH public key for ec2-user; no SSH at all when null."
+  description = "OpenSSH public key of ec2-user. null: no SSH."
   type        = string
   default     = null
 
@@ -250,13 +250,13 @@ variable "ssh_public_key" {
   }
 }
 
-# --- The monitor ---------------------------------------------------------------------------------
+# --- Monitor -------------------------------------------------------------------------------------
 
 variable "monitor" {
   description = <<-EOT
-    The central Prometheus, Grafana and Alertmanager. mode = "create" starts an instance for them;
-    "existing" uses one of yours: give its cidr (the address that scrapes, /32) and its URLs.
-    Give region when creating: the one nearest to you; the home region is used when null.
+    Central Prometheus, Grafana and Alertmanager. mode = "create" launches an instance for them, in
+    region (null: the first active region). mode = "existing" uses your own: cidr is the address it
+    scrapes from (/32), the URLs are its endpoints.
   EOT
   type = object({
     mode           = optional(string, "create")

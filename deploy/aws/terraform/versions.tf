@@ -8,12 +8,12 @@ terraform {
     }
   }
 
-  # Partial: bucket, key and region come from `-backend-config=backend.hcl`, so that no account's
-  # names stand here. See backend.hcl.example.
+  # Partial configuration: bucket, key and region come from `-backend-config=backend.hcl`; see
+  # backend.hcl.example.
   backend "s3" {}
 }
 
-# One provider for all regions: since version 6 every resource names its region itself.
+# One provider for all regions: since version 6 every resource has a region argument.
 provider "aws" {
   region = local.home_region
 

@@ -1,4 +1,4 @@
-# Everything: all regions and types, chosen zones, two instances each, a monitor of one's own.
+# All regions and types, selected zones, two instances per candidate, a larger monitor.
 experiment_id = "full"
 phases        = [1, 2]
 replicas      = 2
@@ -23,7 +23,7 @@ monitor = {
   retention_days = 60
 }
 
-# SSH beside Session Manager, from one address.
+# SSH in addition to Session Manager, from one address.
 ssh_public_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExampleExampleExampleExampleExampleExampleExam me@example"
 allowed_cidrs  = ["203.0.113.7/32"]
 

@@ -1,4 +1,4 @@
-# The smallest sweep that can answer something: Europe, one type, one zone each.
+# The smallest useful sweep: Europe, one type, one zone per region.
 experiment_id  = "minimal"
 phases         = [1]
 instance_types = ["c6in.large"]

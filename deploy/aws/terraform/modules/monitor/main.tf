@@ -1,5 +1,5 @@
-# The monitor: one instance with Prometheus, Alertmanager and Grafana, which listen on its loopback
-# interface only. Its fixed address is the only one that may reach the probes' metrics.
+# The monitor: one instance with Prometheus, Alertmanager and Grafana, which listen on the loopback
+# interface only. Its Elastic IP is the only address that the probes' security groups admit.
 
 data "aws_ssm_parameter" "ami" {
   region = var.region
@@ -10,8 +10,8 @@ data "aws_partition" "current" {}
 
 resource "aws_iam_role" "this" {
   name_prefix        = "latency-monitor-"
-  path               = "/binance-latency-sweep/"
-  description        = "Monitor of the latency sweep ${var.experiment_id}: finds probes, reads its secrets"
+  path               = var.iam_path
+  description        = "Monitor of the latency sweep ${var.experiment_id}"
   assume_role_policy = var.assume_role_policy
   tags               = var.tags
 }
@@ -39,7 +39,7 @@ resource "aws_iam_role_policy" "own" {
 
 resource "aws_iam_instance_profile" "this" {
   name_prefix = "latency-monitor-"
-  path        = "/binance-latency-sweep/"
+  path        = var.iam_path
   role        = aws_iam_role.this.name
   tags        = var.tags
 }
@@ -51,15 +51,15 @@ resource "aws_eip_association" "this" {
 }
 
 resource "aws_instance" "this" {
-  #checkov:skip=CKV_AWS_88:it scrapes probes of other regions over the internet; nothing may connect to it but SSH from named ranges, if any
-  #checkov:skip=CKV_AWS_126:detailed monitoring costs money; the instance watches itself
+  #checkov:skip=CKV_AWS_88:it scrapes probes of other regions over the internet; only SSH from allowed ranges may connect, if any
+  #checkov:skip=CKV_AWS_126:detailed monitoring costs money; Prometheus covers it
   region        = var.region
   ami           = data.aws_ssm_parameter.ami.insecure_value
   instance_type = var.instance_type
 
   subnet_id              = var.subnet_id
   vpc_security_group_ids = [var.security_group_id]
-  # Needed from the first minute; the fixed address takes its place when the instance runs.
+  # Needed at boot, until the Elastic IP is associated.
   associate_public_ip_address = true
   iam_instance_profile        = aws_iam_instance_profile.this.name
   key_name                    = var.key_name
@@ -67,7 +67,7 @@ resource "aws_instance" "this" {
   user_data_base64            = var.user_data_base64
   user_data_replace_on_change = false
 
-  # Switched off it keeps its disk, and with it the evidence.
+  # A stopped instance keeps its disk, and with it the evidence.
   instance_initiated_shutdown_behavior = "stop"
 
   ebs_optimized = true
@@ -91,7 +91,7 @@ resource "aws_instance" "this" {
   tags = merge(var.tags, { Name = var.name })
 
   lifecycle {
-    # Neither a newer image nor a changed bootstrap throws the evidence away.
+    # A newer image or a changed bootstrap must not replace the instance and lose the evidence.
     ignore_changes = [ami, user_data_base64, associate_public_ip_address]
   }
 }

@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "experiment_id" {
-  description = "Name of the sweep; for the role's description."
+  description = "Name of the sweep, for the description of the role."
   type        = string
 }
 
@@ -19,7 +19,7 @@ variable "instance_type" {
 }
 
 variable "architecture" {
-  description = "x86_64 or arm64; decides the image."
+  description = "x86_64 or arm64; selects the image."
   type        = string
 
   validation {
@@ -29,7 +29,7 @@ variable "architecture" {
 }
 
 variable "ami_ssm_parameter" {
-  description = "Public SSM parameter that names the image; %s becomes the architecture."
+  description = "Public SSM parameter of the image id; %s is replaced by the architecture."
   type        = string
 }
 
@@ -39,12 +39,12 @@ variable "subnet_id" {
 }
 
 variable "security_group_id" {
-  description = "The one security group of the instance."
+  description = "Security group of the instance."
   type        = string
 }
 
 variable "eip_allocation_id" {
-  description = "The fixed address that the probes let in."
+  description = "Allocation id of the Elastic IP that probes admit."
   type        = string
 }
 
@@ -59,23 +59,28 @@ variable "volume_gib" {
   type        = number
 }
 
+variable "iam_path" {
+  description = "IAM path of the role and the instance profile."
+  type        = string
+}
+
 variable "assume_role_policy" {
-  description = "Who may take the role: EC2."
+  description = "Trust policy of the role."
   type        = string
 }
 
 variable "managed_policies" {
-  description = "Names of AWS' managed policies: Session Manager and the CloudWatch agent."
+  description = "Names of AWS managed policies of the role."
   type        = list(string)
 }
 
 variable "discovery_policy" {
-  description = "The policy with which Prometheus finds the probes."
+  description = "Inline policy for EC2 discovery of Prometheus."
   type        = string
 }
 
 variable "own_policies" {
-  description = "Further inline policies by name: limits on parameters, the wheel's object."
+  description = "Further inline policies of the role, by name."
   type        = map(string)
 }
 
@@ -85,11 +90,11 @@ variable "user_data_base64" {
 }
 
 variable "tags" {
-  description = "Tags of every resource, besides the provider's default tags."
+  description = "Tags of every resource, in addition to the provider's default tags."
   type        = map(string)
 }
 
 variable "all_tags" {
-  description = "Tags of the root volume, which the default tags do not reach in every provider version."
+  description = "Tags of the root volume, which not every provider version gives the default tags."
   type        = map(string)
 }

@@ -1,21 +1,16 @@
-# A network of the sweep's own in one region: instances neither see nor share anything else.
-
-locals {
-  # Eight small subnets; the networks of different regions are never joined.
-  cidr = "10.99.0.0/24"
-}
+# A dedicated network in one region, with a public subnet per zone and one security group.
 
 # Traffic is the exchange's public feed and scrapes; flow logs of it would cost more than the probes.
 resource "aws_vpc" "this" {
-  #checkov:skip=CKV2_AWS_11:flow logs of a public market data feed tell nothing and cost more than the probes
+  #checkov:skip=CKV2_AWS_11:flow logs of a public market data feed are of no use and cost more than the probes
   region               = var.region
-  cidr_block           = local.cidr
+  cidr_block           = var.cidr_block
   enable_dns_support   = true
   enable_dns_hostnames = true
   tags                 = merge(var.tags, { Name = var.name })
 }
 
-# The group that AWS makes with the network lets its members talk to one another; ours has no rules.
+# The default security group allows traffic between its members; this removes all of its rules.
 resource "aws_default_security_group" "this" {
   region = var.region
   vpc_id = aws_vpc.this.id
@@ -47,7 +42,7 @@ resource "aws_subnet" "this" {
   region                  = var.region
   vpc_id                  = aws_vpc.this.id
   availability_zone_id    = each.key
-  cidr_block              = cidrsubnet(local.cidr, 3, each.value)
+  cidr_block              = cidrsubnet(var.cidr_block, 3, each.value)
   map_public_ip_on_launch = false
   tags                    = merge(var.tags, { Name = "${var.name}-${each.key}" })
 }
@@ -64,7 +59,7 @@ resource "aws_security_group" "this" {
   #checkov:skip=CKV2_AWS_5:the instances of the probe and monitor modules use it
   region      = var.region
   name        = var.name
-  description = "Latency sweep: the monitor in, exchange and packages out"
+  description = "Latency sweep: scrapes in, exchange and packages out"
   vpc_id      = aws_vpc.this.id
   tags        = merge(var.tags, { Name = var.name })
 }
@@ -82,7 +77,7 @@ resource "aws_vpc_security_group_ingress_rule" "this" {
   tags              = merge(var.tags, { Name = "${var.name}-${each.key}" })
 }
 
-# Where the exchange's and the packages' servers are changes all the time; only the ports are fixed.
+# Addresses of the exchange and of package servers change; only the ports are fixed.
 resource "aws_vpc_security_group_egress_rule" "this" {
   for_each = { for port in var.egress_ports : tostring(port) => port }
 

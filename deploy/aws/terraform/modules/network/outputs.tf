@@ -2,7 +2,7 @@ output "subnet_ids" {
   description = "Subnets by availability zone id."
   value       = { for zone, subnet in aws_subnet.this : zone => subnet.id }
 
-  # An instance has no way out before its route is there, nor its metrics a way in before the rule.
+  # Instances need the routes and rules at boot.
   depends_on = [
     aws_route.internet, aws_route_table_association.this,
     aws_vpc_security_group_egress_rule.this, aws_vpc_security_group_ingress_rule.this,

@@ -4,7 +4,12 @@ variable "region" {
 }
 
 variable "name" {
-  description = "Name tag of the network, and beginning of its parts' names."
+  description = "Name tag of the network, and prefix of the names of its parts."
+  type        = string
+}
+
+variable "cidr_block" {
+  description = "IPv4 range of the network; each of up to eight subnets gets an eighth of it."
   type        = string
 }
 
@@ -19,7 +24,7 @@ variable "az_ids" {
 }
 
 variable "ingress" {
-  description = "TCP ports opened, each to one IPv4 range, by a short name; never to the whole internet."
+  description = "Inbound TCP ports, each from one IPv4 range, by a short name; never from 0.0.0.0/0."
   type = map(object({
     port        = number
     cidr        = string
@@ -34,11 +39,11 @@ variable "ingress" {
 }
 
 variable "egress_ports" {
-  description = "TCP ports that may be reached at any address."
+  description = "Outbound TCP ports, to any address."
   type        = set(number)
 }
 
 variable "tags" {
-  description = "Tags of every resource, besides the provider's default tags."
+  description = "Tags of every resource, in addition to the provider's default tags."
   type        = map(string)
 }

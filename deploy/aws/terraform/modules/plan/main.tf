@@ -1,5 +1,6 @@
-# Which instances a sweep has: arithmetic on the experiment, no resources. It needs no provider, so
-# it can be evaluated, and is tested, without AWS.
+# Selects the candidates and instances of a sweep from the experiment. Every choice is made here; the
+# other modules create what they are given. It has no resources and needs no provider, so it is
+# evaluated and tested without AWS.
 
 terraform {
   required_version = ">= 1.5"
@@ -12,19 +13,20 @@ locals {
   chosen_types = var.instance_types == null ? keys(var.experiment.instance_types) : distinct(var.instance_types)
   types        = { for t in local.chosen_types : t => var.experiment.instance_types[t] if contains(keys(var.experiment.instance_types), t) }
 
-  # Zones that offer a type, and those that offer all types, so that types can be compared in one.
+  # Zones that offer each type.
   offered = {
     for region in keys(local.regions) : region => {
       for t in keys(local.types) : t => sort(try(var.offerings[region][t], []))
     }
   }
-  # Types that no zone of the region offers do not decide where the others go.
+  # Zones that offer all types, so that types are compared within one. Types that no zone of the
+  # region offers are ignored.
   common = {
     for region, by_type in local.offered : region =>
     try(sort(tolist(setintersection([for zones in values(by_type) : toset(zones) if length(zones) > 0]...))), [])
   }
 
-  zones_wanted = {
+  zones_requested = {
     for region, by_type in local.offered : region => {
       for t, zones in by_type : t => (
         contains(keys(var.az_ids), region) ? sort(distinct(var.az_ids[region])) :
@@ -34,8 +36,8 @@ locals {
     }
   }
 
-  wanted = flatten([
-    for region, by_type in local.zones_wanted : [
+  requested = flatten([
+    for region, by_type in local.zones_requested : [
       for t, zones in by_type : [
         for zone in zones : {
           name          = "${region}/${zone}/${t}"
@@ -49,10 +51,10 @@ locals {
       ]
     ]
   ])
-  kept = [for c in local.wanted : c if c.offered && !contains(var.excluded_candidates, c.name)]
+  deployed = [for c in local.requested : c if c.offered && !contains(var.excluded_candidates, c.name)]
 
   not_offered = concat(
-    [for c in local.wanted : c.name if !c.offered],
-    flatten([for region, by_type in local.zones_wanted : [for t, zones in by_type : "${region}/-/${t}" if length(zones) == 0]]),
+    [for c in local.requested : c.name if !c.offered],
+    flatten([for region, by_type in local.zones_requested : [for t, zones in by_type : "${region}/-/${t}" if length(zones) == 0]]),
   )
 }

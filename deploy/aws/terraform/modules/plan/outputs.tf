@@ -16,7 +16,7 @@ output "regions" {
 output "probes" {
   description = "Instances to create, by region/az_id/instance_type/replica."
   value = {
-    for item in setproduct(local.kept, range(1, var.replicas + 1)) :
+    for item in setproduct(local.deployed, range(1, var.replicas + 1)) :
     "${item[0].name}/${item[1]}" => {
       region        = item[0].region
       az_id         = item[0].az_id
@@ -33,22 +33,22 @@ output "probes" {
   }
 
   precondition {
-    condition     = length(local.kept) > 0
-    error_message = "No candidate is left: not offered are ${jsonencode(local.not_offered)}, excluded are ${jsonencode(var.excluded_candidates)}."
+    condition     = length(local.deployed) > 0
+    error_message = "No candidate is left: not offered: ${jsonencode(local.not_offered)}; excluded: ${jsonencode(var.excluded_candidates)}."
   }
 }
 
 output "zones" {
   description = "Availability zone ids used, per region; excluding a candidate does not change them."
   value = {
-    for region, by_type in local.zones_wanted : region => sort(distinct(flatten(values(by_type))))
+    for region, by_type in local.zones_requested : region => sort(distinct(flatten(values(by_type))))
   }
 }
 
 output "dropped" {
-  description = "Candidates that are not deployed, with the reason."
+  description = "Candidates not deployed, with the reason."
   value = merge(
     { for name in local.not_offered : name => "not offered in this zone" },
-    { for c in local.wanted : c.name => "excluded" if c.offered && contains(var.excluded_candidates, c.name) },
+    { for c in local.requested : c.name => "excluded" if c.offered && contains(var.excluded_candidates, c.name) },
   )
 }

@@ -9,7 +9,7 @@ variable "phases" {
 }
 
 variable "instance_types" {
-  description = "Instance types to deploy; all of the experiment when null."
+  description = "Instance types to deploy. null: all of the experiment."
   type        = list(string)
   default     = null
 }
@@ -21,7 +21,7 @@ variable "replicas" {
 }
 
 variable "az_ids" {
-  description = "Availability zone ids per region; where there are none, one is chosen."
+  description = "Availability zone ids per region. A region without an entry uses the first zone that offers all types."
   type        = map(list(string))
   default     = {}
 }
@@ -32,7 +32,7 @@ variable "offerings" {
 }
 
 variable "excluded_candidates" {
-  description = "Candidates left out, as region/az_id/instance_type."
+  description = "Candidates not to deploy, as region/az_id/instance_type."
   type        = list(string)
   default     = []
 }

@@ -1,4 +1,4 @@
-# One probe: an instance that measures from one place.
+# One probe instance.
 
 data "aws_ssm_parameter" "ami" {
   region = var.region
@@ -6,8 +6,8 @@ data "aws_ssm_parameter" "ami" {
 }
 
 resource "aws_instance" "this" {
-  #checkov:skip=CKV_AWS_88:it measures the way over the internet and is scraped from another region; only the monitor may connect
-  #checkov:skip=CKV_AWS_126:detailed monitoring costs money; node_exporter tells more
+  #checkov:skip=CKV_AWS_88:it measures the internet path and is scraped from another region; only the monitor may connect
+  #checkov:skip=CKV_AWS_126:detailed monitoring costs money; node_exporter covers it
   region        = var.region
   ami           = data.aws_ssm_parameter.ami.insecure_value
   instance_type = var.instance_type
@@ -22,7 +22,7 @@ resource "aws_instance" "this" {
   user_data_base64            = var.user_data_base64
   user_data_replace_on_change = true
 
-  # Switching off is the end: the expiry timer needs no credentials to leave nothing behind.
+  # The expiry timer powers the instance off, which needs no credentials.
   instance_initiated_shutdown_behavior = "terminate"
 
   ebs_optimized = true
@@ -46,7 +46,7 @@ resource "aws_instance" "this" {
   tags = merge(var.tags, { Name = var.name })
 
   lifecycle {
-    # A newer image does not replace a probe in the middle of a sweep.
+    # A newer image must not replace a probe during a sweep.
     ignore_changes = [ami]
   }
 }

@@ -9,12 +9,12 @@ variable "name" {
 }
 
 variable "instance_type" {
-  description = "EC2 instance type; every Nitro type has ENA, and so has the image."
+  description = "EC2 instance type."
   type        = string
 }
 
 variable "architecture" {
-  description = "x86_64 or arm64; decides the image."
+  description = "x86_64 or arm64; selects the image."
   type        = string
 
   validation {
@@ -24,17 +24,17 @@ variable "architecture" {
 }
 
 variable "ami_ssm_parameter" {
-  description = "Public SSM parameter that names the image; %s becomes the architecture."
+  description = "Public SSM parameter of the image id; %s is replaced by the architecture."
   type        = string
 }
 
 variable "subnet_id" {
-  description = "Subnet, and so the availability zone, of the instance."
+  description = "Subnet of the instance, which determines its availability zone."
   type        = string
 }
 
 variable "security_group_id" {
-  description = "The one security group of the instance."
+  description = "Security group of the instance."
   type        = string
 }
 
@@ -66,11 +66,11 @@ variable "user_data_base64" {
 }
 
 variable "tags" {
-  description = "Tags of the instance, besides the provider's default tags."
+  description = "Tags of the instance, in addition to the provider's default tags."
   type        = map(string)
 }
 
 variable "all_tags" {
-  description = "Tags of the root volume, which the default tags do not reach in every provider version."
+  description = "Tags of the root volume, which not every provider version gives the default tags."
   type        = map(string)
 }

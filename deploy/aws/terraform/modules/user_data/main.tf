@@ -1,6 +1,6 @@
-# An instance's cloud-init document: the bootstrap's files, its settings, and the command that runs
-# it. It needs no provider, so what instances get can be rendered, and is tested, without AWS.
-# User data can be read on the instance and in the console: nothing in it is a secret.
+# The cloud-init document of an instance: the files of the bootstrap, its settings, and the command
+# that runs it. It needs no provider, so it is rendered and tested without AWS. User data is readable
+# on the instance and in the console: it contains no secrets.
 
 terraform {
   required_version = ">= 1.5"
@@ -28,7 +28,7 @@ locals {
     }
   ]
 
-  # Values go into files that a shell sources, hence the quotes; no variable may hold one.
+  # A shell sources this file, hence the quotes; values must not contain any.
   written = [
     for path, content in merge(
       {
@@ -40,7 +40,6 @@ locals {
   ]
 
   cloud_config = {
-    # The program reads the experiment and gets no more; time is UTC everywhere.
     timezone        = "UTC"
     package_upgrade = false
     write_files     = concat(local.shipped, local.written)

@@ -1,5 +1,5 @@
 variable "role" {
-  description = "What the instance becomes: probe or monitor."
+  description = "Role of the instance: probe or monitor."
   type        = string
 
   validation {
@@ -19,12 +19,12 @@ variable "bootstrap_environment" {
 
   validation {
     condition     = alltrue([for v in values(var.bootstrap_environment) : !can(regex("['\\n]", v))])
-    error_message = "bootstrap_environment must not hold quotes or line breaks."
+    error_message = "bootstrap_environment must not contain quotes or line breaks."
   }
 }
 
 variable "files" {
-  description = "Further files by path, readable by all on the instance; no secrets."
+  description = "Further files by path, world-readable on the instance; no secrets."
   type        = map(string)
   default     = {}
 }
