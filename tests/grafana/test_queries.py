@@ -49,7 +49,7 @@ SCRAPE_SEC = 1
 LOOKED_BACK_SEC = 300
 SLOW_SEC = 1.0
 FEED = {"latency": {"distribution": "lognormal", "floor_ms": 10.0, "median_ms": 5.0, "sigma": 0.5}}
-SCENERY = {
+SCENARIO = {
     "seed": 5,
     "sites": [
         {
@@ -137,14 +137,14 @@ def _setup(market: str, folder: Path) -> Setup:
         document["decision"]["evidence_streams"] = evidence
     parsed = experiment.Experiment.model_validate(document)
     # Nothing here is timed, and it must not hold up what is measured meanwhile.
-    return Setup(parsed, Scenario.model_validate(SCENERY), folder, urgent=False)
+    return Setup(parsed, Scenario.model_validate(SCENARIO), folder, urgent=False)
 
 
 @pytest.fixture(scope="module")
 def measured(
     prometheus_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """Two places after two short runs, a lost connection, a bad frame and a restarted probe."""
+    """Two candidates after two short runs, a lost connection, a bad frame, a restarted probe."""
     setup = _setup("spot", tmp_path_factory.mktemp("dashboards"))
     with running_stack(setup, prometheus_binaries) as stack:
         timeline = Timeline.of(setup.experiment.timing)

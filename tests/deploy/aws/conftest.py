@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latency_sweep.contract import experiment as experiment_file
-from tests.deploy.aws.places import REPOSITORY
+from tests.deploy.aws.paths import REPOSITORY
 from tests.deploy.aws.sandbox import Sandbox
 
 if TYPE_CHECKING:

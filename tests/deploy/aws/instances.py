@@ -11,7 +11,7 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.deploy.aws.places import AWS
+from tests.deploy.aws.paths import AWS
 from tests.deploy.aws.terraform_module import evaluate
 
 if TYPE_CHECKING:

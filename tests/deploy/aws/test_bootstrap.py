@@ -12,7 +12,7 @@ import yaml
 
 from latency_sweep.deploy.aws import scrape_secrets
 from tests.deploy.aws import instances
-from tests.deploy.aws.places import AWS
+from tests.deploy.aws.paths import AWS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,7 +186,7 @@ def test_wheel_with_another_checksum_is_refused(bootstrapped: Sandbox, wheel: Pa
     )
     answer = bootstrapped.run(["bash", "-c", script])
     assert answer.returncode == 1
-    assert f"not {'0' * 64}" in answer.stderr
+    assert f"expected {'0' * 64}" in answer.stderr
 
 
 def test_release_with_another_checksum_is_refused(bootstrapped: Sandbox) -> None:

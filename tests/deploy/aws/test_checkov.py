@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.aws.places import ROOT
+from tests.deploy.aws.paths import ROOT
 
 _EXCEPTION = re.compile(r"#\s*checkov:skip=(\w+)(?::(.*))?")
 _LEAST_WORDS = 5

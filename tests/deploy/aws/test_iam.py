@@ -10,7 +10,7 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
-from tests.deploy.aws.places import AWS, REPOSITORY
+from tests.deploy.aws.paths import AWS, REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import yaml
 from latency_sweep.contract import experiment
 from latency_sweep.deploy.aws import monitor
 from latency_sweep.prometheus.rules import generate
-from tests.deploy.aws.places import AWS
+from tests.deploy.aws.paths import AWS
 
 if TYPE_CHECKING:
     from latency_sweep.lab.binaries.prometheus_binary import Binaries

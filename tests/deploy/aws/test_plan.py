@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.deploy.aws.places import ROOT
+from tests.deploy.aws.paths import ROOT
 from tests.deploy.aws.terraform_module import RefusedError, evaluate
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 
 from latency_sweep.contract import tags
 from latency_sweep.lab.binaries import release_archive
-from tests.deploy.aws.places import AWS, ROOT
+from tests.deploy.aws.paths import AWS, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

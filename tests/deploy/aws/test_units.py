@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.aws.places import AWS, REPOSITORY
+from tests.deploy.aws.paths import AWS, REPOSITORY
 
 BOOTSTRAP = AWS / "bootstrap"
 SCRIPTS = sorted(BOOTSTRAP.glob("*.sh"))
