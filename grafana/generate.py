@@ -53,7 +53,7 @@ def files(experiment: Experiment) -> dict[Path, str]:
 
 
 def in_sight(document: Any) -> Any:
-    """Leave links and switches above the panels; the SDK puts all of them into a menu."""
+    """Keep links and controls above the panels; the SDK puts them into a menu."""
     if isinstance(document, dict):
         return {
             key: in_sight(value)

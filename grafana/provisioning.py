@@ -1,4 +1,4 @@
-"""Grafana's provisioning: where Prometheus is, and where the dashboards lie."""
+"""Grafana's provisioning: the data source and the folder of the dashboards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 URL: Final = "$PROMETHEUS_URL"
 # Where the folder of the dashboards is mounted.
 MOUNTED_AT: Final = "/etc/grafana/dashboards"
-# The oldest version supported: Grafana asks no more of a server than that knows.
+# The oldest supported version: Grafana uses no newer features.
 _PROMETHEUS_VERSION: Final = "3.5.0"
 
 
@@ -25,7 +25,7 @@ def files(experiment: Experiment) -> dict[str, str]:
             {"datasources": [_datasource(experiment)]},
         ),
         "dashboards/sweep.yaml": _text(
-            "Read from files: edit grafana/boards, not the dashboards in the browser.",
+            "To change a dashboard, edit grafana/boards and regenerate; the browser cannot save.",
             {"providers": [_provider()]},
         ),
     }

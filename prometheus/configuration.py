@@ -1,6 +1,6 @@
-"""Prometheus' configuration and flags, rendered for the version at hand.
+"""Configuration and flags of Prometheus, rendered for its version.
 
-The same template serves AWS and the local stack.
+AWS and the local stack use the same template.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MAX_SCRAPE_TIMEOUT_SEC: Final = 10
 
 
 class ConfigurationError(Exception):
-    """What is asked for does not work with this version; the message says what does."""
+    """The settings are not valid or not supported by this version; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +56,27 @@ class ScrapeSecurity:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedEc2:
-    """An EC2 on this machine. Its instances are reached at 127.0.0.1 and their port tag.
+    """A simulated EC2 API. Its instances are scraped at 127.0.0.1, on the port of their tag.
 
     Attributes:
         endpoint: URL of the EC2 API.
-        access_key: any text; keeps the real credentials of this machine out of it.
+        access_key: any text; prevents the use of real credentials.
         secret_key: likewise.
     """
 
     endpoint: str
     access_key: str = "simulated"
-    secret_key: str = "simulated"  # noqa: S105 - the simulation takes any
+    secret_key: str = "simulated"  # noqa: S105 - the simulation accepts any
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteWrite:
-    """A store that receives every sample: Mimir, Thanos, Amazon Managed Prometheus, another server.
+    """A remote-write store: Mimir, Thanos, Amazon Managed Prometheus, another Prometheus.
 
     Attributes:
-        url: where it takes remote write requests.
-        sigv4_region: sign requests for this AWS region, as Amazon Managed Prometheus demands, with
-            the credentials of the machine; None does not sign.
+        url: its remote-write endpoint.
+        sigv4_region: sign requests for this AWS region with the credentials of the machine, as
+            Amazon Managed Prometheus requires; None does not sign.
         sigv4_role_arn: role to assume for signing, or None.
         credentials_file: file on the Prometheus host with a bearer token, or None.
         username: for basic authentication, or None.
@@ -97,22 +97,22 @@ class RemoteWrite:
 
 @dataclass(frozen=True, slots=True)
 class PrometheusSettings:
-    """All that the configuration depends on.
+    """Settings that the configuration is rendered from.
 
     Attributes:
-        version: the Prometheus that will read it.
+        version: of the Prometheus that reads it.
         experiment: value of the `Experiment` tag and of the target label.
-        regions: AWS regions in which probes are looked for.
+        regions: AWS regions in which probes are discovered.
         scrape_interval_sec: seconds between scrapes and between rule evaluations.
-        refresh_interval_sec: seconds between looks at EC2.
+        refresh_interval_sec: seconds between EC2 discoveries.
         port: port of the probes' metrics.
         security: TLS and authorization of scrapes; None for plain HTTP.
         simulated_ec2: the local stack's EC2; None for AWS.
         rule_files: recording and alerting rules.
         project: value of the `Project` tag.
-        remote_write: stores that receive everything as well.
-        agent: only scrape and send on: no queries, no rules, hardly any memory.
-        external_labels: added to what is sent on, to tell replicas apart.
+        remote_write: stores that receive all samples.
+        agent: agent mode: only scrape and remote write, no queries, no rules.
+        external_labels: added to remote write, to tell replicas apart.
     """
 
     version: Version
@@ -131,7 +131,7 @@ class PrometheusSettings:
 
     @property
     def scrape_timeout_sec(self) -> int:
-        """No longer than the interval, as Prometheus demands."""
+        """At most the interval, as Prometheus requires."""
         return min(self.scrape_interval_sec, _MAX_SCRAPE_TIMEOUT_SEC)
 
 
@@ -139,8 +139,8 @@ def render(settings: PrometheusSettings) -> str:
     """The configuration file's text.
 
     Raises:
-        ConfigurationError: the version is too old or ignores the simulated EC2's address, or what
-            is asked of remote write cannot work.
+        ConfigurationError: the version is too old or ignores the endpoint of the simulated EC2, or
+            the remote-write settings are not valid.
     """
     _check(settings)
     environment = Environment(
@@ -170,12 +170,12 @@ def flags(
     """Command-line flags of a Prometheus.
 
     Args:
-        version: decides how native histograms are switched on.
+        version: decides how native histograms are enabled.
         config_file: where `render`'s text was written.
         data: folder of the time-series database.
         listen: address and port of the API.
-        agent: run as an agent; fits settings with `agent`.
-        receiver: take remote write requests.
+        agent: agent mode; for settings with `agent`.
+        receiver: accept remote write.
     """
     features = [] if version >= NATIVE_HISTOGRAMS_BY_CONFIG else ["native-histograms"]
     return [
@@ -197,11 +197,11 @@ def _check(settings: PrometheusSettings) -> None:
         raise ConfigurationError(f"Prometheus {version} is too old; use {MINIMUM} or newer.")
     if settings.simulated_ec2 is not None and not honours_ec2_endpoint(version):
         raise ConfigurationError(
-            f"Prometheus {version} ignores the address of a simulated EC2 and would ask AWS; "
-            "use 3.5, 3.6 or 3.11 and newer."
+            f"Prometheus {version} ignores the endpoint of a simulated EC2 and would query AWS; "
+            "use 3.5, 3.6, or 3.11 and newer."
         )
     if settings.agent and not settings.remote_write:
-        raise ConfigurationError("An agent keeps nothing: name a store for its remote write.")
+        raise ConfigurationError("Agent mode needs remote_write: an agent stores no data.")
     for store in settings.remote_write:
         _check_store(store)
 
@@ -210,11 +210,11 @@ def _check_store(store: RemoteWrite) -> None:
     credentials = (store.sigv4_region, store.credentials_file, store.username)
     if sum(each is not None for each in credentials) > 1:
         raise ConfigurationError(
-            f"Remote write to {store.url}: choose one of SigV4, a bearer token and a user name."
+            f"Remote write to {store.url}: use only one of SigV4, bearer token and basic auth."
         )
     if (store.username is None) != (store.password_file is None):
         raise ConfigurationError(
-            f"Remote write to {store.url}: user name and password file need one another."
+            f"Remote write to {store.url}: basic auth needs both username and password_file."
         )
     if store.sigv4_role_arn is not None and store.sigv4_region is None:
-        raise ConfigurationError(f"Remote write to {store.url}: a role needs a region to sign for.")
+        raise ConfigurationError(f"Remote write to {store.url}: sigv4_role_arn needs sigv4_region.")

@@ -1,4 +1,4 @@
-"""Prometheus versions: what a binary says it is, and what each version can do."""
+"""Prometheus versions: the version of a binary, and what each version supports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ANSWER_WITHIN_SEC: Final = 30
 
 
 class VersionError(Exception):
-    """A file is not a Prometheus, or a text is not a version; the message says which."""
+    """A file is not a Prometheus binary, or a text is not a version; the message says which."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,7 +28,7 @@ class Version:
     patch: int = 0
 
     def __str__(self) -> str:
-        """Three numbers with dots."""
+        """`MAJOR.MINOR.PATCH`."""
         return f"{self.major}.{self.minor}.{self.patch}"
 
     @classmethod
@@ -60,23 +60,22 @@ class Version:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
-            # An error of the operating system would name the path once more, as Python writes it.
+            # The text of an OSError would repeat the path.
             reason = getattr(error, "strerror", None) or error
             raise VersionError(f"{path} cannot be run as Prometheus: {reason}.") from error
         match = _VERSION_LINE.search(answer.stdout + answer.stderr)
         if match is None:
-            raise VersionError(f"{path} is not a Prometheus: it does not tell a version.")
+            raise VersionError(f"{path} is not a Prometheus binary: --version printed no version.")
         major, minor, patch = match.groups()
         return cls(int(major), int(minor), int(patch))
 
 
-# The oldest version this project is tested with: the first long-term one with native histograms
-# in their final form.
+# The oldest supported version: the first long-term release with stable native histograms.
 MINIMUM: Final = Version(3, 5)
-# From here on only the configuration key switches native histograms on; before, it is unknown.
+# From this version on, native histograms are enabled by a configuration key, unknown before.
 NATIVE_HISTOGRAMS_BY_CONFIG: Final = Version(3, 9)
 
 
 def honours_ec2_endpoint(version: Version) -> bool:
-    """Whether EC2 discovery asks the `endpoint` of its configuration; 3.7 to 3.10 ask AWS."""
+    """Whether EC2 discovery uses the `endpoint` of its configuration; 3.7 to 3.10 query AWS."""
     return not Version(3, 7) <= version < Version(3, 11)

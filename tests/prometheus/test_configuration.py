@@ -165,7 +165,7 @@ def test_a_version_without_native_histograms_is_refused(aws: PrometheusSettings)
 
 
 def test_a_version_that_would_ask_the_real_aws_is_refused(local: PrometheusSettings) -> None:
-    with pytest.raises(ConfigurationError, match="would ask AWS"):
+    with pytest.raises(ConfigurationError, match="would query AWS"):
         render(replace(local, version=Version(3, 8)))
 
 

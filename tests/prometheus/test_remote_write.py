@@ -119,9 +119,9 @@ def test_an_agent_gets_a_store_of_its_own_kind() -> None:
 @pytest.mark.parametrize(
     ("store", "complaint"),
     [
-        (RemoteWrite(URL, sigv4_region="r", credentials_file=Path("t")), "choose one of SigV4"),
-        (RemoteWrite(URL, username="u"), "user name and password file need one another"),
-        (RemoteWrite(URL, sigv4_role_arn="arn"), "a role needs a region"),
+        (RemoteWrite(URL, sigv4_region="r", credentials_file=Path("t")), "use only one of SigV4"),
+        (RemoteWrite(URL, username="u"), "basic auth needs both username and password_file"),
+        (RemoteWrite(URL, sigv4_role_arn="arn"), "sigv4_role_arn needs sigv4_region"),
     ],
 )
 def test_credentials_that_cannot_work_are_refused(
@@ -132,5 +132,5 @@ def test_credentials_that_cannot_work_are_refused(
 
 
 def test_an_agent_without_a_store_is_refused(settings: PrometheusSettings) -> None:
-    with pytest.raises(ConfigurationError, match="An agent keeps nothing"):
+    with pytest.raises(ConfigurationError, match="Agent mode needs remote_write"):
         render(replace(settings, agent=True, remote_write=()))
