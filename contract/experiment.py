@@ -1,4 +1,4 @@
-"""The experiment: one validated description that every part of the sweep reads."""
+"""The experiment: the validated definition of a sweep, which every part reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-# Longer is a slip of the keyboard; it also keeps every time timestamp of a run within 64 bits.
+# Longer is a typing error; the limit also keeps every timestamp of a run within 64 bits.
 MAX_PHASE_SEC: Final = 7 * 24 * 3600
 MAX_SCRAPE_INTERVAL_SEC: Final = 3600
 # Each bucket is a line of every text scrape and each bound six digits.
@@ -30,7 +30,7 @@ MarketName = Literal["spot", "usdm", "sbe"]
 
 
 class ExperimentError(Exception):
-    """The experiment file cannot be used; the message names the file, the key and the mend."""
+    """The experiment file cannot be used; the message names the file, the key and the fix."""
 
 
 class _Section(BaseModel):
@@ -80,8 +80,7 @@ class Stratum(_Section):
     def _not_empty(self) -> Self:
         if self.start == self.end:
             raise ValueError(
-                f"from {self.start} to {self.end} is no time at all; "
-                "write the whole day as 00:00 to 24:00"
+                f"from {self.start} to {self.end} is empty; write the whole day as 00:00 to 24:00"
             )
         return self
 
