@@ -141,7 +141,7 @@ def test_a_bad_value_is_named_by_its_key(old: str, new: str, expected: str) -> N
             'peak: {from: "00:00", to: "02:00"}',
             'peak: {from: "02:00", to: "02:00"}',
             (
-                "time_strata.peak: from 02:00 to 02:00 is no time at all; write the whole day as "
+                "time_strata.peak: from 02:00 to 02:00 is empty; write the whole day as "
                 "00:00 to 24:00."
             ),
         ),
