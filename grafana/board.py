@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.contract.experiment import Experiment
     from latency_sweep.grafana.panels import Panel
-    from latency_sweep.grafana.promql import Selection
+    from latency_sweep.grafana.promql import TargetSelector
 
 COLUMNS: Final = 24
 
@@ -57,7 +57,7 @@ class Board:
         description: shown.
         variables: at its top.
         sections: its panels.
-        selections: what its variables choose; the events shown are theirs.
+        selectors: what its variables choose; the events shown are theirs.
         hours: how far back it looks at first.
     """
 
@@ -66,7 +66,7 @@ class Board:
     description: str
     variables: Sequence[Builder[model.VariableModel]]
     sections: Sequence[Section]
-    selections: Sequence[Selection]
+    selectors: Sequence[TargetSelector]
     hours: int = 3
 
     def build(self, experiment: Experiment) -> Dashboard:
@@ -82,7 +82,7 @@ class Board:
             .tooltip(DashboardCursorSync.CROSSHAIR)
             .editable()
             .variables(list(self.variables))
-            .annotations(events.common(experiment, self.selections))
+            .annotations(events.common(experiment, self.selectors))
             .link(_other_dashboards())
         )
         built = builder.build()

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.builders import dashboard, prometheus
 
 from latency_sweep.contract import metrics
 from latency_sweep.grafana.panels import DATASOURCE
-from latency_sweep.grafana.promql import CANDIDATE, Selection, aggregate
+from latency_sweep.grafana.promql import CANDIDATE, TargetSelector, aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,13 +23,13 @@ _ALL_OF_EXPERIMENT: Final = 'experiment="$experiment"'
 
 
 def common(
-    experiment: Experiment, selections: Sequence[Selection]
+    experiment: Experiment, selectors: Sequence[TargetSelector]
 ) -> list[Builder[AnnotationQuery]]:
     """Runs and phases, bursts of reconnects, restarts of probes.
 
     Args:
         experiment: its scrape interval decides how wide the queries' windows are.
-        selections: whose reconnects and restarts are shown.
+        selectors: whose reconnects and restarts are shown.
     """
     # One scrape longer than a step, or a change between the last samples of two steps is missed.
     window = f"{_STEP_SEC + experiment.timing.scrape_interval_sec}s"
@@ -41,8 +41,8 @@ def common(
     info = f"{metrics.RUN_INFO.name}{{{_ALL_OF_EXPERIMENT}}}"
     phase_started = f"{metrics.RUN_PHASE_STARTED.name}{{{_ALL_OF_EXPERIMENT}}}"
     phases = f"{info} and on (instance) {changed(phase_started)} > 0"
-    reconnects = " or ".join(changed(s.unplanned(metrics.RECONNECTS)) for s in selections)
-    restarts = " or ".join(changed(s.scrape(metrics.PROCESS_START)) for s in selections)
+    reconnects = " or ".join(changed(s.unplanned(metrics.RECONNECTS)) for s in selectors)
+    restarts = " or ".join(changed(s.scrape(metrics.PROCESS_START)) for s in selectors)
     return [
         _events(
             "Runs and phases",

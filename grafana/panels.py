@@ -55,7 +55,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """A column of a table: an instant query with one value per row.
 
     Attributes:
@@ -228,7 +228,7 @@ def timeline(
 def ranking(
     title: str,
     description: str,
-    *columns: Column,
+    *columns: TableColumn,
     labels: Mapping[str, str],
     sort_by: str,
     hidden: Sequence[str] = (),
@@ -269,7 +269,7 @@ def ranking(
     return panel
 
 
-def _column_properties(column: Column) -> list[DynamicConfigValue]:
+def _column_properties(column: TableColumn) -> list[DynamicConfigValue]:
     properties: dict[str, Any] = {"unit": column.unit}
     if column.decimals is not None:
         properties["decimals"] = column.decimals

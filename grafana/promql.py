@@ -41,7 +41,7 @@ RECONNECTS_LONG: Final = f"candidate:feed_reconnects_unplanned:increase{_LONG}"
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class TargetSelector:
     """What the variables of a dashboard choose.
 
     Attributes:

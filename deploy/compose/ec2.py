@@ -12,7 +12,7 @@ import os
 import signal
 from pathlib import Path
 
-from latency_sweep.deploy.compose.feed import SITES, Feed
+from latency_sweep.deploy.compose.feed_profile import SITES, FeedProfile
 from latency_sweep.lab.local import sites
 from latency_sweep.lab.local.ec2 import Ec2Api
 from latency_sweep.lab.local.ec2_server import IMAGES
@@ -29,7 +29,7 @@ def main() -> None:
 
     server = ThreadedMotoServer("127.0.0.1", given.port, verbose=False)
     server.start()
-    feed: Feed = given.feed
+    feed: FeedProfile = given.feed
     machines = feed.machines(
         sites.load(given.sites), first_port=given.first_probe_port, region=given.region
     )
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m latency_sweep.deploy.compose.ec2", description=__doc__
     )
-    parser.add_argument("--feed", type=Feed.active, required=True, help="active profiles")
+    parser.add_argument("--feed", type=FeedProfile.active, required=True, help="active profiles")
     parser.add_argument("--port", type=int, required=True, help="port of the EC2 API")
     parser.add_argument(
         "--first-probe-port",

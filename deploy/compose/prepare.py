@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from latency_sweep.deploy.compose.feed import SITES, Feed
+from latency_sweep.deploy.compose.feed_profile import SITES, FeedProfile
 from latency_sweep.lab.exchange.config import ExchangeConfig, Tls
 from latency_sweep.lab.local import sites, tls
 from latency_sweep.prometheus.configuration import PrometheusSettings, SimulatedEc2, render
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Write everything."""
     given = _parser().parse_args()
-    feed: Feed = given.feed
+    feed: FeedProfile = given.feed
     scenario = sites.load(given.sites)
     experiment = feed.experiment()
     folder: Path = given.config
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m latency_sweep.deploy.compose.prepare", description=__doc__
     )
-    parser.add_argument("--feed", type=Feed.active, required=True, help="active profiles")
+    parser.add_argument("--feed", type=FeedProfile.active, required=True, help="active profiles")
     parser.add_argument("--config", type=Path, required=True, help="folder to write to")
     parser.add_argument("--secret", type=Path, required=True, help="folder for the password")
     parser.add_argument("--prometheus-version", required=True, help="version of the image")

@@ -11,7 +11,7 @@ from latency_sweep.grafana.panels import Query, graph, heat_map, upper_limit
 from latency_sweep.grafana.promql import (
     PLANNED_REASONS,
     WINDOW,
-    Selection,
+    TargetSelector,
     aggregate,
     increase,
     quantile,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from latency_sweep.contract.experiment import Constraints, Experiment
     from latency_sweep.contract.metrics import Metric
 
-_CHOSEN: Final = Selection()
+_CHOSEN: Final = TargetSelector()
 
 
 def board(experiment: Experiment) -> Board:
@@ -38,7 +38,7 @@ def board(experiment: Experiment) -> Board:
             "sources of delay, connectivity and loss."
         ),
         variables=[*variables.common(), *variables.feeds(experiment), *variables.one_candidate()],
-        selections=[_CHOSEN],
+        selectors=[_CHOSEN],
         sections=[
             Section("Latency", _latency(limits)),
             Section("Jitter", _jitter()),

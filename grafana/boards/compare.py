@@ -9,7 +9,7 @@ from latency_sweep.grafana import variables
 from latency_sweep.grafana.board import Board, Cell, Section
 from latency_sweep.grafana.panels import Query, graph, heat_map, upper_limit
 from latency_sweep.grafana.promql import (
-    Selection,
+    TargetSelector,
     aggregate,
     increase,
     quantile,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from latency_sweep.contract.experiment import Constraints, Experiment
     from latency_sweep.contract.metrics import Metric
 
-_SIDES: Final = {"A": Selection(prefix="a_"), "B": Selection(prefix="b_")}
+_SIDES: Final = {"A": TargetSelector(prefix="a_"), "B": TargetSelector(prefix="b_")}
 
 
 def board(experiment: Experiment) -> Board:
@@ -43,7 +43,7 @@ def board(experiment: Experiment) -> Board:
             *variables.one_candidate("a_", "A"),
             *variables.one_candidate("b_", "B", last=True),
         ],
-        selections=list(_SIDES.values()),
+        selectors=list(_SIDES.values()),
         sections=[
             Section("Difference", _difference()),
             Section("Side by side", _heat_maps()),
@@ -54,7 +54,7 @@ def board(experiment: Experiment) -> Board:
     )
 
 
-def _both(expression: Callable[[Selection], str], suffix: str = "") -> tuple[Query, ...]:
+def _both(expression: Callable[[TargetSelector], str], suffix: str = "") -> tuple[Query, ...]:
     """The same query for both sides."""
     return tuple(
         Query(expression(side), " ".join(filter(None, (name, suffix))))
@@ -62,15 +62,15 @@ def _both(expression: Callable[[Selection], str], suffix: str = "") -> tuple[Que
     )
 
 
-def _quantile_of(metric: Metric, q: float) -> Callable[[Selection], str]:
+def _quantile_of(metric: Metric, q: float) -> Callable[[TargetSelector], str]:
     return lambda side: quantile(q, rate(side.feed(metric)))
 
 
-def _minus(expression: Callable[[Selection], str]) -> str:
+def _minus(expression: Callable[[TargetSelector], str]) -> str:
     return " - ".join(expression(side) for side in _SIDES.values())
 
 
-def _reconnects_per_probe(side: Selection) -> str:
+def _reconnects_per_probe(side: TargetSelector) -> str:
     each = increase(side.unplanned(metrics.RECONNECTS), ("instance",), window="1h")
     return aggregate("avg", each)
 

@@ -15,9 +15,9 @@ from latency_sweep.grafana.panels import (
     GOOD,
     NEUTRAL,
     UNSURE,
-    Column,
     Panel,
     Query,
+    TableColumn,
     flag,
     graph,
     lower_limit,
@@ -41,7 +41,7 @@ from latency_sweep.grafana.promql import (
     P999_SHORT,
     RECONNECTS_LONG,
     WINDOW,
-    Selection,
+    TargetSelector,
     aggregate,
     evidence_matcher,
     increase,
@@ -53,7 +53,7 @@ from latency_sweep.grafana.promql import (
 if TYPE_CHECKING:
     from latency_sweep.contract.experiment import Constraints, Experiment
 
-_CHOSEN: Final = Selection()
+_CHOSEN: Final = TargetSelector()
 _NOW: Final = "$window"
 _PHASES: Final = tuple(Phase)
 _CANDIDATE_LINK: Final = (
@@ -78,7 +78,7 @@ def board(experiment: Experiment) -> Board:
             *variables.targets(*CANDIDATE),
             variables.window(),
         ],
-        selections=[_CHOSEN],
+        selectors=[_CHOSEN],
         sections=[
             Section("Sweep", _sweep()),
             Section("Ranking", [Cell(_ranking(experiment), 24, 10)]),
@@ -166,26 +166,28 @@ def _ranking(experiment: Experiment) -> Panel:
     covered = aggregate("avg", f"avg_over_time({_CHOSEN.scrape('up')}[{_NOW}])", CANDIDATE)
     tail = f"{quantile(0.999, pooled)} / {quantile(0.99, pooled)}"
     columns = [
-        Column("p99", quantile(0.99, pooled), "s", upper_limit(limits.p99_sec), 2),
-        Column("p50", quantile(0.5, pooled), "s", (), 2),
-        Column("p99.9 / p99", tail, "none", upper_limit(limits.tail_ratio), 2),
-        Column("cv", variation(pooled), "none", (), 3),
-        Column("Lost", share(lost, received), "percentunit", upper_limit(limits.loss_ratio), 4),
-        Column(
+        TableColumn("p99", quantile(0.99, pooled), "s", upper_limit(limits.p99_sec), 2),
+        TableColumn("p50", quantile(0.5, pooled), "s", (), 2),
+        TableColumn("p99.9 / p99", tail, "none", upper_limit(limits.tail_ratio), 2),
+        TableColumn("cv", variation(pooled), "none", (), 3),
+        TableColumn(
+            "Lost", share(lost, received), "percentunit", upper_limit(limits.loss_ratio), 4
+        ),
+        TableColumn(
             "Reconnects / h",
             _reconnects_per_hour(),
             "none",
             upper_limit(limits.reconnects_per_hour),
             1,
         ),
-        Column(
+        TableColumn(
             "Samples",
             f"histogram_count({samples})",
             "short",
             lower_limit(limits.min_samples),
         ),
-        Column("Clock bound", _bound(), "s", upper_limit(limits.clock_error_bound_sec), 2),
-        Column("Scrapes", covered, "percentunit", (), 1),
+        TableColumn("Clock bound", _bound(), "s", upper_limit(limits.clock_error_bound_sec), 2),
+        TableColumn("Scrapes", covered, "percentunit", (), 1),
     ]
     return ranking(
         "Candidates by p99",

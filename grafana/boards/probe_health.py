@@ -11,9 +11,9 @@ from latency_sweep.grafana.board import Board, Cell, Section
 from latency_sweep.grafana.panels import (
     BAD,
     GOOD,
-    Column,
     Panel,
     Query,
+    TableColumn,
     flag,
     graph,
     heat_map,
@@ -26,7 +26,7 @@ from latency_sweep.grafana.promql import (
     CANDIDATE,
     CANDIDATE_NAME,
     RECEIVE_DELAY_SHORT,
-    Selection,
+    TargetSelector,
     aggregate,
     increase,
     quantile,
@@ -36,7 +36,7 @@ from latency_sweep.grafana.promql import (
 if TYPE_CHECKING:
     from latency_sweep.contract.experiment import Constraints, Experiment
 
-_CHOSEN: Final = Selection(by_instance=True)
+_CHOSEN: Final = TargetSelector(by_instance=True)
 _EACH: Final = ("instance",)
 _NAME: Final = "{{instance}}"
 # Network allowances of an EC2 instance: node_exporter's names of the ENA driver's counters.
@@ -65,7 +65,7 @@ def board(experiment: Experiment) -> Board:
             *variables.targets(*CANDIDATE, "instance"),
             variables.window(),
         ],
-        selections=[_CHOSEN],
+        selectors=[_CHOSEN],
         sections=[
             Section("Probes", [Cell(_probes(limits), 24, 9)]),
             Section("Receive delay", _receive_delay()),
@@ -86,30 +86,34 @@ def _probes(limits: Constraints) -> Panel:
         "Probes",
         "Version and uptime of each probe, whether it is scraped, connected and synchronised, and "
         "the age of its newest message.",
-        Column("Scraped", aggregate("min", _CHOSEN.scrape("up"), labels), "bool_yes_no", flag()),
-        Column(
+        TableColumn(
+            "Scraped", aggregate("min", _CHOSEN.scrape("up"), labels), "bool_yes_no", flag()
+        ),
+        TableColumn(
             "Connected",
             aggregate("min", _CHOSEN.market(metrics.CONNECTED), labels),
             "bool_yes_no",
             flag(),
         ),
-        Column(
+        TableColumn(
             "Synchronised",
             aggregate("min", _CHOSEN.target(metrics.CLOCK_SYNCHRONIZED.name), labels),
             "bool_yes_no",
             flag(),
         ),
-        Column(
+        TableColumn(
             "Clock bound",
             aggregate("max", _CHOSEN.target(metrics.CLOCK_ERROR_BOUND.name), labels),
             "s",
             upper_limit(limits.clock_error_bound_sec),
             2,
         ),
-        Column("Receive delay p99", quantile(0.99, own_delay), "s", (), 2),
-        Column("Last message age", f"time() - {newest}", "s", (), 1),
-        Column("Uptime", f"time() - {aggregate('max', started, labels)}", "dtdurations", (), 0),
-        Column("Build", aggregate("count", version, (*labels, "version")), "none"),
+        TableColumn("Receive delay p99", quantile(0.99, own_delay), "s", (), 2),
+        TableColumn("Last message age", f"time() - {newest}", "s", (), 1),
+        TableColumn(
+            "Uptime", f"time() - {aggregate('max', started, labels)}", "dtdurations", (), 0
+        ),
+        TableColumn("Build", aggregate("count", version, (*labels, "version")), "none"),
         labels={
             "region": "Region",
             "az_id": "Zone",
@@ -124,7 +128,7 @@ def _probes(limits: Constraints) -> Panel:
 
 def _receive_delay() -> list[Cell]:
     # Recorded per candidate: histograms of every probe are too large for one response.
-    by_candidate = Selection().recorded(RECEIVE_DELAY_SHORT)
+    by_candidate = TargetSelector().recorded(RECEIVE_DELAY_SHORT)
     return [
         Cell(
             heat_map(

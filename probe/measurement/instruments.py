@@ -15,7 +15,7 @@ from latency_sweep.nativehist.instrument import NativeHistogramMetric
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from latency_sweep.contract.experiment import Histogram
+    from latency_sweep.contract.experiment import HistogramResolution
     from latency_sweep.contract.metrics import Metric
 
 # Histograms labelled by run: their series leave when the run is history.
@@ -39,7 +39,9 @@ class Instruments:
         market: value of the `market` label, used to start every series at zero.
     """
 
-    def __init__(self, registry: CollectorRegistry, resolution: Histogram, market: str) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, resolution: HistogramResolution, market: str
+    ) -> None:
         self._registry = registry
         self._resolution = resolution
         self.per_run = {metric.name: self._histogram(metric) for metric in PER_RUN}

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from latency_sweep.analysis.cli.exit_codes import ExitCode
-from latency_sweep.deploy.compose.feed import SITES, Feed
+from latency_sweep.deploy.compose.feed_profile import SITES, FeedProfile
 from latency_sweep.lab.local.prometheus_process import Prometheus
 from latency_sweep.prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG, Version
 from latency_sweep.runtime.child import Child
@@ -232,31 +232,31 @@ def test_prometheus_is_configured_for_the_version_of_its_image() -> None:
 def test_the_usual_profile_is_the_simulation() -> None:
     assert "COMPOSE_PROFILES=simulation" in (REPOSITORY / ".env").read_text().splitlines()
     named = {profile for service in SERVICES.values() for profile in service.get("profiles", [])}
-    assert named == {*Feed, "analyze"}
+    assert named == {*FeedProfile, "analyze"}
 
 
 @pytest.mark.parametrize(
     ("profiles", "feed"),
     [
-        ("simulation", Feed.SIMULATION),
-        ("binance,analyze", Feed.BINANCE),
-        ("analyze,simulation", Feed.SIMULATION),
+        ("simulation", FeedProfile.SIMULATION),
+        ("binance,analyze", FeedProfile.BINANCE),
+        ("analyze,simulation", FeedProfile.SIMULATION),
     ],
 )
-def test_the_feed_is_the_one_among_the_active_profiles(profiles: str, feed: Feed) -> None:
-    assert Feed.active(profiles) is feed
+def test_the_feed_is_the_one_among_the_active_profiles(profiles: str, feed: FeedProfile) -> None:
+    assert FeedProfile.active(profiles) is feed
 
 
 @pytest.mark.parametrize("profiles", ["analyze", "simulation,binance", ""])
 def test_profiles_without_one_feed_are_refused(profiles: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="one feed: simulation or binance"):
-        Feed.active(profiles)
+        FeedProfile.active(profiles)
 
 
 def test_the_real_feed_keeps_the_endpoint_of_the_experiment() -> None:
     words = SERVICES["probe-binance"]["command"]
     assert not [word for word in words if "endpoint" in word or "ca-file" in word]
-    assert Feed.BINANCE.experiment().name != Feed.SIMULATION.experiment().name
+    assert FeedProfile.BINANCE.experiment().name != FeedProfile.SIMULATION.experiment().name
 
 
 def test_the_image_holds_every_package_that_is_installed() -> None:
@@ -269,7 +269,9 @@ def test_the_image_holds_every_package_that_is_installed() -> None:
     assert copied <= kept
 
 
-@pytest.mark.parametrize("profiles", [*Feed, "analyze", "simulation,analyze", "binance,analyze"])
+@pytest.mark.parametrize(
+    "profiles", [*FeedProfile, "analyze", "simulation,analyze", "binance,analyze"]
+)
 def test_docker_compose_accepts_every_profile(profiles: str, docker_compose: list[str]) -> None:
     environment = os.environ | {"COMPOSE_PROFILES": profiles}
     command = [*docker_compose, "--file", str(FILE), "config", "--format", "json"]

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 SITES: Final = Path(__file__).with_name("sites.yaml")
 
 
-class Feed(StrEnum):
+class FeedProfile(StrEnum):
     """What the probes subscribe to; also the profile that starts them."""
 
     SIMULATION = "simulation"
     BINANCE = "binance"
 
     @classmethod
-    def active(cls, profiles: str) -> Feed:
+    def active(cls, profiles: str) -> FeedProfile:
         """The one feed among the active profiles, `simulation,analyze`; an argparse type.
 
         Raises:
@@ -44,7 +44,7 @@ class Feed(StrEnum):
         Raises:
             ExperimentError: the shipped experiment cannot be read.
         """
-        source = plan.EXPERIMENT if self is Feed.SIMULATION else None
+        source = plan.EXPERIMENT if self is FeedProfile.SIMULATION else None
         return experiment.load(source).model_copy(update={"name": f"compose-{self}"})
 
     def machines(self, scenario: Scenario, *, first_port: int, region: str) -> list[Machine]:
@@ -56,7 +56,7 @@ class Feed(StrEnum):
             region: AWS region of the one probe of the real feed.
         """
         types = self.experiment().instance_types
-        if self is Feed.BINANCE:
+        if self is FeedProfile.BINANCE:
             name = next(iter(types))
             return [Machine(region, f"{region}a", name, types[name].architecture, first_port)]
         return [
