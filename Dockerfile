@@ -20,7 +20,7 @@ COPY deploy deploy
 RUN /opt/sweep/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.13-slim-bookworm
-# New volumes take over the owner of the folders they are mounted on.
+# New volumes inherit the owner of their mount points.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin sweep \
     && install --directory --owner=10001 /config /secret
 COPY --from=build /opt/sweep /opt/sweep

@@ -1,14 +1,13 @@
-"""How long a Prometheus takes to answer the dashboards of a large sweep.
+"""Query latency of the dashboards of a large sweep.
 
-Plants a sweep in a real Prometheus by remote write (one-hour runs, eight series a place, native
-histograms of schema 8) together with what the recording rules would have kept of it, asks every
-query of every dashboard over three hours, and prints the slowest:
+Writes a sweep to a real Prometheus by remote write (one-hour runs, eight series per candidate,
+native histograms of schema 8) together with what the recording rules would have recorded, runs
+every query of every dashboard over three hours, and prints the slowest:
 
     python -m benchmarks.dashboards --probes 24 96
 
-Overview and Probe health show all probes, Place and Compare one place a side. The delays that
-have the shape of latencies are asked of the planted latencies. The server runs on this machine
-and shares its cores with the client.
+Overview and Probe health show all probes, Candidate and Compare one candidate per side. Queries for
+other delays read the written latencies. The server shares the cores of this machine with the client.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class Timed:
     series: int
 
 
-def place(index: int) -> dict[str, str]:
+def candidate(index: int) -> dict[str, str]:
     region, kind = divmod(index, len(TYPES))
     return {
         "region": f"region-{region}",
@@ -107,8 +106,8 @@ def plant_records(url: str, probes: int, moments: list[float]) -> None:
     }
     for index in range(probes):
         history = History()
-        market = {**place(index), "market": "spot"}
-        target = {**place(index), "instance": f"i-{index:04}", "job": metrics.JOB}
+        market = {**candidate(index), "market": "spot"}
+        target = {**candidate(index), "instance": f"i-{index:04}", "job": metrics.JOB}
         for number, moment in enumerate(moments):
             for name in (promql.LATENCY_LIVE, promql.RECEIVE_DELAY_SHORT):
                 history.add(name, market, moment, minutes[number % len(minutes)])
@@ -124,10 +123,10 @@ def plant_records(url: str, probes: int, moments: list[float]) -> None:
 
 def variables(uid: str) -> dict[str, str]:
     one = uid == "sweep-candidate"
-    chosen = place(0)
+    chosen = candidate(0)
     values = {label: chosen[label] if one else ".*" for label in promql.CANDIDATE}
     for side, index in (("a", 0), ("b", 4)):
-        values |= {f"{side}_{label}": place(index)[label] for label in promql.CANDIDATE}
+        values |= {f"{side}_{label}": candidate(index)[label] for label in promql.CANDIDATE}
     return {
         **values,
         "instance": ".*",
