@@ -7,7 +7,7 @@ every query of every dashboard over three hours, and prints the slowest:
     python -m benchmarks.dashboards --probes 24 96
 
 Overview and Probe health show all probes, Candidate and Compare one candidate per side. Queries for
-other delays read the written latencies. The server shares the cores of this machine with the client.
+other delays read the written latencies. The server shares the cores of the client.
 """
 
 from __future__ import annotations
