@@ -8,7 +8,7 @@ from grafana_foundation_sdk.builders import dashboard, prometheus
 
 from latency_sweep.contract import metrics
 from latency_sweep.grafana.panels import DATASOURCE
-from latency_sweep.grafana.promql import CANDIDATE, TargetSelector, aggregate
+from latency_sweep.grafana.promql import CANDIDATE, CANDIDATE_NAME, TargetSelector, aggregate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,14 +55,14 @@ def common(
             "Unplanned reconnects",
             f"{aggregate('sum', reconnects, (*target, 'reason'))} > 0",
             title="reconnect: {{reason}}",
-            text="{{region}} {{az_id}} {{instance_type}} {{instance}}",
+            text=f"{CANDIDATE_NAME} {{{{instance}}}}",
             color="orange",
         ),
         _events(
             "Probe restarts",
             f"{aggregate('max', restarts, target)} > 0",
             title="probe restarted",
-            text="{{region}} {{az_id}} {{instance_type}} {{instance}}",
+            text=f"{CANDIDATE_NAME} {{{{instance}}}}",
             color="purple",
         ),
     ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # The window that Grafana makes at least four scrapes long.
 WINDOW: Final = "$__rate_interval"
 CANDIDATE: Final = ("region", "az_id", "instance_type")
-CANDIDATE_NAME: Final = "{{region}} {{az_id}} {{instance_type}}"
+CANDIDATE_NAME: Final = " ".join(f"{{{{{label}}}}}" for label in CANDIDATE)
 # Regular expression of the reasons for which the probe itself replaces a connection.
 PLANNED_REASONS: Final = "|".join(PLANNED)
 
