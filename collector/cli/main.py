@@ -19,6 +19,8 @@ from latency_sweep.collector.cli import (
     status,
 )
 from latency_sweep.collector.watch import command
+from latency_sweep.runtime import extras
+from latency_sweep.runtime.extras import Extra, MissingExtraError
 from latency_sweep.runtime.help import HelpFormatter
 
 if TYPE_CHECKING:
@@ -135,9 +137,12 @@ def _demo(arguments: argparse.Namespace) -> int:
     if arguments.replay is None and arguments.speed is not None:
         return _refuse("--speed only works with --replay")
     try:
-        from latency_sweep.lab.local import demo, plan  # noqa: PLC0415 - needs the `local` extra
-    except ModuleNotFoundError as error:
-        return _refuse(f"{error.name} is missing; in a checkout, run pip install -e '.[local]'")
+        extras.require(Extra.LOCAL, "sweep demo")
+    except MissingExtraError as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    from latency_sweep.lab.local import demo, plan  # noqa: PLC0415 - takes a second
+
     given = {
         name: getattr(arguments, name)
         for name in (
