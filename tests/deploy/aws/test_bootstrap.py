@@ -89,7 +89,8 @@ def instance(
     for name, value in (("adaptive-rx", "on"), ("rx-usecs", "20")):
         sandbox.write(f"/edge/{name}", value + "\n")
     sandbox.write("/edge/generic-receive-offload", "on\n")
-    instances.publish(sandbox, {"node_exporter-1.9.1": {"node_exporter": "exit 0"}})
+    release = f"node_exporter-{instances.VERSIONS.node_exporter}"
+    instances.publish(sandbox, {release: {"node_exporter": "exit 0"}})
     return sandbox
 
 
@@ -182,7 +183,7 @@ def test_hardware_clock_demanded_but_missing_is_an_error(bootstrapped: Sandbox) 
 def test_wheel_with_another_checksum_is_refused(bootstrapped: Sandbox, wheel: Path) -> None:
     script = (
         "set -euo pipefail; source /opt/latency-sweep/bootstrap/lib.sh; "
-        f"install_wheel s3://artifacts/{wheel.name} {'0' * 64} ''"
+        f"install_wheel probe s3://artifacts/{wheel.name} {'0' * 64} ''"
     )
     answer = bootstrapped.run(["bash", "-c", script])
     assert answer.returncode == 1
