@@ -91,7 +91,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="the whole sweep on this machine, against a simulated exchange",
         description="Start a simulated exchange, probes for six places, a simulated EC2 and a "
         "real Prometheus on this machine, measure, analyse and stop everything again. Nothing "
-        "leaves this machine, except to fetch Prometheus once if it is not on PATH.",
+        "leaves this machine, except to fetch Prometheus once; PROMETHEUS_BIN names another one.",
         epilog=_DEMO_EPILOG,
         formatter_class=HelpFormatter,
         allow_abbrev=False,
