@@ -166,9 +166,11 @@ import sys
 import latency_sweep.probe.cli
 from importlib.metadata import packages_distributions
 known = packages_distributions()
-print(*{name.lower().replace("_", "-") for module in list(sys.modules) for name in known.get(module, [])})
+print(*{name for module in list(sys.modules) for name in known.get(module, [])})
 """
-    imported = set(core.run("python", "-c", code).stdout.split())
+    imported = {
+        name.lower().replace("_", "-") for name in core.run("python", "-c", code).stdout.split()
+    }
     wanted = {re.split(r"[<>=\[ ;]", text)[0] for text in PROJECT["dependencies"]}
     assert wanted <= imported
 
