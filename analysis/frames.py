@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from latency_sweep.analysis.decision.verdict import Verdict
     from latency_sweep.analysis.evidence.records import Evidence, RunEvidence
     from latency_sweep.contract.experiment import Experiment
-    from latency_sweep.nativehist.algebra import Histogram
+    from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 # Names and types of the columns, in order. A type with a capital letter has missing values.
 RUN_COLUMNS: Final = {
@@ -141,7 +141,7 @@ def _run_row(run: RunEvidence) -> dict[str, Any]:
     }
 
 
-def _parts(run: RunEvidence) -> Iterator[tuple[str, str, str | None, int | None, Histogram]]:
+def _parts(run: RunEvidence) -> Iterator[tuple[str, str, str | None, int | None, FloatHistogram]]:
     """Candidate, run, instance or None for all, window or None for the whole run, histogram."""
     name = run.candidate.name
     yield name, run.run, None, None, run.latency

@@ -194,13 +194,17 @@ def test_wheel_from_a_package_index_is_verified_and_installed(
     bootstrapped: Sandbox, wheel: Path, environment: dict[str, str]
 ) -> None:
     requirement = f"binance-latency-sweep=={wheel.name.split('-')[1]}"
-    edge = {"PYTHONPATH": "/edge/site", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/edge/s3"}
     for sha256, code in (("0" * 64, 1), (environment["WHEEL_SHA256"], 0)):
         script = (
             "set -euo pipefail; source /opt/latency-sweep/bootstrap/lib.sh; "
             f"install_wheel probe {requirement} {sha256} ''"
         )
-        answer = bootstrapped.run(["bash", "-c", script], **edge)
+        answer = bootstrapped.run(
+            ["bash", "-c", script],
+            PYTHONPATH="/edge/site",
+            PIP_NO_INDEX="1",
+            PIP_FIND_LINKS="/edge/s3",
+        )
         assert answer.returncode == code, answer.stderr
     assert answer.stderr.endswith(f"installed {requirement}\n")
 
