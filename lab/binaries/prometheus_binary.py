@@ -94,14 +94,14 @@ def find_or_fetch(
     environ: Mapping[str, str] = os.environ,
     *,
     sources: tuple[Source, ...] | None = None,
-    announce: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Binaries:
     """Find a Prometheus of a supported version, or fetch one. Safe to call concurrently.
 
     Args:
         environ: `PROMETHEUS_BIN` names a binary, by its path or as found on `PATH`.
         sources: where else to take it from, in order; `sources_of(environ)` if None.
-        announce: told in one line when something has to be fetched, when another program does that
+        report: told in one line when something has to be fetched, when another program does that
             already, and when it is not from the first source.
 
     Raises:
@@ -112,11 +112,11 @@ def find_or_fetch(
     sources = sources_of(environ) if sources is None else sources
     folder = cache_folder(environ)
     # Without the lock first: a copy that is there is complete, and its folder may be read-only.
-    if (found := _find(folder, sources, announce)) is not None:
+    if (found := _find(folder, sources, report)) is not None:
         return found
-    with _locked(folder, announce):
-        found = _find(folder, sources, announce)
-        return _fetch(folder, sources, announce) if found is None else found
+    with _locked(folder, report):
+        found = _find(folder, sources, report)
+        return _fetch(folder, sources, report) if found is None else found
 
 
 def _named(named: str, environ: Mapping[str, str]) -> Binaries:
@@ -134,7 +134,7 @@ def _named(named: str, environ: Mapping[str, str]) -> Binaries:
 
 
 def _find(
-    folder: Path, sources: tuple[Source, ...], announce: Callable[[str], None]
+    folder: Path, sources: tuple[Source, ...], report: Callable[[str], None]
 ) -> Binaries | None:
     """A copy fetched before, unless a better source has not been asked lately."""
     failed: list[str] = []
@@ -142,7 +142,7 @@ def _find(
         with suppress(VersionError):
             found = _checked(folder / source.folder / "prometheus")
             if failed:
-                announce(_fallback(source, found, failed))
+                report(_fallback(source, found, failed))
             return found
         reason = _recent_failure(folder, source)
         if reason is None:
@@ -180,7 +180,7 @@ def _checked(binary: Path) -> Binaries:
 
 
 @contextmanager
-def _locked(folder: Path, announce: Callable[[str], None]) -> Iterator[None]:
+def _locked(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
@@ -192,18 +192,18 @@ def _locked(folder: Path, announce: Callable[[str], None]) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            announce(f"Another program is fetching Prometheus into {folder}; waiting for it ...")
+            report(f"Another program is fetching Prometheus into {folder}; waiting for it ...")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _fetch(folder: Path, sources: tuple[Source, ...], announce: Callable[[str], None]) -> Binaries:
+def _fetch(folder: Path, sources: tuple[Source, ...], report: Callable[[str], None]) -> Binaries:
     """Fetch from the first source that can, into its folder.
 
     Raises:
         PrometheusUnavailableError: none can.
     """
-    announce(f"Fetching Prometheus into {folder} (once) ...")
+    report(f"Fetching Prometheus into {folder} (once) ...")
     for abandoned in folder.glob(f"{_SCRATCH}*"):  # by one that was killed; nobody else is here
         shutil.rmtree(abandoned, ignore_errors=True)
     failed: dict[Source, str] = {}
@@ -216,7 +216,7 @@ def _fetch(folder: Path, sources: tuple[Source, ...], announce: Callable[[str], 
         for other, reason in failed.items():
             _failure_file(folder, other).write_text(reason, encoding="utf-8")
         if failed:
-            announce(_fallback(source, found, list(failed.values())))
+            report(_fallback(source, found, list(failed.values())))
         return found
     raise PrometheusUnavailableError(
         f"No usable Prometheus could be fetched ({'; '.join(failed.values())}); {FIX}."

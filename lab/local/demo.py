@@ -120,7 +120,7 @@ def run(options: Options, console: Console | None = None, errors: Console | None
 
 
 def _run(options: Options, console: Console) -> int:
-    binaries = find_or_fetch(announce=lambda line: _print(console, line))
+    binaries = find_or_fetch(report=lambda line: _print(console, line))
     if options.replay is None:
         return _measure(demo_plan(options), options, binaries, console)
     recorded = recording.inspect(options.replay, speed=options.speed)

@@ -127,7 +127,7 @@ def test_a_named_binary_that_does_not_serve_is_an_error_and_not_passed_over(
 def test_another_source_than_the_first_is_told_in_one_line_each_time(bare: dict[str, str]) -> None:
     for fetches in (True, False):
         said: list[str] = []
-        find_or_fetch(bare, sources=(CLOSED, GOOD), announce=said.append)
+        find_or_fetch(bare, sources=(CLOSED, GOOD), report=said.append)
         assert len(said) == 1 + fetches
         assert said[-1] == "Using Prometheus 3.5.0, the good one, since the source is closed."
 
@@ -193,8 +193,8 @@ def test_nothing_half_fetched_is_left(bare: dict[str, str]) -> None:
 
 def test_a_fetch_is_announced_and_a_find_is_not(bare: dict[str, str]) -> None:
     said: list[str] = []
-    find_or_fetch(bare, sources=(GOOD,), announce=said.append)
-    find_or_fetch(bare, sources=(GOOD,), announce=said.append)
+    find_or_fetch(bare, sources=(GOOD,), report=said.append)
+    find_or_fetch(bare, sources=(GOOD,), report=said.append)
     assert len(said) == 1
 
 
@@ -240,7 +240,7 @@ def test_who_waits_for_another_s_fetch_is_told(bare: dict[str, str]) -> None:
         said.append(line)
         other.close()  # the other has done with it
 
-    find_or_fetch(bare, sources=(GOOD,), announce=told)
+    find_or_fetch(bare, sources=(GOOD,), report=told)
     assert said[0] == f"Another program is fetching Prometheus into {folder}; waiting for it ..."
 
 
