@@ -60,7 +60,9 @@ fuzz: $(VENV)/.installed-dev $(VENV)/.installed-fuzz ## Feed ten million inputs 
 
 lock: $(VENV)/.installed-dev ## Lock the newest dependencies that pyproject.toml permits, with hashes.
 	$(LOCK) pyproject.toml --output-file requirements/probe.txt
-	$(LOCK) pyproject.toml --extra local --constraint requirements/probe.txt \
+	$(LOCK) pyproject.toml --extra monitor --constraint requirements/probe.txt \
+	  --output-file requirements/monitor.txt
+	$(LOCK) pyproject.toml --extra local --constraint requirements/monitor.txt \
 	  --output-file requirements/local.txt
 	$(LOCK) pyproject.toml --extra dev --constraint requirements/local.txt \
 	  --output-file requirements/dev.txt

@@ -15,7 +15,7 @@ _VERSION = re.compile(r"^v?(\d+)\.(\d+)(?:\.(\d+))?")
 _ANSWER_WITHIN_SEC: Final = 30
 
 
-class VersionError(Exception):
+class VersionError(ValueError):
     """A file is not a Prometheus binary, or a text is not a version; the message says which."""
 
 

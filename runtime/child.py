@@ -89,7 +89,7 @@ class Child:
             name: also names the files in `folder`.
             command: program and arguments.
             folder: where its output goes; exists.
-            environment: variables added to those of this process.
+            environment: all its variables; those of this process if None.
             priority: how urgently it needs a processor.
 
         Raises:
@@ -111,7 +111,7 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=log,
-                    env={**os.environ, **(environment or {})},
+                    env=environment,
                     process_group=0,
                 )
             finally:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from latency_sweep.runtime import entry
+from latency_sweep.runtime import entry, extras
+from latency_sweep.runtime.extras import Extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ def _load() -> Callable[[], int]:
     from latency_sweep.analysis.cli.command_line import parse  # noqa: PLC0415 - takes time
 
     given = parse()
+    extras.require(Extra.ANALYSIS, "analyze")
 
     from latency_sweep.analysis.cli.main import run  # noqa: PLC0415 - takes seconds
 

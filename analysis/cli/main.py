@@ -31,8 +31,6 @@ from latency_sweep.analysis.pricing.prices import (
     PricesError,
     default_path,
     load_prices,
-    pricing_client,
-    refresh_prices,
 )
 from latency_sweep.analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
 from latency_sweep.analysis.report.before_after import FORMATS as CHANGE_FORMATS
@@ -40,8 +38,9 @@ from latency_sweep.analysis.report.before_after import render_change
 from latency_sweep.analysis.report.printable import printable
 from latency_sweep.analysis.report.rendering import FORMATS, render
 from latency_sweep.contract.experiment import ExperimentError, load
-from latency_sweep.runtime import standard_output
+from latency_sweep.runtime import extras, standard_output
 from latency_sweep.runtime.atomic_file import replacing
+from latency_sweep.runtime.extras import Extra, MissingExtraError
 
 if TYPE_CHECKING:
     import argparse
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
 
 _FAULTS: Final[dict[type[Exception], ExitCode]] = {
     UsageError: ExitCode.BAD_INPUT,
+    MissingExtraError: ExitCode.BAD_INPUT,
     SelectionError: ExitCode.BAD_INPUT,
     CompareError: ExitCode.BAD_INPUT,
     ArchiveError: ExitCode.BAD_INPUT,
@@ -147,6 +147,12 @@ def prices(given: argparse.Namespace) -> ExitCode:
         return ExitCode.DECIDED
     if given.prices is not None:
         raise UsageError("--prices only shows a table; name the one to write with -o.")
+    extras.require(Extra.SWEEP, "analyze prices --refresh")
+    from latency_sweep.analysis.pricing.aws_price_list import (  # noqa: PLC0415 - needs boto3
+        pricing_client,
+        refresh_prices,
+    )
+
     path = given.output_file or default_path()
     experiment = load(given.config)
     regions = given.region or tuple(experiment.regions)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final
 
-from latency_sweep.runtime import entry
+from latency_sweep.runtime import entry, extras
+from latency_sweep.runtime.extras import Extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_DEMO: Final = "demo"
 
 
 def main() -> int:
@@ -16,6 +20,11 @@ def main() -> int:
 
 
 def _load() -> Callable[[], int]:
+    if extras.missing(Extra.SWEEP):  # not even `--help` can be shown
+        if sys.argv[1:2] == [_DEMO]:
+            extras.require(Extra.LOCAL, "sweep demo")
+        extras.require(Extra.SWEEP, "sweep")
+
     from latency_sweep.collector.cli.main import main as command  # noqa: PLC0415 - takes seconds
 
     return command

@@ -19,6 +19,8 @@ from latency_sweep.collector.cli import (
     status,
 )
 from latency_sweep.collector.watch import command
+from latency_sweep.runtime import extras
+from latency_sweep.runtime.extras import Extra, MissingExtraError
 from latency_sweep.runtime.help import HelpFormatter
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="the whole sweep on this machine, against a simulated exchange",
         description="Start a simulated exchange, probes for six places, a simulated EC2 and a "
         "real Prometheus on this machine, measure, analyse and stop everything again. Nothing "
-        "leaves this machine, except to fetch Prometheus once if it is not on PATH.",
+        "leaves this machine, except to fetch Prometheus once; PROMETHEUS_BIN names another one.",
         epilog=_DEMO_EPILOG,
         formatter_class=HelpFormatter,
         allow_abbrev=False,
@@ -135,9 +137,12 @@ def _demo(arguments: argparse.Namespace) -> int:
     if arguments.replay is None and arguments.speed is not None:
         return _refuse("--speed only works with --replay")
     try:
-        from latency_sweep.lab.local import demo, plan  # noqa: PLC0415 - needs the `local` extra
-    except ModuleNotFoundError as error:
-        return _refuse(f"{error.name} is missing; in a checkout, run pip install -e '.[local]'")
+        extras.require(Extra.LOCAL, "sweep demo")
+    except MissingExtraError as error:
+        print(error, file=sys.stderr)
+        return BAD_INPUT
+    from latency_sweep.lab.local import demo, plan  # noqa: PLC0415 - takes a second
+
     given = {
         name: getattr(arguments, name)
         for name in (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from rich.table import Table
 
-from latency_sweep.analysis.pricing.prices import refresh_prices
+from latency_sweep.analysis.pricing.aws_price_list import refresh_prices
 from latency_sweep.collector.aws.access import Aws
 from latency_sweep.collector.cli import options, steps, subcommand
 from latency_sweep.collector.errors import ExitCode
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from latency_sweep.analysis.pricing.prices import PricingClient
+    from latency_sweep.analysis.pricing.aws_price_list import PricingClient
     from latency_sweep.collector.aws.cost import Estimate
     from latency_sweep.collector.lifecycle.preflight import Report
 

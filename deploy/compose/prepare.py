@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from latency_sweep.contract import versions
 from latency_sweep.deploy.compose.feed_profile import SITES, FeedProfile
 from latency_sweep.lab.exchange.config import ExchangeConfig, Tls
 from latency_sweep.lab.local import sites, tls
@@ -38,7 +39,7 @@ def main() -> None:
     _exchange(folder, scenario, given.time_port)
     machines = feed.machines(scenario, first_port=0, region=given.region)
     settings = PrometheusSettings(
-        version=Version.parse(given.prometheus_version),
+        version=given.prometheus_version,
         experiment=experiment.name,
         regions=tuple(dict.fromkeys(machine.region for machine in machines)),
         scrape_interval_sec=experiment.timing.scrape_interval_sec,
@@ -76,7 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--feed", type=FeedProfile.active, required=True, help="active profiles")
     parser.add_argument("--config", type=Path, required=True, help="folder to write to")
     parser.add_argument("--secret", type=Path, required=True, help="folder for the password")
-    parser.add_argument("--prometheus-version", required=True, help="version of the image")
+    parser.add_argument(
+        "--prometheus-version",
+        type=Version.parse,
+        default=versions.load().prometheus,
+        help="version of the image (default: %(default)s)",
+    )
     parser.add_argument("--ec2-port", type=int, required=True)
     parser.add_argument(
         "--time-port", type=int, required=True, help="port of the exchange's time endpoint"

@@ -1,6 +1,6 @@
-"""A Prometheus to run: the one on PATH, the one fetched before, or a fresh copy.
+"""A Prometheus to run: the pinned release, fetched once, or what the user names.
 
-Nothing is installed: a fetched copy lives in the user's cache folder.
+Nothing is installed: a fetched copy is kept in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -8,28 +8,52 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.lab.binaries import debian_package, release_archive
+from latency_sweep.contract import versions
+from latency_sweep.lab.binaries import debian_package, go_module, release_archive
 from latency_sweep.lab.binaries.fetching import FetchError
 from latency_sweep.prometheus.version import MINIMUM, Version, VersionError, honours_ec2_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-MEND: Final = (
-    f"install Prometheus >= {MINIMUM.major}.{MINIMUM.minor}, other than 3.7 to 3.10, "
-    "and put it on PATH"
-)
 ENVIRONMENT_VARIABLE: Final = "PROMETHEUS_BIN"
+BUILD_VARIABLE: Final = "PROMETHEUS_BUILD"
+FIX: Final = (
+    f"install Prometheus >= {MINIMUM.major}.{MINIMUM.minor}, other than 3.7 to 3.10, "
+    f"and name it with {ENVIRONMENT_VARIABLE}"
+)
 _SCRATCH: Final = "fetching-"
+# A source that failed is asked again after this time, so that a machine without a way to it does
+# not try at every start.
+RETRY_AFTER_SEC: Final = 24 * 3600
 
-# In the order they are tried. Each puts `prometheus` and `promtool` into the folder it is given.
-SOURCES: Final[tuple[Callable[[Path], None], ...]] = (debian_package.fetch, release_archive.fetch)
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a Prometheus can be had from.
+
+    Attributes:
+        name: what the user calls it.
+        folder: of its copy, inside the cache folder.
+        fetch: puts `prometheus` and `promtool` into the folder it is given, or raises `FetchError`.
+    """
+
+    name: str
+    folder: str
+    fetch: Callable[[Path], None]
+
+
+_PINNED: Final = versions.load().prometheus
+_RELEASE: Final = Source(f"release {_PINNED}", _PINNED, release_archive.fetch)
+_BUILD: Final = Source(f"build of {_PINNED}", _PINNED, go_module.build)
+_DEBIAN: Final = Source("Debian's package", "debian", debian_package.fetch)
 
 
 class PrometheusUnavailableError(Exception):
@@ -57,49 +81,92 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(base) / "binance-latency-sweep" / "prometheus"
 
 
+def sources_of(environ: Mapping[str, str] = os.environ) -> tuple[Source, ...]:
+    """The sources in the order they are tried.
+
+    The pinned release comes first; where `PROMETHEUS_BUILD` is 1, it is built with Go. Debian's
+    package is older and comes last.
+    """
+    return (_BUILD if environ.get(BUILD_VARIABLE) == "1" else _RELEASE, _DEBIAN)
+
+
 def find_or_fetch(
     environ: Mapping[str, str] = os.environ,
     *,
-    sources: tuple[Callable[[Path], None], ...] = SOURCES,
-    announce: Callable[[str], None] = lambda _: None,
+    sources: tuple[Source, ...] | None = None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Binaries:
     """Find a Prometheus of a supported version, or fetch one. Safe to call concurrently.
 
     Args:
-        environ: `PROMETHEUS_BIN` names a binary outright; `PATH` is searched next.
-        sources: where to fetch from, in order.
-        announce: told in one line when the one on PATH is passed over, when something has to be
-            fetched, and when another program does that already.
+        environ: `PROMETHEUS_BIN` names a binary, by its path or as found on `PATH`.
+        sources: where else to take it from, in order; `sources_of(environ)` if None.
+        report: told in one line when something has to be fetched, when another program does that
+            already, and when it is not from the first source.
 
     Raises:
-        PrometheusUnavailableError: there is none and none can be fetched, or `PROMETHEUS_BIN`
-            names something else.
+        PrometheusUnavailableError: none can be fetched, or `PROMETHEUS_BIN` names something else.
     """
     if named := environ.get(ENVIRONMENT_VARIABLE):
-        try:
-            return _checked(Path(named).absolute())
-        except VersionError as error:
-            raise PrometheusUnavailableError(
-                f"{ENVIRONMENT_VARIABLE}: {error} Name another, or {MEND}."
-            ) from error
-    passed_over = []
-    if (on_path := shutil.which("prometheus", path=environ.get("PATH"))) is not None:
-        try:
-            return _checked(Path(on_path).absolute())
-        except VersionError as error:
-            # A copy of our own does not disturb it.
-            announce(f"Not using the Prometheus on PATH: {error}")
-            passed_over.append(str(error))
+        return _named(named, environ)
+    sources = sources_of(environ) if sources is None else sources
     folder = cache_folder(environ)
     # Without the lock first: a copy that is there is complete, and its folder may be read-only.
-    with suppress(VersionError):
-        return _checked(folder / "prometheus")
-    with _locked(folder, announce):
-        try:
-            return _checked(folder / "prometheus")
-        except VersionError:
-            _fetch(folder, sources, announce, passed_over)
-        return _checked(folder / "prometheus")
+    if (found := _find(folder, sources, report)) is not None:
+        return found
+    with _locked(folder, report):
+        found = _find(folder, sources, report)
+        return _fetch(folder, sources, report) if found is None else found
+
+
+def _named(named: str, environ: Mapping[str, str]) -> Binaries:
+    path = named if os.sep in named else shutil.which(named, path=environ.get("PATH"))
+    if path is None:
+        raise PrometheusUnavailableError(
+            f"{ENVIRONMENT_VARIABLE}: there is no program {named} on PATH; name another, or {FIX}."
+        )
+    try:
+        return _checked(Path(path).absolute())
+    except VersionError as error:
+        raise PrometheusUnavailableError(
+            f"{ENVIRONMENT_VARIABLE}: {error} Name another, or {FIX}."
+        ) from error
+
+
+def _find(
+    folder: Path, sources: tuple[Source, ...], report: Callable[[str], None]
+) -> Binaries | None:
+    """A copy fetched before, unless a better source has not been asked lately."""
+    failed: list[str] = []
+    for source in sources:
+        with suppress(VersionError):
+            found = _checked(folder / source.folder / "prometheus")
+            if failed:
+                report(_fallback(source, found, failed))
+            return found
+        reason = _recent_failure(folder, source)
+        if reason is None:
+            return None
+        failed.append(reason)
+    return None
+
+
+def _fallback(source: Source, found: Binaries, failed: list[str]) -> str:
+    return f"Using Prometheus {found.version}, {source.name}, since {'; '.join(failed)}."
+
+
+def _failure_file(folder: Path, source: Source) -> Path:
+    return folder / f"{source.folder}.failed"
+
+
+def _recent_failure(folder: Path, source: Source) -> str | None:
+    """Why a source failed, or None if it has not been asked for `RETRY_AFTER_SEC`."""
+    file = _failure_file(folder, source)
+    try:
+        age_sec = time.time() - file.stat().st_mtime
+        return file.read_text(encoding="utf-8") if 0 <= age_sec < RETRY_AFTER_SEC else None
+    except OSError:
+        return None
 
 
 def _checked(binary: Path) -> Binaries:
@@ -113,51 +180,65 @@ def _checked(binary: Path) -> Binaries:
 
 
 @contextmanager
-def _locked(folder: Path, announce: Callable[[str], None]) -> Iterator[None]:
+def _locked(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     except OSError as error:
         raise PrometheusUnavailableError(
-            f"{folder} cannot be written ({error.strerror}); set XDG_CACHE_HOME, or {MEND}."
+            f"{folder} cannot be written ({error.strerror}); set XDG_CACHE_HOME, or {FIX}."
         ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            announce(f"Another program is fetching Prometheus into {folder}; waiting for it ...")
+            report(f"Another program is fetching Prometheus into {folder}; waiting for it ...")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _fetch(
-    folder: Path,
-    sources: tuple[Callable[[Path], None], ...],
-    announce: Callable[[str], None],
-    passed_over: list[str],
-) -> None:
-    """Fetch into `folder` from the first source that can.
+def _fetch(folder: Path, sources: tuple[Source, ...], report: Callable[[str], None]) -> Binaries:
+    """Fetch from the first source that can, into its folder.
 
     Raises:
-        PrometheusUnavailableError: none can; the message also tells what was passed over.
+        PrometheusUnavailableError: none can.
     """
-    announce(f"Fetching Prometheus into {folder} (once) ...")
+    report(f"Fetching Prometheus into {folder} (once) ...")
     for abandoned in folder.glob(f"{_SCRATCH}*"):  # by one that was killed; nobody else is here
         shutil.rmtree(abandoned, ignore_errors=True)
-    reasons = [reason.rstrip(".") for reason in passed_over]
+    failed: dict[Source, str] = {}
     for source in sources:
-        # Beside its final site, so that the moves below are atomic.
-        with TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
-            try:
-                source(Path(scratch))
-                binaries = _checked(Path(scratch) / "prometheus")
-            except (FetchError, VersionError) as error:
-                reasons.append(str(error).rstrip("."))
-                continue
-            if binaries.promtool is not None:
-                binaries.promtool.replace(folder / "promtool")
-            binaries.prometheus.replace(folder / "prometheus")
-            return
+        try:
+            found = _fetch_from(source, folder)
+        except (FetchError, VersionError) as error:
+            failed[source] = str(error).rstrip(".")
+            continue
+        for other, reason in failed.items():
+            _failure_file(folder, other).write_text(reason, encoding="utf-8")
+        if failed:
+            report(_fallback(source, found, list(failed.values())))
+        return found
     raise PrometheusUnavailableError(
-        f"No usable Prometheus was found or could be fetched ({'; '.join(reasons)}); {MEND}."
+        f"No usable Prometheus could be fetched ({'; '.join(failed.values())}); {FIX}."
     )
+
+
+def _fetch_from(source: Source, folder: Path) -> Binaries:
+    """The copy that is there, if a better source was asked in vain, or a fresh one.
+
+    Raises:
+        FetchError: the source cannot help.
+        VersionError: what it gives is no Prometheus of a supported version.
+    """
+    target = folder / source.folder
+    with suppress(VersionError):
+        return _checked(target / "prometheus")
+    # Beside its final place, so that the move is atomic.
+    with TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
+        copy = Path(scratch) / "copy"
+        copy.mkdir()
+        source.fetch(copy)
+        _checked(copy / "prometheus")
+        shutil.rmtree(target, ignore_errors=True)  # it holds nothing usable
+        copy.rename(target)
+    return _checked(target / "prometheus")

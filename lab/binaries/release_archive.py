@@ -11,31 +11,32 @@ from typing import TYPE_CHECKING, Final
 
 import requests
 
+from latency_sweep.contract import versions
 from latency_sweep.lab.binaries.fetching import FetchError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A long-term release.
-VERSION: Final = "3.13.3"
 RELEASES: Final = "https://github.com/prometheus/prometheus/releases/download"
 _SYSTEMS: Final = {"Linux": "linux", "Darwin": "darwin"}
 _MACHINES: Final = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
-_CONNECT_READ_TIMEOUT_SEC: Final = (10, 60)
+# Where there is no way to the release, another source shall have its turn soon.
+_CONNECT_READ_TIMEOUT_SEC: Final = (3, 60)
 _CHUNK_BYTES: Final = 1 << 20
 
 
-def fetch(folder: Path, *, releases: str = RELEASES, version: str = VERSION) -> None:
+def fetch(folder: Path, *, releases: str = RELEASES, version: str | None = None) -> None:
     """Put `prometheus` and `promtool` into `folder`.
 
     Args:
         folder: an existing folder.
         releases: base URL of the releases.
-        version: the release, without its `v`.
+        version: the release, without its `v`; the pinned one if None.
 
     Raises:
         FetchError: no archive for this platform, not reachable, or the checksum differs.
     """
+    version = version or versions.load().prometheus
     name = f"prometheus-{version}.{_platform()}"
     base = f"{releases}/v{version}"
     archive = folder / f"{name}.tar.gz"

@@ -18,6 +18,7 @@ from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 from latency_sweep.lab.binaries.prometheus_binary import PrometheusUnavailableError, find_or_fetch
 from latency_sweep.lab.exchange.replay import ReplayError
 from latency_sweep.lab.local import recording
+from latency_sweep.lab.local.environment import clean_environment
 from latency_sweep.lab.local.plan import Options, Plan, ResultsError, demo_plan, replay_plan
 from latency_sweep.lab.local.progress import display_for
 from latency_sweep.lab.local.recording import RecordingError, first_run
@@ -119,7 +120,7 @@ def run(options: Options, console: Console | None = None, errors: Console | None
 
 
 def _run(options: Options, console: Console) -> int:
-    binaries = find_or_fetch(announce=lambda line: _print(console, line))
+    binaries = find_or_fetch(report=lambda line: _print(console, line))
     if options.replay is None:
         return _measure(demo_plan(options), options, binaries, console)
     recorded = recording.inspect(options.replay, speed=options.speed)
@@ -191,7 +192,8 @@ def _analyze(stack: Stack, runs: list[Run], console: Console) -> int:
         *("--until", str(runs[-1].end_ns // NS_PER_SEC)),
         *(part for file in (report, *others) for part in ("-o", str(file))),
     ]
-    with Child("analyze", command, folder=stack.setup.logs) as child:
+    environment = clean_environment()
+    with Child("analyze", command, folder=stack.setup.logs, environment=environment) as child:
         code = child.wait(within_sec=_ANALYSIS_WITHIN_SEC)
     if code not in exit_codes.OF_VERDICT.values():
         raise _no_verdict(code, child)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from latency_sweep.contract import tags
+from latency_sweep.lab.local.environment import clean_environment
 from latency_sweep.prometheus.configuration import SimulatedEc2
 from latency_sweep.runtime.child import Child, ChildError, Priority
 
@@ -56,7 +59,7 @@ class Ec2Api:
 
     def client(self, region: str) -> EC2Client:
         """An EC2 client of one region that cannot reach the real AWS."""
-        return boto3.client(
+        return _session().client(
             "ec2",
             region_name=region,
             endpoint_url=self.access.endpoint,
@@ -122,7 +125,13 @@ def running_ec2(folder: Path) -> Iterator[Ec2]:
         ChildError: it does not start.
     """
     command = [sys.executable, "-m", "latency_sweep.lab.local.ec2_server"]
-    with Child("ec2", command, folder=folder, priority=Priority.PATIENT) as child:
+    with Child(
+        "ec2",
+        command,
+        folder=folder,
+        environment=clean_environment(),
+        priority=Priority.PATIENT,
+    ) as child:
         child.wait_until(
             lambda: child.output.read_text(encoding="utf-8").endswith("\n"),
             within_sec=_READY_WITHIN_SEC,
@@ -130,6 +139,17 @@ def running_ec2(folder: Path) -> Iterator[Ec2]:
         )
         url = json.loads(child.output.read_text(encoding="utf-8"))["url"]
         yield Ec2(SimulatedEc2(endpoint=url), child)
+
+
+def _session() -> boto3.Session:
+    """A session that neither the environment's profile and certificates nor files change."""
+    fixed = {
+        "profile": (None, None, None, None),
+        "ca_bundle": (None, None, None, None),
+        "config_file": (None, None, os.devnull, None),
+        "credentials_file": (None, None, os.devnull, None),
+    }
+    return boto3.Session(botocore_session=botocore.session.Session(session_vars=fixed))
 
 
 def _images(client: EC2Client) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import requests
 
+from latency_sweep.lab.local.environment import clean_environment
 from latency_sweep.prometheus.configuration import PrometheusSettings, flags, render
 from latency_sweep.runtime.child import Child, Priority
 from latency_sweep.runtime.loopback import get, get_json
@@ -96,7 +97,13 @@ def running_with(
         receiver=receiver,
     )
     command = [str(binaries.prometheus), *options]
-    with Child("prometheus", command, folder=folder, priority=Priority.PATIENT) as child:
+    with Child(
+        "prometheus",
+        command,
+        folder=folder,
+        environment=clean_environment(),
+        priority=Priority.PATIENT,
+    ) as child:
         # It chooses its own port, so no other program can take it first; the log tells which.
         child.wait_until(
             lambda: _LISTENING.search(child.log.read_bytes()) is not None,

@@ -22,6 +22,7 @@ from latency_sweep.contract.monitoring import Monitoring, Windows
 from latency_sweep.lab.exchange.config import ExchangeConfig, Market, Symbol, Tls
 from latency_sweep.lab.local import tls
 from latency_sweep.lab.local.ec2 import Machine, running_ec2
+from latency_sweep.lab.local.environment import clean_environment
 from latency_sweep.lab.local.prometheus_process import Prometheus, running_prometheus
 from latency_sweep.prometheus.configuration import PrometheusSettings
 from latency_sweep.prometheus.rules import generate
@@ -272,7 +273,13 @@ def _start_exchange(cleanup: ExitStack, setup: Setup) -> Exchange:
     file.write_text(config.model_dump_json(indent=2), encoding="utf-8")
     command = [sys.executable, "-m", "latency_sweep.lab.exchange", "--config", str(file)]
     child = cleanup.enter_context(
-        Child("exchange", command, folder=setup.logs, priority=setup.priority(Priority.FIRST))
+        Child(
+            "exchange",
+            command,
+            folder=setup.logs,
+            environment=clean_environment(),
+            priority=setup.priority(Priority.FIRST),
+        )
     )
     addresses = _announcement(child)
     return Exchange(
@@ -307,7 +314,7 @@ def _probe(site: Site, setup: Setup, exchange: Exchange) -> Child:
         f"probe-{site.name}",
         command,
         folder=setup.logs,
-        environment={_API_KEY_VARIABLE: exchange.api_key},
+        environment=clean_environment(**{_API_KEY_VARIABLE: exchange.api_key}),
         priority=setup.priority(Priority.PROMPT),
     )
 

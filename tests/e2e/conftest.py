@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import subprocess
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from latency_sweep.lab.local.stack import console_command
+from tests import foreign
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Iterator
 
     from latency_sweep.lab.binaries.prometheus_binary import Binaries
-
-_MARK = "SWEEP_TEST_MARK"
 
 
 class Command:
@@ -28,17 +26,17 @@ class Command:
         lines: what it has printed so far, as far as it was read.
     """
 
-    def __init__(self, arguments: list[str | Path], binaries: Binaries) -> None:
-        self._mark = f"{_MARK}={uuid.uuid4()}"
-        name, value = self._mark.split("=")
-        # A process group of its own, so that a signal reaches it as a terminal's would.
+    def __init__(self, arguments: list[str | Path], binaries: Binaries, folder: Path) -> None:
+        # A session of its own, so that a signal reaches its process group as a terminal's would,
+        # and that what it starts can be told from other processes.
         self.process = subprocess.Popen(
             [console_command("sweep"), "demo", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, name: value, "PROMETHEUS_BIN": str(binaries.prometheus)},
-            process_group=0,
+            cwd=folder,
+            env={**os.environ, **foreign.VARIABLES, "PROMETHEUS_BIN": str(binaries.prometheus)},
+            start_new_session=True,
         )
         self.lines: list[str] = []
 
@@ -66,7 +64,7 @@ class Command:
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                if os.getsid(int(folder.name)) == self.process.pid:
                     found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
             except (OSError, UnicodeDecodeError):
                 continue
@@ -75,12 +73,18 @@ class Command:
 
 
 @pytest.fixture
-def sweep_demo(prometheus_binaries: Binaries) -> Iterator[Callable[..., Command]]:
-    """Start `sweep demo` with some arguments; killed at the end if it still runs."""
+def sweep_demo(
+    prometheus_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Command]]:
+    """Start `sweep demo` with some arguments; killed at the end if it still runs.
+
+    It runs in a shell and a folder that are set up for other programs.
+    """
     started: list[Command] = []
+    folder = foreign.write_modules(tmp_path_factory.mktemp("other"))
 
     def start(*arguments: str | Path) -> Command:
-        started.append(Command(list(arguments), prometheus_binaries))
+        started.append(Command(list(arguments), prometheus_binaries, folder))
         return started[-1]
 
     yield start

@@ -32,6 +32,7 @@ from latency_sweep.contract.metrics import JOB
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 from latency_sweep.lab.exchange import config as exchange_config
 from latency_sweep.lab.exchange.process import ExchangeProcess
+from latency_sweep.lab.local.environment import clean_environment
 from latency_sweep.lab.local.prometheus_process import running_with
 from latency_sweep.lab.local.stack import console_command
 from latency_sweep.prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
@@ -195,7 +196,7 @@ def measured(
                     place,
                     command,
                     folder=folder,
-                    environment=clock.environment,
+                    environment=clean_environment(**clock.environment),
                     priority=Priority.PROMPT,
                 )
             )

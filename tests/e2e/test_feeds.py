@@ -22,6 +22,7 @@ from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 from latency_sweep.lab.exchange.config import MARKET_NAMES, parse
 from latency_sweep.lab.exchange.process import ExchangeProcess
+from latency_sweep.lab.local.environment import clean_environment
 from latency_sweep.lab.local.recording import first_run
 from latency_sweep.lab.local.stack import console_command
 from latency_sweep.lab.local.tls import make_certificates
@@ -138,7 +139,8 @@ def start_probe(
         secret.write_text(f"{key['file']}\n")
         options["--api-key-file"] = secret
     arguments = [str(part) for option in options.items() for part in option]
-    environment = {"PROBE_API_KEY": key["environment"]} if "environment" in key else {}
+    added = {"PROBE_API_KEY": key["environment"]} if "environment" in key else {}
+    environment = clean_environment(**added)
     command = [console_command("probe"), "run", *arguments]
     return Child(f"probe-{name}", command, folder=folder, environment=environment)
 

@@ -14,13 +14,25 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-OWN = f"{PROJECT['name']}["  # how one extra contains another
+
+
+def of_extra(name: str) -> list[str]:
+    """What an extra asks for, with the extras that it contains."""
+    found = []
+    for text in EXTRAS[name]:
+        wanted = Requirement(text)
+        if wanted.name == PROJECT["name"]:
+            found += [part for extra in wanted.extras for part in of_extra(extra)]
+        else:
+            found.append(text)
+    return found
+
+
 WANTED = {
     "probe.txt": PROJECT["dependencies"],
-    "local.txt": PROJECT["dependencies"] + EXTRAS["local"],
-    "dev.txt": PROJECT["dependencies"]
-    + EXTRAS["local"]
-    + [text for text in EXTRAS["dev"] if not text.startswith(OWN)],
+    "monitor.txt": PROJECT["dependencies"] + of_extra("monitor"),
+    "local.txt": PROJECT["dependencies"] + of_extra("local"),
+    "dev.txt": PROJECT["dependencies"] + of_extra("dev"),
 }
 
 
@@ -57,8 +69,10 @@ def test_every_locked_version_is_exact_and_has_its_hashes(name: str) -> None:
 
 
 def test_the_locks_agree() -> None:
-    probe, local, _ = ({str(requirement) for requirement, _ in entries(name)} for name in WANTED)
-    assert probe <= local
+    probe, monitor, local, _ = (
+        {str(requirement) for requirement, _ in entries(name)} for name in WANTED
+    )
+    assert probe <= monitor <= local
 
 
 def test_the_tests_run_with_the_versions_that_are_deployed() -> None:

@@ -80,11 +80,20 @@ def test_standard_output_and_error_are_kept_apart(tmp_path: Path) -> None:
     assert child.log.read_text() == "complaint\n"
 
 
-def test_variables_are_added_to_the_environment(tmp_path: Path) -> None:
-    code = "import os; print(os.environ['ADDED'], 'PATH' in os.environ)"
-    with Child("reader", python(code), folder=tmp_path, environment={"ADDED": "yes"}) as child:
+@pytest.mark.parametrize(
+    ("environment", "seen"), [(None, "shell None"), ({"ONLY": "given"}, "None given")]
+)
+def test_the_environment_is_the_one_given_or_that_of_this_process(
+    environment: dict[str, str] | None,
+    seen: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OF_THE_SHELL", "shell")
+    code = "import os; print(os.environ.get('OF_THE_SHELL'), os.environ.get('ONLY'))"
+    with Child("reader", python(code), folder=tmp_path, environment=environment) as child:
         child.wait(within_sec=30)
-    assert child.output.read_text() == "yes True\n"
+    assert child.output.read_text() == f"{seen}\n"
 
 
 def test_a_patient_child_has_a_lower_priority(tmp_path: Path) -> None:

@@ -59,10 +59,11 @@ verify_sha256() {
   fi
 }
 
-# Install the pinned wheel into a virtual environment of its own.
-#   install_wheel URI SHA256-OR-EMPTY INDEX-OR-EMPTY
+# Install the pinned wheel into a virtual environment of its own, with what a role needs: `probe` or
+# `monitor`.
+#   install_wheel ROLE URI SHA256-OR-EMPTY INDEX-OR-EMPTY
 install_wheel() {
-  local uri=$1 sha256=$2 index=$3 wanted="$1 $2" folder wheel
+  local role=$1 uri=$2 sha256=$3 index=$4 wanted="$2 $3" folder wheel
   if [[ -f $VENV/.installed && $(<"$VENV/.installed") == "$wanted" ]]; then return 0; fi
   folder=$(mktemp -d)
   case $uri in
@@ -75,16 +76,22 @@ install_wheel() {
       curl --fail --silent --show-error --location --proto '=https' --retry 5 \
         --output "$wheel" "$uri"
       ;;
-    *) wheel=$uri ;;
+    *)
+      python3.11 -m pip download --quiet --disable-pip-version-check --no-cache-dir --no-deps \
+        --only-binary=:all: ${index:+--index-url "$index"} --dest "$folder" "$uri"
+      wheel=$(printf '%s\n' "$folder"/*.whl)
+      ;;
   esac
-  if [[ -n $sha256 && -f $wheel ]]; then verify_sha256 "$wheel" "$sha256"; fi
+  if [[ -n $sha256 ]]; then verify_sha256 "$wheel" "$sha256"; fi
   # An earlier attempt may have left an incomplete environment.
   rm -rf "$VENV"
   python3.11 -m venv "$VENV"
-  # The wheel contains its locked dependencies, with hashes.
+  # The wheel contains the locked dependencies of each role, with hashes.
   "$VENV/bin/python" -c 'import sys, zipfile
-sys.stdout.buffer.write(zipfile.ZipFile(sys.argv[1]).read("latency_sweep/probe/requirements.txt"))' \
-    "$wheel" >"$folder/requirements.txt"
+wheel, role = sys.argv[1:]
+name = f"latency_sweep/deploy/aws/requirements/{role}.txt"
+sys.stdout.buffer.write(zipfile.ZipFile(wheel).read(name))' \
+    "$wheel" "$role" >"$folder/requirements.txt"
   # Wheels only: nothing is compiled or run from a source archive on the instance.
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
     --only-binary=:all: --require-hashes ${index:+--index-url "$index"} \

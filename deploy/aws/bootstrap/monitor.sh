@@ -68,10 +68,10 @@ main() {
   systemctl daemon-reload
   systemctl enable --now sweep-expire.timer
   write_file 0644 root:root /etc/yum.repos.d/grafana.repo <"$OPT/bootstrap/grafana.repo" || true
-  install_packages python3.11 python3.11-pip chrony grafana
+  install_packages python3.11 python3.11-pip chrony "grafana-$GRAFANA_VERSION"
   ensure_user prometheus
   ensure_user alertmanager
-  install_wheel "$WHEEL_URI" "$WHEEL_SHA256" "$PIP_INDEX_URL"
+  install_wheel monitor "$WHEEL_URI" "$WHEEL_SHA256" "$PIP_INDEX_URL"
   install_release prometheus "$PROMETHEUS_VERSION" prometheus promtool
   install_release alertmanager "$ALERTMANAGER_VERSION" alertmanager amtool
   install_secrets

@@ -70,7 +70,7 @@ main() {
   arm_probe_expiry
   install_packages python3.11 python3.11-pip chrony ethtool
   ensure_user "$GROUP"
-  install_wheel "$WHEEL_URI" "$WHEEL_SHA256" "$PIP_INDEX_URL"
+  install_wheel probe "$WHEEL_URI" "$WHEEL_SHA256" "$PIP_INDEX_URL"
   install_secrets
   "$OPT/bootstrap/clock.sh" "$CLOCK"
   tune

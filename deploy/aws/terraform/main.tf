@@ -142,22 +142,22 @@ resource "aws_cloudwatch_log_group" "this" {
 # --- Probes --------------------------------------------------------------------------------------
 
 locals {
-  versions = {
-    NODE_EXPORTER_VERSION = "1.9.1"
-    PROMETHEUS_VERSION    = "3.13.3"
-    ALERTMANAGER_VERSION  = "0.28.1"
+  versions = yamldecode(file("${path.module}/../../../contract/versions.yaml"))
+  bootstrap_environment = {
+    NODE_EXPORTER_VERSION = local.versions.node_exporter
+    PROMETHEUS_VERSION    = local.versions.prometheus
+    ALERTMANAGER_VERSION  = local.versions.alertmanager
+    GRAFANA_VERSION       = local.versions.grafana
+    WHEEL_URI             = var.wheel_uri
+    WHEEL_SHA256          = var.wheel_sha256 == null ? "" : var.wheel_sha256
+    PIP_INDEX_URL         = var.pip_index_url == null ? "" : var.pip_index_url
+    EXPERIMENT_ID         = var.experiment_id
+    EXPIRES_AT            = formatdate("YYYY-MM-DD hh:mm:ss 'UTC'", local.expires_at)
+    CLOCK                 = var.clock
+    SCRAPE_TLS            = tostring(var.scrape_tls)
+    SECRETS_PATH          = local.secrets_path
+    METRICS_PORT          = tostring(var.metrics_port)
   }
-  bootstrap_environment = merge(local.versions, {
-    WHEEL_URI     = var.wheel_uri
-    WHEEL_SHA256  = var.wheel_sha256 == null ? "" : var.wheel_sha256
-    PIP_INDEX_URL = var.pip_index_url == null ? "" : var.pip_index_url
-    EXPERIMENT_ID = var.experiment_id
-    EXPIRES_AT    = formatdate("YYYY-MM-DD hh:mm:ss 'UTC'", local.expires_at)
-    CLOCK         = var.clock
-    SCRAPE_TLS    = tostring(var.scrape_tls)
-    SECRETS_PATH  = local.secrets_path
-    METRICS_PORT  = tostring(var.metrics_port)
-  })
   scheduling = join("\n", compact([
     "[Service]",
     "Nice=${var.scheduling.nice}",

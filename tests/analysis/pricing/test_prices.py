@@ -9,7 +9,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from latency_sweep.analysis.pricing.prices import PricesError, load_prices, refresh_prices
+from latency_sweep.analysis.pricing.aws_price_list import refresh_prices
+from latency_sweep.analysis.pricing.prices import PricesError, load_prices
 from latency_sweep.contract.experiment import load
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from latency_sweep.collector.cli import main
 from latency_sweep.lab.local import demo
 from latency_sweep.lab.local.plan import Options
+from latency_sweep.runtime import extras
 
 
 def test_help_gives_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,10 +108,12 @@ def test_a_number_that_makes_no_sense_is_refused(
 def test_without_the_extra_packages_the_command_says_how_to_get_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delattr("latency_sweep.lab.local.demo")
-    monkeypatch.setitem(sys.modules, "latency_sweep.lab.local.demo", None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "moto" else name)
     assert main.main(["demo"]) == 2
-    assert "in a checkout, run pip install -e '.[local]'." in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "`sweep demo` needs the extra `local` (moto missing); "
+        "install it with: pip install 'binance-latency-sweep[local]'\n"
+    )
 
 
 @pytest.mark.parametrize(

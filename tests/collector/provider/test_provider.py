@@ -45,7 +45,7 @@ def aws_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Moto with Amazon's images and managed policies, which the provider looks up."""
     folder = tmp_path_factory.mktemp("aws")
     command = [sys.executable, str(HERE / "aws_server.py"), "--all-images"]
-    policies = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
+    policies = {**os.environ, "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
     with Child("aws", command, folder=folder, environment=policies) as child:
         child.wait_until(
             lambda: child.output.read_text().endswith("\n"), within_sec=60, what="listen"

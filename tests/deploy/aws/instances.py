@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latency_sweep.contract import versions
 from tests.deploy.aws.paths import AWS
 from tests.deploy.aws.terraform_module import evaluate
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from subprocess import CompletedProcess
 
     from tests.deploy.aws.sandbox import Sandbox
+
+VERSIONS = versions.load()
 
 
 def settings(wheel: Path, secrets: str) -> dict[str, str]:
@@ -33,9 +36,10 @@ def settings(wheel: Path, secrets: str) -> dict[str, str]:
         "SECRETS_PATH": secrets,
         "AWS_DEFAULT_REGION": "eu-west-1",
         "LOG_GROUP": "/binance-latency-sweep/test",
-        "NODE_EXPORTER_VERSION": "1.9.1",
-        "PROMETHEUS_VERSION": "3.13.3",
-        "ALERTMANAGER_VERSION": "0.28.1",
+        "NODE_EXPORTER_VERSION": VERSIONS.node_exporter,
+        "PROMETHEUS_VERSION": VERSIONS.prometheus,
+        "ALERTMANAGER_VERSION": VERSIONS.alertmanager,
+        "GRAFANA_VERSION": VERSIONS.grafana,
     }
 
 

@@ -89,7 +89,8 @@ def instance(
     for name, value in (("adaptive-rx", "on"), ("rx-usecs", "20")):
         sandbox.write(f"/edge/{name}", value + "\n")
     sandbox.write("/edge/generic-receive-offload", "on\n")
-    instances.publish(sandbox, {"node_exporter-1.9.1": {"node_exporter": "exit 0"}})
+    release = f"node_exporter-{instances.VERSIONS.node_exporter}"
+    instances.publish(sandbox, {release: {"node_exporter": "exit 0"}})
     return sandbox
 
 
@@ -182,11 +183,30 @@ def test_hardware_clock_demanded_but_missing_is_an_error(bootstrapped: Sandbox) 
 def test_wheel_with_another_checksum_is_refused(bootstrapped: Sandbox, wheel: Path) -> None:
     script = (
         "set -euo pipefail; source /opt/latency-sweep/bootstrap/lib.sh; "
-        f"install_wheel s3://artifacts/{wheel.name} {'0' * 64} ''"
+        f"install_wheel probe s3://artifacts/{wheel.name} {'0' * 64} ''"
     )
     answer = bootstrapped.run(["bash", "-c", script])
     assert answer.returncode == 1
     assert f"expected {'0' * 64}" in answer.stderr
+
+
+def test_wheel_from_a_package_index_is_verified_and_installed(
+    bootstrapped: Sandbox, wheel: Path, environment: dict[str, str]
+) -> None:
+    requirement = f"binance-latency-sweep=={wheel.name.split('-')[1]}"
+    for sha256, code in (("0" * 64, 1), (environment["WHEEL_SHA256"], 0)):
+        script = (
+            "set -euo pipefail; source /opt/latency-sweep/bootstrap/lib.sh; "
+            f"install_wheel probe {requirement} {sha256} ''"
+        )
+        answer = bootstrapped.run(
+            ["bash", "-c", script],
+            PYTHONPATH="/edge/site",
+            PIP_NO_INDEX="1",
+            PIP_FIND_LINKS="/edge/s3",
+        )
+        assert answer.returncode == code, answer.stderr
+    assert answer.stderr.endswith(f"installed {requirement}\n")
 
 
 def test_release_with_another_checksum_is_refused(bootstrapped: Sandbox) -> None:

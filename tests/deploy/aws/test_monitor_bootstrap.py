@@ -77,6 +77,7 @@ def instance(
     """A sandbox in which cloud-init has written its files, and EC2 has what is asked of it."""
     named = {f"{SECRETS}/{name}": value for name, value in secrets.items()}
     instances.prepare(sandbox, cloud_config, wheel, named)
+    alertmanager = f"alertmanager-{instances.VERSIONS.alertmanager}"
     instances.publish(
         sandbox,
         {
@@ -84,7 +85,10 @@ def instance(
                 "prometheus": "exit 0",
                 "promtool": f'exec {promtool_binary.resolve()} "$@"',
             },
-            "alertmanager-0.28.1": {"alertmanager": "exit 0", "amtool": "exit 0"},
+            alertmanager: {
+                "alertmanager": "exit 0",
+                "amtool": "exit 0",
+            },
         },
     )
     # Grafana's package brings its user.

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import hcl2
 import pytest
 
-from latency_sweep.contract import tags
-from latency_sweep.lab.binaries import release_archive
+from latency_sweep.contract import tags, versions
 from tests.deploy.aws.paths import AWS, ROOT
 
 if TYPE_CHECKING:
@@ -204,9 +203,14 @@ def test_outputs_are_those_the_collector_reads() -> None:
     assert wanted <= outputs.keys()
 
 
-def test_monitor_runs_the_prometheus_of_the_local_stack() -> None:
+def test_instances_run_the_versions_of_the_contract() -> None:
     local = {k: v for block in _parse(ROOT / "main.tf")["locals"] for k, v in block.items()}
-    assert local["versions"]["PROMETHEUS_VERSION"] == release_archive.VERSION
+    (path,) = re.findall(r'yamldecode\(file\("\$\{path\.module\}/(.+)"\)\)', local["versions"])
+    assert (ROOT / path).resolve() == versions.FILE.resolve()
+    told = {k: v for k, v in local["bootstrap_environment"].items() if k.endswith("_VERSION")}
+    names = [re.sub(r".*local\.versions\.(\w+).*", r"\1", value) for value in told.values()]
+    assert [f"{name.upper()}_VERSION" for name in names] == list(told)
+    assert set(names) <= versions.load().model_dump().keys()
 
 
 @pytest.mark.parametrize("example", ["minimal", "full"])
