@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from latency_sweep.analysis.cli.exit_codes import ExitCode
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.lab.exchange.ground_truth import read_ground_truth
 from latency_sweep.lab.local.plan import EXPERIMENT
 from latency_sweep.lab.local.prometheus_process import Prometheus
@@ -235,7 +235,7 @@ def test_the_shipped_scenario_s_best_place_wins(
         assert demo.started_processes() == {}
         if code != ExitCode.INCONCLUSIVE:
             break
-    assert code == ExitCode.DECIDED, demo.lines
+    assert code == ExitCode.DONE, demo.lines
 
     (report,) = results.glob("*/report.txt")
     assert named == report
