@@ -128,16 +128,6 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     return _COMMANDS.get(name, _parse_analyze)(arguments)
 
 
-def parsers() -> dict[str, argparse.ArgumentParser]:
-    """The parser of each command, by its name as typed."""
-    return {
-        "analyze": _analyze_parser(),
-        "analyze export": _export_parser(),
-        "analyze compare": _compare_parser(),
-        "analyze prices": _prices_parser(),
-    }
-
-
 def _analyze_parser() -> argparse.ArgumentParser:
     parser = shared.parser(
         "analyze",
