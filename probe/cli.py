@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError
+from latency_sweep.contract.program import report_internal_error
 from latency_sweep.probe import app, command_line
 from latency_sweep.probe.command_line import DoctorOptions, RunOptions
 from latency_sweep.probe.doctor import command as doctor
@@ -37,6 +38,8 @@ def _run(options: RunOptions) -> ExitCode:
         return _report(error, ExitCode.BAD_INPUT)
     except ListenError as error:
         return _report(error, ExitCode.CANNOT_LISTEN)
+    except Exception as error:  # noqa: BLE001 - the last resort, reported as this program's fault
+        return report_internal_error("probe", error)
     return ExitCode.DONE
 
 

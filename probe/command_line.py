@@ -108,7 +108,10 @@ def _parser() -> argparse.ArgumentParser:
         "environment variable in brackets; the flag takes precedence.",
         epilog=_RUN_EXAMPLES
         + exit_codes.table(
-            ExitCode.BAD_INPUT, ExitCode.CANNOT_LISTEN, success="stopped by SIGTERM or Ctrl-C"
+            ExitCode.BAD_INPUT,
+            ExitCode.CANNOT_LISTEN,
+            ExitCode.INTERNAL_ERROR,
+            success="stopped by SIGTERM or Ctrl-C",
         ),
     )
     options.add_flags(run)

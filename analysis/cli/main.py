@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
@@ -50,6 +49,7 @@ from latency_sweep.analysis.report.printable import printable
 from latency_sweep.analysis.report.rendering import render
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError, load
+from latency_sweep.contract.program import report_internal_error
 from latency_sweep.runtime import standard_output
 from latency_sweep.runtime.atomic_file import replacing
 from latency_sweep.runtime.options import UsageError
@@ -103,11 +103,7 @@ def run(options: Options) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort, reported as this program's fault
-        traceback.print_exception(error, file=sys.stderr)
-        return report_error(
-            f"internal error: {error!r}; please report it with the lines above",
-            ExitCode.INTERNAL_ERROR,
-        )
+        return report_internal_error("analyze", error)
 
 
 def _dispatch(options: Options) -> ExitCode:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from latency_sweep.collector.aws import lifecycle_tags
-from latency_sweep.collector.aws.access import AWS_ERRORS, Aws, AwsError, ask_regions, explain
+from latency_sweep.collector.aws.session import AWS_ERRORS, Aws, AwsError, ask_regions, explain
 from latency_sweep.contract import tags
 from latency_sweep.deploy.aws.scrape_secrets import NAMES, make, path_of
 

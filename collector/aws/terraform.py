@@ -18,8 +18,9 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.collector.errors import SweepError
 from latency_sweep.collector.state import Probe  # noqa: TC001 - pydantic reads it
+from latency_sweep.contract.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -163,30 +164,30 @@ class Terraform:
         variables: Mapping[str, Any],
         *,
         extra_file: str | None = None,
-        announce: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Bring AWS to what the variables describe.
 
         Args:
             variables: values of the root module's variables.
             extra_file: a file with further ones, which these overrule.
-            announce: told what is done, in one line each.
+            report: told what is done, in one line each.
 
         Raises:
             ApplyError: it failed; part of it may have been done.
         """
         self.variables_file.write_text(json.dumps(variables, indent=2) + "\n", encoding="utf-8")
-        self._change("apply", extra_file, announce)
+        self._change("apply", extra_file, report)
 
     def destroy(
-        self, *, extra_file: str | None = None, announce: Callable[[str], None] = lambda _: None
+        self, *, extra_file: str | None = None, report: Callable[[str], None] = lambda _: None
     ) -> None:
         """Remove everything that the state knows.
 
         Raises:
             ApplyError: it failed; part of it may have been done.
         """
-        self._change("destroy", extra_file, announce)
+        self._change("destroy", extra_file, report)
 
     def outputs(self) -> Outputs:
         """What the last apply gave.
@@ -208,7 +209,7 @@ class Terraform:
         finally:
             file.chmod(0o600)
 
-    def _change(self, action: str, extra_file: str | None, announce: Callable[[str], None]) -> None:
+    def _change(self, action: str, extra_file: str | None, report: Callable[[str], None]) -> None:
         log = self._folder / f"terraform-{action}.jsonl"
         files = [*([extra_file] if extra_file else []), str(self.variables_file)]
         arguments = [
@@ -228,7 +229,7 @@ class Terraform:
                 if found is not None:
                     errors.append(found)
             elif event.get("type") in {"apply_complete", "change_summary"}:
-                announce(str(event.get("@message", "")))
+                report(str(event.get("@message", "")))
 
         if self._run(arguments, log, read):
             what = "; ".join(dict.fromkeys(error.summary.rstrip(".") for error in errors[:3]))

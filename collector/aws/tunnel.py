@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 import requests
 
-from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.collector.errors import SweepError
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.runtime.child import Child, ChildError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Tunnel:
         monitor: MonitorHost,
         *,
         folder: Path,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
         open_within_sec: float = OPEN_WITHIN_SEC,
         listen_every_sec: float = _LISTEN_EVERY_SEC,
     ) -> None:
@@ -63,13 +64,13 @@ class Tunnel:
         Args:
             monitor: the instance at the other end.
             folder: where the session's output goes.
-            say: told that the tunnel is being opened.
+            report: told that the tunnel is being opened.
             open_within_sec: how long to try; a fresh instance takes minutes until it is there.
             listen_every_sec: how often to see whether the other end answers.
         """
         self._monitor = monitor
         self._folder = folder
-        self._say = say
+        self._report = report
         self._open_within_sec = open_within_sec
         self._listen_every_sec = listen_every_sec
         self._port = 0
@@ -92,7 +93,7 @@ class Tunnel:
         absent = missing()
         if absent is not None:
             raise TunnelError(absent)
-        self._say(f"Opening a tunnel to Prometheus on {self._monitor.instance_id}.")
+        self._report(f"Opening a tunnel to Prometheus on {self._monitor.instance_id}.")
         self._supervisor.start()
         try:
             opened = self._opened.wait(self._open_within_sec)

@@ -40,7 +40,7 @@ class PlanError(SweepError):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SweepRequest:
     """What the user asked for; None or empty means the experiment's own.
 
     Attributes:
@@ -91,7 +91,7 @@ class Outline:
         return min(max(wanted, _SHORTEST_TTL_HOURS), _LONGEST_TTL_HOURS)
 
 
-def outline(request: Request) -> Outline:
+def outline(request: SweepRequest) -> Outline:
     """Resolve a request.
 
     Raises:
@@ -125,7 +125,7 @@ def outline(request: Request) -> Outline:
     return Outline(experiment, regions, types, runs, lasting_sec / _SEC_PER_HOUR + AROUND_HOURS)
 
 
-def wanted(request: Request, found: Outline, bucket: str | None) -> Wanted:
+def wanted(request: SweepRequest, found: Outline, bucket: str | None) -> Wanted:
     """What preflight has to ask for."""
     types = found.experiment.instance_types
     return Wanted(
@@ -139,7 +139,7 @@ def wanted(request: Request, found: Outline, bucket: str | None) -> Wanted:
 
 
 def cost_of(
-    request: Request,
+    request: SweepRequest,
     found: Outline,
     *,
     offered: Mapping[str, Mapping[str, Sequence[str]]],
@@ -196,7 +196,7 @@ def write_experiment(path: Path, experiment: Experiment) -> None:
         raise PlanError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
-def _overridden(experiment: Experiment, request: Request) -> Experiment:
+def _overridden(experiment: Experiment, request: SweepRequest) -> Experiment:
     given = {"warmup_sec": request.warmup_sec, "measurement_sec": request.duration_sec}
     changes = {key: value for key, value in given.items() if value is not None}
     document = experiment.model_dump(by_alias=True)

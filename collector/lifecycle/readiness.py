@@ -11,15 +11,16 @@ from latency_sweep.analysis.prometheus_api import (
     InvalidUrlError,
     PrometheusError,
 )
-from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.collector.errors import SweepError
 from latency_sweep.contract import metrics
+from latency_sweep.contract.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latency_sweep.analysis.prometheus_api import PrometheusClient
     from latency_sweep.collector.state import Probe
-    from latency_sweep.runtime.progress import Meter
+    from latency_sweep.runtime.progress import ProgressDisplay
 
 _LISTED: Final = 10
 
@@ -62,7 +63,7 @@ def wait_until_ready(
     client: PrometheusClient,
     experiment: str,
     probes: Sequence[Probe],
-    meter: Meter,
+    display: ProgressDisplay,
     *,
     within_sec: float,
     every_sec: float,
@@ -73,7 +74,7 @@ def wait_until_ready(
         client: the central Prometheus, which may not be up yet.
         experiment: value of the `experiment` label.
         probes: those to wait for.
-        meter: shows how many are ready.
+        display: shows how many are ready.
         within_sec: how long to wait.
         every_sec: pause between questions.
 
@@ -99,7 +100,7 @@ def wait_until_ready(
             if silent
             else f"Waiting for the probes: {ready} of {len(probes)} are ready"
         )
-        meter.show(text, ready / max(1, len(probes)))
+        display.show(text, ready / max(1, len(probes)))
         if not waiting and not silent:
             return
         if left <= 0:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import WaiterError
 
 from latency_sweep.collector.aws import inventory, scrape_secrets
-from latency_sweep.collector.aws.access import AWS_ERRORS, Aws, AwsError, explain
-from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.collector.aws.session import AWS_ERRORS, Aws, AwsError, explain
+from latency_sweep.collector.errors import SweepError
 from latency_sweep.collector.lifecycle.deploying import backend
 from latency_sweep.collector.state import Stage, Sweep
+from latency_sweep.contract.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +51,7 @@ def destroy(
     aws: Aws,
     *,
     discard_evidence: bool,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     gone_within_sec: float = GONE_WITHIN_SEC,
 ) -> None:
     """Remove everything of a sweep, then look for leftovers in every region.
@@ -60,7 +61,7 @@ def destroy(
         terraform: that created it.
         aws: the session.
         discard_evidence: destroy even though measurements are not archived.
-        say: told each step in one line.
+        report: told each step in one line.
         gone_within_sec: how long to wait until EC2 no longer lists anything.
 
     Raises:
@@ -76,9 +77,9 @@ def destroy(
         )
     if terraform.variables_file.exists():
         terraform.init(backend(sweep.plan, locks=terraform.locks_in_s3()))
-        terraform.destroy(extra_file=sweep.plan.terraform_variables, announce=say)
+        terraform.destroy(extra_file=sweep.plan.terraform_variables, report=report)
     scrape_secrets.remove(aws, sweep.plan)
-    verify_gone(aws, sweep.plan.experiment_id, say=say, within_sec=gone_within_sec)
+    verify_gone(aws, sweep.plan.experiment_id, report=report, within_sec=gone_within_sec)
     sweep.reach(Stage.DESTROYED)
 
 
@@ -86,7 +87,7 @@ def verify_gone(
     aws: Aws,
     experiment: str,
     *,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     within_sec: float = GONE_WITHIN_SEC,
 ) -> None:
     """Look in every region for anything with a sweep's tags, until nothing is listed any more.
@@ -106,11 +107,11 @@ def verify_gone(
         time.sleep(_ASK_EVERY_SEC)
     if found.resources or found.failed:
         raise LeftoversError(_complaint(found, experiment))
-    say(f"Nothing tagged {experiment} is left in any of {len(regions)} regions.")
+    report(f"Nothing tagged {experiment} is left in any of {len(regions)} regions.")
 
 
 def remove(
-    aws: Aws, resources: Sequence[Resource], *, say: Callable[[str], None]
+    aws: Aws, resources: Sequence[Resource], *, report: Callable[[str], None]
 ) -> tuple[tuple[Resource, str], ...]:
     """Delete resources, those first that others depend on.
 
@@ -129,7 +130,7 @@ def remove(
                 except AWS_ERRORS as error:
                     failed.append((each, explain(error, region)))
                 else:
-                    say(f"Deleted {each.kind} {each.id} in {region}.")
+                    report(f"Deleted {each.kind} {each.id} in {region}.")
             if kind == "instance":
                 _wait_until_terminated(aws, region, [e.id for e in of_kind if e.region == region])
     others = [each for each in resources if each.kind not in _ORDER]

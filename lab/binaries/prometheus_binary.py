@@ -61,14 +61,14 @@ def find_or_fetch(
     environ: Mapping[str, str] = os.environ,
     *,
     sources: tuple[Callable[[Path], None], ...] = SOURCES,
-    announce: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Binaries:
     """Find a Prometheus of a supported version, or fetch one. Safe to call concurrently.
 
     Args:
         environ: `PROMETHEUS_BIN` names a binary outright; `PATH` is searched next.
         sources: where to fetch from, in order.
-        announce: told in one line when the one on PATH is passed over, when something has to be
+        report: told in one line when the one on PATH is passed over, when something has to be
             fetched, and when another program does that already.
 
     Raises:
@@ -88,17 +88,17 @@ def find_or_fetch(
             return _checked(Path(on_path).absolute())
         except VersionError as error:
             # A copy of our own does not disturb it.
-            announce(f"Not using the Prometheus on PATH: {error}")
+            report(f"Not using the Prometheus on PATH: {error}")
             passed_over.append(str(error))
     folder = cache_folder(environ)
     # Without the lock first: a copy that is there is complete, and its folder may be read-only.
     with suppress(VersionError):
         return _checked(folder / "prometheus")
-    with _locked(folder, announce):
+    with _locked(folder, report):
         try:
             return _checked(folder / "prometheus")
         except VersionError:
-            _fetch(folder, sources, announce, passed_over)
+            _fetch(folder, sources, report, passed_over)
         return _checked(folder / "prometheus")
 
 
@@ -113,7 +113,7 @@ def _checked(binary: Path) -> Binaries:
 
 
 @contextmanager
-def _locked(folder: Path, announce: Callable[[str], None]) -> Iterator[None]:
+def _locked(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
@@ -125,7 +125,7 @@ def _locked(folder: Path, announce: Callable[[str], None]) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            announce(f"Another program is fetching Prometheus into {folder}; waiting for it ...")
+            report(f"Another program is fetching Prometheus into {folder}; waiting for it ...")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -133,7 +133,7 @@ def _locked(folder: Path, announce: Callable[[str], None]) -> Iterator[None]:
 def _fetch(
     folder: Path,
     sources: tuple[Callable[[Path], None], ...],
-    announce: Callable[[str], None],
+    report: Callable[[str], None],
     passed_over: list[str],
 ) -> None:
     """Fetch into `folder` from the first source that can.
@@ -141,7 +141,7 @@ def _fetch(
     Raises:
         PrometheusUnavailableError: none can; the message also tells what was passed over.
     """
-    announce(f"Fetching Prometheus into {folder} (once) ...")
+    report(f"Fetching Prometheus into {folder} (once) ...")
     for abandoned in folder.glob(f"{_SCRATCH}*"):  # by one that was killed; nobody else is here
         shutil.rmtree(abandoned, ignore_errors=True)
     reasons = [reason.rstrip(".") for reason in passed_over]

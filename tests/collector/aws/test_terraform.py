@@ -15,7 +15,7 @@ from latency_sweep.collector.aws.terraform import (
     TerraformError,
     find_program,
 )
-from latency_sweep.collector.errors import ExitCode
+from latency_sweep.contract.exit_codes import ExitCode
 
 # As the AWS provider words it; the key is one of the root module's.
 _NO_ROOM = "api error InsufficientInstanceCapacity: We currently do not have sufficient capacity"
@@ -69,14 +69,14 @@ def terraform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terraform:
 def test_apply_outputs_and_destroy(terraform: Terraform) -> None:
     said: list[str] = []
     assert terraform.version() >= (1, 5)
-    terraform.apply({"short_of": "none"}, announce=said.append)
+    terraform.apply({"short_of": "none"}, report=said.append)
     outputs = terraform.outputs()
     assert [probe.instance_type for probe in outputs.probes] == ["c6i.large", "c6in.large"]
     assert outputs.monitor is not None
     assert outputs.monitor.prometheus_tunnel == "aws ssm start-session"
     assert outputs.prometheus_url == "http://127.0.0.1:9090"
     assert any("2 added" in line for line in said)
-    terraform.destroy(announce=said.append)
+    terraform.destroy(report=said.append)
     assert any("2 destroyed" in line for line in said)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from latency_sweep.collector.aws.access import Aws, AwsError
+from latency_sweep.collector.aws.session import Aws, AwsError
 from latency_sweep.collector.lifecycle import archiving
 from latency_sweep.collector.state import Plan, Stage, State, Sweep, now
 

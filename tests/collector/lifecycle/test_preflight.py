@@ -28,9 +28,7 @@ def test_everything_is_there(aws: SimulatedAws, sweep: SweepCommand, experiment_
         document = yaml.safe_load(experiment_file.read_text())
         document["market_data"]["endpoint"] = f"ws://127.0.0.1:{exchange.getsockname()[1]}"
         experiment_file.write_text(yaml.safe_dump(document))
-        answer = sweep(
-            "preflight", "--config", experiment_file, "--bucket", BUCKET, "--output", "json"
-        )
+        answer = sweep("preflight", "--config", experiment_file, "--bucket", BUCKET, "--json")
     assert answer.code == 0, answer.err
     report = json.loads(answer.out)
     assert report["ok"]
@@ -130,7 +128,7 @@ def test_an_unoffered_type_is_left_out_unless_nothing_is_left(
         for name in types
     }
     experiment_file.write_text(yaml.safe_dump(document))
-    answer = sweep("preflight", "--config", experiment_file, "--output", "json")
+    answer = sweep("preflight", "--config", experiment_file, "--json")
     assert answer.code == code
     assert any(
         "c7gn.medium is not offered" in check["detail"]
@@ -144,7 +142,7 @@ def test_zones_that_lack_a_type_are_told(
 ) -> None:
     answer = sweep(
         "preflight", "--config", experiment_file, "--az-ids", "eu-west-1=euw1-az9,euw1-az1",
-        "--output", "json",
+        "--json",
     )  # fmt: skip
     assert answer.code == 0
     found = checks(answer.out, "instance type", "eu-west-1")[0]["detail"]
@@ -202,9 +200,7 @@ def test_prices_are_refreshed_from_the_price_list(
         {"action": "GetProducts", "status": 200, "body": {"PriceList": [json.dumps(product)]}}
     )
     table = tmp_path / "prices.yaml"
-    answer = sweep(
-        "preflight", "--config", experiment_file, "--refresh-prices", table, "--output", "json"
-    )
+    answer = sweep("preflight", "--config", experiment_file, "--refresh-prices", table, "--json")
     assert answer.code == 0, answer.err
     items = json.loads(answer.out)["estimate"]["items"]
     assert items[0] == {"phase": 1, "what": "1 x c6i.large in eu-west-1", "usd_per_hour": 0.5}

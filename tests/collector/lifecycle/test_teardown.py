@@ -11,7 +11,7 @@ import pytest
 
 from latency_sweep.collector import state
 from latency_sweep.collector.aws import inventory
-from latency_sweep.collector.aws.access import Aws
+from latency_sweep.collector.aws.session import Aws
 from latency_sweep.collector.state import Stage
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_status_joins_the_state_with_what_ec2_has(
 ) -> None:
     gone = sweep.state(deployed)["probes"][0]
     aws.ec2(gone["region"]).terminate_instances(InstanceIds=[gone["instance_id"]])
-    answer = sweep("status", "--output", "json")
+    answer = sweep("status", "--json")
     assert answer.code == 0, answer.err
     document = json.loads(answer.out)
     assert document["stage"] == "deployed"
@@ -171,7 +171,7 @@ def test_reap_tells_what_it_may_not_delete(
 ) -> None:
     group = leave("eu-north-1", experiment_id)
     aws.faults({"action": "DeleteSecurityGroup", "status": 400, "code": "DependencyViolation"})
-    answer = sweep("reap", "--experiment-id", experiment_id, "--yes", "--output", "json")
+    answer = sweep("reap", "--experiment-id", experiment_id, "--yes", "--json")
     assert answer.code == 12
     assert group in answer.err
     assert "DependencyViolation" in answer.err
@@ -206,7 +206,7 @@ def test_a_token_kept_in_ssm_is_never_shown(
 ) -> None:
     boto3.client("ssm").put_parameter(Name="/mine", Value="hunter2", Type="SecureString")
     answer = sweep(
-        *("status", "--prometheus-url", "http://127.0.0.1:9", "--output", "json"),
+        *("status", "--from-prometheus", "http://127.0.0.1:9", "--json"),
         *("--token-parameter", "eu-west-1:/mine"),
     )
     assert answer.code == 0, answer.err
@@ -216,7 +216,7 @@ def test_a_token_kept_in_ssm_is_never_shown(
 
 def test_a_token_parameter_that_is_not_there_is_named(deployed: str, sweep: SweepCommand) -> None:
     answer = sweep(
-        *("status", "--prometheus-url", "http://127.0.0.1:9", "--token-parameter", "/none")
+        *("status", "--from-prometheus", "http://127.0.0.1:9", "--token-parameter", "/none")
     )
     assert answer.code == 9
     assert "SSM parameter /none: AWS refuses GetParameter" in answer.err

@@ -95,7 +95,7 @@ def test_a_binary_on_the_path_that_does_not_serve_is_passed_over_and_told(
 ) -> None:
     unfit = write_program(tmp_path / "bin" / "prometheus", version)
     said: list[str] = []
-    found = find_or_fetch(bare, sources=(provide,), announce=said.append)
+    found = find_or_fetch(bare, sources=(provide,), report=said.append)
     assert found.prometheus.parent == cache_folder(bare)
     assert said[0] == f"Not using the Prometheus on PATH: {unfit} {reason}."
 
@@ -141,8 +141,8 @@ def test_nothing_half_fetched_is_left(bare: dict[str, str]) -> None:
 
 def test_a_fetch_is_announced_and_a_find_is_not(bare: dict[str, str]) -> None:
     said: list[str] = []
-    find_or_fetch(bare, sources=(provide,), announce=said.append)
-    find_or_fetch(bare, sources=(provide,), announce=said.append)
+    find_or_fetch(bare, sources=(provide,), report=said.append)
+    find_or_fetch(bare, sources=(provide,), report=said.append)
     assert len(said) == 1
 
 
@@ -187,7 +187,7 @@ def test_who_waits_for_another_s_fetch_is_told(bare: dict[str, str]) -> None:
         said.append(line)
         other.close()  # the other has done with it
 
-    find_or_fetch(bare, sources=(provide,), announce=told)
+    find_or_fetch(bare, sources=(provide,), report=told)
     assert said[0] == f"Another program is fetching Prometheus into {folder}; waiting for it ..."
 
 

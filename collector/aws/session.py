@@ -1,4 +1,4 @@
-"""Access to AWS: one session, clients by region, all regions at once, errors in one sentence."""
+"""A session with AWS: clients, clients by region, all regions at once, errors in one sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.collector.errors import SweepError
+from latency_sweep.contract.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
