@@ -34,7 +34,7 @@ example, on an EC2 instance in Tokyo:
   probe run --region ap-northeast-1 --metrics-host 0.0.0.0
 
 signals:
-  SIGTERM  stop measuring; exit after a last scrape, or when the wait for it is over
+  SIGTERM  stop measuring, wait for a last scrape, exit
   SIGINT   stop and exit at once; so does a second SIGTERM
   SIGHUP   reload the API key, the web configuration and the bearer tokens
 

@@ -42,12 +42,7 @@ READY_TIMEOUT_SEC: Final = 1800
 _AZ_ID: Final = re.compile(r"[a-z0-9]+-az[0-9]+")
 _WHEEL: Final = "binance_latency_sweep-0.1.0-py3-none-any.whl"
 _ID: Final = "latency-sweep-20260131-060000"
-_ANY: Final = (
-    ExitCode.BAD_INPUT,
-    ExitCode.INTERNAL_ERROR,
-    ExitCode.INTERRUPTED,
-    ExitCode.TERMINATED,
-)
+_ANY: Final = (ExitCode.BAD_INPUT, ExitCode.INTERNAL_ERROR, ExitCode.TERMINATED)
 
 _EXAMPLES: Final = """\
 examples:
@@ -111,6 +106,7 @@ def _add(
     codes: Sequence[ExitCode],
     read: Callable[[argparse.Namespace], Options],
     success: str = exit_codes.MEANINGS[ExitCode.DONE],
+    ctrl_c: ExitCode = ExitCode.INTERRUPTED,
 ) -> argparse.ArgumentParser:
     """Add a command; `read` makes its record of what is parsed."""
     parser = shared.add_command(
@@ -118,7 +114,8 @@ def _add(
         name,
         summary=summary,
         description=description,
-        epilog=f"examples:\n{examples}\n" + exit_codes.table(*codes, *_ANY, success=success),
+        epilog=f"examples:\n{examples}\n"
+        + exit_codes.table(*codes, *_ANY, ctrl_c, success=success),
     )
     parser.set_defaults(read=read)
     return parser
@@ -248,7 +245,7 @@ def _add_deploy(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         summary="create the probes and the central Prometheus in AWS",
         description="Run the checks of preflight, then create the probes with Terraform. A "
         "candidate that AWS has no capacity for is dropped with a note.",
-        examples=f"  sweep deploy --bucket my-bucket --wheel dist/{_WHEEL}\n"
+        examples=f"  sweep deploy --bucket my-bucket \\\n    --wheel dist/{_WHEEL}\n"
         "  sweep deploy --phase 2 --strata low,high,peak --bucket my-bucket \\\n"
         "    --wheel s3://my-bucket/probe.whl\n"
         "  sweep deploy                   resume the sweep that was interrupted\n",
@@ -363,7 +360,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         summary="the whole sweep in AWS: preflight, deploy, collect, archive, destroy",
         description="Check, create, measure, archive the evidence and remove everything. If it is "
         "stopped or killed at any point, the same command resumes.",
-        examples=f"  sweep run --bucket my-bucket --wheel dist/{_WHEEL}\n"
+        examples=f"  sweep run --bucket my-bucket \\\n    --wheel dist/{_WHEEL}\n"
         "  sweep run --phase 2 --runs 3 --strata low,high,peak --bucket my-bucket \\\n"
         "    --wheel s3://my-bucket/probe.whl\n"
         "  sweep run                      resume the sweep that was interrupted\n",
@@ -401,6 +398,7 @@ def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "  sweep watch --from-prometheus http://prometheus:9090 --once --json\n",
         codes=(ExitCode.NO_DATA, ExitCode.PROMETHEUS_FAILED),
         success="shown; also after q or Ctrl-C",
+        ctrl_c=ExitCode.DONE,
         read=_watch,
     )
     shared.add_from_prometheus(parser, required=True)
@@ -475,7 +473,7 @@ def _add_request(parser: argparse.ArgumentParser) -> None:
         "--runs",
         metavar="N",
         type=shared.positive_int,
-        help="runs to measure, or runs per stratum (default: the experiment's)",
+        help="runs to measure (per stratum with --strata; default: the experiment's)",
     )
     group.add_argument(
         "--strata",
@@ -513,7 +511,7 @@ def _add_deployment(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--monitor-region", metavar="REGION", help=_MONITOR_REGION_HELP)
     group.add_argument(
-        "--monitor-cidr", metavar="CIDR", help=f"{_MONITOR_CIDR_HELP}; needs --from-prometheus"
+        "--monitor-cidr", metavar="CIDR", help=f"{_MONITOR_CIDR_HELP} (needs --from-prometheus)"
     )
     group.add_argument(
         "--ttl-hours",

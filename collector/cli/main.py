@@ -26,6 +26,7 @@ from latency_sweep.collector.cli import (
     reap,
     run,
     status,
+    watch,
 )
 from latency_sweep.collector.cli.options import (
     ArchiveOptions,
@@ -40,7 +41,6 @@ from latency_sweep.collector.cli.options import (
     WatchOptions,
 )
 from latency_sweep.collector.errors import SweepError
-from latency_sweep.collector.watch import command as watch
 from latency_sweep.collector.watch.live import NothingThereError
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError
