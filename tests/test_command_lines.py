@@ -142,4 +142,4 @@ def _handed_on(function: ast.FunctionDef) -> Iterator[int]:
                     yield node.lineno
         returned = node.value if isinstance(node, ast.Return) else None
         if isinstance(returned, ast.Name) and returned.id in parsed:
-            yield node.lineno
+            yield returned.lineno

@@ -204,12 +204,12 @@ def _warnings(items: Sequence[Item], prices: PriceTable, fees: Fees) -> list[str
     notes = []
     if not prices.verified:
         notes.append(
-            f"Instance prices of {prices.date} are unchecked ({prices.source}); "
-            "--refresh-prices asks AWS."
+            f"Instance prices of {prices.date} are not verified ({prices.source}); "
+            "get current ones with --refresh-prices."
         )
     if not fees.verified:
-        notes.append(f"Other prices of {fees.date} are unchecked ({fees.source}).")
+        notes.append(f"Other prices of {fees.date} are not verified ({fees.source}).")
     unknown = [item.what for item in items if item.usd_per_hour is None]
     if unknown:
-        notes.append(f"There is no price for {'; '.join(unknown)}: the sum leaves it out.")
+        notes.append(f"No price is known for {'; '.join(unknown)}; it is not in the total.")
     return notes

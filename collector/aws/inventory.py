@@ -57,7 +57,7 @@ class Inventory:
 
     Attributes:
         resources: sorted by region, kind and id.
-        failed: the regions that could not be asked, and why.
+        failed: the regions that could not be queried, and why.
     """
 
     resources: tuple[Resource, ...]

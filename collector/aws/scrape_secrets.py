@@ -1,6 +1,6 @@
-"""The secrets of the scrapes: made for each sweep, kept in SSM Parameter Store and nowhere else.
+"""The secrets of the scrapes: made for each sweep, kept in SSM Parameter Store only.
 
-Probes serve metrics over TLS to whoever has the token. Instances fetch what they need from their
+Probes serve metrics over TLS to clients with the token. Instances fetch what they need from their
 own region when they start, so that no secret is in Terraform's state or in user data.
 """
 

@@ -121,7 +121,7 @@ class Terraform:
         """Major and minor version of the program.
 
         Raises:
-            TerraformError: it cannot be asked, or is too old.
+            TerraformError: its version is unknown or too old.
         """
         log = self._folder / "terraform-version.json"
         code = self._run(["version", "-json"], log)
@@ -130,7 +130,7 @@ class Terraform:
             major, minor = (int(part) for part in text.split(".")[:2])
         except (ValueError, KeyError, TypeError) as error:
             raise TerraformError(
-                f"{self._program} does not tell its version (exit code {code}); {_tail(log)}"
+                f"{self._program} did not print its version (exit code {code}); {_tail(log)}"
             ) from error
         if (major, minor) < _MINIMUM:
             raise TerraformError(f"{self._program} is version {text}; 1.5 or newer is needed.")
@@ -171,7 +171,7 @@ class Terraform:
         Args:
             variables: values of the root module's variables.
             extra_file: a file with further ones, which these overrule.
-            report: told what is done, in one line each.
+            report: called with what is done, one line each.
 
         Raises:
             ApplyError: it failed; part of it may have been done.
@@ -250,7 +250,7 @@ class Terraform:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with (
             os.fdopen(descriptor, "wb") as output,
-            _complaints(log).open("wb") as complaints,
+            _errors_of(log).open("wb") as errors,
             log.open("r", encoding="utf-8") as lines,
         ):
             try:
@@ -258,7 +258,7 @@ class Terraform:
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
-                    stderr=complaints,
+                    stderr=errors,
                     env=environment,
                     # Ctrl-C reaches it through us only: a second signal would make it give up
                     # without saving its state.
@@ -289,9 +289,9 @@ def find_program(given: Path | None) -> Path:
         if found is not None:
             return Path(found).absolute()
     if chosen:
-        raise TerraformError(f"{chosen}: there is no such program; name another with --terraform.")
+        raise TerraformError(f"{chosen}: there is no such program; give another with --terraform.")
     raise TerraformError(
-        "There is neither terraform nor tofu on PATH; install one (1.5 or newer), or name it with "
+        "Neither terraform nor tofu is on PATH; install one (1.5 or newer), or give its path with "
         "--terraform."
     )
 
@@ -330,13 +330,13 @@ def _diagnostic(event: Mapping[str, Any]) -> Diagnostic | None:
     )
 
 
-def _complaints(log: Path) -> Path:
+def _errors_of(log: Path) -> Path:
     """Where standard error goes; apart, because warnings there would spoil the JSON."""
     return log.with_suffix(".stderr")
 
 
 def _tail(log: Path) -> str:
-    text = "\n".join(file.read_text("utf-8", "replace") for file in (log, _complaints(log)))
+    text = "\n".join(file.read_text("utf-8", "replace") for file in (log, _errors_of(log)))
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return f"its log {log} is empty."

@@ -40,7 +40,7 @@ def survey(
     """Preflight and estimate of a request.
 
     Args:
-        request: what was asked for.
+        request: of the user.
         outline: what it comes to.
         aws: the session.
         bucket: S3 bucket to check, or None.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from latency_sweep.collector.cli.options import WatchOptions
     from latency_sweep.contract.experiment import Constraints
 
-# The countdown moves every second; Prometheus is asked as often as it can know something new.
+# The countdown moves every second; Prometheus is queried as often as it has new data.
 _REDRAW_SEC: Final = 1.0
 _LEAST_REFRESH_SEC: Final = 2.0
 _ANSWER_WITHIN_SEC: Final = 10.0

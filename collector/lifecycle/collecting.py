@@ -1,6 +1,6 @@
 """The measuring itself: wait for the probes, fix the runs to wait for, and wait for them.
 
-Probes measure by the wall clock, whether anybody waits or not, and Prometheus keeps what they
+Probes measure by the wall clock, whether this waits or not, and Prometheus keeps what they
 measured. So this may be killed and started again at any time and loses nothing.
 """
 
@@ -54,7 +54,7 @@ def collect(
     Raises:
         NotReadyError: not every probe got ready.
         PrometheusError: the server refuses us.
-        ScheduleError: the runs asked for can never take place.
+        ScheduleError: the requested runs can never take place.
     """
     name = sweep.plan.experiment_id
     interval = experiment.timing.scrape_interval_sec

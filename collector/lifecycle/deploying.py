@@ -1,4 +1,4 @@
-"""Creates what a sweep needs in AWS, leaving out what AWS has no capacity for."""
+"""Creates what a sweep needs in AWS, dropping candidates that AWS has no capacity for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def deploy(sweep: Sweep, terraform: Terraform, aws: Aws, *, report: Callable[[st
 
     Raises:
         TerraformError: anything else went wrong.
-        AwsError: EC2 cannot be asked which instances there are.
+        AwsError: EC2 cannot list instances.
     """
     scrape_secrets.ensure(aws, sweep.plan)
     terraform.init(backend(sweep.plan, locks=terraform.locks_in_s3()))
@@ -43,7 +43,7 @@ def deploy(sweep: Sweep, terraform: Terraform, aws: Aws, *, report: Callable[[st
             if not fresh or not nothing_else:
                 raise
             for each in fresh:
-                report(f"Note: {each.candidate} is left out: {each.reason}")
+                report(f"Note: {each.candidate} is dropped: {each.reason}")
             sweep.save(dropped=(*sweep.state.dropped, *fresh))
     outputs = terraform.outputs()
     known_instances = {probe.instance_id for probe in outputs.probes}
@@ -111,7 +111,7 @@ def remove_strays(
         Those that were terminated.
 
     Raises:
-        AwsError: a region cannot be asked.
+        AwsError: a region cannot be queried.
     """
     found = inventory.instances(aws, plan.regions, experiment=plan.experiment_id)
     for error in found.failed.values():

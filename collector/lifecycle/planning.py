@@ -1,4 +1,4 @@
-"""From what the user asked for to a plan: which regions, types and runs, how long, how dear."""
+"""From a request to a plan: regions, types and runs, duration and cost."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _LONGEST_TTL_HOURS: Final = 720
 
 
 class PlanError(SweepError):
-    """What was asked for does not fit the experiment; the message says what does."""
+    """The request does not fit the experiment; the message says what does."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepRequest:
-    """What the user asked for; None or empty means the experiment's own.
+    """What the user requests; None or empty means the experiment's own.
 
     Attributes:
         config: experiment file.
@@ -86,7 +86,7 @@ class Outline:
 
     @property
     def ttl_hours(self) -> int:
-        """After how many hours the resources count as forgotten: half as much again."""
+        """After how many hours the resources expire: half as long again as needed."""
         wanted = math.ceil(self.hours * 1.5) + 1
         return min(max(wanted, _SHORTEST_TTL_HOURS), _LONGEST_TTL_HOURS)
 
@@ -97,7 +97,7 @@ def outline(request: SweepRequest) -> Outline:
     Raises:
         ExperimentError: the experiment file cannot be used.
         PlanError: the request does not fit it.
-        ScheduleError: the runs asked for can never take place.
+        ScheduleError: the requested runs can never take place.
     """
     experiment = _overridden(experiments.load(request.config), request)
     regions = tuple(
@@ -126,7 +126,7 @@ def outline(request: SweepRequest) -> Outline:
 
 
 def wanted(request: SweepRequest, found: Outline, bucket: str | None) -> Wanted:
-    """What preflight has to ask for."""
+    """What preflight has to check."""
     types = found.experiment.instance_types
     return Wanted(
         regions=found.regions,
@@ -150,7 +150,7 @@ def cost_of(
     """What the sweep will cost.
 
     Args:
-        request: what was asked for.
+        request: of the user.
         found: what it comes to.
         offered: by region and type, the zones that have it; where unknown it counts as offered.
         monitor_region: where a central Prometheus is made; None for none.
@@ -205,5 +205,5 @@ def _overridden(experiment: Experiment, request: SweepRequest) -> Experiment:
         return type(experiment).model_validate(document)
     except ValidationError as error:
         raise PlanError(
-            f"The timing asked for is not valid: {experiments.explain(error)}."
+            f"The requested timing is not valid: {experiments.explain(error)}."
         ) from error

@@ -1,4 +1,4 @@
-"""What must be there before a sweep can begin; asked without creating or changing anything."""
+"""The checks before a sweep can start; they create and change nothing."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class CheckOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question and its answer.
+    """One check and its result.
 
     Attributes:
-        what: what was asked about.
+        what: is checked.
         where: AWS region, or empty.
-        outcome: only FAIL keeps a sweep from beginning.
+        outcome: only FAIL prevents a sweep.
         detail: the answer, and how to fix it, in one sentence or a few words.
     """
 
@@ -71,7 +71,7 @@ class Check:
 
 
 class PreflightError(SweepError):
-    """Something is missing; nothing was created."""
+    """A check failed; nothing was created."""
 
     code = ExitCode.PREFLIGHT_FAILED
 
@@ -99,7 +99,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class PreflightReport:
-    """All answers.
+    """The results of all checks.
 
     Attributes:
         account: number of the AWS account, or None if there are no credentials.
@@ -115,7 +115,7 @@ class PreflightReport:
 
     @property
     def failures(self) -> tuple[Check, ...]:
-        """What keeps the sweep from beginning."""
+        """What prevents the sweep."""
         return tuple(check for check in self.checks if check.outcome is CheckOutcome.FAIL)
 
     def document(self) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class PreflightReport:
         }
 
     def require(self) -> None:
-        """Refuse to go on if something is missing.
+        """Raise if a check failed.
 
         Raises:
             PreflightError: with every reason.
@@ -156,7 +156,7 @@ class PreflightReport:
 def inspect(
     aws: Aws, wanted: Wanted, *, estimate: Callable[[Offered], Estimate]
 ) -> PreflightReport:
-    """Ask everything that costs nothing; what fails is in the report, not raised.
+    """Run all checks; a failure is in the report, not raised.
 
     Args:
         aws: the session.
@@ -167,7 +167,7 @@ def inspect(
         identity = aws.sts().get_caller_identity()
     except AWS_ERRORS as error:
         failed = Check("credentials", "", CheckOutcome.FAIL, explain(error))
-        # Without credentials every other question would fail for the same reason.
+        # Without credentials every other check would fail for the same reason.
         without = (failed, _reachable(wanted.endpoint))
         return PreflightReport(None, without, {}, estimate({}))
     account = identity["Account"]
@@ -222,7 +222,7 @@ def bucket_region(aws: Aws, bucket: str) -> str:
                 return str(moved)
             if error_code(error) in {"404", "NoSuchBucket"}:
                 raise AwsError(
-                    f"There is no S3 bucket {bucket}; make it first: "
+                    f"There is no S3 bucket {bucket}; create it: "
                     f"aws s3 mb s3://{bucket} --region eu-central-1."
                 ) from error
         raise AwsError(explain(error)) from error
@@ -327,7 +327,7 @@ def _offered(
     for name, found in offered.items():
         missing = [zone for zone in asked or () if zone not in found]
         if not found:
-            detail = f"{name} is not offered in this region; it is left out"
+            detail = f"{name} is not offered in this region; it is dropped"
             checks.append(Check("instance type", region, CheckOutcome.NOTE, detail))
         elif missing:
             detail = f"{name} is not offered in {', '.join(missing)}; it has {', '.join(found)}"
@@ -336,7 +336,7 @@ def _offered(
             detail = f"{name} in {', '.join(found)}"
             checks.append(Check("instance type", region, CheckOutcome.PASS, detail))
     if not any(z in (asked or z) for found in offered.values() for z in found):
-        detail = "none of the instance types is offered; choose others or leave the region out"
+        detail = "none of the instance types is offered; choose others or remove the region"
         checks.append(Check("instance type", region, CheckOutcome.FAIL, detail))
     return offered, checks
 
@@ -367,7 +367,7 @@ def _quota(aws: Aws, region: str, counts: Mapping[str, int]) -> Check:
             "quota",
             region,
             CheckOutcome.FAIL,
-            f"{detail}; ask for more of {_STANDARD_QUOTA} in Service Quotas, or use fewer probes",
+            f"{detail}; request more of {_STANDARD_QUOTA} in Service Quotas, or use fewer probes",
         )
     return Check("quota", region, CheckOutcome.PASS, detail)
 

@@ -1,4 +1,4 @@
-"""Removes a sweep from AWS, and sees that nothing is left of it."""
+"""Removes a sweep from AWS, and verifies that nothing is left of it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class UnarchivedError(SweepError):
 
 
 class LeftoversError(SweepError):
-    """Something is left, or nobody knows; the message lists it."""
+    """Something is left, or a region could not be searched; the message lists it."""
 
     code = ExitCode.LEFTOVERS
 
@@ -61,19 +61,19 @@ def destroy(
         terraform: that created it.
         aws: the session.
         discard_evidence: destroy even though measurements are not archived.
-        report: told each step in one line.
+        report: called with each step, in one line.
         gone_within_sec: how long to wait until EC2 no longer lists anything.
 
     Raises:
         UnarchivedError: runs were measured and are not archived.
         TerraformError: it failed.
-        LeftoversError: something is left, or a region could not be asked.
-        AwsError: AWS cannot be asked which regions there are.
+        LeftoversError: something is left, or a region could not be searched.
+        AwsError: AWS does not list its regions.
     """
     if Stage.READY <= sweep.state.stage < Stage.ARCHIVED and not discard_evidence:
         raise UnarchivedError(
             f"The evidence of {sweep.plan.experiment_id} is not archived; run sweep archive "
-            "first, or give --discard-evidence."
+            "first, or add --discard-evidence."
         )
     if terraform.variables_file.exists():
         terraform.init(backend(sweep.plan, locks=terraform.locks_in_s3()))
@@ -93,8 +93,8 @@ def verify_gone(
     """Look in every region for anything with a sweep's tags, until nothing is listed any more.
 
     Raises:
-        LeftoversError: something is left when time is up, or a region could not be asked.
-        AwsError: AWS cannot be asked which regions there are.
+        LeftoversError: something is left when time is up, or a region could not be searched.
+        AwsError: AWS does not list its regions.
     """
     regions = aws.enabled_regions()
     deadline = time.monotonic() + within_sec
@@ -106,7 +106,7 @@ def verify_gone(
             break
         time.sleep(_ASK_EVERY_SEC)
     if found.resources or found.failed:
-        raise LeftoversError(_complaint(found, experiment))
+        raise LeftoversError(_leftovers(found, experiment))
     report(f"Nothing tagged {experiment} is left in any of {len(regions)} regions.")
 
 
@@ -181,11 +181,11 @@ def _wait_until_terminated(aws: Aws, region: str, identifiers: list[str]) -> Non
         raise AwsError(f"Instances in {region} do not end: {error}.") from error
 
 
-def _complaint(found: Inventory, experiment: str) -> str:
+def _leftovers(found: Inventory, experiment: str) -> str:
     lines = [f"  {describe(each)}" for each in found.resources]
     lines += [f"  {region}: {error}" for region, error in found.failed.items()]
-    what = "Not everything is gone" if found.resources else "Nobody knows whether all is gone"
+    what = "Some resources remain" if found.resources else "Some regions could not be searched"
     return (
-        f"{what}; once this is mended run sweep destroy again, or "
+        f"{what}; fix the cause, then run sweep destroy again, or "
         f"sweep reap --experiment-id {experiment} --yes:\n" + "\n".join(lines)
     )

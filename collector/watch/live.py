@@ -93,7 +93,7 @@ class Snapshot:
         experiment: value of the `experiment` label.
         market: value of the `market` label.
         taken_at: the server's clock, Unix seconds.
-        run: the run under way by the timeline.
+        run: the current run by the timeline.
         phase: of that run.
         phase_ends_at: Unix seconds.
         candidates: the fastest first; unknown ones last.
@@ -150,7 +150,7 @@ class Watcher:
                 labels=labels,
                 probes=int(count),
                 probes_up=int(values["up"].get(labels, 0)),
-                connected=_truth(values["connected"].get(labels)),
+                connected=_is_true(values["connected"].get(labels)),
                 p50_sec=values["p50"].get(labels),
                 p99_sec=values["p99"].get(labels),
                 p999_sec=values["p999"].get(labels),
@@ -159,7 +159,7 @@ class Watcher:
                 loss_ratio=_share(values["lost"].get(labels), values["messages"].get(labels)),
                 reconnects=values["reconnects"].get(labels),
                 clock_error_bound_sec=values["clock"].get(labels),
-                clock_synchronized=_truth(values["synchronized"].get(labels)),
+                clock_synchronized=_is_true(values["synchronized"].get(labels)),
                 phases=tuple(sorted(phases.get(labels, ()))),
                 run=max(runs.get(labels, ()), default=None),
             )
@@ -247,7 +247,7 @@ class Watcher:
         except QueryError:
             names = ()
         if not names:
-            return f"{self._client.url} scrapes no probe; is this the Prometheus of the sweep?"
+            return f"{self._client.url} scrapes no probe; check that it is the sweep's Prometheus."
         return (
             f"{self._client.url} knows no probe of experiment {self._name!r}; "
             f"choose one with --experiment-id: {', '.join(names)}."
@@ -267,7 +267,7 @@ def _by_speed(state: CandidateState) -> tuple[float, CandidateLabels]:
     return (math.inf if state.p99_sec is None else state.p99_sec, state.labels)
 
 
-def _truth(value: float | None) -> bool | None:
+def _is_true(value: float | None) -> bool | None:
     return None if value is None else value >= 1
 
 

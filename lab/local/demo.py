@@ -119,11 +119,11 @@ def _run(options: DemoOptions, console: Console) -> int:
             plan = replay_plan(options, recorded, lead_sec=lead_sec)
             _measure(plan, options, binaries, console)
         except _TooLateError:
-            reporter(console)("Starting took longer than expected; once more, with more time ...")
+            reporter(console)("Starting took longer than expected; retrying with more time ...")
         else:
             # A recording is one run of one site: it can be measured, but it cannot decide.
             return ExitCode.DONE
-    raise DemoError("this machine is too busy to start everything in time; try again later.")
+    raise DemoError("This machine is too busy to start everything in time; try again later.")
 
 
 def _measure(plan: DemoPlan, options: DemoOptions, binaries: Binaries, console: Console) -> int:
@@ -161,7 +161,7 @@ def _introduction(stack: Stack, runs: list[Run]) -> str:
     return (
         f"{len(stack.probes)} site{'s' if len(stack.probes) > 1 else ''}, "
         f"{count} run{'s' if count > 1 else ''} of {timing.measurement_sec} s; "
-        f"the report will be there in about {math.ceil(minutes)} min. "
+        f"the report will be ready in about {math.ceil(minutes)} min. "
         f"Prometheus: {stack.prometheus.url}"
     )
 
@@ -172,7 +172,7 @@ def _analyze(stack: Stack, runs: list[Run], console: Console) -> int:
     Raises:
         AnalysisError: it did not come to a verdict.
     """
-    reporter(console)("Analysing ...")
+    reporter(console)("Analyzing ...")
     report, *others = (stack.setup.folder / f"report{suffix}" for suffix in _REPORTS)
     command = [
         console_command("analyze"),
@@ -191,7 +191,7 @@ def _analyze(stack: Stack, runs: list[Run], console: Console) -> int:
     verdict = json.loads(report.with_suffix(".json").read_text(encoding="utf-8"))
     reporter(console)(f"{verdict['kind'].replace('_', ' ').capitalize()}: {verdict['sentence']}")
     beside = ", ".join(file.suffix for file in others)
-    reporter(console)(f"Report: {_shortest(report)} (beside it {beside})")
+    reporter(console)(f"Report: {_shortest(report)} (also {beside})")
     return code
 
 

@@ -74,7 +74,7 @@ def demo_plan(options: DemoOptions) -> DemoPlan:
     Raises:
         ExperimentError: the experiment file cannot be used.
         SitesError: the sites cannot be used, or do not suit the experiment.
-        ResultsError: there is no site for the results.
+        ResultsError: the folder of the results cannot be made.
     """
     description = experiment.load(options.config)
     scenario = sites.load(options.sites)
@@ -84,7 +84,7 @@ def demo_plan(options: DemoOptions) -> DemoPlan:
 
 
 def replay_plan(options: DemoOptions, recorded: Recording, *, lead_sec: int) -> DemoPlan:
-    """A recording at one site: the frames carry their own latency, so one tells everything.
+    """A recording at one site, since the frames carry their own latency.
 
     Makes the folder of the results.
 
@@ -97,7 +97,7 @@ def replay_plan(options: DemoOptions, recorded: Recording, *, lead_sec: int) -> 
         ExperimentError: the experiment file cannot be used.
         SitesError: the sites cannot be used, or do not suit the experiment.
         RecordingError: nothing of the recording can be measured.
-        ResultsError: there is no site for the results.
+        ResultsError: the folder of the results cannot be made.
     """
     ready_by_ns = time.time_ns() + lead_sec * NS_PER_SEC
     description = recorded.adapted(experiment.load(options.config), ready_by_ns)
@@ -125,7 +125,7 @@ def _setup(
     """The stack, with a new folder for the results.
 
     Raises:
-        ResultsError: there is no site for them.
+        ResultsError: it cannot be made.
     """
     return Setup(
         description,

@@ -31,7 +31,7 @@ class SiteProgress:
         name: as the report will call it.
         messages: received since the start.
         lost: known to be missing since the start.
-        p99_sec: latency of the run under way, or None while nothing is known.
+        p99_sec: latency of the current run, or None while nothing is known.
     """
 
     name: str
@@ -45,7 +45,7 @@ class DemoProgress:
     """The runs so far.
 
     Attributes:
-        run: number of the run under way, from 1.
+        run: number of the current run, from 1.
         runs: how many there will be.
         phase: of that run; `wait` before the first.
         phase_left_sec: until the phase ends.

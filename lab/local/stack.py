@@ -182,7 +182,7 @@ def running_stack(
     Args:
         setup: what to start.
         binaries: which Prometheus.
-        report: told each step in one line.
+        report: called with each step, in one line.
 
     Raises:
         ChildError: a process does not start; the message quotes its log.

@@ -277,7 +277,7 @@ def test_a_probe_that_dies_ends_the_demo_with_its_log(
     sweep_demo: Callable[..., Command], tmp_path: Path
 ) -> None:
     demo = sweep_demo("--results", tmp_path)
-    demo.read_until("the report will be there")
+    demo.read_until("the report will be ready")
     victim = next(pid for pid, line in demo.started_processes().items() if "probe run" in line)
     os.kill(victim, signal.SIGKILL)
     code, complaint = demo.finish()

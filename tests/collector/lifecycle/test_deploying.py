@@ -91,7 +91,7 @@ def test_without_capacity_a_candidate_is_left_out_with_a_note(
     terraform.script(short_of=[short])
     answer = sweep("deploy", "--experiment-id", experiment_id, "--config", experiment_file, *NEW)
     assert answer.code == 0, answer.err
-    assert f"Note: {short} is left out: InsufficientInstanceCapacity" in answer.out
+    assert f"Note: {short} is dropped: InsufficientInstanceCapacity" in answer.out
     state = sweep.state(experiment_id)
     assert [each["candidate"] for each in state["dropped"]] == [short]
     assert len(state["probes"]) == 3

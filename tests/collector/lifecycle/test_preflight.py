@@ -80,8 +80,8 @@ def test_a_missing_permission_is_named_with_its_region(
     answer = sweep("preflight", "--config", experiment_file)
     assert answer.code == 8
     assert (
-        "AWS refuses DescribeInstanceTypeOfferings in eu-west-2: these credentials may not do "
-        "that; allow it in their IAM policy." in answer.err
+        "AWS denied DescribeInstanceTypeOfferings in eu-west-2: allow it in the IAM policy of "
+        "these credentials." in answer.err
     )
 
 
@@ -188,7 +188,7 @@ def test_credentials_that_have_expired_are_told(
     )
     answer = sweep("preflight", "--config", experiment_file)
     assert answer.code == 8
-    assert "AWS does not accept the credentials (ExpiredToken)" in answer.err
+    assert "AWS rejected the credentials (ExpiredToken)" in answer.err
 
 
 def test_prices_are_refreshed_from_the_price_list(
@@ -213,7 +213,7 @@ def test_a_run_of_a_month_is_refused_in_one_sentence(
     answer = sweep("preflight", "--config", experiment_file, "--duration", "30d")
     assert answer.code == 2
     assert answer.err == (
-        "sweep preflight: The timing asked for is not valid: timing.measurement_sec: input should "
+        "sweep preflight: The requested timing is not valid: timing.measurement_sec: input should "
         "be less than or equal to 604800, got 2592000.\n"
     )
 
