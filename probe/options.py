@@ -7,12 +7,13 @@ import ipaddress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar, get_args
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from latency_sweep.contract import experiment
-from latency_sweep.contract.experiment import Experiment, ExperimentError, MarketName
+from latency_sweep.contract.experiment import Experiment, ExperimentError
+from latency_sweep.contract.markets import MARKETS
 from latency_sweep.contract.values import MAX_PORT
 from latency_sweep.probe.clock.local import AUTO, SOURCES
 from latency_sweep.probe.net.receiving import Receiving, Timestamps
@@ -93,7 +94,7 @@ _FLAGS: Final = (
     ),
     _Flag("--symbols", f"{SYMBOLS_HELP} (default: the experiment's)", _names, metavar="NAMES"),
     _Flag("--streams", f"{STREAMS_HELP} (default: the experiment's)", _names, metavar="NAMES"),
-    _Flag("--market", f"{MARKET_HELP} (default: the experiment's)", choices=get_args(MarketName)),
+    _Flag("--market", f"{MARKET_HELP} (default: the experiment's)", choices=MARKETS),
     _Flag(
         "--endpoint", "WebSocket base URL of the feed (default: the experiment's)", metavar="URL"
     ),

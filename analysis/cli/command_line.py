@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final
 
 from latency_sweep.analysis.cli.options import (
     AnalyzeOptions,
@@ -27,7 +27,7 @@ from latency_sweep.analysis.evidence.records import DEFAULT_BY
 from latency_sweep.analysis.report import formats
 from latency_sweep.contract import exit_codes
 from latency_sweep.contract.exit_codes import ExitCode
-from latency_sweep.contract.experiment import MarketName
+from latency_sweep.contract.markets import MARKETS
 from latency_sweep.contract.program import program_version
 from latency_sweep.runtime import options as shared
 from latency_sweep.runtime.options import UsageError
@@ -309,7 +309,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--market",
-        choices=get_args(MarketName),
+        choices=MARKETS,
         help=f"{shared.MARKET_HELP} (default: the experiment's)",
     )
     group.add_argument(

@@ -61,7 +61,7 @@ def test_running_instances_count_against_the_quota(
         client.terminate_instances(InstanceIds=ids)
     assert answer.code == 8
     assert "quota in eu-west-2: 4 vCPUs needed, 0 of 64 left" in answer.err
-    assert "Nothing was created" in answer.err
+    assert "nothing was created" in answer.err
     assert "eu-west-1" not in answer.err
 
 

@@ -76,7 +76,7 @@ def test_status_joins_the_state_with_what_ec2_has(
     document = json.loads(answer.out)
     assert document["stage"] == "deployed"
     assert [probe["ec2"] for probe in document["probes"]] == ["gone", "running"]
-    assert "It is not known where Prometheus is" in document["prometheus"]["problem"]
+    assert "The address of Prometheus is unknown" in document["prometheus"]["problem"]
 
 
 def test_status_is_a_table_for_people(deployed: str, sweep: SweepCommand) -> None:
@@ -144,7 +144,7 @@ def test_reap_lists_and_deletes_a_whole_sweep_without_its_state(
     assert listed.code == 0, listed.err
     assert "ap-northeast-1: security-group" in listed.out
     assert "eu-west-2: ssm parameter" in listed.out
-    assert "Nothing was deleted; --yes deletes them." in listed.out
+    assert "Nothing was deleted; run it with --yes to delete them." in listed.out
     assert len(aws.instances(deployed, "eu-west-1", "eu-west-2")) == 2
     deleted = sweep("reap", "--experiment-id", deployed, "--yes")
     assert deleted.code == 0, deleted.err
@@ -219,4 +219,4 @@ def test_a_token_parameter_that_is_not_there_is_named(deployed: str, sweep: Swee
         *("status", "--from-prometheus", "http://127.0.0.1:9", "--token-parameter", "/none")
     )
     assert answer.code == 9
-    assert "SSM parameter /none: AWS denied GetParameter" in answer.err
+    assert "SSM parameter /none: AWS rejected GetParameter" in answer.err
