@@ -102,12 +102,12 @@ def test_a_program_that_does_not_exist_is_named() -> None:
 def test_without_any_program_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("SWEEP_TERRAFORM", raising=False)
-    with pytest.raises(TerraformError, match="neither terraform nor tofu on PATH"):
+    with pytest.raises(TerraformError, match="Neither terraform nor tofu is on PATH"):
         find_program(None)
 
 
 def test_a_program_that_is_no_terraform_is_told(tmp_path: Path) -> None:
-    with pytest.raises(TerraformError, match="does not tell its version"):
+    with pytest.raises(TerraformError, match="did not print its version"):
         Terraform(Path("/bin/echo"), tmp_path).version()
 
 

@@ -235,7 +235,7 @@ def test_what_the_experiment_does_not_have_is_refused(
     for options, complaint in {
         ("--phase", "7"): "No region belongs to phase 7; there are 1, 2.",
         ("--instance-types", "m1.small"): "no instance type 'm1.small'; it has c6i.large",
-        ("--strata", "noon"): "no time stratum 'noon'; the experiment has high, low, peak.",
+        ("--strata", "noon"): "Unknown time stratum 'noon'; the experiment has high, low, peak.",
         ("--az-ids", "us-east-1=use1-az1"): "--az-ids names us-east-1; the sweep has eu-west-1",
     }.items():
         answer = sweep("preflight", "--config", experiment_file, *options)

@@ -131,7 +131,7 @@ def test_evidence_that_is_not_archived_is_not_destroyed_unless_told_to(
     state.load(sweep.sweeps, deployed).reach(Stage.READY, schedule=("2026-01-31T06:05:00Z",))
     answer = sweep("destroy")
     assert answer.code == 2
-    assert "is not archived; run sweep archive first, or give --discard-evidence" in answer.err
+    assert "is not archived; run sweep archive first, or add --discard-evidence" in answer.err
     assert len(aws.instances(deployed, "eu-west-1", "eu-west-2")) == 2
     assert sweep("destroy", "--discard-evidence").code == 0
 
