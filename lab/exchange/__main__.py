@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         return ExitCode.BAD_INPUT
     except ServerError as error:
         print(f"exchange: {error}", file=sys.stderr)
-        return ExitCode.CANNOT_LISTEN
+        return ExitCode.STACK_FAILED
     return ExitCode.DONE
 
 
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "python -m latency_sweep.lab.exchange",
         "A simulated Binance exchange on this machine: spot, USD-M futures, SBE.",
         exit_codes.table(
-            ExitCode.BAD_INPUT, ExitCode.CANNOT_LISTEN, success="stopped by SIGTERM or Ctrl-C"
+            ExitCode.BAD_INPUT, ExitCode.STACK_FAILED, success="stopped by SIGTERM or Ctrl-C"
         ),
     )
     parser.add_argument(
