@@ -2,8 +2,8 @@
 
     python -m latency_sweep.grafana.generate [--check] [--config experiment.yaml]
 
-Exit codes (docs/exit-codes.md): 0 written or up to date; 1 a file is out of date; 2 the experiment is not usable, or a
-dashboard breaks a rule of `latency_sweep.grafana.lint`.
+Exit codes (docs/exit-codes.md): 0 written or up to date; 1 a file is out of date; 2 the experiment
+is not usable, or a dashboard breaks a rule of `latency_sweep.grafana.lint`.
 """
 
 from __future__ import annotations
