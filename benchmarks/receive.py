@@ -89,21 +89,21 @@ def medians(rounds: Sequence[Figures]) -> Figures:
 
 
 def run_all(
-    names: Sequence[str], options: argparse.Namespace, certificates: Certificates, rust: Path | None
+    names: Sequence[str], messages: int, count: int, certificates: Certificates, rust: Path | None
 ) -> dict[str, Figures]:
     rounds: dict[str, list[Figures]] = {name: [] for name in [*names, SCRAPED]}
-    for number in range(options.rounds):
+    for number in range(count):
         for name in names:
 
             def run(load: Load, client: str = name) -> Round:
                 return measure(client, load, certificates, rust=rust)
 
-            figures = saturated(run, options.messages)
+            figures = saturated(run, messages)
             for rate in RATES:
                 figures |= paced(run, rate)
             rounds[name].append(figures | bursts(run))
         rounds[SCRAPED].append(scrapes(certificates))
-        print(f"round {number + 1} of {options.rounds} done", flush=True)
+        print(f"round {number + 1} of {count} done", flush=True)
     return {name: medians(results) for name, results in rounds.items()}
 
 
@@ -160,7 +160,8 @@ def main() -> None:
         os.sched_setscheduler(0, os.SCHED_FIFO, parameter)
     print(f"{options.messages} messages saturated, {options.rounds} rounds, medians")
     with tempfile.TemporaryDirectory() as folder:
-        results = run_all(names, options, make_certificates(Path(folder)), rust)
+        certificates = make_certificates(Path(folder))
+        results = run_all(names, options.messages, options.rounds, certificates, rust)
     show(results)
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")

@@ -294,7 +294,19 @@ def slope(samples: Sequence[Sample], value: Callable[[Sample], float]) -> Slope:
     return Slope(float(fit.slope), float(fit.slope) - doubt, float(fit.slope) + doubt)
 
 
-def watch(options: argparse.Namespace, folder: Path) -> list[Sample]:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for; see `main`."""
+
+    minutes: float
+    rate: float
+    reconnect_sec: float
+    run_sec: int
+    interval_sec: float
+    rows: int
+
+
+def watch(options: Options, folder: Path) -> list[Sample]:
     """Start sender and probe, sample until the time is over, end both."""
     certificates = make_certificates(folder)
     ready, ready_child = multiprocessing.Pipe()
@@ -347,7 +359,7 @@ COLUMNS: Final = (
 )
 
 
-def _sample_until_the_end(options: argparse.Namespace, probe: Probe) -> list[Sample]:
+def _sample_until_the_end(options: Options, probe: Probe) -> list[Sample]:
     print(COLUMNS, flush=True)
     samples: list[Sample] = []
     started = time.monotonic()
@@ -415,7 +427,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=30, help="samples printed")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        samples = watch(options, Path(folder))
+        samples = watch(Options(**vars(options)), Path(folder))
     return int(report(samples))
 
 

@@ -1,7 +1,7 @@
 """What a sweep has reached, kept in one JSON file so that any command can go on from there.
 
-The file holds no secret. The tags of the resources in AWS are the second truth: what they say of a
-sweep's existence counts even when this file is lost.
+The file holds no secret. The tags of the resources in AWS are the second record: they tell of a
+sweep even when this file is lost.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Plan(_Record):
             to have one made.
         prometheus_url: where this machine reaches Prometheus; None for Terraform's answer.
         terraform_variables: a file with further variables for Terraform.
-        ttl_hours: after that the resources count as forgotten.
+        ttl_hours: after that the resources have expired.
     """
 
     experiment_id: ExperimentId
@@ -155,7 +155,7 @@ class State(_Record):
         plan: what was asked for.
         created: when the sweep began.
         stage: how far it has come.
-        dropped: candidates given up.
+        dropped: candidates dropped for lack of capacity.
         probes: the instances, once deployed.
         prometheus_url: the central Prometheus, once known.
         monitor: the instance it is on, if Terraform made it: the address is one of that instance.
@@ -237,7 +237,7 @@ def load(sweeps: Path, experiment_id: str) -> Sweep:
         return Sweep(folder, State.model_validate_json(path.read_bytes()))
     except FileNotFoundError as error:
         raise StateError(
-            f"{path}: there is no such sweep; name the folder of sweeps with --sweeps, or remove "
+            f"{path}: there is no such sweep; give the folder of sweeps with --sweeps, or remove "
             f"what it left in AWS with sweep reap --experiment-id {experiment_id}."
         ) from error
     except OSError as error:
@@ -263,7 +263,7 @@ def find(sweeps: Path, experiment_id: str | None) -> Sweep:
     if len(open_ones) == 1:
         return open_ones[0]
     if not open_ones:
-        raise StateError(f"{sweeps}: there is no unfinished sweep; begin one with sweep deploy.")
+        raise StateError(f"{sweeps}: there is no unfinished sweep; start one with sweep deploy.")
     names = ", ".join(sweep.plan.experiment_id for sweep in open_ones)
     raise StateError(f"Several sweeps are unfinished ({names}); choose one with --experiment-id.")
 
@@ -291,7 +291,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     The lock ends with this process, however it ends.
 
     Raises:
-        StateError: another command is at work.
+        StateError: another command works on it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -300,7 +300,7 @@ def exclusive(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StateError(
-                f"{folder}: another sweep command is at work on this sweep; wait for it."
+                f"{folder}: another sweep command is working on this sweep; wait until it ends."
             ) from error
         yield
     finally:

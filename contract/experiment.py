@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from latency_sweep.contract import bounded_yaml, values
 from latency_sweep.contract.bounded_yaml import YamlError
+from latency_sweep.contract.markets import MarketName  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
     from datetime import datetime, time
@@ -26,7 +27,6 @@ PhaseSeconds = Annotated[int, Field(ge=1, le=MAX_PHASE_SEC)]
 ClassicBound = Annotated[float, Field(ge=1e-9, le=86_400, allow_inf_nan=False)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
-MarketName = Literal["spot", "usdm", "sbe"]
 
 
 class ExperimentError(Exception):

@@ -2,8 +2,8 @@
 
     python -m latency_sweep.grafana.generate [--check] [--config experiment.yaml]
 
-Exit codes: 0 written or up to date; 1 a file is out of date; 2 the experiment is not usable, or a
-dashboard breaks a rule of `latency_sweep.grafana.lint`.
+Exit codes (docs/exit-codes.md): 0 written or up to date; 1 a file is out of date; 2 the experiment
+is not usable, or a dashboard breaks a rule of `latency_sweep.grafana.lint`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from latency_sweep.contract import experiment as experiments
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.grafana import boards, lint, provisioning
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 FOLDER: Final = Path(__file__).parent
 _IN_MENU: Final = "inControlsMenu"
-_OK, _DIFFERENT, _UNUSABLE = 0, 1, 2
 
 
 class RuleError(Exception):
@@ -76,18 +76,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = files(experiments.load(options.config))
     except (experiments.ExperimentError, RuleError) as error:
         print(error, file=sys.stderr)
-        return _UNUSABLE
+        return ExitCode.BAD_INPUT
     stale = different(wanted, options.folder)
     if options.check:
         for path in stale:
             print(f"{path} is out of date; run `python -m latency_sweep.grafana.generate`.")
-        return _DIFFERENT if stale else _OK
+        return ExitCode.CHECK_FAILED if stale else ExitCode.DONE
     for path, text in wanted.items():
         (options.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (options.folder / path).write_text(text, encoding="utf-8")
     for path in set(stale) - set(wanted):
         (options.folder / path).unlink()
-    return _OK
+    return ExitCode.DONE
 
 
 def different(wanted: dict[Path, str], folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
+from latency_sweep.contract.program import DISTRIBUTION
 from latency_sweep.contract.timeline import Timeline
 from latency_sweep.probe import tuning
 from latency_sweep.probe.clock import local
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from latency_sweep.probe.settings import Settings
 
 _LOG = logging.getLogger(__name__)
-DISTRIBUTION: Final = "binance-latency-sweep"
 CLOCK_INTERVAL_SEC: Final = 1.0
 _HTTPS_PORT: Final = 443
 # A scrape is encoded in a thread; switching threads this often keeps the reader prompt.

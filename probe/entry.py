@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.runtime import entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_STOPPED: Final = 0  # Ctrl-C is how a user stops a probe
-
 
 def main() -> int:
     """Run the command; returns its exit code."""
+    # Ctrl-C is how a user stops a probe.
     runs = sys.argv[1:2] == ["run"]
-    return entry.run(_load, interrupted=_STOPPED if runs else entry.INTERRUPTED)
+    return entry.run(_load, interrupted=ExitCode.DONE if runs else ExitCode.INTERRUPTED)
 
 
 def _load() -> Callable[[], int]:

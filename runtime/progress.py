@@ -1,43 +1,42 @@
-"""A progress bar with the time left on a terminal; plain lines elsewhere."""
+"""Progress of a long task: redrawn in place on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
+_BAR_WIDTH: Final = 60
 _SEC_PER_MIN: Final = 60
 _MIN_PER_HOUR: Final = 60
 
 
-class Meter:
+class ProgressDisplay:
     """Shows how far something has come; a context manager around the part that is shown."""
 
     def __init__(self, console: Console) -> None:
         """Prepare to show on a console."""
-        self._console = console
-        self._bar: Progress | None = None
-        if console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[left]}"),
-                console=console,
-                transient=True,
-            )
-            self._task = self._bar.add_task("", total=1.0, left="")
-        self._said: str | None = None
+        self._report = reporter(console)
+        # A terminal that cannot move its cursor would show nothing of what is drawn in place.
+        redraws = console.is_terminal and not console.is_dumb_terminal
+        # Redrawn by `show` alone: a thread of its own would disturb what is measured here.
+        self._live = Live(console=console, auto_refresh=False, transient=True) if redraws else None
+        self._step: object = None
 
     def __enter__(self) -> Self:
         """Begin to show."""
-        if self._bar is not None:
-            self._bar.start()
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(
@@ -46,28 +45,40 @@ class Meter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop showing."""
-        if self._bar is not None:
-            self._bar.stop()
+        """Remove what is drawn in place."""
+        if self._live is not None:
+            self._live.stop()
 
-    def show(self, text: str, share: float, left_sec: float | None = None) -> None:
+    def show(
+        self, text: str, share: float, *, step: object = None, below: RenderableType | None = None
+    ) -> None:
         """Show the newest state.
 
         Args:
-            text: what is going on; without a terminal a line is printed when it changes.
+            text: what is going on, in one line.
             share: how much is done, 0 to 1.
-            left_sec: how long it will still take, or None if nobody knows.
+            step: what the line is about; without a terminal, the line is printed when this
+                changes. The text itself if None.
+            below: drawn below the bar, on a terminal only.
         """
-        left = "" if left_sec is None else f"{duration(left_sec)} to go"
-        if self._bar is not None:
-            self._bar.update(self._task, description=text, completed=share, left=left)
-        elif text != self._said:
-            self._said = text
-            self.say(f"{text}{', ' if left else ''}{left}")
+        if self._live is not None:
+            bar = ProgressBar(total=1.0, completed=share, width=_BAR_WIDTH)
+            rest = () if below is None else (Text(), below)
+            self._live.update(Group(Text(text, style="bold"), bar, *rest), refresh=True)
+            return
+        step = text if step is None else step
+        if step != self._step:
+            self._step = step
+            self._report(text)
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """Print a line that stays."""
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._report(line)
+
+
+def reporter(console: Console) -> Callable[[str], None]:
+    """Prints lines as they are, without rich's markup, colours and wrapping."""
+    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.runtime import entry, extras
 from latency_sweep.runtime.extras import Extra
 
@@ -18,12 +20,17 @@ def main() -> int:
 
 
 def _load() -> Callable[[], int]:
-    """Read the command line first: help and complaints need none of the statistics."""
+    """Read the command line first: help and its errors need none of the statistics."""
     from latency_sweep.analysis.cli.command_line import parse  # noqa: PLC0415 - takes time
+    from latency_sweep.runtime.options import UsageError  # noqa: PLC0415 - imports argparse
 
-    given = parse()
+    try:
+        options = parse()
+    except UsageError as error:
+        print(f"analyze: {error}", file=sys.stderr)
+        return lambda: ExitCode.BAD_INPUT
     extras.require(Extra.ANALYSIS, "analyze")
 
     from latency_sweep.analysis.cli.main import run  # noqa: PLC0415 - takes seconds
 
-    return partial(run, given)
+    return partial(run, options)

@@ -1,20 +1,29 @@
-"""The `analyze` command."""
+"""The `analyze` commands: run what the command line asks for."""
 
 from __future__ import annotations
 
 import os
 import sys
-import traceback
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from rich.console import Console
 from rich.progress import Progress
 
-from latency_sweep.analysis.cli import command_line, exit_codes, options
-from latency_sweep.analysis.cli.exit_codes import ExitCode
-from latency_sweep.analysis.cli.options import UsageError
+from latency_sweep.analysis.cli import command_line
+from latency_sweep.analysis.cli.access import access_of
+from latency_sweep.analysis.cli.options import (
+    AnalyzeOptions,
+    CompareOptions,
+    ExportOptions,
+    FromArchive,
+    FromJsonl,
+    FromPrometheus,
+    PricesOptions,
+    TwoCandidates,
+    TwoSweeps,
+)
+from latency_sweep.analysis.cli.verdict_codes import OF_VERDICT
 from latency_sweep.analysis.decision.before_after import (
     CompareError,
     compare_places,
@@ -33,20 +42,25 @@ from latency_sweep.analysis.pricing.prices import (
     load_prices,
 )
 from latency_sweep.analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
-from latency_sweep.analysis.report.before_after import FORMATS as CHANGE_FORMATS
 from latency_sweep.analysis.report.before_after import render_change
 from latency_sweep.analysis.report.printable import printable
-from latency_sweep.analysis.report.rendering import FORMATS, render
+from latency_sweep.analysis.report.rendering import render
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError, load
+from latency_sweep.contract.program import report_internal_error
 from latency_sweep.runtime import extras, standard_output
 from latency_sweep.runtime.atomic_file import replacing
 from latency_sweep.runtime.extras import Extra, MissingExtraError
+from latency_sweep.runtime.options import UsageError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
-_FAULTS: Final[dict[type[Exception], ExitCode]] = {
+    from latency_sweep.analysis.cli.options import Destination, Options, RefreshOptions, Source
+    from latency_sweep.contract.experiment import Experiment
+
+_ERRORS: Final[dict[type[Exception], ExitCode]] = {
     UsageError: ExitCode.BAD_INPUT,
     MissingExtraError: ExitCode.BAD_INPUT,
     SelectionError: ExitCode.BAD_INPUT,
@@ -71,137 +85,137 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         An `ExitCode`.
     """
-    return run(command_line.parse(argv))
+    try:
+        options = command_line.parse(argv)
+    except UsageError as error:
+        return report_error(error, ExitCode.BAD_INPUT)
+    return run(options)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Run what `command_line.parse` found; returns an `ExitCode`."""
     try:
-        return _RUNS[given.command](given)
-    except tuple(_FAULTS) as error:
-        return _complain(error, next(c for kind, c in _FAULTS.items() if isinstance(error, kind)))
+        return _dispatch(options)
+    except tuple(_ERRORS) as error:
+        return report_error(
+            error, next(c for kind, c in _ERRORS.items() if isinstance(error, kind))
+        )
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort, reported as this program's fault
-        traceback.print_exception(error, file=sys.stderr)
-        return _complain(
-            f"internal error: {error!r}; please report it with the lines above",
-            ExitCode.INTERNAL_ERROR,
-        )
+        return report_internal_error("analyze", error)
 
 
-def analyze(given: argparse.Namespace) -> ExitCode:
+def _dispatch(options: Options) -> ExitCode:
+    match options:
+        case AnalyzeOptions():
+            return analyze(options)
+        case ExportOptions():
+            return export(options)
+        case CompareOptions():
+            return compare(options)
+        case PricesOptions():
+            return prices(options)
+        case _:
+            assert_never(options)
+
+
+def analyze(options: AnalyzeOptions) -> ExitCode:
     """`analyze`: evidence from any source, the verdict in any format."""
-    outputs = options.outputs(given, FORMATS)
-    if given.from_prometheus is not None:
-        found = _from_prometheus(given, given.experiment)
-    elif given.from_archive is not None:
-        found = _from_archive(given, given.from_archive)
-    else:
-        found = _from_jsonl(given)
+    found = _read(options.source, options.config)
     verdict = decide(
-        found.evidence, found.experiment, prices=load_prices(given.prices), seed=given.seed
+        found.evidence, found.experiment, prices=load_prices(options.prices), seed=options.seed
     )
-    for file, output in outputs.items():
-        _deliver(file, render(verdict, found.evidence, output, color=_in_color(file)), output)
-    return exit_codes.OF_VERDICT[verdict.kind]
+    for to in options.destinations:
+        _deliver(to, render(verdict, found.evidence, to.format, color=_in_color(to.file)))
+    return OF_VERDICT[verdict.kind]
 
 
-def export(given: argparse.Namespace) -> ExitCode:
+def export(options: ExportOptions) -> ExitCode:
     """`analyze export`: the evidence from Prometheus into a file."""
-    folder = given.file.absolute().parent
+    folder = options.file.absolute().parent
     if not folder.is_dir():  # known before minutes of queries
-        raise UsageError(f"{given.file}: there is no folder {folder}.")
-    found = _from_prometheus(given, given.experiment)
-    archive.write(given.file, found)
-    runs, places = len(found.evidence.runs), len(found.evidence.candidates())
-    _print(f"Wrote {runs} runs of {places} candidates to {given.file}.")
-    return ExitCode.DECIDED
+        raise UsageError(f"{options.file}: there is no folder {folder}.")
+    found = _read(options.source, options.config)
+    archive.write(options.file, found)
+    runs, candidates = len(found.evidence.runs), len(found.evidence.candidates())
+    _print(f"Wrote {runs} runs of {candidates} candidates to {options.file}.")
+    return ExitCode.DONE
 
 
-def compare(given: argparse.Namespace) -> ExitCode:
-    """`analyze compare`: what changed between two sweeps, or differs between two places."""
-    outputs = options.outputs(given, CHANGE_FORMATS)
-    how: dict[str, Any] = {"prices": load_prices(given.prices), "seed": given.seed}
-    names = given.before, given.after
-    if given.from_archive is not None:
-        change = compare_places(_from_archive(given, given.from_archive), *names, **how)
-    elif given.from_prometheus is None:
-        before, after = (_from_archive(given, Path(name)) for name in names)
-        change = compare_sweeps(before, after, **how)
-    elif given.experiment is not None:
-        change = compare_places(_from_prometheus(given, given.experiment), *names, **how)
-    else:
-        before, after = (_from_prometheus(given, name) for name in names)
-        change = compare_sweeps(before, after, **how)
-    for file, output in outputs.items():
-        _deliver(file, render_change(change, output, color=_in_color(file)), output)
-    return ExitCode.DECIDED
+def compare(options: CompareOptions) -> ExitCode:
+    """`analyze compare`: what changed between two sweeps, or differs between two candidates."""
+    how: dict[str, Any] = {"prices": load_prices(options.prices), "seed": options.seed}
+    match options.what:
+        case TwoSweeps(before, after):
+            sweeps = (_read(source, options.config) for source in (before, after))
+            change = compare_sweeps(*sweeps, **how)
+        case TwoCandidates(source, before, after):
+            change = compare_places(_read(source, options.config), before, after, **how)
+        case _:
+            assert_never(options.what)
+    for to in options.destinations:
+        _deliver(to, render_change(change, to.format, color=_in_color(to.file)))
+    return ExitCode.DONE
 
 
-def prices(given: argparse.Namespace) -> ExitCode:
+def prices(options: PricesOptions) -> ExitCode:
     """`analyze prices`: show the price table in use, or write a fresh one from AWS's price list."""
-    if not given.refresh:
-        options.refuse(given, options.REFRESH_OPTIONS, "--refresh")
-        _print(listing(load_prices(given.prices), given.prices or default_path()))
-        return ExitCode.DECIDED
-    if given.prices is not None:
-        raise UsageError("--prices only shows a table; name the one to write with -o.")
+    if options.refresh is not None:
+        return _refresh_prices(options.refresh)
+    _print(listing(load_prices(options.prices), options.prices or default_path()))
+    return ExitCode.DONE
+
+
+def _refresh_prices(options: RefreshOptions) -> ExitCode:
     extras.require(Extra.SWEEP, "analyze prices --refresh")
     from latency_sweep.analysis.pricing.aws_price_list import (  # noqa: PLC0415 - needs boto3
         pricing_client,
         refresh_prices,
     )
 
-    path = given.output_file or default_path()
-    experiment = load(given.config)
-    regions = given.region or tuple(experiment.regions)
-    types = given.instance_type or tuple(experiment.instance_types)
+    path = options.file or default_path()
+    experiment = load(options.config)
+    regions = options.regions or tuple(experiment.regions)
+    types = options.instance_types or tuple(experiment.instance_types)
     table = refresh_prices(path, regions, types, pricing_client())
     _print(listing(table, path, regions=regions, instance_types=types))
-    return ExitCode.DECIDED
+    return ExitCode.DONE
 
 
-_RUNS: Final[dict[str, Callable[[argparse.Namespace], ExitCode]]] = {
-    command_line.ANALYZE: analyze,
-    command_line.EXPORT: export,
-    command_line.COMPARE: compare,
-    command_line.PRICES: prices,
-}
+def _read(source: Source, config: Path | None) -> Archive:
+    """Evidence and the experiment to evaluate it under: an archive has its own."""
+    match source:
+        case FromPrometheus():
+            return _from_prometheus(source, load(config))
+        case FromArchive():
+            found = archive.read(source.file)
+            return found if config is None else Archive(found.evidence, load(config))
+        case FromJsonl():
+            experiment = load(config)
+            evidence = jsonl.read(source.file, experiment, symbols=source.symbols, by=source.by)
+            return Archive(evidence, experiment)
+        case _:
+            assert_never(source)
 
 
-def _from_prometheus(given: argparse.Namespace, name: str | None) -> Archive:
-    options.check_range(given)
-    experiment = load(given.config)
+def _from_prometheus(source: FromPrometheus, experiment: Experiment) -> Archive:
     request = Request(
-        experiment=name,
-        market=given.market,
-        streams=given.stream,
-        symbols=given.symbol,
-        by=given.by,
-        since=given.since,
-        until=given.until,
+        experiment=source.experiment_id,
+        market=source.market,
+        streams=source.streams,
+        symbols=source.symbols,
+        by=source.by,
+        since=source.since,
+        until=source.until,
     )
-    access = options.access(given)
+    server = source.server
+    assert server.url is not None
     with (
-        PrometheusClient(given.from_prometheus, access, timeout_sec=given.timeout) as client,
+        PrometheusClient(server.url, access_of(server), timeout_sec=server.timeout_sec) as client,
         _progress() as progress,
     ):
         return Archive(collect(client, experiment, request, progress=progress), experiment)
-
-
-def _from_archive(given: argparse.Namespace, path: Path) -> Archive:
-    """An archive, evaluated under its own experiment or the one given."""
-    options.refuse(given, options.SELECTION_OPTIONS, "--from-prometheus")
-    found = archive.read(path)
-    return found if given.config is None else Archive(found.evidence, load(given.config))
-
-
-def _from_jsonl(given: argparse.Namespace) -> Archive:
-    options.refuse(given, options.RANGE_OPTIONS, "--from-prometheus")
-    experiment = load(given.config)
-    evidence = jsonl.read(given.from_jsonl, experiment, symbols=given.symbol, by=given.by)
-    return Archive(evidence, experiment)
 
 
 @contextmanager
@@ -219,18 +233,18 @@ def _in_color(path: Path | None) -> bool:
     return path is None and on_terminal and not os.environ.get("NO_COLOR")
 
 
-def _deliver(path: Path | None, text: str, output: str) -> None:
+def _deliver(to: Destination, text: str) -> None:
     """Print a report, or write it to a file that appears complete or not at all."""
-    if path is None:
+    if to.file is None:
         # Programs and browsers expect UTF-8, whatever a terminal can show.
-        _print(text, encoding=None if output == "text" else "utf-8")
+        _print(text, encoding=None if to.format == "text" else "utf-8")
         return
     try:
-        with replacing(path) as scratch:
+        with replacing(to.file) as scratch:
             # A name that is no UTF-8 can only be the path of a file.
             scratch.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}.") from error
+        raise UsageError(f"{to.file}: cannot be written: {error.strerror}.") from error
 
 
 def _print(text: str, *, encoding: str | None = None) -> None:
@@ -249,7 +263,8 @@ def _print(text: str, *, encoding: str | None = None) -> None:
         raise UsageError(f"Standard output: cannot be written: {error.strerror}.") from error
 
 
-def _complain(what: object, code: ExitCode) -> ExitCode:
+def report_error(what: object, code: ExitCode) -> ExitCode:
+    """Print a sentence on standard error; returns the code."""
     # Servers and files may say anything, escape sequences included.
     lines = (printable(line) for line in str(what).splitlines())
     print("analyze: " + "\n".join(lines), file=sys.stderr)

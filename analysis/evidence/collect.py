@@ -162,7 +162,7 @@ def _choose_experiment(client: PrometheusClient, asked: str | None, configured: 
     if asked is None and len(names) == 1:
         return names[0]
     raise SelectionError(
-        f"{client.url} holds no experiment {wanted!r}; choose one with --experiment: "
+        f"{client.url} holds no experiment {wanted!r}; choose one with --experiment-id: "
         f"{_listing(names)}."
     )
 

@@ -64,13 +64,13 @@ def command(verdict: Verdict) -> str | None:
     options = {
         "--from-prometheus": verdict.source,
         "--config": EXPERIMENT_FILE,
-        "--experiment": scope.experiment,
+        "--experiment-id": scope.experiment,
         "--since": _argument(scope.since),
         "--until": _argument(scope.until),
         "--by": ",".join(scope.by),
         "--market": scope.market,
-        "--stream": ",".join(scope.streams),
-        "--symbol": ",".join(scope.symbols),
+        "--streams": ",".join(scope.streams),
+        "--symbols": ",".join(scope.symbols),
         "--seed": str(verdict.rule.seed),
     }
     words = [

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.collector.aws.terraform import Diagnostic
 
-# Codes of RunInstances that no waiting or retrying of ours mends soon, but that concern one
+# Codes of RunInstances that waiting and retrying do not fix soon, but that concern one
 # candidate only. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
 CAPACITY_CODES: Final = (
     "InsufficientInstanceCapacity",

@@ -83,12 +83,12 @@ class Estimate:
     Attributes:
         items: its parts.
         hours: how long it takes from the first instance to the last.
-        caveats: what the reader must know about it.
+        warnings: what the reader must know about it.
     """
 
     items: tuple[Item, ...]
     hours: float
-    caveats: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @property
     def usd_per_hour(self) -> float:
@@ -121,7 +121,7 @@ class Estimate:
                 {"phase": i.phase, "what": i.what, "usd_per_hour": i.usd_per_hour}
                 for i in self.items
             ],
-            "caveats": list(self.caveats),
+            "warnings": list(self.warnings),
         }
 
 
@@ -176,7 +176,7 @@ def estimate(
     if monitor_region is not None:
         usd = _of_region(fees.monitor_usd_per_hour, monitor_region) + fees.public_ipv4_usd_per_hour
         items.append(Item(None, f"central Prometheus in {monitor_region}", usd))
-    return Estimate(tuple(items), hours, tuple(_caveats(items, prices, fees)))
+    return Estimate(tuple(items), hours, tuple(_warnings(items, prices, fees)))
 
 
 def _beside_the_instances(
@@ -200,16 +200,16 @@ def _of_region(table: dict[str, float], region: str) -> float:
     return table.get(region, table.get("default", 0.0))
 
 
-def _caveats(items: Sequence[Item], prices: PriceTable, fees: Fees) -> list[str]:
+def _warnings(items: Sequence[Item], prices: PriceTable, fees: Fees) -> list[str]:
     notes = []
     if not prices.verified:
         notes.append(
-            f"Instance prices of {prices.date} are unchecked ({prices.source}); "
-            "--refresh-prices asks AWS."
+            f"Instance prices of {prices.date} are not verified ({prices.source}); "
+            "get current ones with --refresh-prices."
         )
     if not fees.verified:
-        notes.append(f"Other prices of {fees.date} are unchecked ({fees.source}).")
+        notes.append(f"Other prices of {fees.date} are not verified ({fees.source}).")
     unknown = [item.what for item in items if item.usd_per_hour is None]
     if unknown:
-        notes.append(f"There is no price for {'; '.join(unknown)}: the sum leaves it out.")
+        notes.append(f"No price is known for {'; '.join(unknown)}; it is not in the total.")
     return notes

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from latency_sweep.collector.aws import lifecycle_tags
-from latency_sweep.collector.aws.access import Aws, AwsError, ask_regions
+from latency_sweep.collector.aws.session import Aws, AwsError, ask_regions
 from latency_sweep.contract import tags
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Inventory:
 
     Attributes:
         resources: sorted by region, kind and id.
-        failed: the regions that could not be asked, and why.
+        failed: the regions that could not be queried, and why.
     """
 
     resources: tuple[Resource, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-# ISO 8601 time in UTC after which a resource counts as forgotten.
+# ISO 8601 time in UTC after which a resource has expired.
 EXPIRES_AT: Final = "ExpiresAt"
 # What an instance is for.
 ROLE: Final = "Role"

@@ -1,6 +1,6 @@
-"""The secrets of the scrapes: made for each sweep, kept in SSM Parameter Store and nowhere else.
+"""The secrets of the scrapes: made for each sweep, kept in SSM Parameter Store only.
 
-Probes serve metrics over TLS to whoever has the token. Instances fetch what they need from their
+Probes serve metrics over TLS to clients with the token. Instances fetch what they need from their
 own region when they start, so that no secret is in Terraform's state or in user data.
 """
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from latency_sweep.collector.aws import lifecycle_tags
-from latency_sweep.collector.aws.access import AWS_ERRORS, Aws, AwsError, ask_regions, explain
+from latency_sweep.collector.aws.session import AWS_ERRORS, Aws, AwsError, ask_regions, explain
 from latency_sweep.contract import tags
 from latency_sweep.deploy.aws.scrape_secrets import NAMES, make, path_of
 

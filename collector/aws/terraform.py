@@ -18,8 +18,9 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.collector.errors import SweepError
 from latency_sweep.collector.state import Probe  # noqa: TC001 - pydantic reads it
+from latency_sweep.contract.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -120,7 +121,7 @@ class Terraform:
         """Major and minor version of the program.
 
         Raises:
-            TerraformError: it cannot be asked, or is too old.
+            TerraformError: its version is unknown or too old.
         """
         log = self._folder / "terraform-version.json"
         code = self._run(["version", "-json"], log)
@@ -129,7 +130,7 @@ class Terraform:
             major, minor = (int(part) for part in text.split(".")[:2])
         except (ValueError, KeyError, TypeError) as error:
             raise TerraformError(
-                f"{self._program} does not tell its version (exit code {code}); {_tail(log)}"
+                f"{self._program} did not print its version (exit code {code}); {_tail(log)}"
             ) from error
         if (major, minor) < _MINIMUM:
             raise TerraformError(f"{self._program} is version {text}; 1.5 or newer is needed.")
@@ -163,30 +164,30 @@ class Terraform:
         variables: Mapping[str, Any],
         *,
         extra_file: str | None = None,
-        announce: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Bring AWS to what the variables describe.
 
         Args:
             variables: values of the root module's variables.
             extra_file: a file with further ones, which these overrule.
-            announce: told what is done, in one line each.
+            report: called with what is done, one line each.
 
         Raises:
             ApplyError: it failed; part of it may have been done.
         """
         self.variables_file.write_text(json.dumps(variables, indent=2) + "\n", encoding="utf-8")
-        self._change("apply", extra_file, announce)
+        self._change("apply", extra_file, report)
 
     def destroy(
-        self, *, extra_file: str | None = None, announce: Callable[[str], None] = lambda _: None
+        self, *, extra_file: str | None = None, report: Callable[[str], None] = lambda _: None
     ) -> None:
         """Remove everything that the state knows.
 
         Raises:
             ApplyError: it failed; part of it may have been done.
         """
-        self._change("destroy", extra_file, announce)
+        self._change("destroy", extra_file, report)
 
     def outputs(self) -> Outputs:
         """What the last apply gave.
@@ -208,7 +209,7 @@ class Terraform:
         finally:
             file.chmod(0o600)
 
-    def _change(self, action: str, extra_file: str | None, announce: Callable[[str], None]) -> None:
+    def _change(self, action: str, extra_file: str | None, report: Callable[[str], None]) -> None:
         log = self._folder / f"terraform-{action}.jsonl"
         files = [*([extra_file] if extra_file else []), str(self.variables_file)]
         arguments = [
@@ -228,7 +229,7 @@ class Terraform:
                 if found is not None:
                     errors.append(found)
             elif event.get("type") in {"apply_complete", "change_summary"}:
-                announce(str(event.get("@message", "")))
+                report(str(event.get("@message", "")))
 
         if self._run(arguments, log, read):
             what = "; ".join(dict.fromkeys(error.summary.rstrip(".") for error in errors[:3]))
@@ -249,7 +250,7 @@ class Terraform:
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with (
             os.fdopen(descriptor, "wb") as output,
-            _complaints(log).open("wb") as complaints,
+            _errors_of(log).open("wb") as errors,
             log.open("r", encoding="utf-8") as lines,
         ):
             try:
@@ -257,7 +258,7 @@ class Terraform:
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
-                    stderr=complaints,
+                    stderr=errors,
                     env=environment,
                     # Ctrl-C reaches it through us only: a second signal would make it give up
                     # without saving its state.
@@ -288,9 +289,9 @@ def find_program(given: Path | None) -> Path:
         if found is not None:
             return Path(found).absolute()
     if chosen:
-        raise TerraformError(f"{chosen}: there is no such program; name another with --terraform.")
+        raise TerraformError(f"{chosen}: there is no such program; give another with --terraform.")
     raise TerraformError(
-        "There is neither terraform nor tofu on PATH; install one (1.5 or newer), or name it with "
+        "Neither terraform nor tofu is on PATH; install one (1.5 or newer), or give its path with "
         "--terraform."
     )
 
@@ -329,13 +330,13 @@ def _diagnostic(event: Mapping[str, Any]) -> Diagnostic | None:
     )
 
 
-def _complaints(log: Path) -> Path:
+def _errors_of(log: Path) -> Path:
     """Where standard error goes; apart, because warnings there would spoil the JSON."""
     return log.with_suffix(".stderr")
 
 
 def _tail(log: Path) -> str:
-    text = "\n".join(file.read_text("utf-8", "replace") for file in (log, _complaints(log)))
+    text = "\n".join(file.read_text("utf-8", "replace") for file in (log, _errors_of(log)))
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return f"its log {log} is empty."

@@ -1,8 +1,8 @@
-"""The way from this machine to the monitor's Prometheus: Session Manager's port forwarding.
+"""The tunnel from this machine to the monitor's Prometheus: Session Manager port forwarding.
 
 The tunnel is the AWS CLI as a child process, which asks for a session and starts Session Manager's
 plugin. Sessions end when they idle, when the network changes and when a laptop sleeps; a thread
-opens the next one on the same port, so that whoever uses the address need not know.
+opens the next one on the same port, so that the address stays valid.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 import requests
 
-from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.collector.errors import SweepError
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.runtime.child import Child, ChildError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _POLL_SEC: Final = 0.1
 # A session whose other end is gone still takes connections; only an answer shows that it lives.
 _LISTEN_EVERY_SEC: Final = 30.0
 _ANSWER_WITHIN_SEC: Final = 10.0
-_SILENCES: Final = 3
+_MAX_MISSES: Final = 3
 
 
 class TunnelError(SweepError):
@@ -54,7 +55,7 @@ class Tunnel:
         monitor: MonitorHost,
         *,
         folder: Path,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
         open_within_sec: float = OPEN_WITHIN_SEC,
         listen_every_sec: float = _LISTEN_EVERY_SEC,
     ) -> None:
@@ -63,17 +64,17 @@ class Tunnel:
         Args:
             monitor: the instance at the other end.
             folder: where the session's output goes.
-            say: told that the tunnel is being opened.
+            report: called with each step, in one line.
             open_within_sec: how long to try; a fresh instance takes minutes until it is there.
             listen_every_sec: how often to see whether the other end answers.
         """
         self._monitor = monitor
         self._folder = folder
-        self._say = say
+        self._report = report
         self._open_within_sec = open_within_sec
         self._listen_every_sec = listen_every_sec
         self._port = 0
-        self._trouble = "no session was opened."
+        self._problem = "no session was opened."
         self._opened = threading.Event()
         self._ending = threading.Event()
         self._supervisor = threading.Thread(target=self._keep, name="tunnel", daemon=True)
@@ -92,7 +93,7 @@ class Tunnel:
         absent = missing()
         if absent is not None:
             raise TunnelError(absent)
-        self._say(f"Opening a tunnel to Prometheus on {self._monitor.instance_id}.")
+        self._report(f"Opening a tunnel to Prometheus on {self._monitor.instance_id}.")
         self._supervisor.start()
         try:
             opened = self._opened.wait(self._open_within_sec)
@@ -103,8 +104,8 @@ class Tunnel:
             self._end()
             raise TunnelError(
                 f"There is no tunnel to {self._monitor.instance_id} in {self._monitor.region} "
-                f"after {self._open_within_sec:g} s; name another way with --prometheus-url, or "
-                f"mend this: {self._trouble}"
+                f"after {self._open_within_sec:g} s; give another URL with --from-prometheus, or "
+                f"fix this: {self._problem}"
             )
         return self
 
@@ -131,7 +132,7 @@ class Tunnel:
                         pause_sec = _FIRST_PAUSE_SEC
                         self._follow(session)
             except ChildError as error:
-                self._trouble = str(error)
+                self._problem = str(error)
             self._ending.wait(pause_sec)
             pause_sec = min(2 * pause_sec, _LONGEST_PAUSE_SEC)
 
@@ -160,13 +161,13 @@ class Tunnel:
 
     def _follow(self, session: Child) -> None:
         """Return when the session has ended or is of no use any more."""
-        silences = 0
+        misses = 0
         listen_at = time.monotonic() + self._listen_every_sec
         while session.running and not self._ending.wait(_POLL_SEC):
             if time.monotonic() < listen_at:
                 continue
-            silences = 0 if _answers(self.url) else silences + 1
-            if silences == _SILENCES:
+            misses = 0 if _answers(self.url) else misses + 1
+            if misses == _MAX_MISSES:
                 return
             listen_at = time.monotonic() + self._listen_every_sec
 
@@ -178,7 +179,7 @@ def missing() -> str | None:
         return None
     return (
         f"The tunnel to Prometheus needs {' and '.join(absent)} on PATH: install the AWS CLI and "
-        "its Session Manager plugin, or name another way with --prometheus-url."
+        "its Session Manager plugin, or give another URL with --from-prometheus."
     )
 
 

@@ -1,197 +1,133 @@
-"""The `sweep` command: one subcommand for each step in the life of a sweep."""
+"""The `sweep` commands: run what the command line asks for, errors in one line."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
+from rich.console import Console
+
+from latency_sweep.analysis.evidence.archive import ArchiveError
+from latency_sweep.analysis.evidence.collect import NoDataError, SelectionError
+from latency_sweep.analysis.pricing.prices import PriceListError, PricesError
+from latency_sweep.analysis.prometheus_api import (
+    InvalidAccessError,
+    InvalidUrlError,
+    PrometheusError,
+)
 from latency_sweep.collector.cli import (
     archive,
     collect,
+    command_line,
+    demo,
     deploy,
     destroy,
     preflight,
     reap,
     run,
     status,
+    watch,
 )
-from latency_sweep.collector.watch import command
-from latency_sweep.runtime import extras
-from latency_sweep.runtime.extras import Extra, MissingExtraError
-from latency_sweep.runtime.help import HelpFormatter
+from latency_sweep.collector.cli.options import (
+    ArchiveOptions,
+    CollectOptions,
+    DeployOptions,
+    DestroyOptions,
+    LocalSweepOptions,
+    PreflightOptions,
+    ReapOptions,
+    RunOptions,
+    StatusOptions,
+    WatchOptions,
+)
+from latency_sweep.collector.errors import SweepError
+from latency_sweep.collector.watch.live import NothingThereError
+from latency_sweep.contract.exit_codes import ExitCode
+from latency_sweep.contract.experiment import ExperimentError
+from latency_sweep.contract.program import report_internal_error
+from latency_sweep.runtime.interruption import Interrupted, interruptible
+from latency_sweep.runtime.options import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DISTRIBUTION: Final = "binance-latency-sweep"
-BAD_INPUT: Final = 2
+    from latency_sweep.collector.cli.options import AwsOptions
 
-_EPILOG: Final = """\
-examples:
-  sweep demo                       the whole sweep on this machine, nothing to set up
-  sweep preflight --bucket my-bucket
-                                   what a sweep in AWS would lack and cost
-  sweep watch --prometheus http://prometheus:9090
-
-exit codes:
-  0    done
-  2    there is no such command, or an option or a file is not valid
-  130  stopped by Ctrl-C; 143 by SIGTERM
-Each command has more of both: sweep COMMAND --help.
-"""
-_DEMO_EPILOG: Final = """\
-examples:
-  sweep demo                                  six simulated places, about four minutes
-  sweep demo --runs 3                         sooner, with less evidence
-  sweep demo --replay frames.dat.gz --speed 20
-                                              real recorded frames through the same stack
-
-exit codes:
-  0    there is a winner; after --replay, there is a report (one run cannot decide)
-  3    several places are equally good
-  4    there is not enough evidence; more runs would help
-  5    every place breaks a hard limit
-  2    a flag or a file is not valid, or there is no Prometheus to be had
-  6    the analysis found no data
-  7    Prometheus did not answer the analysis
-  69   a process of the stack did not start or ended early
-  70   a fault of the analysis
-  130  stopped by Ctrl-C; 143 by SIGTERM
-"""
+_ERRORS: Final[dict[type[Exception], ExitCode]] = {
+    UsageError: ExitCode.BAD_INPUT,
+    ExperimentError: ExitCode.BAD_INPUT,
+    PriceListError: ExitCode.AWS_FAILED,  # before the class that it derives from
+    PricesError: ExitCode.BAD_INPUT,
+    ArchiveError: ExitCode.BAD_INPUT,
+    InvalidUrlError: ExitCode.BAD_INPUT,
+    InvalidAccessError: ExitCode.BAD_INPUT,
+    SelectionError: ExitCode.NO_DATA,
+    NoDataError: ExitCode.NO_DATA,
+    NothingThereError: ExitCode.NO_DATA,
+    PrometheusError: ExitCode.PROMETHEUS_FAILED,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    arguments = _parser().parse_args(argv)
-    code: int = arguments.run(arguments)
+    name, read = command_line.parse(argv)
+    try:
+        options = read()
+        if isinstance(options, LocalSweepOptions):
+            return demo.run(options)
+    except UsageError as error:
+        return _report(name, str(error), ExitCode.BAD_INPUT)
+    with interruptible():
+        try:
+            return _dispatch(options, Console())
+        except Interrupted as interrupted:
+            print(
+                f"sweep {name}: stopped; what runs in AWS keeps running. The same command resumes, "
+                "sweep destroy removes it.",
+                file=sys.stderr,
+            )
+            return interrupted.exit_code
+        except Exception as error:  # noqa: BLE001 - the last resort, this program's fault
+            return _explain(name, error)
+
+
+def _explain(name: str, error: Exception) -> ExitCode:
+    """Report an error in one line; its exit code."""
+    if isinstance(error, SweepError):
+        return _report(name, str(error), error.code)
+    for kind, code in _ERRORS.items():
+        if isinstance(error, kind):
+            return _report(name, str(error), code)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return _report(name, f"{where}{error.strerror or error}.", ExitCode.BAD_INPUT)
+    return report_internal_error(f"sweep {name}", error)
+
+
+def _dispatch(options: AwsOptions, console: Console) -> int:  # noqa: PLR0911 - one for each
+    match options:
+        case PreflightOptions():
+            return preflight.run(options, console)
+        case DeployOptions():
+            return deploy.run(options, console)
+        case CollectOptions():
+            return collect.run(options, console)
+        case StatusOptions():
+            return status.run(options, console)
+        case ArchiveOptions():
+            return archive.run(options, console)
+        case DestroyOptions():
+            return destroy.run(options, console)
+        case ReapOptions():
+            return reap.run(options, console)
+        case RunOptions():
+            return run.run(options, console)
+        case WatchOptions():
+            return watch.run(options, console)
+        case _:
+            assert_never(options)
+
+
+def _report(name: str, what: str, code: ExitCode) -> ExitCode:
+    print(f"sweep {name}: {what}", file=sys.stderr)
     return code
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sweep",
-        description="Runs a latency sweep.",
-        epilog=_EPILOG,
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=version(DISTRIBUTION))
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in _SUBCOMMANDS:
-        add(commands)
-    return parser
-
-
-def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    demo = commands.add_parser(
-        "demo",
-        help="the whole sweep on this machine, against a simulated exchange",
-        description="Start a simulated exchange, probes for six places, a simulated EC2 and a "
-        "real Prometheus on this machine, measure, analyse and stop everything again. Nothing "
-        "leaves this machine, except to fetch Prometheus once; PROMETHEUS_BIN names another one.",
-        epilog=_DEMO_EPILOG,
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
-    )
-    demo.add_argument("--config", type=Path, metavar="FILE", help="another experiment file")
-    demo.add_argument("--sites", type=Path, metavar="FILE", help="another file of places")
-    demo.add_argument(
-        "--runs", type=_positive_int, metavar="N", help="runs to wait for (default: what it needs)"
-    )
-    demo.add_argument(
-        "--results",
-        type=Path,
-        metavar="DIR",
-        default=Path("results"),
-        help="where the report's folder is made (default: results)",
-    )
-    demo.add_argument(
-        "--replay",
-        type=Path,
-        metavar="FILE",
-        help="send recorded frames: lines of a receive timestamp in microseconds and a frame",
-    )
-    demo.add_argument(
-        "--speed",
-        type=_positive_float,
-        metavar="X",
-        help="with --replay: send X times faster; latencies stay (default: 1)",
-    )
-    demo.add_argument(
-        "--ground-truth",
-        action="store_true",
-        help="also write down what the exchange really sent, and when",
-    )
-    demo.add_argument(
-        "--keep", action="store_true", help="leave the stack running after the report"
-    )
-    demo.set_defaults(run=_demo)
-
-
-def _demo(arguments: argparse.Namespace) -> int:
-    if arguments.replay is not None and arguments.runs is not None:
-        return _refuse("--runs is for the simulated market; a recording is one run")
-    if arguments.replay is None and arguments.speed is not None:
-        return _refuse("--speed only works with --replay")
-    try:
-        extras.require(Extra.LOCAL, "sweep demo")
-    except MissingExtraError as error:
-        print(error, file=sys.stderr)
-        return BAD_INPUT
-    from latency_sweep.lab.local import demo, plan  # noqa: PLC0415 - takes a second
-
-    given = {
-        name: getattr(arguments, name)
-        for name in (
-            "config",
-            "sites",
-            "runs",
-            "results",
-            "replay",
-            "speed",
-            "keep",
-            "ground_truth",
-        )
-        if getattr(arguments, name) is not None
-    }
-    return demo.run(plan.Options(**given))
-
-
-def _refuse(complaint: str) -> int:
-    print(f"sweep demo: {complaint}.", file=sys.stderr)
-    return BAD_INPUT
-
-
-def _positive_int(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return number
-
-
-def _positive_float(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return number
-
-
-# Each adds one subcommand; the parser calls what it sets as `run`.
-_SUBCOMMANDS: Final = (
-    _add_demo,
-    preflight.add,
-    deploy.add,
-    collect.add,
-    status.add,
-    archive.add,
-    destroy.add,
-    reap.add,
-    run.add,
-    command.add,
-)

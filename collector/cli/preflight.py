@@ -1,72 +1,52 @@
-"""`sweep preflight`: is everything there, and what will it cost?"""
+"""`sweep preflight`: whether a sweep can start, and its cost."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from rich.table import Table
 
 from latency_sweep.analysis.pricing.aws_price_list import refresh_prices
-from latency_sweep.collector.aws.access import Aws
-from latency_sweep.collector.cli import options, steps, subcommand
-from latency_sweep.collector.errors import ExitCode
+from latency_sweep.collector.aws.session import Aws
+from latency_sweep.collector.cli import begin
 from latency_sweep.collector.lifecycle import planning
-from latency_sweep.collector.lifecycle.preflight import Outcome
+from latency_sweep.collector.lifecycle.preflight import CheckOutcome
+from latency_sweep.contract.exit_codes import ExitCode
+from latency_sweep.runtime.progress import reporter
 
 if TYPE_CHECKING:
-    import argparse
-
     from rich.console import Console
 
     from latency_sweep.analysis.pricing.aws_price_list import PricingClient
     from latency_sweep.collector.aws.cost import Estimate
-    from latency_sweep.collector.lifecycle.preflight import Report
+    from latency_sweep.collector.cli.options import PreflightOptions
+    from latency_sweep.collector.lifecycle.preflight import PreflightReport
 
-_EXAMPLES: Final = """\
-  sweep preflight --bucket my-bucket
-  sweep preflight --phase 2 --runs 3 --strata low,high,peak --output json
-  sweep preflight --refresh-prices prices.yaml
-"""
-_STYLES: Final = {Outcome.PASS: "green", Outcome.NOTE: "yellow", Outcome.FAIL: "bold red"}
-
-
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the subcommand."""
-    parser = subcommand.add(
-        commands,
-        "preflight",
-        summary="check credentials, quotas, types and prices; creates nothing",
-        description="Ask AWS, all regions at once, whether a sweep can begin, and estimate what "
-        "it will cost. Everything it asks is free of charge and changes nothing.",
-        examples=_EXAMPLES,
-        codes=(ExitCode.BAD_INPUT, ExitCode.PREFLIGHT_FAILED),
-        run=_run,
-    )
-    options.add_request(parser)
-    parser.add_argument("--bucket", metavar="NAME", help="S3 bucket that the sweep will use")
-    parser.add_argument("--monitor-region", metavar="REGION", help="of the central Prometheus")
-    parser.add_argument("--monitor-cidr", metavar="CIDR", help="your own Prometheus is used")
-    parser.add_argument(
-        "--refresh-prices",
-        metavar="FILE",
-        type=Path,
-        help="write a price table as AWS's price list has it now, and use it",
-    )
-    parser.add_argument("--output", choices=("text", "json"), default="text")
+_STYLES: Final = {
+    CheckOutcome.PASS: "green",
+    CheckOutcome.NOTE: "yellow",
+    CheckOutcome.FAIL: "bold red",
+}
 
 
-def _run(given: argparse.Namespace, console: Console) -> ExitCode:
+def run(options: PreflightOptions, console: Console) -> ExitCode:
+    """Check and estimate; creates nothing."""
     aws = Aws()
-    request = options.request_of(given)
-    found = planning.outline(request)
-    if given.refresh_prices is not None:
+    outline = planning.outline(options.request)
+    if options.refresh_prices is not None:
         client = cast("PricingClient", aws.pricing())
-        refresh_prices(given.refresh_prices, found.regions, found.instance_types, client)
-        given.prices = given.refresh_prices
-    report = steps.survey(given, request, found, aws)
-    if given.output == "json":
+        refresh_prices(options.refresh_prices, outline.regions, outline.instance_types, client)
+    report = begin.survey(
+        options.request,
+        outline,
+        aws,
+        bucket=options.bucket,
+        monitor_region=options.monitor_region,
+        monitor_cidr=options.monitor_cidr,
+        prices=options.refresh_prices or options.prices,
+    )
+    if options.json:
         print(json.dumps(report.document(), indent=2))
     else:
         _show(report, console)
@@ -74,17 +54,16 @@ def _run(given: argparse.Namespace, console: Console) -> ExitCode:
     return ExitCode.DONE
 
 
-def _show(report: Report, console: Console) -> None:
+def _show(report: PreflightReport, console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("", "check", "region", "answer"):
+    for name in ("", "check", "region", "result"):
         table.add_column(name, overflow="fold")
     for check in report.checks:
         style = _STYLES[check.outcome]
         table.add_row(f"[{style}]{check.outcome.value}[/]", check.what, check.where, check.detail)
     console.print(table)
-    if report.estimate is not None:
-        console.print()
-        _show_cost(report.estimate, console)
+    console.print()
+    _show_cost(report.estimate, console)
 
 
 def _show_cost(estimate: Estimate, console: Console) -> None:
@@ -96,12 +75,12 @@ def _show_cost(estimate: Estimate, console: Console) -> None:
         price = "?" if item.usd_per_hour is None else f"{item.usd_per_hour:.4f}"
         table.add_row("" if item.phase is None else str(item.phase), item.what, price)
     console.print(table)
-    say = steps.announcer(console)
+    report = reporter(console)
     for phase, usd in estimate.usd_per_hour_by_phase().items():
-        say(f"Phase {phase} adds {usd:.2f} USD an hour, {usd * estimate.hours:.2f} in all.")
-    say(
+        report(f"Phase {phase} adds {usd:.2f} USD an hour, {usd * estimate.hours:.2f} in all.")
+    report(
         f"The sweep costs about {estimate.usd:.2f} USD: {estimate.usd_per_hour:.2f} an hour for "
         f"{estimate.hours:.1f} hours."
     )
-    for caveat in estimate.caveats:
-        say(f"Note: {caveat}")
+    for warning in estimate.warnings:
+        report(f"Note: {warning}")

@@ -4,70 +4,48 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from latency_sweep.analysis.cli.options import UsageError
 from latency_sweep.analysis.prometheus_api import PrometheusError
 from latency_sweep.collector import state
 from latency_sweep.collector.aws import inventory
-from latency_sweep.collector.aws.access import Aws
-from latency_sweep.collector.cli import options, steps, subcommand
-from latency_sweep.collector.errors import ExitCode
+from latency_sweep.collector.aws.session import Aws
+from latency_sweep.collector.cli import prometheus
 from latency_sweep.collector.lifecycle import collecting, schedule
 from latency_sweep.collector.lifecycle.readiness import Health, health
 from latency_sweep.collector.state import Stage
 from latency_sweep.contract import experiment as experiments
-from latency_sweep.runtime.progress import duration
+from latency_sweep.contract.exit_codes import ExitCode
+from latency_sweep.runtime.options import UsageError
+from latency_sweep.runtime.progress import duration, reporter
 
 if TYPE_CHECKING:
-    import argparse
-
     from rich.console import Console
 
+    from latency_sweep.collector.cli.options import PrometheusAccess, StatusOptions
     from latency_sweep.collector.state import Sweep
 
-_EXAMPLES: Final = """\
-  sweep status
-  sweep status --experiment-id latency-sweep-20260131-060000 --output json
-"""
 
-
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the subcommand."""
-    parser = subcommand.add(
-        commands,
-        "status",
-        summary="how far a sweep is, and what exists of it in AWS",
-        description="Compare what the sweep's state says with the instances that EC2 has and with "
-        "what Prometheus sees of them. Changes nothing.",
-        examples=_EXAMPLES,
-        codes=(ExitCode.BAD_INPUT, ExitCode.AWS_FAILED),
-        run=_run,
-    )
-    options.add_sweep(parser)
-    options.add_access(parser)
-    parser.add_argument("--output", choices=("text", "json"), default="text")
-
-
-def _run(given: argparse.Namespace, console: Console) -> ExitCode:
-    sweep = state.find(given.sweeps, given.experiment_id)
-    document = _document(given, sweep, Aws())
-    if given.output == "json":
+def run(options: StatusOptions, console: Console) -> ExitCode:
+    """Show state, instances and what Prometheus sees of them."""
+    sweep = state.find(options.sweep.sweeps, options.sweep.experiment_id)
+    document = _document(options.prometheus, sweep, Aws())
+    if options.json:
         print(json.dumps(document, indent=2))
     else:
         _show(document, console)
     return ExitCode.DONE
 
 
-def _document(given: argparse.Namespace, sweep: Sweep, aws: Aws) -> dict[str, Any]:
+def _document(access: PrometheusAccess, sweep: Sweep, aws: Aws) -> dict[str, Any]:
     now = sweep.state
     found = inventory.instances(aws, sweep.plan.regions, experiment=sweep.plan.experiment_id)
     for error in found.failed.values():
         raise error
     in_ec2 = {each.id: each.state for each in found.resources}
-    seen, silence = _seen(given, sweep, aws)
+    seen, problem = _seen(access, sweep, aws)
     known = {probe.instance_id for probe in now.probes}
     return {
         "experiment_id": sweep.plan.experiment_id,
@@ -75,7 +53,7 @@ def _document(given: argparse.Namespace, sweep: Sweep, aws: Aws) -> dict[str, An
         "folder": str(sweep.folder),
         "created": now.created.isoformat(),
         "progress": _progress(sweep),
-        "prometheus": {"url": now.prometheus_url, "problem": silence},
+        "prometheus": {"url": now.prometheus_url, "problem": problem},
         "grafana_url": now.grafana_url,
         "probes": [
             {
@@ -99,15 +77,13 @@ def _document(given: argparse.Namespace, sweep: Sweep, aws: Aws) -> dict[str, An
     }
 
 
-def _seen(
-    given: argparse.Namespace, sweep: Sweep, aws: Aws
-) -> tuple[dict[str, Health], str | None]:
-    """What Prometheus sees, or why it does not say; that is news, not a failure."""
+def _seen(access: PrometheusAccess, sweep: Sweep, aws: Aws) -> tuple[dict[str, Health], str | None]:
+    """What Prometheus sees, or why it does not answer, which is not a failure."""
     if not Stage.DEPLOYED <= sweep.state.stage < Stage.DESTROYED:
         return {}, None
     url, region = sweep.state.prometheus_url, sweep.plan.bucket_region
     try:
-        with options.prometheus(given, aws, url=url, region=region) as client:
+        with prometheus.client(access, aws, url=url, region=region) as client:
             return health(client, sweep.plan.experiment_id), None
     except (PrometheusError, UsageError) as error:
         return {}, str(error)
@@ -123,12 +99,12 @@ def _progress(sweep: Sweep) -> str | None:
 
 
 def _show(document: dict[str, Any], console: Console) -> None:
-    say = steps.announcer(console)
-    say(f"{document['experiment_id']}: {document['stage']}, state in {document['folder']}")
+    report = reporter(console)
+    report(f"{document['experiment_id']}: {document['stage']}, state in {document['folder']}")
     if document["progress"]:
-        say(document["progress"])
+        report(document["progress"])
     if document["prometheus"]["url"]:
-        say(f"Prometheus: {document['prometheus']['problem'] or document['prometheus']['url']}")
+        report(f"Prometheus: {document['prometheus']['problem'] or document['prometheus']['url']}")
     if document["probes"]:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for name in ("region", "zone", "type", "instance", "EC2", "Prometheus"):
@@ -145,8 +121,8 @@ def _show(document: dict[str, Any], console: Console) -> None:
         console.print(table)
     for each in document["other_instances"]:
         role = each["role"] or "of unknown role"
-        say(f"Also there: {each['instance_id']} in {each['region']}, {role}, {each['ec2']}")
+        report(f"Also there: {each['instance_id']} in {each['region']}, {role}, {each['ec2']}")
     for each in document["dropped"]:
-        say(f"Left out: {each['candidate']}: {each['reason']}")
+        report(f"Dropped: {each['candidate']}: {each['reason']}")
     if document["archive"]:
-        say(f"Archive: {document['archive']['file']} and {document['archive']['uri']}")
+        report(f"Archive: {document['archive']['file']} and {document['archive']['uri']}")

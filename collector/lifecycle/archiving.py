@@ -9,7 +9,7 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import ClientError
 
 from latency_sweep.analysis.evidence import archive, collect
-from latency_sweep.collector.aws.access import AWS_ERRORS, Aws, AwsError, error_code, explain
+from latency_sweep.collector.aws.session import AWS_ERRORS, Aws, AwsError, error_code, explain
 from latency_sweep.collector.lifecycle import schedule
 from latency_sweep.collector.state import Archived, Stage, Sweep
 from latency_sweep.contract.timeline import NS_PER_SEC
@@ -33,7 +33,7 @@ def keep(
     client: PrometheusClient,
     aws: Aws,
     *,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Archived:
     """Write the evidence to the sweep's folder, and a verified copy to its bucket.
 
@@ -64,7 +64,7 @@ def keep(
         key = f"{PREFIX}/{sweep.plan.experiment_id}/{file.name}"
         upload(aws, file, bucket=sweep.plan.bucket, key=key, region=sweep.plan.bucket_region)
     sweep.reach(Stage.ARCHIVED, archive=kept)
-    say(f"Kept {kept.runs} runs of {kept.candidates} candidates: {path} and {kept.uri}")
+    report(f"Kept {kept.runs} runs of {kept.candidates} candidates: {path} and {kept.uri}")
     return kept
 
 

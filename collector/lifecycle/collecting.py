@@ -1,6 +1,6 @@
 """The measuring itself: wait for the probes, fix the runs to wait for, and wait for them.
 
-Probes measure by the wall clock, whether anybody waits or not, and Prometheus keeps what they
+Probes measure by the wall clock, whether this waits or not, and Prometheus keeps what they
 measured. So this may be killed and started again at any time and loses nothing.
 """
 
@@ -15,6 +15,7 @@ from latency_sweep.collector.lifecycle.readiness import Health, health, wait_unt
 from latency_sweep.collector.state import Stage
 from latency_sweep.contract.metrics import Phase
 from latency_sweep.contract.timeline import NS_PER_SEC
+from latency_sweep.runtime.progress import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
     from latency_sweep.collector.state import Sweep
     from latency_sweep.contract.experiment import Experiment
     from latency_sweep.contract.timeline import Run
-    from latency_sweep.runtime.progress import Meter
-
-READY_WITHIN_SEC: Final = 1800.0
+    from latency_sweep.runtime.progress import ProgressDisplay
 
 _REDRAW_SEC: Final = 0.5
 _WORDS: Final = {
@@ -39,9 +38,9 @@ def collect(
     sweep: Sweep,
     experiment: Experiment,
     client: PrometheusClient,
-    meter: Meter,
+    display: ProgressDisplay,
     *,
-    ready_within_sec: float = READY_WITHIN_SEC,
+    ready_within_sec: float,
 ) -> None:
     """Go on from wherever the sweep is until the last run is over and scraped.
 
@@ -49,13 +48,13 @@ def collect(
         sweep: deployed.
         experiment: as it is run.
         client: the central Prometheus.
-        meter: shows the time left.
+        display: shows the time left.
         ready_within_sec: how long to wait for the probes.
 
     Raises:
         NotReadyError: not every probe got ready.
         PrometheusError: the server refuses us.
-        ScheduleError: the runs asked for can never take place.
+        ScheduleError: the requested runs can never take place.
     """
     name = sweep.plan.experiment_id
     interval = experiment.timing.scrape_interval_sec
@@ -64,7 +63,7 @@ def collect(
             client,
             name,
             sweep.state.probes,
-            meter,
+            display,
             within_sec=ready_within_sec,
             every_sec=min(interval, 5),
         )
@@ -77,7 +76,7 @@ def collect(
         sweep.reach(Stage.READY, schedule=tuple(run.label for run in runs))
     if sweep.state.stage < Stage.COLLECTED:
         runs = schedule.runs_of_labels(experiment, sweep.state.schedule)
-        _wait(sweep, experiment, client, meter, runs)
+        _wait(sweep, experiment, client, display, runs)
         sweep.reach(Stage.COLLECTED)
 
 
@@ -105,24 +104,27 @@ def _wait(
     sweep: Sweep,
     experiment: Experiment,
     client: PrometheusClient,
-    meter: Meter,
+    display: ProgressDisplay,
     runs: Sequence[Run],
 ) -> None:
-    """Return when the last run is settled; tells which probes fail meanwhile."""
+    """Return when the last run is settled; reports which probes fail meanwhile."""
     end_ns = schedule.settled_at_ns(experiment, runs)
     every_ns = experiment.timing.scrape_interval_sec * NS_PER_SEC
     ask_at_ns = 0
-    ailing: set[str] = set()
+    failing: set[str] = set()
     while (now_ns := time.time_ns()) < end_ns:
-        meter.show(*progress(experiment, runs, now_ns))
+        text, share, left_sec = progress(experiment, runs, now_ns)
+        display.show(f"{text}, {duration(left_sec)} to go", share, step=text)
         if now_ns >= ask_at_ns:
             ask_at_ns = now_ns + every_ns
-            ailing = _tell(sweep, client, meter, ailing)
+            failing = _report_changes(sweep, client, display, failing)
         time.sleep(min(_REDRAW_SEC, max(0.0, (end_ns - time.time_ns()) / NS_PER_SEC)))
 
 
-def _tell(sweep: Sweep, client: PrometheusClient, meter: Meter, before: set[str]) -> set[str]:
-    """Say which probes have failed or recovered since; returns those that fail now."""
+def _report_changes(
+    sweep: Sweep, client: PrometheusClient, display: ProgressDisplay, before: set[str]
+) -> set[str]:
+    """Report which probes have failed or recovered since; returns those that fail now."""
     try:
         seen = health(client, sweep.plan.experiment_id)
     except PrometheusError:
@@ -134,7 +136,7 @@ def _tell(sweep: Sweep, client: PrometheusClient, meter: Meter, before: set[str]
             now[probe.name] = state
     for name, state in now.items():
         if name not in before:
-            meter.say(f"Note: {name}: {state}.")
+            display.report(f"Note: {name}: {state}.")
     for name in before - set(now):
-        meter.say(f"Note: {name}: ready again.")
+        display.report(f"Note: {name}: ready again.")
     return set(now)

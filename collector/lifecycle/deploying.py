@@ -1,12 +1,12 @@
-"""Creates what a sweep needs in AWS, leaving out what AWS has no capacity for."""
+"""Creates what a sweep needs in AWS, dropping candidates that AWS has no capacity for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from latency_sweep.collector.aws import inventory, lifecycle_tags, scrape_secrets
-from latency_sweep.collector.aws.access import AWS_ERRORS, Aws, AwsError, explain
 from latency_sweep.collector.aws.capacity import shortages
+from latency_sweep.collector.aws.session import AWS_ERRORS, Aws, AwsError, explain
 from latency_sweep.collector.aws.terraform import ApplyError
 from latency_sweep.collector.lifecycle.archiving import PREFIX
 from latency_sweep.collector.state import MonitorHost, Stage
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from latency_sweep.collector.state import Plan, Sweep
 
 
-def deploy(sweep: Sweep, terraform: Terraform, aws: Aws, *, say: Callable[[str], None]) -> None:
+def deploy(sweep: Sweep, terraform: Terraform, aws: Aws, *, report: Callable[[str], None]) -> None:
     """Create everything, or complete what an earlier attempt left half done.
 
     Candidates that AWS has no capacity for are dropped with a note, and the rest is tried again.
 
     Raises:
         TerraformError: anything else went wrong.
-        AwsError: EC2 cannot be asked which instances there are.
+        AwsError: EC2 cannot list instances.
     """
     scrape_secrets.ensure(aws, sweep.plan)
     terraform.init(backend(sweep.plan, locks=terraform.locks_in_s3()))
     while True:
         try:
             terraform.apply(
-                variables(sweep), extra_file=sweep.plan.terraform_variables, announce=say
+                variables(sweep), extra_file=sweep.plan.terraform_variables, report=report
             )
             break
         except ApplyError as error:
@@ -43,11 +43,11 @@ def deploy(sweep: Sweep, terraform: Terraform, aws: Aws, *, say: Callable[[str],
             if not fresh or not nothing_else:
                 raise
             for each in fresh:
-                say(f"Note: {each.candidate} is left out: {each.reason}")
+                report(f"Note: {each.candidate} is dropped: {each.reason}")
             sweep.save(dropped=(*sweep.state.dropped, *fresh))
     outputs = terraform.outputs()
     known_instances = {probe.instance_id for probe in outputs.probes}
-    remove_strays(aws, sweep.plan, known_instances, say=say)
+    remove_strays(aws, sweep.plan, known_instances, report=report)
     monitor = outputs.monitor
     sweep.reach(
         Stage.DEPLOYED,
@@ -59,8 +59,8 @@ def deploy(sweep: Sweep, terraform: Terraform, aws: Aws, *, say: Callable[[str],
         grafana_url=outputs.grafana_url,
     )
     if monitor is not None and sweep.plan.prometheus_url is None:
-        say(f"To reach Prometheus yourself: {monitor.prometheus_tunnel}")
-    say(f"{len(outputs.probes)} probes in {len({p.region for p in outputs.probes})} regions.")
+        report(f"To reach Prometheus yourself: {monitor.prometheus_tunnel}")
+    report(f"{len(outputs.probes)} probes in {len({p.region for p in outputs.probes})} regions.")
 
 
 def backend(plan: Plan, *, locks: bool) -> dict[str, str]:
@@ -100,7 +100,7 @@ def variables(sweep: Sweep) -> dict[str, Any]:
 
 
 def remove_strays(
-    aws: Aws, plan: Plan, known: set[str], *, say: Callable[[str], None]
+    aws: Aws, plan: Plan, known: set[str], *, report: Callable[[str], None]
 ) -> tuple[Resource, ...]:
     """Terminate probes of this sweep that Terraform does not know.
 
@@ -111,7 +111,7 @@ def remove_strays(
         Those that were terminated.
 
     Raises:
-        AwsError: a region cannot be asked.
+        AwsError: a region cannot be queried.
     """
     found = inventory.instances(aws, plan.regions, experiment=plan.experiment_id)
     for error in found.failed.values():
@@ -124,7 +124,7 @@ def remove_strays(
         and each.state != "shutting-down"
     )
     for stray in strays:
-        say(f"Note: {stray.id} in {stray.region} is unknown to Terraform and is terminated.")
+        report(f"Note: {stray.id} in {stray.region} is unknown to Terraform and is terminated.")
         try:
             aws.ec2(stray.region).terminate_instances(InstanceIds=[stray.id])
         except AWS_ERRORS as error:

@@ -1,4 +1,4 @@
-"""From what the user asked for to a plan: which regions, types and runs, how long, how dear."""
+"""From a request to a plan: regions, types and runs, duration and cost."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _LONGEST_TTL_HOURS: Final = 720
 
 
 class PlanError(SweepError):
-    """What was asked for does not fit the experiment; the message says what does."""
+    """The request does not fit the experiment; the message says what does."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What the user asked for; None or empty means the experiment's own.
+class SweepRequest:
+    """What the user requests; None or empty means the experiment's own.
 
     Attributes:
         config: experiment file.
@@ -86,18 +86,18 @@ class Outline:
 
     @property
     def ttl_hours(self) -> int:
-        """After how many hours the resources count as forgotten: half as much again."""
+        """After how many hours the resources expire: half as long again as needed."""
         wanted = math.ceil(self.hours * 1.5) + 1
         return min(max(wanted, _SHORTEST_TTL_HOURS), _LONGEST_TTL_HOURS)
 
 
-def outline(request: Request) -> Outline:
+def outline(request: SweepRequest) -> Outline:
     """Resolve a request.
 
     Raises:
         ExperimentError: the experiment file cannot be used.
         PlanError: the request does not fit it.
-        ScheduleError: the runs asked for can never take place.
+        ScheduleError: the requested runs can never take place.
     """
     experiment = _overridden(experiments.load(request.config), request)
     regions = tuple(
@@ -125,8 +125,8 @@ def outline(request: Request) -> Outline:
     return Outline(experiment, regions, types, runs, lasting_sec / _SEC_PER_HOUR + AROUND_HOURS)
 
 
-def wanted(request: Request, found: Outline, bucket: str | None) -> Wanted:
-    """What preflight has to ask for."""
+def wanted(request: SweepRequest, found: Outline, bucket: str | None) -> Wanted:
+    """What preflight has to check."""
     types = found.experiment.instance_types
     return Wanted(
         regions=found.regions,
@@ -139,7 +139,7 @@ def wanted(request: Request, found: Outline, bucket: str | None) -> Wanted:
 
 
 def cost_of(
-    request: Request,
+    request: SweepRequest,
     found: Outline,
     *,
     offered: Mapping[str, Mapping[str, Sequence[str]]],
@@ -150,7 +150,7 @@ def cost_of(
     """What the sweep will cost.
 
     Args:
-        request: what was asked for.
+        request: of the user.
         found: what it comes to.
         offered: by region and type, the zones that have it; where unknown it counts as offered.
         monitor_region: where a central Prometheus is made; None for none.
@@ -196,7 +196,7 @@ def write_experiment(path: Path, experiment: Experiment) -> None:
         raise PlanError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
-def _overridden(experiment: Experiment, request: Request) -> Experiment:
+def _overridden(experiment: Experiment, request: SweepRequest) -> Experiment:
     given = {"warmup_sec": request.warmup_sec, "measurement_sec": request.duration_sec}
     changes = {key: value for key, value in given.items() if value is not None}
     document = experiment.model_dump(by_alias=True)
@@ -205,5 +205,5 @@ def _overridden(experiment: Experiment, request: Request) -> Experiment:
         return type(experiment).model_validate(document)
     except ValidationError as error:
         raise PlanError(
-            f"The timing asked for is not valid: {experiments.explain(error)}."
+            f"The requested timing is not valid: {experiments.explain(error)}."
         ) from error

@@ -1,4 +1,4 @@
-"""What must be there before a sweep can begin; asked without creating or changing anything."""
+"""The checks before a sweep can start; they create and change nothing."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import re
 import socket
 import ssl
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from latency_sweep.collector.aws.access import (
+from latency_sweep.collector.aws.instance_clocks import clock_table
+from latency_sweep.collector.aws.session import (
     AWS_ERRORS,
     HOME_REGION,
     Aws,
@@ -22,13 +23,14 @@ from latency_sweep.collector.aws.access import (
     error_code,
     explain,
 )
-from latency_sweep.collector.aws.instance_clocks import clock_table
-from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.collector.errors import SweepError
+from latency_sweep.contract.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from latency_sweep.collector.aws.cost import Estimate
+    from latency_sweep.collector.aws.instance_clocks import ClockTable
 
 # Public parameters that name the newest Amazon Linux 2023 image; Terraform reads the same.
 IMAGE_PARAMETER: Final = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}"
@@ -39,8 +41,11 @@ _STANDARD_CLASSES: Final = frozenset("acdhimrtz")
 _CONNECT_WITHIN_SEC: Final = 10.0
 _COUNTED_STATES: Final = ["pending", "running"]
 
+# By region and instance type, ids of the zones that have it.
+Offered: TypeAlias = dict[str, dict[str, tuple[str, ...]]]
 
-class Outcome(StrEnum):
+
+class CheckOutcome(StrEnum):
     """How a check ended."""
 
     PASS = "PASS"  # noqa: S105 - no password
@@ -50,23 +55,23 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question and its answer.
+    """One check and its result.
 
     Attributes:
-        what: what was asked about.
+        what: is checked.
         where: AWS region, or empty.
-        outcome: only FAIL keeps a sweep from beginning.
-        detail: the answer, and how to mend it, in one sentence or a few words.
+        outcome: only FAIL prevents a sweep.
+        detail: the answer, and how to fix it, in one sentence or a few words.
     """
 
     what: str
     where: str
-    outcome: Outcome
+    outcome: CheckOutcome
     detail: str
 
 
 class PreflightError(SweepError):
-    """Something is missing; nothing was created."""
+    """A check failed; nothing was created."""
 
     code = ExitCode.PREFLIGHT_FAILED
 
@@ -93,8 +98,8 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """All answers.
+class PreflightReport:
+    """The results of all checks.
 
     Attributes:
         account: number of the AWS account, or None if there are no credentials.
@@ -105,13 +110,13 @@ class Report:
 
     account: str | None
     checks: tuple[Check, ...]
-    offered: dict[str, dict[str, tuple[str, ...]]]
-    estimate: Estimate | None = field(default=None)
+    offered: Offered
+    estimate: Estimate
 
     @property
     def failures(self) -> tuple[Check, ...]:
-        """What keeps the sweep from beginning."""
-        return tuple(check for check in self.checks if check.outcome is Outcome.FAIL)
+        """What prevents the sweep."""
+        return tuple(check for check in self.checks if check.outcome is CheckOutcome.FAIL)
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -131,11 +136,11 @@ class Report:
                 region: {name: list(zones) for name, zones in types.items()}
                 for region, types in self.offered.items()
             },
-            "estimate": None if self.estimate is None else self.estimate.document(),
+            "estimate": self.estimate.document(),
         }
 
     def require(self) -> None:
-        """Refuse to go on if something is missing.
+        """Raise if a check failed.
 
         Raises:
             PreflightError: with every reason.
@@ -145,19 +150,29 @@ class Report:
                 f"  {check.what}{f' in {check.where}' if check.where else ''}: {check.detail}"
                 for check in self.failures
             )
-            raise PreflightError(f"Nothing was created, because:\n{reasons}")
+            raise PreflightError(f"Preflight failed; nothing was created:\n{reasons}")
 
 
-def inspect(aws: Aws, wanted: Wanted) -> Report:
-    """Ask everything that costs nothing; what fails is in the report, not raised."""
+def inspect(
+    aws: Aws, wanted: Wanted, *, estimate: Callable[[Offered], Estimate]
+) -> PreflightReport:
+    """Run all checks; a failure is in the report, not raised.
+
+    Args:
+        aws: the session.
+        wanted: what the sweep needs.
+        estimate: its cost, given what AWS offers.
+    """
     try:
         identity = aws.sts().get_caller_identity()
     except AWS_ERRORS as error:
-        failed = Check("credentials", "", Outcome.FAIL, explain(error))
-        # Without credentials every other question would fail for the same reason.
-        return Report(None, (failed, _reachable(wanted.endpoint)), {})
+        failed = Check("credentials", "", CheckOutcome.FAIL, explain(error))
+        # Without credentials every other check would fail for the same reason.
+        without = (failed, _reachable(wanted.endpoint))
+        return PreflightReport(None, without, {}, estimate({}))
+    account = identity["Account"]
     checks = [
-        Check("credentials", "", Outcome.PASS, f"account {identity['Account']}, {identity['Arn']}"),
+        Check("credentials", "", CheckOutcome.PASS, f"account {account}, {identity['Arn']}"),
         _reachable(wanted.endpoint),
     ]
     if wanted.bucket is not None:
@@ -166,19 +181,29 @@ def inspect(aws: Aws, wanted: Wanted) -> Report:
     checks += disabled
     answers = ask_regions(enabled, lambda region: _in_region(aws, region, wanted))
     checks += [
-        Check("region", region, Outcome.FAIL, str(error))
+        Check("region", region, CheckOutcome.FAIL, str(error))
         for region, error in answers.failed.items()
     ]
     for of_region, _ in answers.found.values():
         checks += of_region
     table = clock_table()
     checks += [
-        Check("clock", "", Outcome.PASS if table.offers_phc(name) else Outcome.NOTE, f"{name}: {d}")
+        Check(
+            "clock",
+            "",
+            CheckOutcome.PASS if table.offers_phc(name) else CheckOutcome.NOTE,
+            f"{name}: {d}",
+        )
         for name in wanted.architectures
         for d in [table.describe(name)]
     ]
     offered = {region: zones for region, (_, zones) in answers.found.items()}
-    return Report(identity["Account"], tuple(checks), offered)
+    return PreflightReport(account, tuple(checks), offered, estimate(offered))
+
+
+def _clock(table: ClockTable, instance_type: str) -> Check:
+    outcome = CheckOutcome.PASS if table.offers_phc(instance_type) else CheckOutcome.NOTE
+    return Check("clock", "", outcome, f"{instance_type}: {table.describe(instance_type)}")
 
 
 def bucket_region(aws: Aws, bucket: str) -> str:
@@ -197,7 +222,7 @@ def bucket_region(aws: Aws, bucket: str) -> str:
                 return str(moved)
             if error_code(error) in {"404", "NoSuchBucket"}:
                 raise AwsError(
-                    f"There is no S3 bucket {bucket}; make it first: "
+                    f"There is no S3 bucket {bucket}; create it: "
                     f"aws s3 mb s3://{bucket} --region eu-central-1."
                 ) from error
         raise AwsError(explain(error)) from error
@@ -209,8 +234,8 @@ def _bucket(aws: Aws, bucket: str) -> Check:
     try:
         region = bucket_region(aws, bucket)
     except AwsError as error:
-        return Check("bucket", "", Outcome.FAIL, str(error))
-    return Check("bucket", region, Outcome.PASS, f"{bucket} is there")
+        return Check("bucket", "", CheckOutcome.FAIL, str(error))
+    return Check("bucket", region, CheckOutcome.PASS, f"{bucket} is there")
 
 
 def _reachable(endpoint: str) -> Check:
@@ -226,8 +251,8 @@ def _reachable(endpoint: str) -> Check:
     except (OSError, UnicodeError) as error:
         detail = f"{host}:{port} cannot be reached from here: {error}"
         # Probes connect from their own regions, so that a firewall here does not matter.
-        return Check("exchange", "", Outcome.NOTE, detail)
-    return Check("exchange", "", Outcome.PASS, f"{host}:{port} accepts connections")
+        return Check("exchange", "", CheckOutcome.NOTE, detail)
+    return Check("exchange", "", CheckOutcome.PASS, f"{host}:{port} accepts connections")
 
 
 def _enabled(aws: Aws, regions: Sequence[str]) -> tuple[list[str], list[Check]]:
@@ -235,7 +260,7 @@ def _enabled(aws: Aws, regions: Sequence[str]) -> tuple[list[str], list[Check]]:
     try:
         answer = aws.ec2(HOME_REGION).describe_regions(AllRegions=True)
     except AWS_ERRORS as error:
-        return [], [Check("regions", "", Outcome.FAIL, explain(error, HOME_REGION))]
+        return [], [Check("regions", "", CheckOutcome.FAIL, explain(error, HOME_REGION))]
     status = {region["RegionName"]: region.get("OptInStatus", "") for region in answer["Regions"]}
     enabled, failed = [], []
     for region in regions:
@@ -247,7 +272,7 @@ def _enabled(aws: Aws, regions: Sequence[str]) -> tuple[list[str], list[Check]]:
             case _:
                 enabled.append(region)
                 continue
-        failed.append(Check("region", region, Outcome.FAIL, detail))
+        failed.append(Check("region", region, CheckOutcome.FAIL, detail))
     return enabled, failed
 
 
@@ -278,7 +303,7 @@ def _guarded(what: str, region: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
     except AWS_ERRORS as error:
-        return Check(what, region, Outcome.FAIL, explain(error, region))
+        return Check(what, region, CheckOutcome.FAIL, explain(error, region))
 
 
 def _offered(
@@ -302,17 +327,17 @@ def _offered(
     for name, found in offered.items():
         missing = [zone for zone in asked or () if zone not in found]
         if not found:
-            detail = f"{name} is not offered in this region; it is left out"
-            checks.append(Check("instance type", region, Outcome.NOTE, detail))
+            detail = f"{name} is not offered in this region; it is dropped"
+            checks.append(Check("instance type", region, CheckOutcome.NOTE, detail))
         elif missing:
             detail = f"{name} is not offered in {', '.join(missing)}; it has {', '.join(found)}"
-            checks.append(Check("instance type", region, Outcome.NOTE, detail))
+            checks.append(Check("instance type", region, CheckOutcome.NOTE, detail))
         else:
             detail = f"{name} in {', '.join(found)}"
-            checks.append(Check("instance type", region, Outcome.PASS, detail))
+            checks.append(Check("instance type", region, CheckOutcome.PASS, detail))
     if not any(z in (asked or z) for found in offered.values() for z in found):
-        detail = "none of the instance types is offered; choose others or leave the region out"
-        checks.append(Check("instance type", region, Outcome.FAIL, detail))
+        detail = "none of the instance types is offered; choose others or remove the region"
+        checks.append(Check("instance type", region, CheckOutcome.FAIL, detail))
     return offered, checks
 
 
@@ -341,10 +366,10 @@ def _quota(aws: Aws, region: str, counts: Mapping[str, int]) -> Check:
         return Check(
             "quota",
             region,
-            Outcome.FAIL,
-            f"{detail}; ask for more of {_STANDARD_QUOTA} in Service Quotas, or use fewer probes",
+            CheckOutcome.FAIL,
+            f"{detail}; request more of {_STANDARD_QUOTA} in Service Quotas, or use fewer probes",
         )
-    return Check("quota", region, Outcome.PASS, detail)
+    return Check("quota", region, CheckOutcome.PASS, detail)
 
 
 def _quota_value(aws: Aws, region: str) -> float:
@@ -388,5 +413,5 @@ def _image(aws: Aws, region: str, architecture: str) -> Check:
     except ClientError as error:
         if error_code(error) != "ParameterNotFound":
             raise
-        return Check("image", region, Outcome.FAIL, f"SSM has no parameter {name} here")
-    return Check("image", region, Outcome.PASS, f"{architecture}: {image}")
+        return Check("image", region, CheckOutcome.FAIL, f"SSM has no parameter {name} here")
+    return Check("image", region, CheckOutcome.PASS, f"{architecture}: {image}")

@@ -1,4 +1,4 @@
-"""Whether the probes are at work, as Prometheus sees them."""
+"""Whether the probes are measuring, as Prometheus sees them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from latency_sweep.analysis.prometheus_api import (
     InvalidUrlError,
     PrometheusError,
 )
-from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.collector.errors import SweepError
 from latency_sweep.contract import metrics
+from latency_sweep.contract.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latency_sweep.analysis.prometheus_api import PrometheusClient
     from latency_sweep.collector.state import Probe
-    from latency_sweep.runtime.progress import Meter
+    from latency_sweep.runtime.progress import ProgressDisplay
 
 _LISTED: Final = 10
 
@@ -34,7 +35,7 @@ class Health(StrEnum):
 
 
 class NotReadyError(SweepError):
-    """Time is up and some probes are not at work; the message lists them."""
+    """Time is up and some probes are not measuring; the message lists them."""
 
     code = ExitCode.NOT_READY
 
@@ -62,7 +63,7 @@ def wait_until_ready(
     client: PrometheusClient,
     experiment: str,
     probes: Sequence[Probe],
-    meter: Meter,
+    display: ProgressDisplay,
     *,
     within_sec: float,
     every_sec: float,
@@ -73,37 +74,37 @@ def wait_until_ready(
         client: the central Prometheus, which may not be up yet.
         experiment: value of the `experiment` label.
         probes: those to wait for.
-        meter: shows how many are ready.
+        display: shows how many are ready.
         within_sec: how long to wait.
         every_sec: pause between questions.
 
     Raises:
         NotReadyError: time is up.
-        PrometheusError: the server refuses us, or could not be asked until time was up.
+        PrometheusError: the server denies access, or did not answer until time was up.
     """
     deadline = time.monotonic() + within_sec
     while True:
-        silent: PrometheusError | None = None
+        failure: PrometheusError | None = None
         seen: dict[str, Health] = {}
         try:
             seen = health(client, experiment)
         except (AccessDeniedError, InvalidUrlError):
             raise
         except PrometheusError as error:  # it may still be starting
-            silent = error
+            failure = error
         waiting = [p for p in probes if seen.get(p.instance_id) is not Health.READY]
         ready = len(probes) - len(waiting)
         left = deadline - time.monotonic()
         text = (
             "Waiting for Prometheus to answer"
-            if silent
+            if failure
             else f"Waiting for the probes: {ready} of {len(probes)} are ready"
         )
-        meter.show(text, ready / max(1, len(probes)))
-        if not waiting and not silent:
+        display.show(text, ready / max(1, len(probes)))
+        if not waiting and not failure:
             return
         if left <= 0:
-            raise silent or _not_ready(waiting, seen, within_sec)
+            raise failure or _not_ready(waiting, seen, within_sec)
         time.sleep(min(every_sec, left))
 
 
@@ -114,6 +115,6 @@ def _not_ready(
     if len(waiting) > _LISTED:
         listed.append(f"  and {len(waiting) - _LISTED} more")
     return NotReadyError(
-        f"{len(waiting)} probes did not get ready within {within_sec:g} s; look at their logs "
-        "(docs/sweep.md), then give the same command again:\n" + "\n".join(listed)
+        f"{len(waiting)} probes were not ready within {within_sec:g} s; check their logs "
+        "(docs/sweep.md), then run the same command again:\n" + "\n".join(listed)
     )

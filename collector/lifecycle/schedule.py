@@ -19,7 +19,7 @@ _NS_PER_DAY = 86_400 * NS_PER_SEC
 
 
 class ScheduleError(SweepError):
-    """The runs asked for can never take place."""
+    """The requested runs can never take place."""
 
 
 def plan_runs(
@@ -39,13 +39,13 @@ def plan_runs(
     for name in strata:
         if name not in experiment.time_strata:
             known = ", ".join(experiment.time_strata)
-            raise ScheduleError(f"There is no time stratum {name!r}; the experiment has {known}.")
+            raise ScheduleError(f"Unknown time stratum {name!r}; the experiment has {known}.")
     timeline = Timeline.of(experiment.timing)
     run = timeline.run_after(timeline.run_at(after_ns))
     chosen: list[Run] = []
     still = Counter(dict.fromkeys(strata, runs))
     # A cycle need not divide the day; after two days without a match there will be one soon or
-    # never, and a week is more than anybody waits.
+    # never, and a week is longer than a sweep waits.
     end_ns = after_ns + (7 + runs) * _NS_PER_DAY
     while run.end_ns < end_ns:
         if not strata:

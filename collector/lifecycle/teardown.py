@@ -1,4 +1,4 @@
-"""Removes a sweep from AWS, and sees that nothing is left of it."""
+"""Removes a sweep from AWS, and verifies that nothing is left of it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 from botocore.exceptions import WaiterError
 
 from latency_sweep.collector.aws import inventory, scrape_secrets
-from latency_sweep.collector.aws.access import AWS_ERRORS, Aws, AwsError, explain
-from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.collector.aws.session import AWS_ERRORS, Aws, AwsError, explain
+from latency_sweep.collector.errors import SweepError
 from latency_sweep.collector.lifecycle.deploying import backend
 from latency_sweep.collector.state import Stage, Sweep
+from latency_sweep.contract.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +40,7 @@ class UnarchivedError(SweepError):
 
 
 class LeftoversError(SweepError):
-    """Something is left, or nobody knows; the message lists it."""
+    """Something is left, or a region could not be searched; the message lists it."""
 
     code = ExitCode.LEFTOVERS
 
@@ -50,7 +51,7 @@ def destroy(
     aws: Aws,
     *,
     discard_evidence: bool,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     gone_within_sec: float = GONE_WITHIN_SEC,
 ) -> None:
     """Remove everything of a sweep, then look for leftovers in every region.
@@ -60,25 +61,25 @@ def destroy(
         terraform: that created it.
         aws: the session.
         discard_evidence: destroy even though measurements are not archived.
-        say: told each step in one line.
+        report: called with each step, in one line.
         gone_within_sec: how long to wait until EC2 no longer lists anything.
 
     Raises:
         UnarchivedError: runs were measured and are not archived.
         TerraformError: it failed.
-        LeftoversError: something is left, or a region could not be asked.
-        AwsError: AWS cannot be asked which regions there are.
+        LeftoversError: something is left, or a region could not be searched.
+        AwsError: AWS does not list its regions.
     """
     if Stage.READY <= sweep.state.stage < Stage.ARCHIVED and not discard_evidence:
         raise UnarchivedError(
             f"The evidence of {sweep.plan.experiment_id} is not archived; run sweep archive "
-            "first, or give --discard-evidence."
+            "first, or add --discard-evidence."
         )
     if terraform.variables_file.exists():
         terraform.init(backend(sweep.plan, locks=terraform.locks_in_s3()))
-        terraform.destroy(extra_file=sweep.plan.terraform_variables, announce=say)
+        terraform.destroy(extra_file=sweep.plan.terraform_variables, report=report)
     scrape_secrets.remove(aws, sweep.plan)
-    verify_gone(aws, sweep.plan.experiment_id, say=say, within_sec=gone_within_sec)
+    verify_gone(aws, sweep.plan.experiment_id, report=report, within_sec=gone_within_sec)
     sweep.reach(Stage.DESTROYED)
 
 
@@ -86,14 +87,14 @@ def verify_gone(
     aws: Aws,
     experiment: str,
     *,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     within_sec: float = GONE_WITHIN_SEC,
 ) -> None:
     """Look in every region for anything with a sweep's tags, until nothing is listed any more.
 
     Raises:
-        LeftoversError: something is left when time is up, or a region could not be asked.
-        AwsError: AWS cannot be asked which regions there are.
+        LeftoversError: something is left when time is up, or a region could not be searched.
+        AwsError: AWS does not list its regions.
     """
     regions = aws.enabled_regions()
     deadline = time.monotonic() + within_sec
@@ -105,12 +106,12 @@ def verify_gone(
             break
         time.sleep(_ASK_EVERY_SEC)
     if found.resources or found.failed:
-        raise LeftoversError(_complaint(found, experiment))
-    say(f"Nothing tagged {experiment} is left in any of {len(regions)} regions.")
+        raise LeftoversError(_leftovers(found, experiment))
+    report(f"Nothing tagged {experiment} is left in any of {len(regions)} regions.")
 
 
 def remove(
-    aws: Aws, resources: Sequence[Resource], *, say: Callable[[str], None]
+    aws: Aws, resources: Sequence[Resource], *, report: Callable[[str], None]
 ) -> tuple[tuple[Resource, str], ...]:
     """Delete resources, those first that others depend on.
 
@@ -129,7 +130,7 @@ def remove(
                 except AWS_ERRORS as error:
                     failed.append((each, explain(error, region)))
                 else:
-                    say(f"Deleted {each.kind} {each.id} in {region}.")
+                    report(f"Deleted {each.kind} {each.id} in {region}.")
             if kind == "instance":
                 _wait_until_terminated(aws, region, [e.id for e in of_kind if e.region == region])
     others = [each for each in resources if each.kind not in _ORDER]
@@ -180,11 +181,11 @@ def _wait_until_terminated(aws: Aws, region: str, identifiers: list[str]) -> Non
         raise AwsError(f"Instances in {region} do not end: {error}.") from error
 
 
-def _complaint(found: Inventory, experiment: str) -> str:
+def _leftovers(found: Inventory, experiment: str) -> str:
     lines = [f"  {describe(each)}" for each in found.resources]
     lines += [f"  {region}: {error}" for region, error in found.failed.items()]
-    what = "Not everything is gone" if found.resources else "Nobody knows whether all is gone"
+    what = "Some resources remain" if found.resources else "Some regions could not be searched"
     return (
-        f"{what}; once this is mended run sweep destroy again, or "
+        f"{what}; fix the cause, then run sweep destroy again, or "
         f"sweep reap --experiment-id {experiment} --yes:\n" + "\n".join(lines)
     )

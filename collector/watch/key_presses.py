@@ -49,7 +49,7 @@ def _is_ours(terminal: int) -> bool:
     """Whether this program may read from it; one in the background would be stopped."""
     try:
         return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:  # not the controlling terminal: nobody decides who may read
+    except OSError:  # not the controlling terminal, so there is no foreground group
         return True
 
 

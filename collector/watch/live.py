@@ -31,15 +31,15 @@ _SCRAPES_PER_POINT: Final = 4
 _QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
 
 
-class Place(NamedTuple):
-    """The target labels that tell places apart, in the order in which they are shown."""
+class CandidateLabels(NamedTuple):
+    """The target labels that tell candidates apart, in the order in which they are shown."""
 
     region: str
     az_id: str
     instance_type: str
 
 
-_BY: Final = f"by ({', '.join(Place._fields)})"
+_BY: Final = f"by ({', '.join(CandidateLabels._fields)})"
 
 
 class NothingThereError(Exception):
@@ -47,11 +47,11 @@ class NothingThereError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceState:
-    """One place right now; None is "not known".
+class CandidateState:
+    """One candidate right now; None is "not known".
 
     Attributes:
-        place: where and on what.
+        labels: where and on what.
         probes: number of its probes.
         probes_up: of which Prometheus can scrape.
         connected: whether all of these are connected to the exchange.
@@ -64,11 +64,11 @@ class PlaceState:
         reconnects: unplanned ones in the last hour.
         clock_error_bound_sec: largest of its probes.
         clock_synchronized: whether all clocks are.
-        phases: what its probes say they are doing; one unless they disagree.
+        phases: phases that its probes report; one unless they disagree.
         run: newest run of its probes.
     """
 
-    place: Place
+    labels: CandidateLabels
     probes: int
     probes_up: int
     connected: bool | None
@@ -87,16 +87,16 @@ class PlaceState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All places right now.
+    """All candidates right now.
 
     Attributes:
         experiment: value of the `experiment` label.
         market: value of the `market` label.
         taken_at: the server's clock, Unix seconds.
-        run: the run under way by the timeline.
+        run: the current run by the timeline.
         phase: of that run.
         phase_ends_at: Unix seconds.
-        places: the fastest first; unknown ones last.
+        candidates: the fastest first; unknown ones last.
     """
 
     experiment: str
@@ -105,7 +105,7 @@ class Snapshot:
     run: str
     phase: Phase
     phase_ends_at: float
-    places: tuple[PlaceState, ...]
+    candidates: tuple[CandidateState, ...]
 
 
 class Watcher:
@@ -145,25 +145,25 @@ class Watcher:
         values = {name: self._floats(expression) for name, expression in self._queries(up).items()}
         phases, runs = self._runs()
         trend = self._trend(now)
-        places = [
-            PlaceState(
-                place=place,
+        candidates = [
+            CandidateState(
+                labels=labels,
                 probes=int(count),
-                probes_up=int(values["up"].get(place, 0)),
-                connected=_truth(values["connected"].get(place)),
-                p50_sec=values["p50"].get(place),
-                p99_sec=values["p99"].get(place),
-                p999_sec=values["p999"].get(place),
-                trend_sec=trend.get(place, (None,) * TREND_POINTS),
-                messages=values["messages"].get(place),
-                loss_ratio=_share(values["lost"].get(place), values["messages"].get(place)),
-                reconnects=values["reconnects"].get(place),
-                clock_error_bound_sec=values["clock"].get(place),
-                clock_synchronized=_truth(values["synchronized"].get(place)),
-                phases=tuple(sorted(phases.get(place, ()))),
-                run=max(runs.get(place, ()), default=None),
+                probes_up=int(values["up"].get(labels, 0)),
+                connected=_is_true(values["connected"].get(labels)),
+                p50_sec=values["p50"].get(labels),
+                p99_sec=values["p99"].get(labels),
+                p999_sec=values["p999"].get(labels),
+                trend_sec=trend.get(labels, (None,) * TREND_POINTS),
+                messages=values["messages"].get(labels),
+                loss_ratio=_share(values["lost"].get(labels), values["messages"].get(labels)),
+                reconnects=values["reconnects"].get(labels),
+                clock_error_bound_sec=values["clock"].get(labels),
+                clock_synchronized=_is_true(values["synchronized"].get(labels)),
+                phases=tuple(sorted(phases.get(labels, ()))),
+                run=max(runs.get(labels, ()), default=None),
             )
-            for place, count in probes.items()
+            for labels, count in probes.items()
         ]
         now_ns = int(now * NS_PER_SEC)
         run = self._timeline.run_at(now_ns)
@@ -180,11 +180,11 @@ class Watcher:
             run=run.label,
             phase=phase,
             phase_ends_at=ends[phase] / NS_PER_SEC,
-            places=tuple(sorted(places, key=_by_speed)),
+            candidates=tuple(sorted(candidates, key=_by_speed)),
         )
 
     def _queries(self, up: str) -> dict[str, str]:
-        """Expression of each number that a place has."""
+        """Expression of each number of a candidate."""
         planned = "|".join(metrics.PLANNED)
         # Probes expose a run until the next one is measured: between runs this is the last one.
         latency = f"sum {_BY} ({metrics.LATENCY.name}{{{self._feeds}}})"
@@ -207,11 +207,11 @@ class Watcher:
     def _increase(self, metric: str, matchers: str) -> str:
         return f"sum {_BY} (increase({metric}{{{matchers}}}[{COUNTED_OVER}]))"
 
-    def _floats(self, expression: str) -> dict[Place, float]:
+    def _floats(self, expression: str) -> dict[CandidateLabels, float]:
         found = self._client.query(expression).floats
-        return {_place(one.labels): one.value for one in found if not math.isnan(one.value)}
+        return {_labels(one.labels): one.value for one in found if not math.isnan(one.value)}
 
-    def _trend(self, now: float) -> dict[Place, tuple[float | None, ...]]:
+    def _trend(self, now: float) -> dict[CandidateLabels, tuple[float | None, ...]]:
         """p99 of short windows; None where nothing was measured."""
         # On a grid, so that points do not change while time goes by.
         end = now - now % self._step
@@ -226,19 +226,19 @@ class Watcher:
             for moment, value in zip(series.times, series.values, strict=True):
                 if not math.isnan(value):
                     points[round((float(moment) - start) / self._step)] = float(value)
-            result[_place(series.labels)] = tuple(points)
+            result[_labels(series.labels)] = tuple(points)
         return result
 
-    def _runs(self) -> tuple[dict[Place, set[Phase]], dict[Place, set[str]]]:
-        """Phases and runs that the probes of each place say they are in."""
-        by = f"by ({', '.join((*Place._fields, *metrics.RUN_INFO.labels))})"
+    def _runs(self) -> tuple[dict[CandidateLabels, set[Phase]], dict[CandidateLabels, set[str]]]:
+        """Phases and runs that the probes of each candidate report."""
+        by = f"by ({', '.join((*CandidateLabels._fields, *metrics.RUN_INFO.labels))})"
         expression = f"count {by} ({metrics.RUN_INFO.name}{{{self._probes}}})"
-        phases: dict[Place, set[Phase]] = {}
-        runs: dict[Place, set[str]] = {}
+        phases: dict[CandidateLabels, set[Phase]] = {}
+        runs: dict[CandidateLabels, set[str]] = {}
         for one in self._client.query(expression).floats:
-            place = _place(one.labels)
-            phases.setdefault(place, set()).add(Phase(one.labels["phase"]))
-            runs.setdefault(place, set()).add(one.labels[metrics.RUN])
+            labels = _labels(one.labels)
+            phases.setdefault(labels, set()).add(Phase(one.labels["phase"]))
+            runs.setdefault(labels, set()).add(one.labels[metrics.RUN])
         return phases, runs
 
     def _what_is_there(self) -> str:
@@ -247,10 +247,10 @@ class Watcher:
         except QueryError:
             names = ()
         if not names:
-            return f"{self._client.url} scrapes no probe; is this the Prometheus of the sweep?"
+            return f"{self._client.url} scrapes no probe; check that it is the sweep's Prometheus."
         return (
             f"{self._client.url} knows no probe of experiment {self._name!r}; "
-            f"name one with --experiment: {', '.join(names)}."
+            f"choose one with --experiment-id: {', '.join(names)}."
         )
 
 
@@ -259,15 +259,15 @@ def isoformat(unix_sec: float) -> str:
     return datetime.fromtimestamp(unix_sec, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _place(labels: Mapping[str, str]) -> Place:
-    return Place(*(labels.get(name, "unknown") for name in Place._fields))
+def _labels(target: Mapping[str, str]) -> CandidateLabels:
+    return CandidateLabels(*(target.get(name, "unknown") for name in CandidateLabels._fields))
 
 
-def _by_speed(state: PlaceState) -> tuple[float, Place]:
-    return (math.inf if state.p99_sec is None else state.p99_sec, state.place)
+def _by_speed(state: CandidateState) -> tuple[float, CandidateLabels]:
+    return (math.inf if state.p99_sec is None else state.p99_sec, state.labels)
 
 
-def _truth(value: float | None) -> bool | None:
+def _is_true(value: float | None) -> bool | None:
     return None if value is None else value >= 1
 
 

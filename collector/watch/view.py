@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from latency_sweep.collector.watch.live import PlaceState, Snapshot
+    from latency_sweep.collector.watch.live import CandidateState, Snapshot
     from latency_sweep.contract.experiment import Constraints
 
-# From here on there is room for the region of each place and a longer trend.
+# From here on there is room for the region of each candidate and a longer trend.
 WIDE: Final = 120
-# Below this a place could not be told from its neighbours.
+# Below this a candidate could not be told from its neighbors.
 _LEAST_NAME: Final = 12
-# Headline, heading, legend, three empty lines, two of trouble and one that says what is left out.
+# Headline, heading, legend, three empty lines, two of the problem and one for what does not fit.
 _LINES_AROUND: Final = 9
 
 _UNKNOWN: Final = "-"
@@ -58,23 +58,23 @@ class View:
     width: int
     height: int | None = None
 
-    def draw(self, snapshot: Snapshot, *, now: float, trouble: str | None = None) -> RenderableType:
+    def draw(self, snapshot: Snapshot, *, now: float, problem: str | None = None) -> RenderableType:
         """A headline, the table and a line that explains it.
 
         Args:
             snapshot: what is shown.
             now: the server's clock as far as is known, Unix seconds; the countdown goes by it.
-            trouble: why there is no newer snapshot, or None.
+            problem: why there is no newer snapshot, or None.
         """
-        shown = snapshot.places[: self._room]
+        shown = snapshot.candidates[: self._room]
         parts: list[RenderableType] = [self._headline(snapshot, now), Text()]
         parts.append(self._table(shown, snapshot.phase))
-        if left_out := len(snapshot.places) - len(shown):
+        if left_out := len(snapshot.candidates) - len(shown):
             parts.append(Text(f"{left_out} slower ones do not fit on the screen", style=_DOUBTFUL))
         parts += [Text(), Text(self._legend(), style="dim")]
-        if trouble is not None:
+        if problem is not None:
             age = max(0, round(now - snapshot.taken_at))
-            parts.append(Text(f"{trouble} This is {age} s old; trying again.", style=_DOUBTFUL))
+            parts.append(Text(f"{problem} This is {age} s old; trying again.", style=_DOUBTFUL))
         return Group(*parts)
 
     @property
@@ -83,7 +83,7 @@ class View:
 
     @property
     def _room(self) -> int | None:
-        """How many places fit on the screen, or None for any number."""
+        """How many candidates fit on the screen, or None for any number."""
         return None if self.height is None else max(1, self.height - _LINES_AROUND)
 
     def _headline(self, snapshot: Snapshot, now: float) -> Text:
@@ -102,12 +102,12 @@ class View:
             return f"Latencies in ms, of the newest run. {counted}. ! breaks a limit."
         return f"ms of the newest run; {counted}; ! breaks a limit"
 
-    def _table(self, states: Sequence[PlaceState], phase: Phase) -> Table:
+    def _table(self, states: Sequence[CandidateState], phase: Phase) -> Table:
         rows = [self._row(state, phase) for state in states]
         trend = "p99 over time" if self._wide else "p99 trend"
-        headings = ["region", "place", "p50", "p99", "p99.9", trend, "loss", "reconn", "clock"]
+        headings = ["region", "candidate", "p50", "p99", "p99.9", trend, "loss", "reconn", "clock"]
         headings = [*headings[not self._wide :], "state"]
-        left = {"region", "place", trend, "state"}
+        left = {"region", "candidate", trend, "state"}
         gap = 1 + self._wide
         table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
         widths = [
@@ -115,9 +115,9 @@ class View:
             for column, heading in enumerate(headings)
         ]
         for heading, width in zip(headings, widths, strict=True):
-            # Only a place's name may be cut: half a number or a mark that is gone would be wrong.
+            # Only a candidate's name may be cut: half a number or a missing mark would be wrong.
             others = sum(widths) - width + gap * (len(widths) - 1)
-            room = max(_LEAST_NAME, self.width - others) if heading == "place" else width
+            room = max(_LEAST_NAME, self.width - others) if heading == "candidate" else width
             table.add_column(
                 heading,
                 justify="left" if heading in left else "right",
@@ -129,13 +129,13 @@ class View:
             table.add_row(*row)
         return table
 
-    def _row(self, state: PlaceState, phase: Phase) -> list[Text]:
-        limits, place = self.limits, state.place
-        name = f"{place.az_id} {place.instance_type}"
+    def _row(self, state: CandidateState, phase: Phase) -> list[Text]:
+        limits, labels = self.limits, state.labels
+        name = f"{labels.az_id} {labels.instance_type}"
         trend = state.trend_sec if self._wide else state.trend_sec[-_NARROW_TREND:]
         tail = limits.tail_ratio * state.p99_sec if state.p99_sec is not None else None
         return [
-            *([Text(place.region)] if self._wide else []),
+            *([Text(labels.region)] if self._wide else []),
             Text(name),
             Text(_ms(state.p50_sec)),
             _limited(_ms(state.p99_sec), state.p99_sec, limits.p99_sec),
@@ -152,15 +152,15 @@ class View:
             self._state_cell(state, phase),
         ]
 
-    def _clock_cell(self, state: PlaceState) -> Text:
+    def _clock_cell(self, state: CandidateState) -> Text:
         if state.clock_synchronized is False:
             return Text("lost!", style=_BROKEN)
         bound = state.clock_error_bound_sec
         text = _UNKNOWN if bound is None else f"±{_small(bound)}"
         return _limited(text, bound, self.limits.clock_error_bound_sec)
 
-    def _state_cell(self, state: PlaceState, common: Phase) -> Text:
-        """What is wrong, or what the place does if it is not what all do."""
+    def _state_cell(self, state: CandidateState, common: Phase) -> Text:
+        """What is wrong, or its phase if that is not the common one."""
         if state.probes_up < state.probes:
             down = state.probes - state.probes_up
             return Text("down!" if state.probes == 1 else f"{down} down!", style=_BROKEN)
@@ -175,7 +175,7 @@ class View:
 
 
 def document(snapshot: Snapshot) -> dict[str, Any]:
-    """A snapshot as JSON; keys as in `Snapshot` and `PlaceState`, times as UTC."""
+    """A snapshot as JSON; keys as in `Snapshot` and `CandidateState`, times as UTC."""
     return {
         "experiment": snapshot.experiment,
         "market": snapshot.market,
@@ -184,9 +184,9 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "phase": snapshot.phase.value,
         "phase_ends_at": isoformat(snapshot.phase_ends_at),
         "phase_left_sec": round(max(0.0, snapshot.phase_ends_at - snapshot.taken_at), 3),
-        "places": [
+        "candidates": [
             {
-                **state.place._asdict(),
+                **state.labels._asdict(),
                 "probes": state.probes,
                 "probes_up": state.probes_up,
                 "connected": state.connected,
@@ -202,7 +202,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
                 "phases": [phase.value for phase in state.phases],
                 "run": state.run,
             }
-            for state in snapshot.places
+            for state in snapshot.candidates
         ],
     }
 

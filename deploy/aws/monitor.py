@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from latency_sweep.contract import experiment
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError
 from latency_sweep.prometheus.configuration import (
     ConfigurationError,
@@ -42,7 +43,6 @@ ALERTMANAGER: Final = "127.0.0.1:9093"
 # Tag that distinguishes monitor and probes, and the monitor's value of it.
 ROLE: Final = "Role"
 ROLE_MONITOR: Final = "monitor"
-BAD_INPUT: Final = 2
 
 
 def configuration(
@@ -112,15 +112,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         document = configuration(settings)
     except (ExperimentError, ConfigurationError, RulesError, VersionError) as error:
         print(f"latency_sweep.deploy.aws.monitor: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return ExitCode.BAD_INPUT
     except OSError as error:
         print(
             f"latency_sweep.deploy.aws.monitor: {error.filename}: {error.strerror}.",
             file=sys.stderr,
         )
-        return BAD_INPUT
+        return ExitCode.BAD_INPUT
     yaml.safe_dump(document, sys.stdout, sort_keys=False)
-    return 0
+    return ExitCode.DONE
 
 
 def _write_rules(folder: Path, sweep: Experiment) -> tuple[Path, ...]:

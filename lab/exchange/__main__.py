@@ -1,22 +1,21 @@
-"""Command line of the simulated exchange.
-
-Exit codes: 0 stopped by SIGTERM or SIGINT, 1 it could not start, 2 a mistake in the command line,
-the configuration or the recording.
-"""
+"""Command line of the simulated exchange."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from latency_sweep.contract import exit_codes
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.lab.exchange.config import ConfigError, ExchangeConfig, Replay, load
 from latency_sweep.lab.exchange.replay import ReplayError
 from latency_sweep.lab.exchange.server import ServerError, new_loop, serve
+from latency_sweep.runtime import options as shared
 
-CANNOT_START = 1
-MISTAKE = 2
+if TYPE_CHECKING:
+    import argparse
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,11 +27,11 @@ def main(arguments: list[str] | None = None) -> int:
             runner.run(serve(config))
     except (ConfigError, ReplayError) as error:
         print(f"exchange: {error}", file=sys.stderr)
-        return MISTAKE
+        return ExitCode.BAD_INPUT
     except ServerError as error:
         print(f"exchange: {error}", file=sys.stderr)
-        return CANNOT_START
-    return 0
+        return ExitCode.STACK_FAILED
+    return ExitCode.DONE
 
 
 def _with_replay(config: ExchangeConfig, recording: Path | None) -> ExchangeConfig:
@@ -47,13 +46,21 @@ def _with_replay(config: ExchangeConfig, recording: Path | None) -> ExchangeConf
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m latency_sweep.lab.exchange",
-        description="A simulated Binance exchange on this machine: spot, USD-M futures, SBE.",
+    parser = shared.parser(
+        "python -m latency_sweep.lab.exchange",
+        "A simulated Binance exchange on this machine: spot, USD-M futures, SBE.",
+        exit_codes.table(
+            ExitCode.BAD_INPUT, ExitCode.STACK_FAILED, success="stopped by SIGTERM or Ctrl-C"
+        ),
     )
-    parser.add_argument("--config", type=Path, required=True, help="YAML or JSON file")
     parser.add_argument(
-        "--replay", type=Path, help="recorded frames to send in place of the generated market"
+        "--config", metavar="FILE", type=Path, required=True, help="exchange configuration, YAML"
+    )
+    parser.add_argument(
+        "--replay",
+        metavar="FILE",
+        type=Path,
+        help="recorded frames to send instead of the simulated market",
     )
     return parser
 

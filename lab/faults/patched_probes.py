@@ -13,9 +13,9 @@ each probe prints, and ends with SIGTERM.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 import uvloop
 
 from latency_sweep.lab.faults import dns
-from latency_sweep.probe import settings
 from latency_sweep.probe.app import Probe
 from latency_sweep.probe.connection import supervisor
 from latency_sweep.probe.net import transport
 from latency_sweep.probe.net.timestamped_socket import keep_timestamping_on
+from latency_sweep.probe.options import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -52,10 +52,8 @@ def resolving_test_names(resolve: Resolve, dns_port: int) -> Resolve:
 
 async def serve(probes: list[list[str]]) -> None:
     """Run probes in this process until SIGTERM."""
-    parser = argparse.ArgumentParser()
-    settings.add_flags(parser)
     tasks = [
-        asyncio.create_task(Probe(settings.from_process(parser.parse_args(arguments))).serve())
+        asyncio.create_task(Probe(settings_of(arguments, os.environ)).serve())
         for arguments in probes
     ]
     await asyncio.gather(*tasks)

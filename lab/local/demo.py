@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import math
 import time
-from enum import IntEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from latency_sweep.analysis.cli import exit_codes
+from latency_sweep.analysis.cli.verdict_codes import OF_VERDICT
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 from latency_sweep.lab.binaries.prometheus_binary import PrometheusUnavailableError, find_or_fetch
 from latency_sweep.lab.exchange.replay import ReplayError
 from latency_sweep.lab.local import recording
 from latency_sweep.lab.local.environment import clean_environment
-from latency_sweep.lab.local.plan import Options, Plan, ResultsError, demo_plan, replay_plan
-from latency_sweep.lab.local.progress import display_for
+from latency_sweep.lab.local.plan import DemoOptions, DemoPlan, ResultsError, demo_plan, replay_plan
 from latency_sweep.lab.local.recording import RecordingError, first_run
 from latency_sweep.lab.local.sites import SitesError
 from latency_sweep.lab.local.stack import Stack, console_command, running_stack
@@ -28,6 +26,7 @@ from latency_sweep.lab.local.watch import schedule, settled_at_ns, watch
 from latency_sweep.prometheus.rules.generate import RulesError
 from latency_sweep.runtime.child import Child, ChildError
 from latency_sweep.runtime.interruption import Interrupted, interruptible
+from latency_sweep.runtime.progress import ProgressDisplay, reporter
 
 if TYPE_CHECKING:
     from latency_sweep.contract.timeline import Run
@@ -39,22 +38,14 @@ _REPLAY_LEADS_SEC: Final = (20, 90)
 # Suffixes of the reports, which tell `analyze` their formats; the one for people first.
 _REPORTS: Final = (".txt", ".html", ".md", ".json")
 _ANALYSIS_WITHIN_SEC: Final = 300.0
-# Ends of `analyze` that are no verdict, but are explained by the last line of its log.
-_SAID_IN_ONE_SENTENCE: Final = (
-    exit_codes.ExitCode.BAD_INPUT,
-    exit_codes.ExitCode.NO_DATA,
-    exit_codes.ExitCode.PROMETHEUS_FAILED,
+# Exit codes of `analyze` that are no verdict, and whose message is the last line of its log.
+_EXPLAINED: Final = (
+    ExitCode.BAD_INPUT,
+    ExitCode.NO_DATA,
+    ExitCode.PROMETHEUS_FAILED,
 )
-_PROBE_SAYS: Final = "probe: "
+_PROBE_PREFIX: Final = "probe: "
 _IDLE_SEC: Final = 0.5
-
-
-class ExitCode(IntEnum):
-    """Exit codes of the demo, beside those of `analyze` and 130 and 143 for a signal."""
-
-    DONE = 0
-    BAD_INPUT = 2
-    STACK_FAILED = 69
 
 
 class DemoError(Exception):
@@ -81,7 +72,7 @@ class AnalysisError(Exception):
         self.code = code
 
 
-def run(options: Options, console: Console | None = None, errors: Console | None = None) -> int:
+def run(options: DemoOptions, console: Console | None = None, errors: Console | None = None) -> int:
     """Run the demo and return its exit code. Call it from the main thread.
 
     Args:
@@ -90,7 +81,7 @@ def run(options: Options, console: Console | None = None, errors: Console | None
         errors: where the one sentence of an error goes; standard error if None.
     """
     console = console or Console()
-    errors = errors or Console(stderr=True)
+    report_error = reporter(errors or Console(stderr=True))
     with interruptible():
         try:
             return _run(options, console)
@@ -104,23 +95,23 @@ def run(options: Options, console: Console | None = None, errors: Console | None
             ResultsError,
             RulesError,
         ) as error:
-            code, complaint = int(ExitCode.BAD_INPUT), str(error)
+            code, message = int(ExitCode.BAD_INPUT), str(error)
         except AnalysisError as error:
-            code, complaint = error.code, str(error)
+            code, message = error.code, str(error)
         except (ChildError, DemoError) as error:
-            code, complaint = int(ExitCode.STACK_FAILED), str(error)
+            code, message = int(ExitCode.STACK_FAILED), str(error)
         except OSError as error:
             # Writing to a full disk names no file; what is written goes to the results.
             where, what = error.filename or options.results, error.strerror or error
-            code, complaint = int(ExitCode.STACK_FAILED), f"{where}: {what}."
+            code, message = int(ExitCode.STACK_FAILED), f"{where}: {what}."
         except Interrupted as interrupted:
-            code, complaint = interrupted.exit_code, "stopped; nothing is left running."
-        _print(errors, f"sweep demo: {complaint}")
+            code, message = interrupted.exit_code, "stopped; nothing is left running."
+        report_error(f"sweep demo: {message}")
     return code
 
 
-def _run(options: Options, console: Console) -> int:
-    binaries = find_or_fetch(report=lambda line: _print(console, line))
+def _run(options: DemoOptions, console: Console) -> int:
+    binaries = find_or_fetch(report=reporter(console))
     if options.replay is None:
         return _measure(demo_plan(options), options, binaries, console)
     recorded = recording.inspect(options.replay, speed=options.speed)
@@ -129,34 +120,34 @@ def _run(options: Options, console: Console) -> int:
             plan = replay_plan(options, recorded, lead_sec=lead_sec)
             _measure(plan, options, binaries, console)
         except _TooLateError:
-            _print(console, "Starting took longer than expected; once more, with more time ...")
+            reporter(console)("Starting took longer than expected; retrying with more time ...")
         else:
             # A recording is one run of one site: it can be measured, but it cannot decide.
             return ExitCode.DONE
-    raise DemoError("this machine is too busy to start everything in time; try again later.")
+    raise DemoError("This machine is too busy to start everything in time; try again later.")
 
 
-def _measure(plan: Plan, options: Options, binaries: Binaries, console: Console) -> int:
+def _measure(plan: DemoPlan, options: DemoOptions, binaries: Binaries, console: Console) -> int:
     """Start the stack, wait for the runs, analyse, stop; the exit code of `analyze`."""
-    announce = partial(_print, console)
+    report = reporter(console)
     try:
-        with running_stack(plan.setup, binaries, announce=announce) as stack:
+        with running_stack(plan.setup, binaries, report=report) as stack:
             runs = _runs(plan)
-            _print(console, _introduction(stack, runs))
-            watch(stack, runs, display_for(console))
+            report(_introduction(stack, runs))
+            watch(stack, runs, ProgressDisplay(console))
             code = _analyze(stack, runs, console)
             if options.keep:
                 _keep(stack, console)
     except ChildError as error:
-        if error.exit_code == ExitCode.BAD_INPUT and error.last_line.startswith(_PROBE_SAYS):
+        if error.exit_code == ExitCode.BAD_INPUT and error.last_line.startswith(_PROBE_PREFIX):
             # All that a probe is given by the user is the experiment.
-            complaint = error.last_line.removeprefix(_PROBE_SAYS)
-            raise BadInputError(f"{options.config}: {complaint}") from error
+            reason = error.last_line.removeprefix(_PROBE_PREFIX)
+            raise BadInputError(f"{options.config}: {reason}") from error
         raise
     return code
 
 
-def _runs(plan: Plan) -> list[Run]:
+def _runs(plan: DemoPlan) -> list[Run]:
     timeline = Timeline.of(plan.setup.experiment.timing)
     now_ns = time.time_ns()
     first = plan.first or first_run(timeline, now_ns)
@@ -171,7 +162,7 @@ def _introduction(stack: Stack, runs: list[Run]) -> str:
     return (
         f"{len(stack.probes)} site{'s' if len(stack.probes) > 1 else ''}, "
         f"{count} run{'s' if count > 1 else ''} of {timing.measurement_sec} s; "
-        f"the report will be there in about {math.ceil(minutes)} min. "
+        f"the report will be ready in about {math.ceil(minutes)} min. "
         f"Prometheus: {stack.prometheus.url}"
     )
 
@@ -182,7 +173,7 @@ def _analyze(stack: Stack, runs: list[Run], console: Console) -> int:
     Raises:
         AnalysisError: it did not come to a verdict.
     """
-    _print(console, "Analysing ...")
+    reporter(console)("Analyzing ...")
     report, *others = (stack.setup.folder / f"report{suffix}" for suffix in _REPORTS)
     command = [
         console_command("analyze"),
@@ -195,21 +186,21 @@ def _analyze(stack: Stack, runs: list[Run], console: Console) -> int:
     environment = clean_environment()
     with Child("analyze", command, folder=stack.setup.logs, environment=environment) as child:
         code = child.wait(within_sec=_ANALYSIS_WITHIN_SEC)
-    if code not in exit_codes.OF_VERDICT.values():
+    if code not in OF_VERDICT.values():
         raise _no_verdict(code, child)
-    _print(console, "\n" + report.read_text(encoding="utf-8"))
+    reporter(console)("\n" + report.read_text(encoding="utf-8"))
     # The verdict stands at the top of the report, which may have scrolled away.
     verdict = json.loads(report.with_suffix(".json").read_text(encoding="utf-8"))
-    _print(console, f"{verdict['kind'].replace('_', ' ').capitalize()}: {verdict['sentence']}")
+    reporter(console)(f"{verdict['kind'].replace('_', ' ').capitalize()}: {verdict['sentence']}")
     beside = ", ".join(file.suffix for file in others)
-    _print(console, f"Report: {_shortest(report)} (beside it {beside})")
+    reporter(console)(f"Report: {_shortest(report)} (also {beside})")
     return code
 
 
 def _no_verdict(code: int, child: Child) -> AnalysisError:
-    if code in _SAID_IN_ONE_SENTENCE and child.last_line():
+    if code in _EXPLAINED and child.last_line():
         return AnalysisError(child.last_line(), code)
-    known = code == exit_codes.ExitCode.INTERNAL_ERROR
+    known = code == ExitCode.INTERNAL_ERROR
     message = f"analyze ended with exit code {code}; {child.evidence()}"
     return AnalysisError(message, code if known else ExitCode.STACK_FAILED)
 
@@ -217,10 +208,10 @@ def _no_verdict(code: int, child: Child) -> AnalysisError:
 def _keep(stack: Stack, console: Console) -> None:
     """Leave the stack running until interrupted."""
     try:
-        _print(console, f"Prometheus: {stack.prometheus.url}")
+        reporter(console)(f"Prometheus: {stack.prometheus.url}")
         for probe in stack.probes:
-            _print(console, f"Probe {probe.site.name}: {probe.url}")
-        _print(console, "The stack is left running; Ctrl-C stops it.")
+            reporter(console)(f"Probe {probe.site.name}: {probe.url}")
+        reporter(console)("The stack is left running; Ctrl-C stops it.")
         while True:
             stack.check()
             time.sleep(_IDLE_SEC)
@@ -231,8 +222,3 @@ def _keep(stack: Stack, console: Console) -> None:
 def _shortest(path: Path) -> Path:
     """A path as the user would type it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _print(console: Console, line: str) -> None:
-    """Print text as it is, without rich's markup, colours and wrapping."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from latency_sweep.contract.timeline import Run
 
 EXPERIMENT: Final = Path(__file__).with_name("experiment.yaml")
+SITES: Final = sites.SHIPPED
 _PAUSE_SEC: Final = 0.1
 
 
@@ -28,7 +29,7 @@ class ResultsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DemoOptions:
     """What the user asked for.
 
     Attributes:
@@ -43,7 +44,7 @@ class Options:
     """
 
     config: Path = EXPERIMENT
-    sites: Path = sites.SHIPPED
+    sites: Path = SITES
     runs: int | None = None
     results: Path = Path("results")
     replay: Path | None = None
@@ -53,7 +54,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DemoPlan:
     """What is to be done.
 
     Attributes:
@@ -67,23 +68,23 @@ class Plan:
     first: Run | None
 
 
-def demo_plan(options: Options) -> Plan:
+def demo_plan(options: DemoOptions) -> DemoPlan:
     """The simulated market at every site; makes the folder of the results.
 
     Raises:
         ExperimentError: the experiment file cannot be used.
         SitesError: the sites cannot be used, or do not suit the experiment.
-        ResultsError: there is no site for the results.
+        ResultsError: the folder of the results cannot be made.
     """
     description = experiment.load(options.config)
     scenario = sites.load(options.sites)
     sites.check(scenario, description)
     setup = _setup(options, description, scenario)
-    return Plan(setup, options.runs or description.decision.min_runs, first=None)
+    return DemoPlan(setup, options.runs or description.decision.min_runs, first=None)
 
 
-def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan:
-    """A recording at one site: the frames carry their own latency, so one tells everything.
+def replay_plan(options: DemoOptions, recorded: Recording, *, lead_sec: int) -> DemoPlan:
+    """A recording at one site, since the frames carry their own latency.
 
     Makes the folder of the results.
 
@@ -96,7 +97,7 @@ def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan
         ExperimentError: the experiment file cannot be used.
         SitesError: the sites cannot be used, or do not suit the experiment.
         RecordingError: nothing of the recording can be measured.
-        ResultsError: there is no site for the results.
+        ResultsError: the folder of the results cannot be made.
     """
     ready_by_ns = time.time_ns() + lead_sec * NS_PER_SEC
     description = recorded.adapted(experiment.load(options.config), ready_by_ns)
@@ -112,11 +113,11 @@ def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan
         start_at=recorded.start_ns(run) / NS_PER_SEC,
     )
     setup = _setup(options, description, scenario, replay)
-    return Plan(setup, runs=1, first=run)
+    return DemoPlan(setup, runs=1, first=run)
 
 
 def _setup(
-    options: Options,
+    options: DemoOptions,
     description: experiment.Experiment,
     scenario: sites.Scenario,
     replay: Replay | None = None,
@@ -124,7 +125,7 @@ def _setup(
     """The stack, with a new folder for the results.
 
     Raises:
-        ResultsError: there is no site for them.
+        ResultsError: it cannot be made.
     """
     return Setup(
         description,

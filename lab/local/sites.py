@@ -18,7 +18,7 @@ SHIPPED: Final = Path(__file__).with_name("sites.yaml")
 
 
 class SitesError(Exception):
-    """The sites cannot be used; the message names the file, the key and the mend."""
+    """The sites cannot be used; the message names the file, the key and the fix."""
 
 
 class Site(BaseModel):

@@ -176,14 +176,14 @@ def console_command(name: str) -> str:
 
 @contextmanager
 def running_stack(
-    setup: Setup, binaries: Binaries, *, announce: Callable[[str], None] = lambda _: None
+    setup: Setup, binaries: Binaries, *, report: Callable[[str], None] = lambda _: None
 ) -> Iterator[Stack]:
     """Run the stack until the context ends, however it ends.
 
     Args:
         setup: what to start.
         binaries: which Prometheus.
-        announce: told each step in one line.
+        report: called with each step, in one line.
 
     Raises:
         ChildError: a process does not start; the message quotes its log.
@@ -197,16 +197,16 @@ def running_stack(
     document = setup.experiment.model_dump(by_alias=True)
     setup.experiment_file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     with ExitStack() as cleanup:
-        announce("Starting the simulated exchange ...")
+        report("Starting the simulated exchange ...")
         exchange = _start_exchange(cleanup, setup)
 
-        announce(f"Starting {len(setup.scenario.sites)} probes ...")
+        report(f"Starting {len(setup.scenario.sites)} probes ...")
         children = [
             cleanup.enter_context(_probe(site, setup, exchange)) for site in setup.scenario.sites
         ]
         urls = [_probe_url(child) for child in children]
 
-        announce("Starting the simulated EC2, one instance for each probe ...")
+        report("Starting the simulated EC2, one instance for each probe ...")
         ec2 = cleanup.enter_context(running_ec2(setup.logs))
         types = setup.experiment.instance_types
         machines = [
@@ -221,7 +221,7 @@ def running_stack(
         ]
         instances = ec2.create(machines, experiment=setup.experiment.name)
 
-        announce(f"Starting Prometheus {binaries.version} ...")
+        report(f"Starting Prometheus {binaries.version} ...")
         settings = PrometheusSettings(
             version=binaries.version,
             experiment=setup.experiment.name,
@@ -234,7 +234,7 @@ def running_stack(
         )
         prometheus = cleanup.enter_context(running_prometheus(binaries, settings, data))
 
-        announce("Waiting until Prometheus has discovered every probe ...")
+        report("Waiting until Prometheus has discovered every probe ...")
         stack = Stack(
             setup=setup,
             exchange=exchange,

@@ -11,12 +11,12 @@ import requests
 from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import Phase
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
-from latency_sweep.lab.local.progress import Progress, SiteProgress
+from latency_sweep.lab.local.progress import DemoProgress, SiteProgress, show
 
 if TYPE_CHECKING:
     from latency_sweep.contract.timeline import Run
-    from latency_sweep.lab.local.progress import Display
     from latency_sweep.lab.local.stack import Stack
+    from latency_sweep.runtime.progress import ProgressDisplay
 
 _CHECK_EVERY_SEC: Final = 0.25
 _ASK_EVERY_SEC: Final = 2.0
@@ -35,7 +35,7 @@ def settled_at_ns(stack: Stack, last: Run) -> int:
     return last.end_ns + 2 * stack.setup.experiment.timing.scrape_interval_sec * NS_PER_SEC
 
 
-def watch(stack: Stack, runs: list[Run], display: Display) -> None:
+def watch(stack: Stack, runs: list[Run], display: ProgressDisplay) -> None:
     """Return when the last run is over and scraped.
 
     Raises:
@@ -50,7 +50,7 @@ def watch(stack: Stack, runs: list[Run], display: Display) -> None:
             if time.monotonic() - asked_at >= _ASK_EVERY_SEC:
                 asked_at = time.monotonic()
                 sites = _sites(stack, _current(runs, now_ns)) or sites
-            display.show(_progress(runs, now_ns, end_ns, sites))
+            show(display, _progress(runs, now_ns, end_ns, sites))
             time.sleep(_CHECK_EVERY_SEC)
 
 
@@ -60,7 +60,7 @@ def _current(runs: list[Run], now_ns: int) -> Run:
 
 def _progress(
     runs: list[Run], now_ns: int, end_ns: int, sites: tuple[SiteProgress, ...]
-) -> Progress:
+) -> DemoProgress:
     run = _current(runs, now_ns)
     phase = run.phase_at(now_ns) if now_ns >= run.start_ns else Phase.WAIT
     phase_end_ns = {
@@ -70,7 +70,7 @@ def _progress(
         Phase.COOLDOWN: max(run.end_ns, end_ns if run is runs[-1] else 0),
     }[phase]
     span_ns = end_ns - runs[0].start_ns
-    return Progress(
+    return DemoProgress(
         run=runs.index(run) + 1,
         runs=len(runs),
         phase=phase,

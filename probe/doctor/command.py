@@ -1,76 +1,30 @@
-"""The `doctor` subcommand."""
+"""`probe doctor`: run the checks and print what they found."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.probe import settings
-from latency_sweep.probe.doctor.checks import WATCH_SEC, run_checks
+from latency_sweep.contract.exit_codes import ExitCode
+from latency_sweep.probe.doctor.checks import run_checks
 from latency_sweep.probe.doctor.report import WIDTH, render_json, render_text
 from latency_sweep.probe.doctor.result import Result, Status
 from latency_sweep.runtime import standard_output
-from latency_sweep.runtime.help import HelpFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMAND: Final = "doctor"
+    from latency_sweep.probe.command_line import DoctorOptions
+
 _WIDEST: Final = 120
-_SHORTEST_WATCH_SEC: Final = 0.05
-_LONGEST_WATCH_SEC: Final = 3600.0
-_EPILOG: Final = """\
-examples:
-  probe doctor
-  probe doctor --region ap-northeast-1 --metrics-host 0.0.0.0
-  probe doctor --json --watch-sec 120 > doctor.json
-
-exit codes:
-  0    no check failed (PASS, WARN or SKIP)
-  1    a check failed: what is measured here cannot be trusted
-  2    a flag is not valid
-  130  stopped by Ctrl-C
-"""
 
 
-class ExitCode(IntEnum):
-    """What the command's exit code means."""
-
-    HEALTHY = 0
-    FAILED = 1
-
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `doctor` to a command's subparsers."""
-    parser = subparsers.add_parser(
-        COMMAND,
-        help="say whether this host can measure, and what to do",
-        description="Check clock, kernel timestamps, processors, network card and the way to the "
-        "exchange, for the settings given. Takes a few seconds more than --watch-sec. Colours "
-        "follow the terminal and NO_COLOR.",
-        epilog=_EPILOG,
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a screen")
-    parser.add_argument(
-        "--watch-sec",
-        metavar="N",
-        type=_watch_sec,
-        default=WATCH_SEC,
-        help=f"how long to watch what moves; 120 show a drift of 50 ppm (default {WATCH_SEC:g})",
-    )
-    settings.add_flags(parser)
-
-
-def run(arguments: argparse.Namespace) -> ExitCode:
+def run(options: DoctorOptions) -> ExitCode:
     """Run all checks and print them; returns the exit code."""
-    results = run_checks(lambda: settings.from_process(arguments), watch_sec=arguments.watch_sec)
-    if arguments.json:
+    results = run_checks(options.settings, watch_sec=options.watch_sec)
+    if options.json:
         report = render_json(results)
     else:
         terminal = sys.stdout is not None and sys.stdout.isatty()
@@ -85,21 +39,12 @@ def run(arguments: argparse.Namespace) -> ExitCode:
     return exit_code(results)
 
 
-def _watch_sec(text: str) -> float:
-    seconds = float(text)
-    if not _SHORTEST_WATCH_SEC <= seconds <= _LONGEST_WATCH_SEC:
-        raise argparse.ArgumentTypeError(
-            f"{text} is not {_SHORTEST_WATCH_SEC:g} to {_LONGEST_WATCH_SEC:g} seconds"
-        )
-    return seconds
-
-
 def _width(*, terminal: bool) -> int:
     """Columns to use: lines that run across a wide screen are hard to read."""
     return min(shutil.get_terminal_size((WIDTH, 0)).columns, _WIDEST) if terminal else WIDTH
 
 
 def exit_code(results: Sequence[Result]) -> ExitCode:
-    """FAILED if any check failed."""
+    """CHECK_FAILED if any check failed."""
     failed = any(result.status is Status.FAIL for result in results)
-    return ExitCode.FAILED if failed else ExitCode.HEALTHY
+    return ExitCode.CHECK_FAILED if failed else ExitCode.DONE

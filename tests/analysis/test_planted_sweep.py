@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latency_sweep.analysis.cli import main
-from latency_sweep.analysis.cli.exit_codes import ExitCode
 from latency_sweep.analysis.evidence.run_queries import Place
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import parse
 from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
 from latency_sweep.lab.local.remote_write import History
@@ -142,7 +142,7 @@ def test_the_verdict_strata_and_exclusions_are_the_planted_ones(
     faulty = plant(history_server, parse(text, source="test"), factors={})
     code, verdict = analyze(history_server, text, tmp_path, capsys)
 
-    assert (code, verdict["kind"]) == (ExitCode.DECIDED, "winner")
+    assert (code, verdict["kind"]) == (ExitCode.DONE, "winner")
     assert verdict["winner"] == name(WINNER)
     assert verdict["sentence"].startswith(f"{name(WINNER)} wins: p99 ")
     assert f"the closest, {name(CLOSEST)}, is slower by" in verdict["sentence"]

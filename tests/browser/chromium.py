@@ -61,14 +61,14 @@ def find_or_fetch(
     environ: Mapping[str, str] = os.environ,
     *,
     source: Callable[[Path], None] | None = None,
-    announce: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Chromium:
     """Find a Chromium, or fetch one. Safe to call concurrently.
 
     Args:
         environ: `CHROMIUM_BIN` names a program outright; `PATH` is searched next.
         source: puts a file system with Chromium into the folder it is given; Debian if None.
-        announce: told in one line when something has to be fetched.
+        report: told in one line when something has to be fetched.
 
     Raises:
         ChromiumUnavailableError: there is none and none can be fetched, or `CHROMIUM_BIN` names
@@ -93,7 +93,7 @@ def find_or_fetch(
             try:
                 return _checked(_unpacked(folder / "root"))
             except FetchError:
-                announce(f"Fetching Chromium into {folder} (once) ...")
+                report(f"Fetching Chromium into {folder} (once) ...")
             with TemporaryDirectory(dir=folder) as scratch:  # beside its place: one move puts it
                 (source or fetch)(Path(scratch))
                 shutil.rmtree(folder / "root", ignore_errors=True)

@@ -63,8 +63,8 @@ def test_a_launcher_of_nothing_is_passed_over(tmp_path: Path) -> None:
 
 def test_one_is_fetched_once_with_the_way_to_its_libraries_and_fonts(tmp_path: Path) -> None:
     told: list[str] = []
-    first = find_or_fetch(environ(tmp_path), source=archive, announce=told.append)
-    again = find_or_fetch(environ(tmp_path), source=no_source, announce=told.append)
+    first = find_or_fetch(environ(tmp_path), source=archive, report=told.append)
+    again = find_or_fetch(environ(tmp_path), source=no_source, report=told.append)
     assert first == again
     assert first.version == "Chromium 151.0 fetched"
     assert first.environment["LD_LIBRARY_PATH"].endswith("/usr/lib/any-linux-gnu")

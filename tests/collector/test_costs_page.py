@@ -10,7 +10,7 @@ import pytest
 from latency_sweep.analysis.pricing.prices import load_prices
 from latency_sweep.collector.aws.cost import load_fees
 from latency_sweep.collector.lifecycle import planning
-from latency_sweep.collector.lifecycle.planning import Request
+from latency_sweep.collector.lifecycle.planning import SweepRequest
 
 if TYPE_CHECKING:
     from latency_sweep.collector.aws.cost import Estimate
@@ -21,8 +21,8 @@ PHASES: Final = (1, 2)
 SEC_PER_HOUR: Final = 3600
 
 
-def _request(phase: int) -> Request:
-    return Request(
+def _request(phase: int) -> SweepRequest:
+    return SweepRequest(
         config=None,
         phase=phase,
         instance_types=(),

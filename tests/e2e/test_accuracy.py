@@ -20,13 +20,13 @@ from rich.console import Console
 from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import Timeline
 from latency_sweep.lab.exchange.ground_truth import read_ground_truth
-from latency_sweep.lab.local.progress import LineDisplay
 from latency_sweep.lab.local.recording import first_run
 from latency_sweep.lab.local.sites import Scenario
 from latency_sweep.lab.local.stack import Setup, running_stack
 from latency_sweep.lab.local.timestamps import best_timestamps
 from latency_sweep.lab.local.watch import schedule, watch
 from latency_sweep.runtime.loopback import get_json
+from latency_sweep.runtime.progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,7 +163,7 @@ def measured(
     with running_stack(setup, prometheus_binaries) as stack:
         timeline = Timeline.of(setup.experiment.timing)
         runs = schedule(timeline, first_run(timeline, time.time_ns()), RUNS)
-        watch(stack, runs, LineDisplay(Console(file=io.StringIO())))
+        watch(stack, runs, ProgressDisplay(Console(file=io.StringIO())))
         silent_at = _fall_silent(stack)
         yield Measured(stack, runs, _truth(stack), silent_at)
 

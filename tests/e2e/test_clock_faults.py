@@ -26,7 +26,7 @@ import pytest
 import requests
 import yaml
 
-from latency_sweep.analysis.cli import exit_codes
+from latency_sweep.analysis.cli import verdict_codes
 from latency_sweep.contract import experiment
 from latency_sweep.contract.metrics import JOB
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
@@ -275,7 +275,7 @@ def analyze(prometheus: Prometheus, config: Path, runs: tuple[Run, Run]) -> dict
         *("--until", str(runs[1].end_ns / NS_PER_SEC)),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode in exit_codes.OF_VERDICT.values(), done.stderr
+    assert done.returncode in verdict_codes.OF_VERDICT.values(), done.stderr
     verdict: dict[str, Any] = json.loads(done.stdout)
     return verdict
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from latency_sweep.analysis.cli.exit_codes import ExitCode
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.lab.exchange.ground_truth import read_ground_truth
 from latency_sweep.lab.local.plan import EXPERIMENT
 from latency_sweep.lab.local.prometheus_process import Prometheus
@@ -235,7 +235,7 @@ def test_the_shipped_scenario_s_best_place_wins(
         assert demo.started_processes() == {}
         if code != ExitCode.INCONCLUSIVE:
             break
-    assert code == ExitCode.DECIDED, demo.lines
+    assert code == ExitCode.DONE, demo.lines
 
     (report,) = results.glob("*/report.txt")
     assert named == report
@@ -277,7 +277,7 @@ def test_a_probe_that_dies_ends_the_demo_with_its_log(
     sweep_demo: Callable[..., Command], tmp_path: Path
 ) -> None:
     demo = sweep_demo("--results", tmp_path)
-    demo.read_until("the report will be there")
+    demo.read_until("the report will be ready")
     victim = next(pid for pid, line in demo.started_processes().items() if "probe run" in line)
     os.kill(victim, signal.SIGKILL)
     code, complaint = demo.finish()

@@ -205,7 +205,7 @@ def sweep_watch(*arguments: str | Path, **environment: str) -> subprocess.Comple
 
 def watch_command(url: str, watched: Watched) -> list[str]:
     config = str(watched.stack.setup.experiment_file)
-    return [console_command("sweep"), "watch", "--prometheus", url, "--config", config]
+    return [console_command("sweep"), "watch", "--from-prometheus", url, "--config", config]
 
 
 def wait_for_numbers(watched: Watched) -> None:
@@ -285,10 +285,10 @@ def test_what_alerts_say_is_complete(watched: Watched) -> None:
         assert "<no value>" not in text
 
 
-def test_watch_prints_every_place_once(watched: Watched) -> None:
+def test_watch_prints_every_candidate_once(watched: Watched) -> None:
     config = watched.stack.setup.experiment_file
     done = sweep_watch(
-        "--prometheus", watched.scraper.url, "--config", config, "--once", COLUMNS="80"
+        "--from-prometheus", watched.scraper.url, "--config", config, "--once", COLUMNS="80"
     )
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -309,18 +309,20 @@ def test_watch_gives_programs_the_same_as_json(watched: Watched) -> None:
     def shows_all_up() -> bool:
         # Which they are unless a scrape has just failed on a busy machine.
         done = sweep_watch(
-            "--prometheus", watched.scraper.url, "--config", config, "--once", "--output", "json"
+            "--from-prometheus", watched.scraper.url, "--config", config, "--once", "--json"
         )
         document.update(json.loads(done.stdout))
-        return {place["probes_up"] for place in document["places"]} == {1}
+        return {each["probes_up"] for each in document["candidates"]} == {1}
 
     wait_until("all up", shows_all_up)
-    places = {place["instance_type"]: place for place in document["places"]}
-    good, bad = places["c6in.large"], places["c6i.large"]
+    candidates = {each["instance_type"]: each for each in document["candidates"]}
+    good, bad = candidates["c6in.large"], candidates["c6i.large"]
     # The delays that are planted are the least that there can be.
     assert 0.0199 < good["p50_sec"] <= good["p99_sec"] <= good["p999_sec"]
     assert 0.0999 < bad["p50_sec"] <= bad["p99_sec"] <= bad["p999_sec"]
-    assert document["places"] == sorted(document["places"], key=lambda place: place["p99_sec"])
+    assert document["candidates"] == sorted(
+        document["candidates"], key=lambda each: each["p99_sec"]
+    )
     assert bad["loss_ratio"] == pytest.approx(0.05, rel=0.5)
     assert good["loss_ratio"] == 0
     assert document["phase"] in {"warmup", "measure", "cooldown"}
@@ -361,9 +363,11 @@ def test_live_watch_fills_its_terminal_and_no_more(columns: int, watched: Watche
 
 
 def test_watch_names_the_experiments_that_are_there(watched: Watched) -> None:
-    done = sweep_watch("--prometheus", watched.scraper.url, "--once", "--experiment", "other")
+    done = sweep_watch(
+        "--from-prometheus", watched.scraper.url, "--once", "--experiment-id", "other"
+    )
     assert done.returncode == 6
-    assert "name one with --experiment: live-test." in done.stderr
+    assert "choose one with --experiment-id: live-test." in done.stderr
 
 
 def test_live_watch_outlives_a_prometheus_that_is_killed_and_started_again(

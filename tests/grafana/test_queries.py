@@ -17,13 +17,13 @@ from latency_sweep.contract import experiment, metrics
 from latency_sweep.contract.timeline import Timeline
 from latency_sweep.grafana.boards.probe_health import ALLOWANCES
 from latency_sweep.grafana.dashboard_queries import DashboardQuery, all_queries
-from latency_sweep.lab.local.progress import LineDisplay
 from latency_sweep.lab.local.prometheus_process import running_prometheus
 from latency_sweep.lab.local.recording import first_run
 from latency_sweep.lab.local.sites import Scenario
 from latency_sweep.lab.local.stack import Setup, running_stack
 from latency_sweep.lab.local.watch import schedule, watch
 from latency_sweep.prometheus.configuration import PrometheusSettings
+from latency_sweep.runtime.progress import ProgressDisplay
 from tests.restarting import restarted
 from tests.waiting import says_yes, wait_until
 
@@ -149,7 +149,7 @@ def measured(
     with running_stack(setup, prometheus_binaries) as stack:
         timeline = Timeline.of(setup.experiment.timing)
         runs = schedule(timeline, first_run(timeline, time.time_ns()), RUNS)
-        watch(stack, runs, LineDisplay(Console(file=io.StringIO())))
+        watch(stack, runs, ProgressDisplay(Console(file=io.StringIO())))
         first, second = stack.probes
         _control(stack, "send", site=first.site.name, text="no JSON")
         _until(stack, "sum(feed_errors_total) > 0")

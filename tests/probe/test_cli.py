@@ -54,9 +54,13 @@ def test_help_of_run_shows_the_variables(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "example", "code"),
     [
-        ([], "  probe doctor  ", "  2    there is no such command"),
-        (["run"], "  probe run --region ap-northeast-1", "  3  the metrics port cannot be"),
-        (["doctor"], "  probe doctor --region ap-northeast-1", "  1    a check failed"),
+        ([], "  probe doctor  ", "    2  invalid option"),
+        (
+            ["run"],
+            "  probe run --region ap-northeast-1",
+            "   13  cannot listen on the given address and port",
+        ),
+        (["doctor"], "  probe doctor --region ap-northeast-1", "    1  a check failed"),
     ],
 )
 def test_every_help_shows_an_example_and_the_exit_codes(
@@ -88,11 +92,11 @@ def test_it_serves_and_counts_while_the_exchange_is_out_of_reach() -> None:
         assert process.poll() is None
 
 
-def test_a_port_in_use_is_one_sentence_and_exit_code_3() -> None:
+def test_a_port_in_use_is_one_sentence_and_exit_code_13() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = probe("run", *OFFLINE, "--metrics-port", str(port))
-    assert result.returncode == 3
+    assert result.returncode == 13
     assert result.stderr == (
         f"probe: cannot listen on 127.0.0.1:{port}: Address already in use; "
         "choose another --metrics-port.\n"

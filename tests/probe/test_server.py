@@ -7,7 +7,6 @@ import gzip
 import re
 import ssl
 import time
-from argparse import Namespace
 from asyncio.subprocess import PIPE
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from latency_sweep.contract import metrics
-from latency_sweep.probe import settings
 from latency_sweep.probe.connection.session import Session
 from latency_sweep.probe.http.policy import LivePolicy
 from latency_sweep.probe.measurement.state_collector import StateCollector
+from latency_sweep.probe.options import settings_of
 from latency_sweep.probe.server import ListenError, ProbeServer
 from tests.probe.timelines import ONE_RUN
 
@@ -50,12 +49,8 @@ async def client(
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """An HTTP client of a probe named `<exp>`, to see that it is escaped."""
     registry.register(StateCollector("spot", recorder, session))
-    names = [flag.name.removeprefix("--").replace("-", "_") for flag in settings._FLAGS]
-    arguments = Namespace(**dict.fromkeys(names))
-    arguments.experiment_id = "<exp>"
-    arguments.metrics_port = 0
     server = ProbeServer(
-        settings.resolve(arguments, {}),
+        settings_of(["--experiment-id", "<exp>", "--metrics-port", "0"], {}),
         registry,
         recorder,
         session,
@@ -80,11 +75,8 @@ async def test_an_address_that_is_not_of_this_host_is_what_to_change(
     recorder: Recorder,
     session: Session,
 ) -> None:
-    names = [flag.name.removeprefix("--").replace("-", "_") for flag in settings._FLAGS]
-    arguments = Namespace(**dict.fromkeys(names))
-    arguments.metrics_host, arguments.metrics_port = host, 0
     server = ProbeServer(
-        settings.resolve(arguments, {}),
+        settings_of(["--metrics-host", host, "--metrics-port", "0"], {}),
         registry,
         recorder,
         session,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 import pytest
 
 from latency_sweep.contract.experiment import ExperimentError
-from latency_sweep.probe import settings
 from latency_sweep.probe.net.receiving import Receiving, Timestamps
+from latency_sweep.probe.options import settings_of
 from latency_sweep.probe.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -17,9 +16,7 @@ if TYPE_CHECKING:
 
 
 def resolve(*flags: str, **environment: str) -> Settings:
-    parser = argparse.ArgumentParser()
-    settings.add_flags(parser)
-    return settings.resolve(parser.parse_args(flags), environment)
+    return settings_of(flags, environment)
 
 
 def test_defaults_come_from_the_experiment() -> None:

@@ -38,14 +38,14 @@ def dependency(**more: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("dependencies", "code", "said"),
     [
-        ([dependency()], 0, "Nothing is known against any of the 1 locked dependencies."),
+        ([dependency()], 0, "No known vulnerability in 1 locked dependencies."),
         (
             [dependency(vulns=[{"id": "PYSEC-1", "fix_versions": ["2"]}])],
             1,
-            "x 1: PYSEC-1, mended in 2",
+            "x 1: PYSEC-1, fixed in 2",
         ),
-        ([{"name": "x", "skip_reason": "not found"}], 3, "so nothing is known: not told about x"),
-        ([], 3, "so nothing is known: not told about anything"),
+        ([{"name": "x", "skip_reason": "not found"}], 14, "no answer about x"),
+        ([], 14, "no answer about anything"),
     ],
 )
 def test_what_was_found_is_said_and_is_the_exit_code(
@@ -57,13 +57,13 @@ def test_what_was_found_is_said_and_is_the_exit_code(
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True)
 
 
-def test_a_database_out_of_reach_is_said_and_exit_code_3(tmp_path: Path) -> None:
+def test_a_database_out_of_reach_is_said_and_exit_code_14(tmp_path: Path) -> None:
     lock = tmp_path / "lock.txt"
     lock.write_text(f"bcrypt==5.0.0 --hash=sha256:{'0' * 64}\n")
     nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
     nothing = dict.fromkeys(("NO_PROXY", "no_proxy"), "")
     done = run(
-        str(lock), "--cache", str(tmp_path / "cache"), "--timeout-sec", "1", **nowhere, **nothing
+        str(lock), "--cache", str(tmp_path / "cache"), "--timeout", "1", **nowhere, **nothing
     )
-    assert done.returncode == 3
-    assert "the advisory database could not be asked, so nothing is known" in done.stderr
+    assert done.returncode == 14
+    assert "the advisory database could not be queried" in done.stderr

@@ -7,6 +7,12 @@ from importlib.metadata import version
 import pytest
 
 from latency_sweep.analysis.cli import command_line
+from latency_sweep.analysis.cli.options import (
+    AnalyzeOptions,
+    CompareOptions,
+    ExportOptions,
+    PricesOptions,
+)
 from latency_sweep.contract import program
 
 
@@ -15,7 +21,7 @@ from latency_sweep.contract import program
     [
         (
             ["nonsense"],
-            "there is no command 'nonsense', only export, compare, prices, or none for the verdict",
+            "unknown command 'nonsense'; choose export, compare, prices, or none for the verdict",
         ),
         (["--bogus"], "unrecognized arguments: --bogus"),
         (["--from-arch", "x.parquet"], "unrecognized arguments: --from-arch x.parquet"),
@@ -42,13 +48,13 @@ def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
-    ("arguments", "command"),
+    ("arguments", "options"),
     [
-        (["--from-archive", "x"], "analyze"),
-        (["export", "--from-prometheus", "http://p:9090", "x"], "export"),
-        (["compare", "x", "y"], "compare"),
-        (["prices"], "prices"),
+        (["--from-archive", "x"], AnalyzeOptions),
+        (["export", "--from-prometheus", "http://p:9090", "-o", "x"], ExportOptions),
+        (["compare", "x", "y"], CompareOptions),
+        (["prices"], PricesOptions),
     ],
 )
-def test_the_command_is_found_by_its_name(arguments: list[str], command: str) -> None:
-    assert command_line.parse(arguments).command == command
+def test_the_command_is_found_by_its_name(arguments: list[str], options: type) -> None:
+    assert isinstance(command_line.parse(arguments), options)

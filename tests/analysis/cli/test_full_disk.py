@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latency_sweep.analysis.cli import main
-from latency_sweep.analysis.cli.options import UsageError
+from latency_sweep.analysis.cli.options import Destination
 from latency_sweep.analysis.evidence import archive
 from latency_sweep.analysis.evidence.archive import Archive, ArchiveError
 from latency_sweep.analysis.evidence.records import DEFAULT_BY, Evidence, Scope
 from latency_sweep.contract.experiment import load
+from latency_sweep.runtime.options import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,6 @@ def test_the_report_that_was_there_stays_whole(tmp_path: Path) -> None:
         no_more_than(100),
         pytest.raises(UsageError, match=r"report\.md: cannot be written: File too large"),
     ):
-        main._deliver(report, "x" * 10_000, "markdown")
+        main._deliver(Destination(report, "markdown"), "x" * 10_000)
     assert report.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [report]

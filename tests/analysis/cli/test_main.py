@@ -16,16 +16,17 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from latency_sweep.analysis.cli import main, options
-from latency_sweep.analysis.cli.exit_codes import ExitCode, table
+from latency_sweep.analysis.cli import main
 from latency_sweep.analysis.evidence import archive
 from latency_sweep.analysis.evidence.archive import Archive
 from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence, Scope
 from latency_sweep.analysis.evidence.run_queries import Place
 from latency_sweep.analysis.prometheus_api import PrometheusError
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import default_path, load
 from latency_sweep.lab.local.remote_write import History
 from latency_sweep.nativehist.float_histogram import FloatHistogram
+from latency_sweep.runtime.options import PASSWORD_VARIABLE, TOKEN_VARIABLE
 from tests.analysis.planted import (
     CHANNELS,
     PlantedProbe,
@@ -97,7 +98,7 @@ def complaint(capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_winner_ends_with_zero_and_the_report(
     kept: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.DECIDED
+    assert main.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.DONE
     out, err = capsys.readouterr()
     assert "ap-northeast-1/c6i.large" in out
     assert out.endswith("\n")
@@ -129,7 +130,7 @@ def test_every_format_can_be_asked_for(
     kept: Any, capsys: pytest.CaptureFixture[str], output: str, start: str
 ) -> None:
     path = kept(*fast_and_slow())
-    assert main.main(["--from-archive", str(path), "--output", output]) == ExitCode.DECIDED
+    assert main.main(["--from-archive", str(path), "--output", output]) == ExitCode.DONE
     out = capsys.readouterr().out
     assert out.lstrip().startswith(start)
     assert "ap-northeast-1" in out
@@ -154,12 +155,22 @@ def test_output_names_the_format_where_the_suffix_does_not(kept: Any, tmp_path: 
 def test_one_verdict_is_written_in_several_formats(kept: Any, tmp_path: Path) -> None:
     targets = [tmp_path / name for name in ("r.txt", "r.json", "r.md")]
     files = [part for target in targets for part in ("-o", str(target))]
-    assert main.main(["--from-archive", str(kept(*fast_and_slow())), *files]) == ExitCode.DECIDED
+    assert main.main(["--from-archive", str(kept(*fast_and_slow())), *files]) == ExitCode.DONE
     text, document, markdown = (target.read_text(encoding="utf-8") for target in targets)
     assert text.startswith("WINNER")
     assert markdown.startswith("#")
     sentence = json.loads(document)["sentence"]
     assert all(sentence in " ".join(report.split()) for report in (text, markdown))
+
+
+def test_json_goes_to_standard_output_beside_the_files(
+    kept: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "report.txt"
+    path = str(kept(*fast_and_slow()))
+    assert main.main(["--from-archive", path, "-o", str(target), "--json"]) == ExitCode.DONE
+    assert json.loads(capsys.readouterr().out)["kind"] == "winner"
+    assert target.read_text(encoding="utf-8").startswith("WINNER")
 
 
 def test_one_format_for_several_files_is_refused(
@@ -192,7 +203,7 @@ def test_the_same_seed_gives_the_same_bytes(kept: Any, capsys: pytest.CaptureFix
 
 def test_two_archives_can_be_compared(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(kept(*fast_and_slow()))
-    assert main.main(["compare", path, path]) == ExitCode.DECIDED
+    assert main.main(["compare", path, path]) == ExitCode.DONE
     assert "eu-west-1/c6i.large" in capsys.readouterr().out
 
 
@@ -219,9 +230,9 @@ def test_two_places_and_two_experiments_in_prometheus_can_be_compared(
 ) -> None:
     source = ["compare", "--from-prometheus", history_server, "--config", str(planted_config)]
     name = load(planted_config).name
-    places = ["--experiment", name, "--by", "region", "ap-northeast-1", "eu-west-1"]
+    places = ["--experiment-id", name, "--by", "region", "ap-northeast-1", "eu-west-1"]
     for what in (places, [name, name]):
-        assert main.main([*source, *what]) == ExitCode.DECIDED
+        assert main.main([*source, *what]) == ExitCode.DONE
         assert "eu-west-1" in capsys.readouterr().out
 
 
@@ -249,11 +260,14 @@ def test_a_config_replaces_the_rule_of_an_archive(kept: Any, tmp_path: Path) -> 
         (["--from-prometheus", "x", "--since", "2", "--until", "2"], "--since must be earlier"),
         (["--from-archive", "a", "--by", "region"], "--by only works with --from-prometheus."),
         (["--from-jsonl", "a", "--market", "usdm"], "--market only works with --from-prometheus."),
-        (["compare", "a", "b", "--stream", "x"], "--stream only works with --from-prometheus."),
-        (["compare", "a", "b", "-o", "c.html"], "c.html: there is no html for this; choose --out"),
+        (["compare", "a", "b", "--streams", "x"], "--streams only works with --from-prometheus."),
+        (
+            ["compare", "a", "b", "-o", "c.html"],
+            "c.html: this report has no format html;",
+        ),
         (["compare", "none.parquet", "b"], "none.parquet: there is no such file."),
-        (["export", "--from-prometheus", "x", "no/where.parquet"], "there is no folder"),
-        (["prices", "--region", "x"], "--region only works with --refresh."),
+        (["export", "--from-prometheus", "x", "-o", "no/where.parquet"], "there is no folder"),
+        (["prices", "--regions", "x"], "--regions only works with --refresh."),
         (["prices", "-o", "x"], "--output-file only works with --refresh."),
         (["prices", "--prices", "none.yaml"], "none.yaml: cannot be read: No such file"),
         (["prices", "--refresh", "--prices", "x"], "--prices only shows a table; name the one to"),
@@ -268,7 +282,7 @@ def test_what_cannot_be_used_is_named_in_one_sentence(
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(options.PASSWORD_VARIABLE, raising=False)
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
     assert main.main(arguments) == ExitCode.BAD_INPUT
     line = complaint(capsys)
     assert line.startswith("analyze: ")
@@ -289,8 +303,8 @@ def test_a_secret_that_cannot_be_sent_is_never_shown(
     secret = f"topsecret{ending}"
     file = tmp_path / "kept"
     file.write_text(secret, encoding="utf-8")
-    monkeypatch.setenv(options.TOKEN_VARIABLE, secret if place == "token variable" else "fine")
-    monkeypatch.setenv(options.PASSWORD_VARIABLE, secret)
+    monkeypatch.setenv(TOKEN_VARIABLE, secret if place == "token variable" else "fine")
+    monkeypatch.setenv(PASSWORD_VARIABLE, secret)
     url = "http://me:tops€cret@127.0.0.1:1" if place == "URL" else "http://127.0.0.1:1"
     given = {
         "token file": ["--bearer-token-file", str(file)],
@@ -310,13 +324,18 @@ def test_a_secret_that_cannot_be_sent_is_never_shown(
         ([], "one of the arguments --from-prometheus --from-archive --from-jsonl is required"),
         (["--from-archive", "a", "--from-jsonl", "b"], "not allowed with argument"),
         (["--from-prometheus", "x", "--by", "planet"], "'planet' is none of region, az_id, inst"),
-        (["--from-prometheus", "x", "--since", "teatime"], "'teatime' is no time; write it as"),
-        (["--from-prometheus", "x", "--symbol", "A,,B"], "'A,,B' has an empty name"),
+        (["--from-prometheus", "x", "--since", "teatime"], "'teatime' is not a time; write it as"),
+        (["--from-prometheus", "x", "--symbols", "A,,B"], "'A,,B' has an empty name"),
         (["--from-prometheus", "x", "--header", "nothing"], "a header is written NAME:VALUE"),
-        (["--from-prometheus", "x", "--timeout", "-1"], "not a number of seconds greater"),
+        (
+            ["--from-prometheus", "x", "--timeout", "-1"],
+            "'-1' is not a duration such as 300, 5m",
+        ),
         (["--from-prometheus", "x", "--seed", "-1"], "'-1' is not a whole number from 0 on"),
         (["--from-prometheus", "x", "--seed", "9" * 30], "with at most 18 digits"),
         (["--from-archive", "a", "--output", "pdf"], "invalid choice: 'pdf'"),
+        (["--from-archive", "a", "--output", "text", "--json"], "not allowed with argument"),
+        (["export", "--from-prometheus", "x"], "required: -o/--output-file"),
     ],
 )
 def test_a_wrong_option_ends_with_usage_and_code_two(
@@ -365,7 +384,7 @@ def test_a_reader_that_stops_early_is_no_error(kept: Any) -> None:
             stderr=subprocess.PIPE,
             check=False,
         )
-    assert ended.returncode == ExitCode.DECIDED
+    assert ended.returncode == ExitCode.DONE
     assert ended.stderr == b""
 
 
@@ -404,13 +423,13 @@ def test_without_a_standard_output_the_exit_code_still_tells(
     kept: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    assert main.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.DECIDED
+    assert main.main(["--from-archive", str(kept(*fast_and_slow()))]) == ExitCode.DONE
 
 
 def test_a_terminal_without_a_character_shows_a_question_mark(kept: Any) -> None:
     arguments = ["--from-archive", str(kept(*fast_and_slow()))]
     code, out, err = printed(arguments, subprocess.PIPE, PYTHONIOENCODING="ascii")
-    assert (code, err) == (ExitCode.DECIDED, b"")
+    assert (code, err) == (ExitCode.DONE, b"")
     assert b"clock ?" in out
 
 
@@ -436,17 +455,24 @@ def test_a_server_cannot_write_to_the_terminal(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["export", "--help"], ["compare", "--help"], ["prices", "--help"]]
+    ("arguments", "codes"),
+    [
+        (["--help"], [0, 2, 3, 4, 5, 6, 7, 70, 130]),
+        (["export", "--help"], [0, 2, 6, 7, 70, 130]),
+        (["compare", "--help"], [0, 2, 6, 7, 70, 130]),
+        (["prices", "--help"], [0, 2, 9, 70, 130]),
+    ],
 )
-def test_help_has_an_example_and_every_exit_code(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+def test_help_has_an_example_and_the_exit_codes_it_can_return(
+    arguments: list[str], codes: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         main.main(arguments)
     assert caught.value.code == 0
     text = capsys.readouterr().out
     assert "analyze" in text.partition("example")[2]
-    assert table() in text
+    listed = text.partition("exit codes:\n")[2].splitlines()
+    assert [int(line.split()[0]) for line in listed] == codes
 
 
 @pytest.fixture
@@ -477,7 +503,7 @@ def test_an_exported_archive_repeats_the_verdict_to_the_byte(
     live = main.main([*source, "--output", "json"])
     verdict = capsys.readouterr().out
     kept = tmp_path / "sweep.parquet"
-    assert main.main(["export", *source, str(kept)]) == ExitCode.DECIDED
+    assert main.main(["export", *source, "-o", str(kept)]) == ExitCode.DONE
     assert capsys.readouterr().out == f"Wrote 4 runs of 2 candidates to {kept}.\n"
     assert main.main(["--from-archive", str(kept), "--output", "json"]) == live
     assert capsys.readouterr().out == verdict

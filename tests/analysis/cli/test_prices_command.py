@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from latency_sweep.analysis.cli import main
-from latency_sweep.analysis.cli.exit_codes import ExitCode
 from latency_sweep.analysis.pricing.prices import default_path, load_prices
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import load
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def refused(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
 def test_the_table_in_use_is_shown_with_its_date_and_that_it_is_not_verified(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main.main(["prices"]) == ExitCode.DECIDED
+    assert main.main(["prices"]) == ExitCode.DONE
     out = capsys.readouterr().out
     table = load_prices()
     assert out.startswith(f"Prices of {table.date}, NOT verified against AWS.\n")
@@ -102,8 +102,8 @@ def test_a_refresh_writes_and_shows_what_aws_says_of_what_was_chosen(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "prices.yaml"
-    chosen = ["--region", "eu-west-1,me-central-1", "--instance-type", "c6i.large"]
-    assert main.main(["prices", "--refresh", "-o", str(path), *chosen]) == ExitCode.DECIDED
+    chosen = ["--regions", "eu-west-1,me-central-1", "--instance-types", "c6i.large"]
+    assert main.main(["prices", "--refresh", "-o", str(path), *chosen]) == ExitCode.DONE
     table = load_prices(path)
     assert table.verified
     assert table.usd_per_hour == {"eu-west-1": {"c6i.large": 0.0912}}
@@ -119,7 +119,7 @@ def test_a_refresh_writes_and_shows_what_aws_says_of_what_was_chosen(
 @pytest.mark.usefixtures("price_list")
 def test_a_refresh_asks_for_every_place_of_the_experiment(tmp_path: Path) -> None:
     path = tmp_path / "prices.yaml"
-    assert main.main(["prices", "--refresh", "-o", str(path)]) == ExitCode.DECIDED
+    assert main.main(["prices", "--refresh", "-o", str(path)]) == ExitCode.DONE
     found = load_prices(path).usd_per_hour
     assert {(r, t): f"{p:.4f}" for r, prices in found.items() for t, p in prices.items()} == OFFERED
 
@@ -137,7 +137,7 @@ def test_a_refusal_names_the_permission_that_is_needed(
 def test_places_that_aws_does_not_offer_are_no_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["prices", "--refresh", "-o", str(tmp_path / "p.yaml"), "--region", "mars-1"]
+    arguments = ["prices", "--refresh", "-o", str(tmp_path / "p.yaml"), "--regions", "mars-1"]
     assert main.main(arguments) == ExitCode.BAD_INPUT
     assert "has none of these instance types in these regions." in capsys.readouterr().err
 

@@ -747,5 +747,5 @@ def test_an_experiment_that_is_not_there_is_answered_with_those_that_are(
     planter: Planter,
 ) -> None:
     planter.collect(planter.probe())
-    with pytest.raises(SelectionError, match=r"no experiment 'nowhere'; .*--experiment: \""):
+    with pytest.raises(SelectionError, match=r"no experiment 'nowhere'; .*--experiment-id: \""):
         collect(planter.client, planter.experiment, Request(experiment="nowhere"))

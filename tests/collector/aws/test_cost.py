@@ -57,7 +57,7 @@ def test_an_unknown_price_is_told_and_left_out() -> None:
         fees=load_fees(),
     )
     assert found.items[0].usd_per_hour is None
-    assert any("There is no price for 1 x x9.huge in eu-west-1" in c for c in found.caveats)
+    assert any("No price is known for 1 x x9.huge in eu-west-1" in c for c in found.warnings)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from latency_sweep.collector.aws import scrape_secrets
-from latency_sweep.collector.aws.access import Aws
+from latency_sweep.collector.aws.session import Aws
 from latency_sweep.collector.state import Plan
 from latency_sweep.deploy.aws.scrape_secrets import NAMES
 

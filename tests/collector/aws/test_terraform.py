@@ -15,7 +15,7 @@ from latency_sweep.collector.aws.terraform import (
     TerraformError,
     find_program,
 )
-from latency_sweep.collector.errors import ExitCode
+from latency_sweep.contract.exit_codes import ExitCode
 
 # As the AWS provider words it; the key is one of the root module's.
 _NO_ROOM = "api error InsufficientInstanceCapacity: We currently do not have sufficient capacity"
@@ -69,14 +69,14 @@ def terraform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terraform:
 def test_apply_outputs_and_destroy(terraform: Terraform) -> None:
     said: list[str] = []
     assert terraform.version() >= (1, 5)
-    terraform.apply({"short_of": "none"}, announce=said.append)
+    terraform.apply({"short_of": "none"}, report=said.append)
     outputs = terraform.outputs()
     assert [probe.instance_type for probe in outputs.probes] == ["c6i.large", "c6in.large"]
     assert outputs.monitor is not None
     assert outputs.monitor.prometheus_tunnel == "aws ssm start-session"
     assert outputs.prometheus_url == "http://127.0.0.1:9090"
     assert any("2 added" in line for line in said)
-    terraform.destroy(announce=said.append)
+    terraform.destroy(report=said.append)
     assert any("2 destroyed" in line for line in said)
 
 
@@ -102,12 +102,12 @@ def test_a_program_that_does_not_exist_is_named() -> None:
 def test_without_any_program_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("SWEEP_TERRAFORM", raising=False)
-    with pytest.raises(TerraformError, match="neither terraform nor tofu on PATH"):
+    with pytest.raises(TerraformError, match="Neither terraform nor tofu is on PATH"):
         find_program(None)
 
 
 def test_a_program_that_is_no_terraform_is_told(tmp_path: Path) -> None:
-    with pytest.raises(TerraformError, match="does not tell its version"):
+    with pytest.raises(TerraformError, match="did not print its version"):
         Terraform(Path("/bin/echo"), tmp_path).version()
 
 

@@ -14,8 +14,8 @@ import requests
 
 from latency_sweep.collector.aws import tunnel
 from latency_sweep.collector.aws.tunnel import Tunnel, TunnelError
-from latency_sweep.collector.errors import ExitCode
 from latency_sweep.collector.state import MonitorHost
+from latency_sweep.contract.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def test_tunnel_leads_to_the_monitors_prometheus(
 ) -> None:
     session_manager.script(target=prometheus)
     said: list[str] = []
-    with Tunnel(MONITOR, folder=tmp_path, say=said.append) as opened:
+    with Tunnel(MONITOR, folder=tmp_path, report=said.append) as opened:
         assert ask(opened.url) == "ready"
     assert said == ["Opening a tunnel to Prometheus on i-1."]
     (session,) = session_manager.sessions
@@ -88,7 +88,7 @@ def test_session_that_ends_is_opened_again_at_the_same_address(
     session_manager: SessionManager, prometheus: str, tmp_path: Path
 ) -> None:
     session_manager.script(target=prometheus)
-    with Tunnel(MONITOR, folder=tmp_path, say=lambda _: None) as opened:
+    with Tunnel(MONITOR, folder=tmp_path, report=lambda _: None) as opened:
         url = opened.url
         os.kill(session_manager.pids[0], signal.SIGKILL)
         while len(session_manager.pids) == 1:
@@ -101,7 +101,7 @@ def test_session_whose_other_end_is_silent_is_replaced(
     session_manager: SessionManager, prometheus: str, tmp_path: Path
 ) -> None:
     session_manager.script(target="127.0.0.1:9")  # nothing listens there
-    with Tunnel(MONITOR, folder=tmp_path, say=lambda _: None, listen_every_sec=0.01) as opened:
+    with Tunnel(MONITOR, folder=tmp_path, report=lambda _: None, listen_every_sec=0.01) as opened:
         session_manager.script(target=prometheus)
         while len(session_manager.pids) == 1:
             time.sleep(0.01)
@@ -112,7 +112,7 @@ def test_instance_that_still_boots_is_asked_again(
     session_manager: SessionManager, prometheus: str, tmp_path: Path
 ) -> None:
     session_manager.script(target=prometheus, refusals=2)
-    with Tunnel(MONITOR, folder=tmp_path, say=lambda _: None) as opened:
+    with Tunnel(MONITOR, folder=tmp_path, report=lambda _: None) as opened:
         assert ask(opened.url) == "ready"
     assert len(session_manager.pids) == 3
 
@@ -121,7 +121,7 @@ def test_no_session_outlives_the_tunnel(
     session_manager: SessionManager, prometheus: str, tmp_path: Path
 ) -> None:
     session_manager.script(target=prometheus)
-    with Tunnel(MONITOR, folder=tmp_path, say=lambda _: None):
+    with Tunnel(MONITOR, folder=tmp_path, report=lambda _: None):
         (pid,) = session_manager.pids
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -131,7 +131,7 @@ def test_sessions_that_are_never_granted_are_told_with_their_reason(
     session_manager: SessionManager, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     session_manager.script(target="127.0.0.1:9", refusals=1000)
-    way = Tunnel(MONITOR, folder=tmp_path, say=lambda _: None)
+    way = Tunnel(MONITOR, folder=tmp_path, report=lambda _: None)
 
     def out_of_patience(_seconds: float) -> bool:
         while len(session_manager.pids) < 2:
@@ -141,7 +141,7 @@ def test_sessions_that_are_never_granted_are_told_with_their_reason(
     monkeypatch.setattr(way._opened, "wait", out_of_patience)
     with pytest.raises(TunnelError, match="TargetNotConnected") as caught, way:
         pass
-    assert "--prometheus-url" in str(caught.value)
+    assert "--from-prometheus" in str(caught.value)
     assert caught.value.code is ExitCode.PROMETHEUS_FAILED
 
 
@@ -149,6 +149,6 @@ def test_programs_that_are_not_installed_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    way = Tunnel(MONITOR, folder=tmp_path, say=lambda _: None)
+    way = Tunnel(MONITOR, folder=tmp_path, report=lambda _: None)
     with pytest.raises(TunnelError, match="aws and session-manager-plugin on PATH"), way:
         pass

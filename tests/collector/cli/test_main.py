@@ -6,7 +6,7 @@ import pytest
 
 from latency_sweep.collector.cli import main
 from latency_sweep.lab.local import demo
-from latency_sweep.lab.local.plan import Options
+from latency_sweep.lab.local.plan import DemoOptions
 from latency_sweep.runtime import extras
 
 
@@ -16,7 +16,7 @@ def test_help_gives_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) 
     assert exited.value.code == 0
     output = capsys.readouterr().out
     assert "examples:\n  sweep demo" in output
-    assert "exit codes:\n  0    done" in output
+    assert "exit codes:\n    0  success" in output
 
 
 @pytest.mark.parametrize(
@@ -24,8 +24,8 @@ def test_help_gives_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) 
     [
         ["--vers"],
         ["demo", "--resul", "r"],
-        ["watch", "--prometheus", "http://127.0.0.1:9", "--onc"],
-        ["status", "--prom", "http://127.0.0.1:9"],
+        ["watch", "--from-prometheus", "http://127.0.0.1:9", "--onc"],
+        ["status", "--from-prom", "http://127.0.0.1:9"],
     ],
 )
 def test_an_abbreviation_is_not_taken_for_an_option(
@@ -56,9 +56,9 @@ def test_without_a_command_the_usage_is_told(capsys: pytest.CaptureFixture[str])
 
 
 def test_options_reach_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Options] = []
+    seen: list[DemoOptions] = []
 
-    def run(options: Options) -> int:
+    def run(options: DemoOptions) -> int:
         seen.append(options)
         return 4
 
@@ -67,8 +67,8 @@ def test_options_reach_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main.main(["demo", *replayed]) == 4
     assert main.main(["demo", "--runs", "3"]) == 4
     assert seen == [
-        Options(replay=Path("f.gz"), speed=2.5, results=Path("r"), keep=True),
-        Options(runs=3),
+        DemoOptions(replay=Path("f.gz"), speed=2.5, results=Path("r"), keep=True),
+        DemoOptions(runs=3),
     ]
 
 
@@ -127,4 +127,4 @@ def test_help_of_each_aws_command_gives_examples_and_exit_codes(
     assert exited.value.code == 0
     output = capsys.readouterr().out
     assert f"examples:\n  sweep {command}" in output
-    assert "exit codes:\n  0    done" in output
+    assert "exit codes:\n    0  success" in output

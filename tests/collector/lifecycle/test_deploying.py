@@ -91,7 +91,7 @@ def test_without_capacity_a_candidate_is_left_out_with_a_note(
     terraform.script(short_of=[short])
     answer = sweep("deploy", "--experiment-id", experiment_id, "--config", experiment_file, *NEW)
     assert answer.code == 0, answer.err
-    assert f"Note: {short} is left out: InsufficientInstanceCapacity" in answer.out
+    assert f"Note: {short} is dropped: InsufficientInstanceCapacity" in answer.out
     state = sweep.state(experiment_id)
     assert [each["candidate"] for each in state["dropped"]] == [short]
     assert len(state["probes"]) == 3
@@ -113,7 +113,7 @@ def test_any_other_failure_of_terraform_ends_the_command_and_can_be_mended(
     terraform.script()
     again = sweep("deploy")
     assert again.code == 0, again.err
-    assert f"Going on with {experiment_id}, which is planned." in again.out
+    assert f"Resuming {experiment_id}, which is planned." in again.out
     assert len(aws.instances(experiment_id, *REGIONS)) == 4
 
 
@@ -226,7 +226,7 @@ def test_a_sweep_whose_state_is_lost_is_not_begun_twice(
     [
         ((), "A new sweep needs --bucket and --wheel"),
         (("--bucket", BUCKET, "--wheel", "none.whl"), "none.whl: there is no such wheel"),
-        ((*NEW, "--monitor-cidr", "1.2.3.4/32"), "--monitor-cidr needs --prometheus-url"),
+        ((*NEW, "--monitor-cidr", "1.2.3.4/32"), "--monitor-cidr needs --from-prometheus"),
         ((*NEW, "--terraform", "/no/terraform"), "/no/terraform: there is no such program"),
     ],
 )

@@ -1,4 +1,4 @@
-"""AWS refuses, throttles or has switched a region off, in every command after preflight."""
+"""AWS denies, throttles or has switched a region off, in every command after preflight."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from latency_sweep.collector.aws.access import Aws, AwsError
+from latency_sweep.collector.aws.session import Aws, AwsError
 from latency_sweep.collector.lifecycle import archiving
 from latency_sweep.collector.state import Plan, Stage, State, Sweep, now
 
@@ -24,7 +24,7 @@ FORBIDDEN: Final = {"status": 403, "code": "UnauthorizedOperation", "message": "
 SWITCHED_OFF: Final = {"status": 401, "code": "OptInRequired", "message": "Not subscribed."}
 THROTTLED: Final = {"status": 503, "code": "RequestLimitExceeded", "message": "Slow down."}
 SENTENCES: Final = {
-    "FORBIDDEN": (FORBIDDEN, "these credentials may not do that; allow it in their IAM policy"),
+    "FORBIDDEN": (FORBIDDEN, "allow it in the IAM policy of these credentials"),
     "SWITCHED_OFF": (SWITCHED_OFF, "the region is not enabled for this account"),
 }
 
@@ -60,7 +60,7 @@ def test_a_region_that_refuses_is_named_with_what_helps(
     aws.faults(_in_london(fault))
     answer = sweep(command, "--experiment-id", deployed)
     assert answer.code == code
-    assert f"AWS refuses DescribeInstances in eu-west-2: {sentence}" in answer.err
+    assert f"AWS denied DescribeInstances in eu-west-2: {sentence}" in answer.err
 
 
 @pytest.mark.parametrize("command", ["status", "reap", "destroy"])
@@ -78,7 +78,7 @@ def test_throttling_that_does_not_end_is_told(
     aws.faults(_in_london(THROTTLED))
     answer = sweep("status", "--experiment-id", deployed)
     assert answer.code == 9
-    assert "AWS throttles DescribeInstances in eu-west-2" in answer.err
+    assert "AWS throttled DescribeInstances in eu-west-2" in answer.err
 
 
 def test_secrets_that_may_not_be_stored_stop_a_deployment_that_goes_on_once_they_may(
@@ -92,7 +92,7 @@ def test_secrets_that_may_not_be_stored_stop_a_deployment_that_goes_on_once_they
     aws.faults({"action": "PutParameter", "region": "eu-west-2", **refused})
     answer = sweep("deploy", "--experiment-id", experiment_id, "--config", experiment_file, *NEW)
     assert answer.code == 9
-    assert "AWS refuses PutParameter in eu-west-2" in answer.err
+    assert "AWS denied PutParameter in eu-west-2" in answer.err
     assert terraform.commands == []
     aws.faults()
     assert sweep("deploy").code == 0

@@ -28,9 +28,7 @@ def test_everything_is_there(aws: SimulatedAws, sweep: SweepCommand, experiment_
         document = yaml.safe_load(experiment_file.read_text())
         document["market_data"]["endpoint"] = f"ws://127.0.0.1:{exchange.getsockname()[1]}"
         experiment_file.write_text(yaml.safe_dump(document))
-        answer = sweep(
-            "preflight", "--config", experiment_file, "--bucket", BUCKET, "--output", "json"
-        )
+        answer = sweep("preflight", "--config", experiment_file, "--bucket", BUCKET, "--json")
     assert answer.code == 0, answer.err
     report = json.loads(answer.out)
     assert report["ok"]
@@ -63,7 +61,7 @@ def test_running_instances_count_against_the_quota(
         client.terminate_instances(InstanceIds=ids)
     assert answer.code == 8
     assert "quota in eu-west-2: 4 vCPUs needed, 0 of 64 left" in answer.err
-    assert "Nothing was created" in answer.err
+    assert "nothing was created" in answer.err
     assert "eu-west-1" not in answer.err
 
 
@@ -82,8 +80,8 @@ def test_a_missing_permission_is_named_with_its_region(
     answer = sweep("preflight", "--config", experiment_file)
     assert answer.code == 8
     assert (
-        "AWS refuses DescribeInstanceTypeOfferings in eu-west-2: these credentials may not do "
-        "that; allow it in their IAM policy." in answer.err
+        "AWS denied DescribeInstanceTypeOfferings in eu-west-2: allow it in the IAM policy of "
+        "these credentials." in answer.err
     )
 
 
@@ -130,7 +128,7 @@ def test_an_unoffered_type_is_left_out_unless_nothing_is_left(
         for name in types
     }
     experiment_file.write_text(yaml.safe_dump(document))
-    answer = sweep("preflight", "--config", experiment_file, "--output", "json")
+    answer = sweep("preflight", "--config", experiment_file, "--json")
     assert answer.code == code
     assert any(
         "c7gn.medium is not offered" in check["detail"]
@@ -144,7 +142,7 @@ def test_zones_that_lack_a_type_are_told(
 ) -> None:
     answer = sweep(
         "preflight", "--config", experiment_file, "--az-ids", "eu-west-1=euw1-az9,euw1-az1",
-        "--output", "json",
+        "--json",
     )  # fmt: skip
     assert answer.code == 0
     found = checks(answer.out, "instance type", "eu-west-1")[0]["detail"]
@@ -190,7 +188,7 @@ def test_credentials_that_have_expired_are_told(
     )
     answer = sweep("preflight", "--config", experiment_file)
     assert answer.code == 8
-    assert "AWS does not accept the credentials (ExpiredToken)" in answer.err
+    assert "AWS rejected the credentials (ExpiredToken)" in answer.err
 
 
 def test_prices_are_refreshed_from_the_price_list(
@@ -202,9 +200,7 @@ def test_prices_are_refreshed_from_the_price_list(
         {"action": "GetProducts", "status": 200, "body": {"PriceList": [json.dumps(product)]}}
     )
     table = tmp_path / "prices.yaml"
-    answer = sweep(
-        "preflight", "--config", experiment_file, "--refresh-prices", table, "--output", "json"
-    )
+    answer = sweep("preflight", "--config", experiment_file, "--refresh-prices", table, "--json")
     assert answer.code == 0, answer.err
     items = json.loads(answer.out)["estimate"]["items"]
     assert items[0] == {"phase": 1, "what": "1 x c6i.large in eu-west-1", "usd_per_hour": 0.5}
@@ -217,7 +213,7 @@ def test_a_run_of_a_month_is_refused_in_one_sentence(
     answer = sweep("preflight", "--config", experiment_file, "--duration", "30d")
     assert answer.code == 2
     assert answer.err == (
-        "sweep preflight: The timing asked for is not valid: timing.measurement_sec: input should "
+        "sweep preflight: The requested timing is not valid: timing.measurement_sec: input should "
         "be less than or equal to 604800, got 2592000.\n"
     )
 
@@ -239,7 +235,7 @@ def test_what_the_experiment_does_not_have_is_refused(
     for options, complaint in {
         ("--phase", "7"): "No region belongs to phase 7; there are 1, 2.",
         ("--instance-types", "m1.small"): "no instance type 'm1.small'; it has c6i.large",
-        ("--strata", "noon"): "no time stratum 'noon'; the experiment has high, low, peak.",
+        ("--strata", "noon"): "Unknown time stratum 'noon'; the experiment has high, low, peak.",
         ("--az-ids", "us-east-1=use1-az1"): "--az-ids names us-east-1; the sweep has eu-west-1",
     }.items():
         answer = sweep("preflight", "--config", experiment_file, *options)

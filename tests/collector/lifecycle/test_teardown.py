@@ -11,7 +11,7 @@ import pytest
 
 from latency_sweep.collector import state
 from latency_sweep.collector.aws import inventory
-from latency_sweep.collector.aws.access import Aws
+from latency_sweep.collector.aws.session import Aws
 from latency_sweep.collector.state import Stage
 
 if TYPE_CHECKING:
@@ -71,12 +71,12 @@ def test_status_joins_the_state_with_what_ec2_has(
 ) -> None:
     gone = sweep.state(deployed)["probes"][0]
     aws.ec2(gone["region"]).terminate_instances(InstanceIds=[gone["instance_id"]])
-    answer = sweep("status", "--output", "json")
+    answer = sweep("status", "--json")
     assert answer.code == 0, answer.err
     document = json.loads(answer.out)
     assert document["stage"] == "deployed"
     assert [probe["ec2"] for probe in document["probes"]] == ["gone", "running"]
-    assert "It is not known where Prometheus is" in document["prometheus"]["problem"]
+    assert "The address of Prometheus is unknown" in document["prometheus"]["problem"]
 
 
 def test_status_is_a_table_for_people(deployed: str, sweep: SweepCommand) -> None:
@@ -121,8 +121,8 @@ def test_a_region_that_cannot_be_asked_is_not_taken_for_empty(
     )
     answer = sweep("destroy")
     assert answer.code == 12
-    assert "Nobody knows whether all is gone" in answer.err
-    assert "eu-north-1: AWS refuses DescribeVolumes" in answer.err
+    assert "Some regions could not be searched" in answer.err
+    assert "eu-north-1: AWS denied DescribeVolumes" in answer.err
 
 
 def test_evidence_that_is_not_archived_is_not_destroyed_unless_told_to(
@@ -131,7 +131,7 @@ def test_evidence_that_is_not_archived_is_not_destroyed_unless_told_to(
     state.load(sweep.sweeps, deployed).reach(Stage.READY, schedule=("2026-01-31T06:05:00Z",))
     answer = sweep("destroy")
     assert answer.code == 2
-    assert "is not archived; run sweep archive first, or give --discard-evidence" in answer.err
+    assert "is not archived; run sweep archive first, or add --discard-evidence" in answer.err
     assert len(aws.instances(deployed, "eu-west-1", "eu-west-2")) == 2
     assert sweep("destroy", "--discard-evidence").code == 0
 
@@ -144,7 +144,7 @@ def test_reap_lists_and_deletes_a_whole_sweep_without_its_state(
     assert listed.code == 0, listed.err
     assert "ap-northeast-1: security-group" in listed.out
     assert "eu-west-2: ssm parameter" in listed.out
-    assert "Nothing was deleted; --yes deletes them." in listed.out
+    assert "Nothing was deleted; run it with --yes to delete them." in listed.out
     assert len(aws.instances(deployed, "eu-west-1", "eu-west-2")) == 2
     deleted = sweep("reap", "--experiment-id", deployed, "--yes")
     assert deleted.code == 0, deleted.err
@@ -171,7 +171,7 @@ def test_reap_tells_what_it_may_not_delete(
 ) -> None:
     group = leave("eu-north-1", experiment_id)
     aws.faults({"action": "DeleteSecurityGroup", "status": 400, "code": "DependencyViolation"})
-    answer = sweep("reap", "--experiment-id", experiment_id, "--yes", "--output", "json")
+    answer = sweep("reap", "--experiment-id", experiment_id, "--yes", "--json")
     assert answer.code == 12
     assert group in answer.err
     assert "DependencyViolation" in answer.err
@@ -206,7 +206,7 @@ def test_a_token_kept_in_ssm_is_never_shown(
 ) -> None:
     boto3.client("ssm").put_parameter(Name="/mine", Value="hunter2", Type="SecureString")
     answer = sweep(
-        *("status", "--prometheus-url", "http://127.0.0.1:9", "--output", "json"),
+        *("status", "--from-prometheus", "http://127.0.0.1:9", "--json"),
         *("--token-parameter", "eu-west-1:/mine"),
     )
     assert answer.code == 0, answer.err
@@ -216,7 +216,7 @@ def test_a_token_kept_in_ssm_is_never_shown(
 
 def test_a_token_parameter_that_is_not_there_is_named(deployed: str, sweep: SweepCommand) -> None:
     answer = sweep(
-        *("status", "--prometheus-url", "http://127.0.0.1:9", "--token-parameter", "/none")
+        *("status", "--from-prometheus", "http://127.0.0.1:9", "--token-parameter", "/none")
     )
     assert answer.code == 9
-    assert "SSM parameter /none: AWS refuses GetParameter" in answer.err
+    assert "SSM parameter /none: AWS rejected GetParameter" in answer.err

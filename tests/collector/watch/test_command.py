@@ -8,14 +8,19 @@ import pytest
 from rich.console import Console
 
 from latency_sweep.collector.cli import main
-from latency_sweep.collector.watch.live import TREND_POINTS, Place, PlaceState, Snapshot
+from latency_sweep.collector.watch.live import (
+    TREND_POINTS,
+    CandidateLabels,
+    CandidateState,
+    Snapshot,
+)
 from latency_sweep.collector.watch.view import View, document, to_json
 from latency_sweep.contract import experiment
 from latency_sweep.contract.metrics import Phase
 
 LIMITS = experiment.load().decision.constraints
-GOOD = PlaceState(
-    place=Place("ap-northeast-1", "apne1-az4", "c6in.large"),
+GOOD = CandidateState(
+    labels=CandidateLabels("ap-northeast-1", "apne1-az4", "c6in.large"),
     probes=1,
     probes_up=1,
     connected=True,
@@ -31,8 +36,8 @@ GOOD = PlaceState(
     phases=(Phase.MEASURE,),
     run="2026-01-31T06:05:00Z",
 )
-UNKNOWN = PlaceState(
-    place=Place("eu-west-1", "euw1-az1", "c7gn.medium"),
+UNKNOWN = CandidateState(
+    labels=CandidateLabels("eu-west-1", "euw1-az1", "c7gn.medium"),
     probes=1,
     probes_up=1,
     connected=None,
@@ -50,7 +55,7 @@ UNKNOWN = PlaceState(
 )
 
 
-def snapshot(*places: PlaceState) -> Snapshot:
+def snapshot(*candidates: CandidateState) -> Snapshot:
     return Snapshot(
         experiment="binance-latency-sweep",
         market="spot",
@@ -58,22 +63,25 @@ def snapshot(*places: PlaceState) -> Snapshot:
         run="2026-01-31T06:05:00Z",
         phase=Phase.MEASURE,
         phase_ends_at=1_769_840_125.0,
-        places=places,
+        candidates=candidates,
     )
 
 
 def screen(
-    *places: PlaceState, width: int = 80, height: int | None = None, trouble: str | None = None
+    *candidates: CandidateState,
+    width: int = 80,
+    height: int | None = None,
+    problem: str | None = None,
 ) -> list[str]:
     console = Console(file=StringIO(), width=width)
-    shown = snapshot(*places)
-    console.print(View(LIMITS, width, height).draw(shown, now=shown.taken_at + 5, trouble=trouble))
+    shown = snapshot(*candidates)
+    console.print(View(LIMITS, width, height).draw(shown, now=shown.taken_at + 5, problem=problem))
     assert isinstance(console.file, StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
-def row(state: PlaceState, width: int = 80) -> str:
-    return next(line for line in screen(state, width=width) if state.place.az_id in line)
+def row(state: CandidateState, width: int = 80) -> str:
+    return next(line for line in screen(state, width=width) if state.labels.az_id in line)
 
 
 @pytest.mark.parametrize("width", [80, 119, 120, 200])
@@ -81,7 +89,7 @@ def test_every_line_fits_the_terminal_and_every_column_has_a_heading(width: int)
     lines = screen(GOOD, UNKNOWN, width=width)
     assert max(map(len, lines)) <= width
     heading = next(line for line in lines if "p99.9" in line)
-    for name in ("place", "p50", "p99", "loss", "reconn", "clock", "state"):
+    for name in ("candidate", "p50", "p99", "loss", "reconn", "clock", "state"):
         assert name in heading
     assert ("region" in heading) == (width >= 120)
 
@@ -90,7 +98,7 @@ def test_the_headline_counts_down_to_the_end_of_the_phase() -> None:
     assert "measuring, 2 min 00 s left" in screen(GOOD)[0]
 
 
-def test_a_good_place_has_no_mark() -> None:
+def test_a_good_candidate_has_no_mark() -> None:
     assert "!" not in row(GOOD)
 
 
@@ -119,7 +127,7 @@ def test_what_breaks_a_limit_is_marked_without_colour(broken: dict[str, object],
 def test_only_a_name_is_cut_when_there_is_no_room(width: int) -> None:
     wide = replace(
         GOOD,
-        place=Place("ap-northeast-1", "apne1-az4", "c6in.metal-32xl"),
+        labels=CandidateLabels("ap-northeast-1", "apne1-az4", "c6in.metal-32xl"),
         loss_ratio=0.05123,
         clock_error_bound_sec=0.0142,
         probes=12,
@@ -131,10 +139,10 @@ def test_only_a_name_is_cut_when_there_is_no_room(width: int) -> None:
     assert "…" not in lines[2]
 
 
-def test_places_that_do_not_fit_are_counted_and_the_legend_stays() -> None:
-    lines = screen(*[GOOD] * 40, height=24, trouble="It is unreachable.")
+def test_candidates_that_do_not_fit_are_counted_and_the_legend_stays() -> None:
+    lines = screen(*[GOOD] * 40, height=24, problem="It is unreachable.")
     assert len(lines) <= 24
-    assert sum(GOOD.place.az_id in line for line in lines) == 15
+    assert sum(GOOD.labels.az_id in line for line in lines) == 15
     assert "25 slower ones do not fit on the screen" in lines
     assert lines[-1].endswith("trying again.")
 
@@ -148,9 +156,9 @@ def test_what_is_not_known_is_a_dash() -> None:
 
 
 def test_a_server_that_does_not_answer_is_told_below_the_last_table() -> None:
-    lines = screen(GOOD, trouble="It is unreachable.")
+    lines = screen(GOOD, problem="It is unreachable.")
     assert lines[-1] == "It is unreachable. This is 5 s old; trying again."
-    assert any(GOOD.place.az_id in line for line in lines)
+    assert any(GOOD.labels.az_id in line for line in lines)
 
 
 def test_json_holds_all_that_is_known_with_times_in_utc() -> None:
@@ -158,19 +166,19 @@ def test_json_holds_all_that_is_known_with_times_in_utc() -> None:
     assert shown == json.loads(json.dumps(document(snapshot(GOOD, UNKNOWN))))
     assert shown["phase_ends_at"] == "2026-01-31T06:15:25Z"
     assert shown["phase_left_sec"] == 125
-    assert shown["places"][0]["p99_sec"] == 0.0108
-    assert shown["places"][1]["p99_sec"] is None
-    assert len(shown["places"][0]["p99_trend_sec"]) == TREND_POINTS
+    assert shown["candidates"][0]["p99_sec"] == 0.0108
+    assert shown["candidates"][1]["p99_sec"] is None
+    assert len(shown["candidates"][0]["p99_trend_sec"]) == TREND_POINTS
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
-        (["--prometheus", "http://127.0.0.1:1"], 7, "is unreachable"),
-        (["--prometheus", "ftp://x"], 2, "must look like http://HOST:PORT"),
-        (["--prometheus", "http://x", "--output", "json"], 2, "only works with --once"),
-        (["--prometheus", "http://x", "--config", "/none"], 2, "/none: cannot be read"),
-        (["--prometheus", "http://x", "--username", "u"], 2, "--username needs"),
+        (["--from-prometheus", "http://127.0.0.1:1"], 7, "is unreachable"),
+        (["--from-prometheus", "ftp://x"], 2, "must look like http://HOST:PORT"),
+        (["--from-prometheus", "http://x", "--json"], 2, "only works with --once"),
+        (["--from-prometheus", "http://x", "--config", "/none"], 2, "/none: cannot be read"),
+        (["--from-prometheus", "http://x", "--username", "u"], 2, "--username needs"),
     ],
 )
 def test_what_cannot_work_is_told_in_one_sentence(

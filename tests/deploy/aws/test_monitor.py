@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from latency_sweep.contract import experiment
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.deploy.aws import monitor
 from latency_sweep.prometheus.rules import generate
 from tests.deploy.aws.paths import AWS
@@ -128,7 +129,7 @@ def test_an_experiment_that_scrapes_too_rarely_for_the_rules_is_one_sentence(
         "--prometheus-version": "3.13.3",
     }
     words = [str(word) for option in options.items() for word in option]
-    assert monitor.main(words) == monitor.BAD_INPUT
+    assert monitor.main(words) == ExitCode.BAD_INPUT
     complaint = capsys.readouterr().err
     assert "timing.scrape_interval_sec: 20 s is too long" in complaint
     assert complaint.count("\n") == 1
@@ -151,5 +152,5 @@ def test_bad_version_is_one_sentence(
             "new",
         ]
     )
-    assert code == monitor.BAD_INPUT
+    assert code == ExitCode.BAD_INPUT
     assert capsys.readouterr().err.count("\n") == 1

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from latency_sweep.analysis.cli.exit_codes import ExitCode
 from latency_sweep.contract import versions
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.deploy.compose.feed_profile import SITES, FeedProfile
 from latency_sweep.lab.local.prometheus_process import Prometheus
 from latency_sweep.prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG, Version

@@ -129,9 +129,9 @@ def test_stopping_twice_does_nothing(spawn: Spawn) -> None:
     [
         ({"seed": -1}, 2, "seed: input should be greater than or equal to 0"),
         ({"replay": {"file": "none.gz"}}, 2, "none.gz: cannot be read"),
-        ({"tls": {"cert": "none.pem", "key": "none.key"}}, 1, "none.pem and none.key"),
-        ({"ground_truth_dir": "/proc/none"}, 1, "the exchange cannot start"),
-        ({"ready_file": "/proc/none/ready"}, 1, "ready_file /proc/none/ready cannot be written"),
+        ({"tls": {"cert": "none.pem", "key": "none.key"}}, 69, "none.pem and none.key"),
+        ({"ground_truth_dir": "/proc/none"}, 69, "the exchange cannot start"),
+        ({"ready_file": "/proc/none/ready"}, 69, "ready_file /proc/none/ready cannot be written"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_an_exit_code(

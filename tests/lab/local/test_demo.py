@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.lab.local import demo
-from latency_sweep.lab.local.plan import Options
+from latency_sweep.lab.local.plan import DemoOptions
 from latency_sweep.runtime.child import Child
 from latency_sweep.runtime.interruption import interruptible
 
@@ -43,7 +44,7 @@ def test_a_fault_of_analyze_is_told_with_its_log(tmp_path: Path) -> None:
 def test_an_analyze_that_ends_as_it_never_should_is_a_failed_process(
     end: str, tmp_path: Path
 ) -> None:
-    assert no_verdict(end, tmp_path).code == demo.ExitCode.STACK_FAILED
+    assert no_verdict(end, tmp_path).code == ExitCode.STACK_FAILED
 
 
 def test_a_full_disk_is_told_with_the_folder_of_the_results(
@@ -54,7 +55,7 @@ def test_a_full_disk_is_told_with_the_folder_of_the_results(
 
     monkeypatch.setattr(demo, "_run", fill)
     errors = Console(file=io.StringIO(), width=200)
-    assert demo.run(Options(results=Path("/full")), errors=errors) == demo.ExitCode.STACK_FAILED
+    assert demo.run(DemoOptions(results=Path("/full")), errors=errors) == ExitCode.STACK_FAILED
     assert isinstance(errors.file, io.StringIO)
     assert errors.file.getvalue() == "sweep demo: /full: No space left on device.\n"
 

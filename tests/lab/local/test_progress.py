@@ -6,15 +6,10 @@ from dataclasses import replace
 from rich.console import Console
 
 from latency_sweep.contract.metrics import Phase
-from latency_sweep.lab.local.progress import (
-    LineDisplay,
-    LiveDisplay,
-    Progress,
-    SiteProgress,
-    display_for,
-)
+from latency_sweep.lab.local.progress import DemoProgress, SiteProgress, show
+from latency_sweep.runtime.progress import ProgressDisplay
 
-PROGRESS = Progress(
+PROGRESS = DemoProgress(
     run=3,
     runs=8,
     phase=Phase.MEASURE,
@@ -28,14 +23,14 @@ PROGRESS = Progress(
 )
 
 
-def console(*, terminal: bool, kind: str = "xterm") -> Console:
+def console(*, terminal: bool) -> Console:
     return Console(
         file=io.StringIO(),
         force_terminal=terminal,
         width=100,
         height=30,
         color_system=None,
-        _environ={"TERM": kind},
+        _environ={"TERM": "xterm"},
     )
 
 
@@ -58,10 +53,10 @@ def test_before_the_first_run_there_is_no_number_of_a_run() -> None:
 
 def test_a_pipe_gets_one_line_for_each_phase() -> None:
     output = console(terminal=False)
-    with display_for(output) as display:
+    with ProgressDisplay(output) as display:
         for left in (12.0, 11.0, 10.0):
-            display.show(replace(PROGRESS, phase_left_sec=left))
-        display.show(replace(PROGRESS, phase=Phase.COOLDOWN))
+            show(display, replace(PROGRESS, phase_left_sec=left))
+        show(display, replace(PROGRESS, phase=Phase.COOLDOWN))
     lines = printed(output).splitlines()
     assert [line.split(",")[0] for line in lines] == [
         "Run 3 of 8: measuring",
@@ -71,30 +66,9 @@ def test_a_pipe_gets_one_line_for_each_phase() -> None:
 
 def test_a_terminal_gets_the_live_numbers_of_every_site() -> None:
     output = console(terminal=True)
-    with display_for(output) as display:
-        display.show(PROGRESS)
+    with ProgressDisplay(output) as display:
+        show(display, PROGRESS)
         text = printed(output)
     assert "4.12 ms" in text
     assert "11,900" in text
     assert "..." in text
-
-
-def test_the_live_display_is_gone_when_it_is_left() -> None:
-    output = console(terminal=True)
-    with display_for(output) as display:
-        display.show(PROGRESS)
-        before = printed(output)
-    assert printed(output) != before
-    assert "\x1b[2K" in printed(output)[len(before) :]
-
-
-def test_the_display_suits_the_console() -> None:
-    assert isinstance(display_for(console(terminal=True)), LiveDisplay)
-    assert isinstance(display_for(console(terminal=False)), LineDisplay)
-
-
-def test_a_terminal_that_cannot_redraw_gets_lines() -> None:
-    output = console(terminal=True, kind="dumb")
-    with display_for(output) as display:
-        display.show(PROGRESS)
-    assert printed(output) == f"{PROGRESS.headline}\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import socket
 import ssl
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from latency_sweep.probe import app, settings
+from latency_sweep.probe import app
 from latency_sweep.probe.app import Probe
 from latency_sweep.probe.connection.session import Session
 from latency_sweep.probe.feeds.binance_spot import BinanceSpot
 from latency_sweep.probe.measurement.recorder import Recorder
 from latency_sweep.probe.measurement.state_collector import StateCollector
+from latency_sweep.probe.options import settings_of
 from latency_sweep.probe.settings import SettingsError
 from tests.probe.timelines import ONE_RUN
 
@@ -24,15 +24,14 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from latency_sweep.probe.measurement.instruments import Instruments
+    from latency_sweep.probe.settings import Settings
 
 # Two front ends of one exchange; Linux answers on all of 127.0.0.0/8.
 FRONT_ENDS = ["127.0.0.1", "127.0.0.2"]
 
 
-def resolve(*flags: str) -> settings.Settings:
-    parser = argparse.ArgumentParser()
-    settings.add_flags(parser)
-    return settings.resolve(parser.parse_args(flags), {})
+def resolve(*flags: str) -> Settings:
+    return settings_of(flags, {})
 
 
 async def test_each_connection_uses_its_address_and_says_so(

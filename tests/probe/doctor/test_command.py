@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -12,6 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from latency_sweep.contract.exit_codes import ExitCode
+from latency_sweep.probe import command_line
+from latency_sweep.probe.command_line import DoctorOptions
 from latency_sweep.probe.doctor import command
 from latency_sweep.probe.doctor.result import Result, Status
 
@@ -57,11 +59,11 @@ class Exchange(Protocol):
 @pytest.fixture
 def doctor(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     """Run the command; returns exit code and standard output."""
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
 
     def run(*flags: str) -> tuple[int, str]:
-        code = command.run(parser.parse_args(["doctor", "--watch-sec", "0.05", *flags]))
+        options = command_line.parse(["doctor", "--watch-sec", "0.05", *flags])
+        assert isinstance(options, DoctorOptions)
+        code = command.run(options)
         return code, capsys.readouterr().out
 
     return run
@@ -182,7 +184,7 @@ def test_a_report_that_nobody_can_read_costs_no_traceback(reader: str, complaint
     finally:
         os.close(stdout)
     assert done.stderr == complaint
-    assert done.returncode == command.ExitCode.FAILED  # nothing listens on the discard port
+    assert done.returncode == ExitCode.CHECK_FAILED  # nothing listens on the discard port
 
 
 def test_a_terminal_without_a_character_shows_a_question_mark() -> None:
@@ -196,5 +198,5 @@ def test_a_terminal_without_a_character_shows_a_question_mark() -> None:
         timeout=50,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (command.ExitCode.FAILED, "")
+    assert (done.returncode, done.stderr) == (ExitCode.CHECK_FAILED, "")
     assert "? 2 usable" in done.stdout  # at least so many

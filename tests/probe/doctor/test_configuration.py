@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 import pytest
 
-from latency_sweep.probe import settings
 from latency_sweep.probe.doctor.configuration import check_configuration
 from latency_sweep.probe.doctor.result import Status
+from latency_sweep.probe.options import settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
 
 
 def given(*flags: str) -> Callable[[], Settings]:
-    parser = argparse.ArgumentParser()
-    settings.add_flags(parser)
-    return lambda: settings.resolve(parser.parse_args(flags), {})
+    return lambda: settings_of(flags, {})
 
 
 def test_settings_that_make_a_feed_pass() -> None:

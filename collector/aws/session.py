@@ -1,4 +1,4 @@
-"""Access to AWS: one session, clients by region, all regions at once, errors in one sentence."""
+"""A session with AWS: clients by region, all regions at once, errors in one sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from latency_sweep.collector.errors import ExitCode, SweepError
+from latency_sweep.collector.errors import SweepError
+from latency_sweep.contract.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -73,7 +74,7 @@ T = TypeVar("T")
 
 
 class AwsError(SweepError):
-    """AWS could not be asked, or refused."""
+    """AWS is unreachable or rejected a request."""
 
     code = ExitCode.AWS_FAILED
 
@@ -158,7 +159,7 @@ class Aws:
         """The regions that this account can use, sorted.
 
         Raises:
-            AwsError: EC2 cannot be asked.
+            AwsError: EC2 does not answer.
         """
         try:
             answer = self.ec2(HOME_REGION).describe_regions()
@@ -197,7 +198,7 @@ def error_code(error: ClientError) -> str:
 
 
 def explain(error: Exception, region: str | None = None) -> str:
-    """What an error of boto3 means and how to mend it, in one sentence."""
+    """What an error of boto3 means and how to fix it, in one sentence."""
     where = f" in {region}" if region else ""
     match error:
         case NoCredentialsError() | PartialCredentialsError():
@@ -209,29 +210,26 @@ def explain(error: Exception, region: str | None = None) -> str:
         case ClientError():
             return _explain_refusal(error, where)
         case ResponseParserError():
-            return f"What answers{where} does not speak AWS's protocol; see AWS_ENDPOINT_URL."
+            return f"The server that answers{where} is not AWS; check AWS_ENDPOINT_URL."
         case _:
-            return f"AWS could not be asked{where}: {_one_line(str(error))}."
+            return f"AWS could not be queried{where}: {_one_line(str(error))}."
 
 
 def _explain_refusal(error: ClientError, where: str) -> str:
     code, operation = error_code(error), error.operation_name
     message = _one_line(str(error.response.get("Error", {}).get("Message", "")))
     if code in _DENIED:
-        return (
-            f"AWS refuses {operation}{where}: these credentials may not do that; "
-            "allow it in their IAM policy."
-        )
+        return f"AWS denied {operation}{where}: allow it in the IAM policy of these credentials."
     if code == "OptInRequired":
-        return f"AWS refuses {operation}{where}: the region is not enabled for this account."
+        return f"AWS denied {operation}{where}: the region is not enabled for this account."
     if code in _BAD_CREDENTIALS:
         return (
-            f"AWS does not accept the credentials{where} ({code}); sign in again, and see that "
-            "the region is enabled for the account."
+            f"AWS rejected the credentials{where} ({code}); sign in again, and check that the "
+            "region is enabled for the account."
         )
     if code in _THROTTLED:
-        return f"AWS throttles {operation}{where} ({code}); try again in a minute."
-    return f"AWS refuses {operation}{where}: {code}{': ' if message else ''}{message}."
+        return f"AWS throttled {operation}{where} ({code}); try again in a minute."
+    return f"AWS rejected {operation}{where}: {code}{': ' if message else ''}{message}."
 
 
 def _one_line(text: str) -> str:
