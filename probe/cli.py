@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = command_line.parse(argv)
-    return doctor.run(options) if isinstance(options, DoctorOptions) else _run(options)
+    try:
+        return doctor.run(options) if isinstance(options, DoctorOptions) else _run(options)
+    except Exception as error:  # noqa: BLE001 - the last resort, reported as this program's fault
+        return report_internal_error("probe", error)
 
 
 def _run(options: RunOptions) -> ExitCode:
@@ -38,8 +41,6 @@ def _run(options: RunOptions) -> ExitCode:
         return _report(error, ExitCode.BAD_INPUT)
     except ListenError as error:
         return _report(error, ExitCode.CANNOT_LISTEN)
-    except Exception as error:  # noqa: BLE001 - the last resort, reported as this program's fault
-        return report_internal_error("probe", error)
     return ExitCode.DONE
 
 

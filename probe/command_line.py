@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         + exit_codes.table(
             ExitCode.CHECK_FAILED,
             ExitCode.BAD_INPUT,
+            ExitCode.INTERNAL_ERROR,
             ExitCode.INTERRUPTED,
             success="no check failed (PASS, WARN or SKIP)",
         ),
