@@ -17,13 +17,18 @@ from latency_sweep.analysis.cli.exit_codes import ExitCode
 from latency_sweep.analysis.cli.options import UsageError
 from latency_sweep.analysis.decision.before_after import (
     CompareError,
-    compare_places,
+    compare_candidates,
     compare_sweeps,
 )
 from latency_sweep.analysis.decision.decide import decide
 from latency_sweep.analysis.evidence import archive, jsonl
 from latency_sweep.analysis.evidence.archive import Archive, ArchiveError
-from latency_sweep.analysis.evidence.collect import NoDataError, Request, SelectionError, collect
+from latency_sweep.analysis.evidence.collect import (
+    EvidenceRequest,
+    NoDataError,
+    SelectionError,
+    collect,
+)
 from latency_sweep.analysis.evidence.jsonl import JsonlError
 from latency_sweep.analysis.pricing.listing import listing
 from latency_sweep.analysis.pricing.prices import (
@@ -37,8 +42,8 @@ from latency_sweep.analysis.pricing.prices import (
 from latency_sweep.analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
 from latency_sweep.analysis.report.before_after import FORMATS as CHANGE_FORMATS
 from latency_sweep.analysis.report.before_after import render_change
-from latency_sweep.analysis.report.printable import printable
 from latency_sweep.analysis.report.rendering import FORMATS, render
+from latency_sweep.analysis.report.words.printable import printable
 from latency_sweep.contract.experiment import ExperimentError, load
 from latency_sweep.runtime import standard_output
 from latency_sweep.runtime.atomic_file import replacing
@@ -125,12 +130,12 @@ def compare(given: argparse.Namespace) -> ExitCode:
     how: dict[str, Any] = {"prices": load_prices(given.prices), "seed": given.seed}
     names = given.before, given.after
     if given.from_archive is not None:
-        change = compare_places(_from_archive(given, given.from_archive), *names, **how)
+        change = compare_candidates(_from_archive(given, given.from_archive), *names, **how)
     elif given.from_prometheus is None:
         before, after = (_from_archive(given, Path(name)) for name in names)
         change = compare_sweeps(before, after, **how)
     elif given.experiment is not None:
-        change = compare_places(_from_prometheus(given, given.experiment), *names, **how)
+        change = compare_candidates(_from_prometheus(given, given.experiment), *names, **how)
     else:
         before, after = (_from_prometheus(given, name) for name in names)
         change = compare_sweeps(before, after, **how)
@@ -167,7 +172,7 @@ _RUNS: Final[dict[str, Callable[[argparse.Namespace], ExitCode]]] = {
 def _from_prometheus(given: argparse.Namespace, name: str | None) -> Archive:
     options.check_range(given)
     experiment = load(given.config)
-    request = Request(
+    request = EvidenceRequest(
         experiment=name,
         market=given.market,
         streams=given.stream,

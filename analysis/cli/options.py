@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from latency_sweep.analysis.cli import exit_codes
-from latency_sweep.analysis.evidence.records import DEFAULT_BY
+from latency_sweep.contract.targets import CANDIDATE_LABELS
 from latency_sweep.runtime.help import HelpFormatter
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def add_evidence(to: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         metavar="LABELS",
         type=dimensions,
         default=(),
-        help=f"what makes a candidate, of {','.join(DEFAULT_BY)} (all of them)",
+        help=f"what makes a candidate, of {','.join(CANDIDATE_LABELS)} (all of them)",
     )
     scope.add_argument("--market", metavar="NAME", help="market; the experiment's if absent")
     scope.add_argument(
@@ -327,9 +327,9 @@ def dimensions(text: str) -> tuple[str, ...]:
     """
     found = names(text)
     for name in found:
-        if name not in DEFAULT_BY:
-            _bad(f"{name!r} is none of {', '.join(DEFAULT_BY)}")
-    return tuple(name for name in DEFAULT_BY if name in found)
+        if name not in CANDIDATE_LABELS:
+            _bad(f"{name!r} is none of {', '.join(CANDIDATE_LABELS)}")
+    return tuple(name for name in CANDIDATE_LABELS if name in found)
 
 
 def _header(text: str) -> tuple[str, str]:

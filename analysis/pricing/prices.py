@@ -128,7 +128,7 @@ def refresh_prices(
     Args:
         path: file to write.
         regions: AWS region codes.
-        instance_types: EC2 instance types; one that a region does not offer is left out.
+        instance_types: EC2 instance types; one that a region does not offer is skipped.
         client: of AWS's price list; see `pricing_client`.
 
     Raises:

@@ -9,16 +9,15 @@ import json
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from latency_sweep.analysis.prometheus_api import QueryError
 from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import Phase
+from latency_sweep.contract.targets import CANDIDATE_LABELS, CandidateLabels
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from latency_sweep.analysis.prometheus_api import PrometheusClient
     from latency_sweep.contract.experiment import Experiment
 
@@ -31,15 +30,7 @@ _SCRAPES_PER_POINT: Final = 4
 _QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
 
 
-class Place(NamedTuple):
-    """The target labels that tell places apart, in the order in which they are shown."""
-
-    region: str
-    az_id: str
-    instance_type: str
-
-
-_BY: Final = f"by ({', '.join(Place._fields)})"
+_BY: Final = f"by ({', '.join(CANDIDATE_LABELS)})"
 
 
 class NothingThereError(Exception):
@@ -68,7 +59,7 @@ class PlaceState:
         run: newest run of its probes.
     """
 
-    place: Place
+    place: CandidateLabels
     probes: int
     probes_up: int
     connected: bool | None
@@ -207,11 +198,13 @@ class Watcher:
     def _increase(self, metric: str, matchers: str) -> str:
         return f"sum {_BY} (increase({metric}{{{matchers}}}[{COUNTED_OVER}]))"
 
-    def _floats(self, expression: str) -> dict[Place, float]:
+    def _floats(self, expression: str) -> dict[CandidateLabels, float]:
         found = self._client.query(expression).floats
-        return {_place(one.labels): one.value for one in found if not math.isnan(one.value)}
+        return {
+            CandidateLabels.of(one.labels): one.value for one in found if not math.isnan(one.value)
+        }
 
-    def _trend(self, now: float) -> dict[Place, tuple[float | None, ...]]:
+    def _trend(self, now: float) -> dict[CandidateLabels, tuple[float | None, ...]]:
         """p99 of short windows; None where nothing was measured."""
         # On a grid, so that points do not change while time goes by.
         end = now - now % self._step
@@ -226,17 +219,17 @@ class Watcher:
             for moment, value in zip(series.times, series.values, strict=True):
                 if not math.isnan(value):
                     points[round((float(moment) - start) / self._step)] = float(value)
-            result[_place(series.labels)] = tuple(points)
+            result[CandidateLabels.of(series.labels)] = tuple(points)
         return result
 
-    def _runs(self) -> tuple[dict[Place, set[Phase]], dict[Place, set[str]]]:
+    def _runs(self) -> tuple[dict[CandidateLabels, set[Phase]], dict[CandidateLabels, set[str]]]:
         """Phases and runs that the probes of each place say they are in."""
-        by = f"by ({', '.join((*Place._fields, *metrics.RUN_INFO.labels))})"
+        by = f"by ({', '.join((*CANDIDATE_LABELS, *metrics.RUN_INFO.labels))})"
         expression = f"count {by} ({metrics.RUN_INFO.name}{{{self._probes}}})"
-        phases: dict[Place, set[Phase]] = {}
-        runs: dict[Place, set[str]] = {}
+        phases: dict[CandidateLabels, set[Phase]] = {}
+        runs: dict[CandidateLabels, set[str]] = {}
         for one in self._client.query(expression).floats:
-            place = _place(one.labels)
+            place = CandidateLabels.of(one.labels)
             phases.setdefault(place, set()).add(Phase(one.labels["phase"]))
             runs.setdefault(place, set()).add(one.labels[metrics.RUN])
         return phases, runs
@@ -259,11 +252,7 @@ def isoformat(unix_sec: float) -> str:
     return datetime.fromtimestamp(unix_sec, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _place(labels: Mapping[str, str]) -> Place:
-    return Place(*(labels.get(name, "unknown") for name in Place._fields))
-
-
-def _by_speed(state: PlaceState) -> tuple[float, Place]:
+def _by_speed(state: PlaceState) -> tuple[float, CandidateLabels]:
     return (math.inf if state.p99_sec is None else state.p99_sec, state.place)
 
 

@@ -8,14 +8,15 @@ import pytest
 from rich.console import Console
 
 from latency_sweep.collector.cli import main
-from latency_sweep.collector.watch.live import TREND_POINTS, Place, PlaceState, Snapshot
+from latency_sweep.collector.watch.live import TREND_POINTS, PlaceState, Snapshot
 from latency_sweep.collector.watch.view import View, document, to_json
 from latency_sweep.contract import experiment
 from latency_sweep.contract.metrics import Phase
+from latency_sweep.contract.targets import CandidateLabels
 
 LIMITS = experiment.load().decision.constraints
 GOOD = PlaceState(
-    place=Place("ap-northeast-1", "apne1-az4", "c6in.large"),
+    place=CandidateLabels("ap-northeast-1", "apne1-az4", "c6in.large"),
     probes=1,
     probes_up=1,
     connected=True,
@@ -32,7 +33,7 @@ GOOD = PlaceState(
     run="2026-01-31T06:05:00Z",
 )
 UNKNOWN = PlaceState(
-    place=Place("eu-west-1", "euw1-az1", "c7gn.medium"),
+    place=CandidateLabels("eu-west-1", "euw1-az1", "c7gn.medium"),
     probes=1,
     probes_up=1,
     connected=None,
@@ -119,7 +120,7 @@ def test_what_breaks_a_limit_is_marked_without_colour(broken: dict[str, object],
 def test_only_a_name_is_cut_when_there_is_no_room(width: int) -> None:
     wide = replace(
         GOOD,
-        place=Place("ap-northeast-1", "apne1-az4", "c6in.metal-32xl"),
+        place=CandidateLabels("ap-northeast-1", "apne1-az4", "c6in.metal-32xl"),
         loss_ratio=0.05123,
         clock_error_bound_sec=0.0142,
         probes=12,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.analysis.decision.verdict import VerdictKind
-from latency_sweep.analysis.report import figures
+from latency_sweep.analysis.report.words import figures
 from latency_sweep.contract.program import DISTRIBUTION, program_version
 
 if TYPE_CHECKING:
@@ -33,21 +33,21 @@ def moment(seconds: float) -> str:
 
 def provenance(verdict: Verdict) -> tuple[tuple[str, str], ...]:
     """Everything that the verdict depends on besides the evidence itself, as label and value."""
-    scope, rule = verdict.scope, verdict.rule
+    selection, rule = verdict.selection, verdict.rule
     facts = [
-        ("Experiment", scope.experiment),
+        ("Experiment", selection.experiment),
         ("Settings", f"the file that the sweep was run with; sweep keeps it as {EXPERIMENT_FILE}"),
         ("Source", verdict.source),
-        ("Range", f"{moment(scope.since)} to {moment(scope.until)}"),
-        ("Market", scope.market),
-        ("Streams", ", ".join(scope.streams)),
-        ("Symbols", ", ".join(scope.symbols) or "all"),
-        ("Candidates by", ", ".join(scope.by)),
+        ("Range", f"{moment(selection.since)} to {moment(selection.until)}"),
+        ("Market", selection.market),
+        ("Streams", ", ".join(selection.streams)),
+        ("Symbols", ", ".join(selection.symbols) or "all"),
+        ("Candidates by", ", ".join(selection.by)),
         ("Confidence", figures.share(rule.confidence)),
         ("Fewest runs", str(rule.min_runs)),
-        ("Weights", f"p99 {rule.weight_p99:g}, steadiness {rule.weight_stability:g}"),
+        ("Weights", f"p99 {rule.weight_p99:g}, stability {rule.weight_stability:g}"),
         ("Outliers capped at", f"percentile {rule.outlier_cap_percentile:g} (mean, sd, cv only)"),
-        ("Smallest difference that counts", f"{figures.share(rule.relevant_difference_ratio)}"),
+        ("Smallest relevant difference", f"{figures.share(rule.relevant_difference_ratio)}"),
         ("Time strata required", ", ".join(rule.required_strata) or "none"),
         ("Bootstrap", f"{rule.bootstrap_resamples:,} resamples, seed {rule.seed}"),
         ("Prices", " ".join(filter(None, (rule.prices_date, rule.prices_source))) or "none"),
@@ -58,19 +58,19 @@ def provenance(verdict: Verdict) -> tuple[tuple[str, str], ...]:
 
 def command(verdict: Verdict) -> str | None:
     """The command that repeats the verdict, a line per option; None if the source is no server."""
-    scope = verdict.scope
+    selection = verdict.selection
     if not verdict.source.startswith(("http://", "https://")):
         return None
     options = {
         "--from-prometheus": verdict.source,
         "--config": EXPERIMENT_FILE,
-        "--experiment": scope.experiment,
-        "--since": _argument(scope.since),
-        "--until": _argument(scope.until),
-        "--by": ",".join(scope.by),
-        "--market": scope.market,
-        "--stream": ",".join(scope.streams),
-        "--symbol": ",".join(scope.symbols),
+        "--experiment": selection.experiment,
+        "--since": _argument(selection.since),
+        "--until": _argument(selection.until),
+        "--by": ",".join(selection.by),
+        "--market": selection.market,
+        "--stream": ",".join(selection.streams),
+        "--symbol": ",".join(selection.symbols),
         "--seed": str(verdict.rule.seed),
     }
     words = [
@@ -88,31 +88,33 @@ def method(rule: Rule) -> tuple[str, ...]:
     """How the verdict was reached, in plain words."""
     confidence = figures.share(rule.confidence)
     strata = (
-        f" It must not be beaten in any required time stratum ({', '.join(rule.required_strata)})."
+        " No rival may be ahead of it by more than the margin in any required time stratum"
+        f" ({', '.join(rule.required_strata)})."
         if rule.required_strata
         else ""
     )
     difference = figures.share(rule.relevant_difference_ratio)
     text = f"""
-Latency is the time from the exchange's event time to the moment the kernel of the receiving
-machine saw the message. Each machine counts every message in a histogram with narrow buckets;
-histograms are added up, percentiles are never averaged.
+Latency is the time from the exchange's event time to the kernel's receive timestamp on the
+instance. Each instance counts every message in a histogram with narrow buckets; histograms are
+added up, percentiles are never averaged.
 
-All places measure the same minutes, again and again. One such run is one piece of evidence,
-however many messages it holds; fewer than {rule.min_runs} usable runs decide nothing. Runs with a
-bad clock, gaps or a restart are kept out and listed.
+All candidates measure the same minutes, run after run. One run is one independent observation,
+however many messages it holds; fewer than {rule.min_runs} usable runs decide nothing. Runs with an
+untrustworthy clock, gaps in scraping or a restart are excluded and listed.
 
-First the hard limits: a place passes only if the evidence shows so at {confidence} confidence,
-and what is not known never counts as good.
+First the hard constraints: a candidate passes only if the evidence shows it at {confidence}
+confidence, and what is not known never counts as a pass.
 
-Then the score, {rule.weight_p99:g} * p99 + {rule.weight_stability:g} * steadiness, each scaled
-over the places that pass, names one place to put to the test.
+Then the score, {rule.weight_p99:g} * p99 + {rule.weight_stability:g} * stability, each normalised
+over the candidates that pass, selects the leader, the one candidate that is tested.
 
-The test compares it with every rival, run by run: could the signs of the differences be chance
-(exact sign-flip test, adjusted by Holm for the number of rivals), and is the difference larger
-than what the clocks and buckets leave open, and than {difference} of p99?{strata}
+The leader is tested against every rival, run by run: could chance explain the signs of the
+differences (exact sign-flip test, adjusted by Holm for the number of rivals), and does the
+difference exceed the margin, the larger of {difference} of p99 and what clocks and histogram
+buckets cannot resolve?{strata}
 
-Intervals of pooled differences come from a bootstrap that draws whole runs, then blocks of time
-within them. Mann-Whitney and Cliff's delta are shown beside it and decide nothing.
+Intervals of pooled differences come from a bootstrap that resamples whole runs, then blocks of
+time within them. Mann-Whitney and Cliff's delta are shown for comparison and decide nothing.
 """
     return tuple(" ".join(part.split()) for part in text.strip().split("\n\n"))
