@@ -102,7 +102,7 @@ def _more_runs(verdict: Verdict) -> list[str]:
     if out_of_reach:
         steps.append(
             f"No practical number of runs would separate {verdict.leader} from"
-            f" {enumeration(out_of_reach, conjunction='or')}: the difference is too close to the margin"
-            " for its noise. Choose another decision.equivalence_ratio, or take either."
+            f" {enumeration(out_of_reach, conjunction='or')}: the difference is too close to the"
+            " margin for its noise. Choose another decision.equivalence_ratio, or take either."
         )
     return steps

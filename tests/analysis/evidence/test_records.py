@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from latency_sweep.analysis.evidence.records import RunEvidence
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.analysis.candidates import candidate_of, latencies, run_of
+
+if TYPE_CHECKING:
+    from latency_sweep.analysis.evidence.records import RunEvidence
 
 
 def run_with(*changes: dict[str, Any]) -> RunEvidence:
