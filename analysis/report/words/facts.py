@@ -13,7 +13,7 @@ from latency_sweep.contract.program import DISTRIBUTION, program_version
 if TYPE_CHECKING:
     from latency_sweep.analysis.decision.verdict import Rule, Verdict
 
-# What the sweep was run with, as it keeps it beside its report.
+# What the sweep was run with, as saved beside its report.
 EXPERIMENT_FILE: Final = "experiment.yaml"
 HEADLINES: Final = {
     VerdictKind.WINNER: "WINNER",
@@ -24,7 +24,7 @@ HEADLINES: Final = {
 
 
 def moment(seconds: float) -> str:
-    """A time as ISO 8601 in UTC; plain Unix seconds where no calendar reaches."""
+    """A time as ISO 8601 in UTC; plain Unix seconds beyond the calendar."""
     try:
         return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):
@@ -36,7 +36,7 @@ def provenance(verdict: Verdict) -> tuple[tuple[str, str], ...]:
     selection, rule = verdict.selection, verdict.rule
     facts = [
         ("Experiment", selection.experiment),
-        ("Settings", f"the file that the sweep was run with; sweep keeps it as {EXPERIMENT_FILE}"),
+        ("Settings", f"the file that the sweep was run with; sweep saves it as {EXPERIMENT_FILE}"),
         ("Source", verdict.source),
         ("Range", f"{moment(selection.since)} to {moment(selection.until)}"),
         ("Market", selection.market),
@@ -44,7 +44,7 @@ def provenance(verdict: Verdict) -> tuple[tuple[str, str], ...]:
         ("Symbols", ", ".join(selection.symbols) or "all"),
         ("Candidates by", ", ".join(selection.by)),
         ("Confidence", figures.share(rule.confidence)),
-        ("Fewest runs", str(rule.min_runs)),
+        ("Minimum runs", str(rule.min_runs)),
         ("Weights", f"p99 {rule.weight_p99:g}, stability {rule.weight_stability:g}"),
         ("Outliers capped at", f"percentile {rule.outlier_cap_percentile:g} (mean, sd, cv only)"),
         ("Smallest relevant difference", f"{figures.share(rule.relevant_difference_ratio)}"),
