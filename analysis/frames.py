@@ -147,5 +147,5 @@ def _parts(run: RunEvidence) -> Iterator[tuple[str, str, str | None, int | None,
     yield name, run.run, None, None, run.latency
     for window, histogram in enumerate(run.windows):
         yield name, run.run, None, window, histogram
-    for replica in run.replicas:
-        yield name, run.run, replica.instance, None, replica.latency
+    for each in run.instances:
+        yield name, run.run, each.instance, None, each.latency

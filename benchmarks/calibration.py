@@ -25,10 +25,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from latency_sweep.analysis.decision.comparison import compare
+from latency_sweep.analysis.decision.comparison import Method, compare
 from latency_sweep.analysis.decision.decide import decide
-from latency_sweep.analysis.decision.verdict import Interval, VerdictKind
-from latency_sweep.analysis.evidence.pool import pools_of
+from latency_sweep.analysis.decision.leader import ScoreDraws
+from latency_sweep.analysis.decision.results import Interval
+from latency_sweep.analysis.decision.verdict import VerdictKind
+from latency_sweep.analysis.evidence.sample import samples_of
 from latency_sweep.analysis.stats.intervals import binomial_lower, binomial_upper
 from latency_sweep.analysis.stats.resample import Bootstrap
 from latency_sweep.contract.experiment import Experiment, load
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from latency_sweep.analysis.decision.verdict import Verdict
     from latency_sweep.analysis.evidence.records import Evidence
 
-NEAR = 0.0064  # typical network latency of the places in question; p99 is near 10 ms
+NEAR = 0.0064  # typical network latency of the candidates in question; p99 is near 10 ms
 FAR = 0.025
 RATE = 300
 _TRUTH_RUNS, _TRUTH_BATCHES = 90, 8
@@ -121,7 +123,7 @@ def scenarios() -> tuple[Scenario, ...]:
 
 
 def true_difference(ground_truth: Truth, seed: int) -> float:
-    """Pooled p99 of the second place minus that of the first, over very many runs, seconds."""
+    """Pooled p99 of the second candidate minus that of the first, over very many runs, seconds."""
     two = replace(ground_truth, network=ground_truth.network[:2], runs=_TRUTH_RUNS)
     parts: list[list[FloatHistogram]] = [[], []]
     for batch in range(_TRUTH_BATCHES):
@@ -149,7 +151,7 @@ def trial(
 
 
 def _interval(verdict: Verdict, evidence: Evidence, experiment: Experiment) -> tuple[Interval, int]:
-    """The interval of the p99 difference between the first two places, and its sign.
+    """The interval of the p99 difference between the first two candidates, and its sign.
 
     The pair is the same in every trial, whether the verdict looked at it or not: intervals picked
     for what they show do not cover as often as they say.
@@ -159,10 +161,11 @@ def _interval(verdict: Verdict, evidence: Evidence, experiment: Experiment) -> t
     for pair, sign in (((first.name, second.name), 1), ((second.name, first.name), -1)):
         if (interval := seen.get(pair)) is not None:
             return interval, sign
-    pools, rule = pools_of(evidence), experiment.decision
+    samples, rule = samples_of(evidence), experiment.decision
     bootstrap = Bootstrap(rule.bootstrap_resamples, verdict.rule.seed, rule.outlier_cap_percentile)
-    run_sec = experiment.timing.measurement_sec
-    compared = compare(pools[first], pools[second], rule, bootstrap, run_sec)
+    method = Method(rule, bootstrap, experiment.timing.measurement_sec)
+    no_draws = ScoreDraws({}, 0, rule.confidence)
+    (compared,) = compare(samples[first], [samples[second]], method, {}, no_draws)
     return compared.pooled_interval or Interval(None, None, rule.confidence), 1
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latency_sweep.analysis.evidence.collect import Request, collect
+from latency_sweep.analysis.evidence.collect import EvidenceRequest, collect
 from latency_sweep.analysis.prometheus_api import PrometheusClient
 from latency_sweep.contract import metrics
 from latency_sweep.contract.experiment import Experiment, load
@@ -144,7 +144,7 @@ def measure(url: str, name: str) -> None:
     """Collect in this process and print what it took, as JSON."""
     before = time.perf_counter()
     with PrometheusClient(url) as client:
-        evidence = collect(client, load(), Request(experiment=name))
+        evidence = collect(client, load(), EvidenceRequest(experiment=name))
     seconds = time.perf_counter() - before
     histograms = [h for run in evidence.runs for h in (run.latency, *run.windows)]
     result = {

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from latency_sweep.contract.targets import Target
 
-class Kind(StrEnum):
+
+class MetricKind(StrEnum):
     """How a metric accumulates."""
 
     COUNTER = "counter"
@@ -31,7 +33,7 @@ class Metric:
     """
 
     name: str
-    kind: Kind
+    kind: MetricKind
     help: str
     labels: tuple[str, ...]
     unit: str = ""
@@ -44,14 +46,7 @@ RUN: Final = "run"
 FEED_RUN: Final = (*FEED, RUN)
 
 # Labels that Prometheus' relabelling adds to every target, from EC2 metadata.
-TARGET_LABELS: Final = (
-    "instance",
-    "region",
-    "az_id",
-    "instance_type",
-    "architecture",
-    "experiment",
-)
+TARGET_LABELS: Final = (*Target._fields, "architecture", "experiment")
 JOB: Final = "probe"
 # Of prometheus_client's process collector: Unix seconds.
 PROCESS_START: Final = "process_start_time_seconds"
@@ -133,15 +128,15 @@ class RefusalReason(StrEnum):
 
 
 def _histogram(name: str, text: str, labels: tuple[str, ...]) -> Metric:
-    return Metric(name, Kind.NATIVE_HISTOGRAM, text, labels, "seconds")
+    return Metric(name, MetricKind.NATIVE_HISTOGRAM, text, labels, "seconds")
 
 
 def _counter(name: str, text: str, labels: tuple[str, ...] = FEED, unit: str = "") -> Metric:
-    return Metric(name, Kind.COUNTER, text, labels, unit)
+    return Metric(name, MetricKind.COUNTER, text, labels, unit)
 
 
 def _gauge(name: str, text: str, labels: tuple[str, ...] = (), unit: str = "") -> Metric:
-    return Metric(name, Kind.GAUGE, text, labels, unit)
+    return Metric(name, MetricKind.GAUGE, text, labels, unit)
 
 
 LATENCY: Final = _histogram(

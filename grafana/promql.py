@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract.metrics import PLANNED
 from latency_sweep.contract.monitoring import MONITORING, duration
+from latency_sweep.contract.targets import CANDIDATE_LABELS
 
 if TYPE_CHECKING:
     from latency_sweep.contract.experiment import Experiment
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 # The window that Grafana makes at least four scrapes long.
 WINDOW: Final = "$__rate_interval"
-CANDIDATE: Final = ("region", "az_id", "instance_type")
+CANDIDATE: Final = CANDIDATE_LABELS
 CANDIDATE_NAME: Final = " ".join(f"{{{{{label}}}}}" for label in CANDIDATE)
 # Regular expression of the reasons for which the probe itself replaces a connection.
 PLANNED_REASONS: Final = "|".join(PLANNED)

@@ -23,12 +23,12 @@ from latency_sweep.analysis.cli.options import (
     TwoCandidates,
     TwoSweeps,
 )
-from latency_sweep.analysis.evidence.records import DEFAULT_BY
 from latency_sweep.analysis.report import formats
 from latency_sweep.contract import exit_codes
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.markets import MARKETS
 from latency_sweep.contract.program import program_version
+from latency_sweep.contract.targets import CANDIDATE_LABELS
 from latency_sweep.runtime import options as shared
 from latency_sweep.runtime.options import UsageError
 
@@ -305,7 +305,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         metavar="LABELS",
         type=_dimensions,
         default=(),
-        help=f"labels that define a candidate (default: {','.join(DEFAULT_BY)})",
+        help=f"labels that define a candidate (default: {','.join(CANDIDATE_LABELS)})",
     )
     group.add_argument(
         "--market",
@@ -418,9 +418,9 @@ def _dimensions(text: str) -> tuple[str, ...]:
     """Labels that define a candidate, in the usual order, so that it has one name only."""
     found = shared.names(text)
     for name in found:
-        if name not in DEFAULT_BY:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(DEFAULT_BY)}")
-    return tuple(name for name in DEFAULT_BY if name in found)
+        if name not in CANDIDATE_LABELS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(CANDIDATE_LABELS)}")
+    return tuple(name for name in CANDIDATE_LABELS if name in found)
 
 
 def _seed(text: str) -> int:

@@ -26,13 +26,18 @@ from latency_sweep.analysis.cli.options import (
 from latency_sweep.analysis.cli.verdict_codes import OF_VERDICT
 from latency_sweep.analysis.decision.before_after import (
     CompareError,
-    compare_places,
+    compare_candidates,
     compare_sweeps,
 )
 from latency_sweep.analysis.decision.decide import decide
 from latency_sweep.analysis.evidence import archive, jsonl
 from latency_sweep.analysis.evidence.archive import Archive, ArchiveError
-from latency_sweep.analysis.evidence.collect import NoDataError, Request, SelectionError, collect
+from latency_sweep.analysis.evidence.collect import (
+    EvidenceRequest,
+    NoDataError,
+    SelectionError,
+    collect,
+)
 from latency_sweep.analysis.evidence.jsonl import JsonlError
 from latency_sweep.analysis.pricing.listing import listing
 from latency_sweep.analysis.pricing.prices import (
@@ -43,8 +48,8 @@ from latency_sweep.analysis.pricing.prices import (
 )
 from latency_sweep.analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
 from latency_sweep.analysis.report.before_after import render_change
-from latency_sweep.analysis.report.printable import printable
 from latency_sweep.analysis.report.rendering import render
+from latency_sweep.analysis.report.words.printable import printable
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError, load
 from latency_sweep.contract.program import report_internal_error
@@ -151,7 +156,7 @@ def compare(options: CompareOptions) -> ExitCode:
             sweeps = (_read(source, options.config) for source in (before, after))
             change = compare_sweeps(*sweeps, **how)
         case TwoCandidates(source, before, after):
-            change = compare_places(_read(source, options.config), before, after, **how)
+            change = compare_candidates(_read(source, options.config), before, after, **how)
         case _:
             assert_never(options.what)
     for to in options.destinations:
@@ -200,7 +205,7 @@ def _read(source: Source, config: Path | None) -> Archive:
 
 
 def _from_prometheus(source: FromPrometheus, experiment: Experiment) -> Archive:
-    request = Request(
+    request = EvidenceRequest(
         experiment=source.experiment_id,
         market=source.market,
         streams=source.streams,

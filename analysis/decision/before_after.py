@@ -1,28 +1,31 @@
-"""What changed between two sweeps, or between two places of one sweep: before and after.
+"""What changed between two sweeps, or between two candidates of one sweep: before and after.
 
 The unit of evidence is the run, as everywhere. Where both sides measured the same minutes, as two
-places of one sweep did, runs are paired by their label. Two sweeps at different times have no
-pairs; then the runs of the one are tested against those of the other, and a change of the
-exchange or of the hour cannot be told from a change of the place.
+candidates of one sweep did, runs are paired by their label. Two sweeps at different times have no
+pairs; then the runs of the one are tested against those of the other, and a change of the exchange
+or of the hour cannot be distinguished from a change of the candidate.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from latency_sweep.analysis.decision.comparison import Pairs, margin_between
 from latency_sweep.analysis.decision.decide import decide
-from latency_sweep.analysis.decision.verdict import Interval, Margin, Status, VerdictKind
-from latency_sweep.analysis.evidence.pool import P99, P999, Pool, pools_of
+from latency_sweep.analysis.decision.difference import (
+    DifferenceTest,
+    PairedSample,
+    adjust,
+    margin_between,
+)
+from latency_sweep.analysis.decision.results import ConstraintStatus, Interval, Margin, Relation
+from latency_sweep.analysis.evidence.sample import P99, P999, CandidateSample, samples_of
 from latency_sweep.analysis.stats import inference
 from latency_sweep.analysis.stats.resample import percentile_interval
-from latency_sweep.analysis.wording import count, enumeration, ms, percent
 from latency_sweep.nativehist.grid import Grid
 
 if TYPE_CHECKING:
@@ -30,14 +33,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from latency_sweep.analysis.decision.difference import Adjusted
     from latency_sweep.analysis.decision.verdict import CandidateRow, Verdict
     from latency_sweep.analysis.evidence.archive import Archive
     from latency_sweep.analysis.pricing.prices import PriceTable
     from latency_sweep.contract.experiment import Decision
 
     Floats = NDArray[np.float64]
+    Labels = tuple[str, ...]
 
-_QUANTILES = {"p50": 0.5, "p99": P99, "p99.9": P999}
+_QUANTILES: Final = {"p50": 0.5, "p99": P99, "p99.9": P999}
+_NAMES_LISTED: Final = 5
 
 
 class CompareError(Exception):
@@ -51,6 +57,14 @@ class Movement(StrEnum):
     SLOWER = "slower"
     UNCHANGED = "unchanged"
     UNDECIDED = "undecided"
+
+
+_MOVEMENTS: Final = {
+    Relation.BETTER: Movement.SLOWER,  # before is better than after
+    Relation.WORSE: Movement.FASTER,
+    Relation.EQUIVALENT: Movement.UNCHANGED,
+    Relation.UNDECIDED: Movement.UNDECIDED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,34 +91,34 @@ class ConstraintChange:
     """One hard constraint before and after; None where it was not evaluated."""
 
     name: str
-    before: Status | None
-    after: Status | None
+    before: ConstraintStatus | None
+    after: ConstraintStatus | None
     changed: bool
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceChange:
-    """One place before and after, or one place against another.
+class CandidateChange:
+    """One candidate before and after, or one candidate against another.
 
     Attributes:
-        before: name of the place on the first side.
-        after: name of the place on the second side; the same unless two places are compared.
+        before: name of the candidate on the first side.
+        after: name of the candidate on the second side; the same unless two are compared.
         movement: of p99, what the evidence says.
         paired: whether runs were paired by their label.
         runs_before: usable runs on the first side that were tested.
         runs_after: usable runs on the second side that were tested.
         quantiles: p50, p99 and p99.9.
         p_value: two-sided exact p of p99 over runs: sign-flip if paired, else Mann-Whitney.
-        p_holm: the same, adjusted by Holm over all places compared; this one decides.
+        p_holm: the same, adjusted by Holm over all candidates compared; this one decides.
         smallest_p: the smallest p that so many runs can give.
         shift_sec: typical p99 of a run, after minus before (Hodges-Lehmann).
         shift_ratio: the same as a ratio of the first side's p99; None if that is not positive.
         cliffs_delta: -1 to 1; 1 means every run after is slower than every run before.
-        margin: the difference that counts.
+        margin: the smallest difference that matters.
         constraints: each hard constraint.
-        rank_before: place in the ranking.
-        rank_after: place in the ranking.
-        sentence: the finding in words.
+        rank_before: position in the ranking.
+        rank_after: position in the ranking.
+        confidence: that of the intervals and the test.
     """
 
     before: str
@@ -124,93 +138,70 @@ class PlaceChange:
     constraints: tuple[ConstraintChange, ...]
     rank_before: int
     rank_after: int
-    sentence: str
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One side of the comparison.
+class BeforeAfter:
+    """What changed from one side to the other.
 
     Attributes:
-        experiment: its name.
-        source: where its evidence came from.
-        since: Unix seconds, start of its range.
-        until: Unix seconds, end of its range.
-        kind: its verdict by itself.
-        winner: the winner, or None.
-        sentence: its verdict in words.
-    """
-
-    experiment: str
-    source: str
-    since: float
-    until: float
-    kind: VerdictKind
-    winner: str | None
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class SweepComparison:
-    """The answer to "what changed".
-
-    Attributes:
-        sentence: the answer in one sentence.
+        same_sweep: whether two candidates of one sweep are compared.
         verdict_changed: whether the two sides end in another verdict or another winner.
-        before: the first side.
-        after: the second side.
-        places: each place that both sides have, largest change first.
-        only_before: places that only the first side has.
-        only_after: places that only the second side has.
+        before: the verdict on the first side.
+        after: the verdict on the second side.
+        candidates: each candidate that both sides have, largest change first.
+        only_before: candidates that only the first side has.
+        only_after: candidates that only the second side has.
+        same_rules: whether both sides were evaluated by the same thresholds and weights.
         confidence: that of the intervals and tests.
         seed: of the bootstrap.
-        warnings: what makes the two sides less comparable.
     """
 
-    sentence: str
+    same_sweep: bool
     verdict_changed: bool
-    before: Side
-    after: Side
-    places: tuple[PlaceChange, ...]
+    before: Verdict
+    after: Verdict
+    candidates: tuple[CandidateChange, ...]
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
+    same_rules: bool
     confidence: float
     seed: int
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """A side with its verdict and pools by candidate name."""
+class _Side:
+    """A sweep with its verdict, and its samples and rows by candidate name."""
 
     archive: Archive
     verdict: Verdict
-    pools: dict[str, Pool]
+    samples: dict[str, CandidateSample]
     rows: dict[str, CandidateRow]
 
     @classmethod
-    def of(cls, archive: Archive, prices: PriceTable | None, seed: int) -> _Judged:
+    def of(cls, archive: Archive, prices: PriceTable | None, seed: int) -> _Side:
         found = decide(archive.evidence, archive.experiment, prices=prices, seed=seed)
-        pools = {c.name: pool for c, pool in pools_of(archive.evidence).items()}
-        return cls(archive, found, pools, {row.name: row for row in found.ranking})
+        samples = {c.name: sample for c, sample in samples_of(archive.evidence).items()}
+        return cls(archive, found, samples, {row.name: row for row in found.ranking})
 
-    def side(self) -> Side:
-        scope, found = self.archive.evidence.scope, self.verdict
-        return Side(
-            experiment=scope.experiment,
-            source=self.archive.evidence.source,
-            since=scope.since,
-            until=scope.until,
-            kind=found.kind,
-            winner=found.winner,
-            sentence=found.sentence,
-        )
+
+@dataclass(frozen=True, slots=True)
+class _TestedPair:
+    """One candidate of each side, tested by themselves."""
+
+    before: CandidateRow
+    after: CandidateRow
+    paired: bool
+    quantiles: tuple[QuantileChange, ...]
+    cliffs_delta: float
+    test: DifferenceTest
 
 
 def compare_sweeps(
     before: Archive, after: Archive, *, prices: PriceTable | None = None, seed: int = 0
-) -> SweepComparison:
-    """Compare each place that two sweeps have in common.
+) -> BeforeAfter:
+    """Compare each candidate that two sweeps have in common.
 
     Thresholds, confidence and weights of each side are those of its own experiment; the
     comparison uses those of the second.
@@ -219,135 +210,130 @@ def compare_sweeps(
         before: the earlier evidence, and what it was evaluated under.
         after: the later evidence.
         prices: USD per hour; the shipped table if None.
-        seed: of the bootstrap; the same evidence and seed give the same answer.
+        seed: of the bootstrap; the same evidence and seed give the same result.
 
     Raises:
-        CompareError: the two have no place in common.
+        CompareError: the two have no candidate in common.
     """
-    first, second = (_Judged.of(archive, prices, seed) for archive in (before, after))
+    first, second = (_Side.of(archive, prices, seed) for archive in (before, after))
     shared = [name for name in second.rows if name in first.rows]
     if not shared:
         raise CompareError(
-            "The two sides have no place in common: the first has"
-            f" {_listing(first.pools)}, the second {_listing(second.pools)}."
-            " Analyse both with the same --by, or name two places of one source."
+            "The two sides have no candidate in common: the first has"
+            f" {_listing(first.samples)}, the second {_listing(second.samples)}."
+            " Analyse both with the same --by, or name two candidates of one source."
         )
-    return _comparison(first, second, [(name, name) for name in shared], seed)
+    return _compare(first, second, [(name, name) for name in shared], seed)
 
 
-def compare_places(
+def compare_candidates(
     archive: Archive, first: str, second: str, *, prices: PriceTable | None = None, seed: int = 0
-) -> SweepComparison:
-    """Compare two places of one sweep, over the runs that both have.
+) -> BeforeAfter:
+    """Compare two candidates of one sweep, over the runs that both have.
 
     Args:
         archive: the evidence, and what it is evaluated under.
-        first: name of the place that counts as before.
-        second: name of the place that counts as after.
+        first: name of the candidate that counts as before.
+        second: name of the candidate that counts as after.
         prices: USD per hour; the shipped table if None.
         seed: of the bootstrap.
 
     Raises:
         CompareError: a name is no candidate of the evidence.
     """
-    evaluated = _Judged.of(archive, prices, seed)
+    side = _Side.of(archive, prices, seed)
     for name in (first, second):
-        if name not in evaluated.pools:
+        if name not in side.samples:
             raise CompareError(
-                f"There is no place {name!r} in the evidence; it has {_listing(evaluated.pools)}."
+                f"There is no candidate {name!r} in the evidence; it has {_listing(side.samples)}."
             )
-    return _comparison(evaluated, evaluated, [(first, second)], seed)
+    return _compare(side, side, [(first, second)], seed)
 
 
-def _comparison(
-    first: _Judged, second: _Judged, names: Sequence[tuple[str, str]], seed: int
-) -> SweepComparison:
+def _compare(
+    first: _Side, second: _Side, names: Sequence[tuple[str, str]], seed: int
+) -> BeforeAfter:
     rule = second.archive.experiment.decision
-    drafts = [_draft((first, second), pair, rule, seed) for pair in names]
-    adjusted = inference.holm([draft.p_value for draft in drafts])
-    places = [_settled(draft, p, rule) for draft, p in zip(drafts, adjusted, strict=True)]
-    places.sort(key=lambda c: (-abs(c.shift_ratio or 0.0), c.after))
+    pairs = [_pair((first, second), pair, rule, seed) for pair in names]
+    adjusted = adjust([pair.test for pair in pairs], rule)
+    changes = [_change(pair, found, rule) for pair, found in zip(pairs, adjusted, strict=True)]
     old, new = first.verdict, second.verdict
-    same_sweep = first is second
-    answer = SweepComparison(
-        sentence="",
+    return BeforeAfter(
+        same_sweep=first is second,
         verdict_changed=(old.kind, old.winner, old.tied) != (new.kind, new.winner, new.tied),
-        before=first.side(),
-        after=second.side(),
-        places=tuple(places),
-        only_before=() if same_sweep else tuple(n for n in first.rows if n not in second.rows),
-        only_after=() if same_sweep else tuple(n for n in second.rows if n not in first.rows),
+        before=old,
+        after=new,
+        candidates=tuple(sorted(changes, key=lambda c: (-abs(c.shift_ratio or 0.0), c.after))),
+        only_before=tuple(n for n in first.rows if n not in second.rows),
+        only_after=tuple(n for n in second.rows if n not in first.rows),
+        same_rules=first.archive.experiment.decision == rule,
         confidence=rule.confidence,
         seed=seed,
-        warnings=tuple(_warnings(first, second, places)),
     )
-    sentence = places[0].sentence if same_sweep else _sentence(answer)
-    return dataclasses.replace(answer, sentence=sentence)
 
 
-def _draft(
-    sides: tuple[_Judged, _Judged], names: tuple[str, str], rule: Decision, seed: int
-) -> PlaceChange:
-    """Everything but the adjusted p, and what follows from it."""
-    before, after = (side.pools[name] for side, name in zip(sides, names, strict=True))
-    old, new = (side.rows[name] for side, name in zip(sides, names, strict=True))
-    pairs = Pairs.of(before, after)
+def _pair(
+    sides: tuple[_Side, _Side], names: tuple[str, str], rule: Decision, seed: int
+) -> _TestedPair:
+    before, after = (side.samples[name] for side, name in zip(sides, names, strict=True))
+    sample = PairedSample.of(before, after)
     # A few runs in common by chance are no pairing: it would throw all others away.
     fewest = min(len(before.runs), len(after.runs))
-    paired = bool(pairs.labels) and 2 * len(pairs.labels) >= fewest
-    labels = (pairs.labels, pairs.labels) if paired else (tuple(before.runs), tuple(after.runs))
-    mine, theirs = (
-        np.array([pool.run_p99[label] for label in chosen])
-        for pool, chosen in zip((before, after), labels, strict=True)
-    )
-    shared = pairs.dependence(sides[1].archive.experiment.timing.measurement_sec)
+    paired = bool(sample.labels) and 2 * len(sample.labels) >= fewest
+    labels: tuple[Labels, Labels] = (tuple(before.runs), tuple(after.runs))
+    shared = sample.dependence(sides[1].archive.experiment.timing.measurement_sec)
+    stretch = None
     if paired:
-        p_value = inference.sign_flip_p(pairs.tested, shared.covariance)
-        smallest = inference.smallest_sign_flip_p(len(pairs.labels))
-        shift = inference.hodges_lehmann(pairs.seconds)
-    else:
-        p_value = inference.mann_whitney_p(mine, theirs)
-        smallest = inference.smallest_mann_whitney_p(mine.size, theirs.size)
-        shift = (
-            float(np.median(np.subtract.outer(theirs, mine)))
-            if mine.size and theirs.size
-            else (math.nan)
-        )
-    level = float(np.median(mine)) if mine.size else math.nan
-    ratio = shift / level if level > 0 else math.nan
-    if paired and pairs.log_scale:  # as `analyze` tells it of the same two places
-        ratio = math.expm1(inference.hodges_lehmann(pairs.tested))
-    return PlaceChange(
-        before=before.name,
-        after=after.name,
-        movement=Movement.UNDECIDED,
+        labels = (sample.labels, sample.labels)
+        stretch = shared.stretch(sample.tested)
+    quantiles = _quantiles((before, after), labels, rule, seed, stretch=stretch)
+    interval = next(q.interval for q in quantiles if q.name == "p99")
+    margin = margin_between(before, after, rule)
+    mine, theirs = (
+        np.array([side.run_p99[label] for label in chosen])
+        for side, chosen in zip((before, after), labels, strict=True)
+    )
+    return _TestedPair(
+        before=sides[0].rows[names[0]],
+        after=sides[1].rows[names[1]],
         paired=paired,
-        runs_before=len(labels[0]),
-        runs_after=len(labels[1]),
-        quantiles=_quantiles(
-            (before, after),
-            labels,
-            rule,
-            seed,
-            stretch=shared.stretch(pairs.tested) if paired else None,
+        quantiles=quantiles,
+        cliffs_delta=inference.cliffs_delta(mine, theirs),
+        test=(
+            DifferenceTest.paired(sample, shared, interval, margin)
+            if paired
+            else DifferenceTest.unpaired(mine, theirs, interval, margin)
         ),
-        p_value=p_value,
-        p_holm=p_value,
-        smallest_p=smallest,
-        shift_sec=_finite(shift),
-        shift_ratio=_finite(ratio),
-        cliffs_delta=_finite(inference.cliffs_delta(mine, theirs)),
-        margin=margin_between(before, after, rule),
-        constraints=_constraints(old, new),
-        rank_before=old.rank,
-        rank_after=new.rank,
-        sentence="",
+    )
+
+
+def _change(pair: _TestedPair, found: Adjusted, rule: Decision) -> CandidateChange:
+    test = pair.test
+    return CandidateChange(
+        before=pair.before.name,
+        after=pair.after.name,
+        movement=_MOVEMENTS[found.relation],
+        paired=pair.paired,
+        runs_before=test.first_runs,
+        runs_after=test.second_runs,
+        quantiles=pair.quantiles,
+        p_value=test.p_value,
+        p_holm=found.p_holm,
+        smallest_p=test.smallest_p,
+        shift_sec=test.shift_sec,
+        shift_ratio=test.shift_ratio,
+        cliffs_delta=_finite(pair.cliffs_delta),
+        margin=test.margin,
+        constraints=_constraints(pair.before, pair.after),
+        rank_before=pair.before.rank,
+        rank_after=pair.after.rank,
+        confidence=rule.confidence,
     )
 
 
 def _quantiles(
-    pools: tuple[Pool, Pool],
-    labels: tuple[tuple[str, ...], tuple[str, ...]],
+    samples: tuple[CandidateSample, CandidateSample],
+    labels: tuple[Labels, Labels],
     rule: Decision,
     seed: int,
     *,
@@ -360,8 +346,8 @@ def _quantiles(
     """
     sizes = [len(chosen) for chosen in labels]
     grids = [
-        Grid.of([pool.runs[label].latency for label in chosen])
-        for pool, chosen in zip(pools, labels, strict=True)
+        Grid.of([sample.runs[label].latency for label in chosen])
+        for sample, chosen in zip(samples, labels, strict=True)
     ]
     wanted = tuple(_QUANTILES.values())
     pooled = [
@@ -403,105 +389,15 @@ def _constraints(before: CandidateRow, after: CandidateRow) -> tuple[ConstraintC
     )
 
 
-def _settled(draft: PlaceChange, p_holm: float, rule: Decision) -> PlaceChange:
-    movement = _movement(draft, p_holm, rule)
-    settled = dataclasses.replace(draft, p_holm=p_holm, movement=movement)
-    return dataclasses.replace(settled, sentence=_finding(settled, rule))
-
-
-def _movement(draft: PlaceChange, p_holm: float, rule: Decision) -> Movement:
-    """Significant and larger than the margin; or shown to be smaller; or neither."""
-    alpha, margin, shift = 1 - rule.confidence, draft.margin.total_sec, draft.shift_sec
-    if shift is None or min(draft.runs_before, draft.runs_after) < rule.min_runs:
-        return Movement.UNDECIDED
-    if p_holm < alpha and abs(shift) > margin:
-        return Movement.SLOWER if shift > 0 else Movement.FASTER
-    interval = next(q.interval for q in draft.quantiles if q.name == "p99")
-    low, high = (interval.low, interval.high) if interval else (None, None)
-    if draft.smallest_p < alpha and low is not None and high is not None:
-        within = -margin <= low and high <= margin and abs(shift) <= margin
-        return Movement.UNCHANGED if within else Movement.UNDECIDED
-    return Movement.UNDECIDED
-
-
-def _finding(change: PlaceChange, rule: Decision) -> str:
-    two = change.before != change.after
-    subject = f"{change.after}, against {change.before}," if two else change.after
-    if change.shift_sec is None:
-        return f"{subject} has no usable run on one of the sides."
-    relative = "" if change.shift_ratio is None else f", {percent(abs(change.shift_ratio))}"
-    by = f"{ms(abs(change.shift_sec))}{relative}"
-    runs = (
-        f"n = {change.runs_after}"
-        if change.paired
-        else f"n = {change.runs_before} and {change.runs_after}"
-    )
-    facts = f"p = {change.p_holm:.2g} after Holm, {runs}"
-    verb = "is" if two else "became"
-    margin = ms(change.margin.total_sec)
-    if change.movement in {Movement.FASTER, Movement.SLOWER}:
-        return f"{subject} {verb} {change.movement} at p99 by {by} ({facts})."
-    if change.movement is Movement.UNCHANGED:
-        what = "differs" if two else "changed"
-        return f"{subject} {what} by less than {margin} at p99, which does not count."
-    if change.smallest_p >= 1 - rule.confidence:
-        return (
-            f"{subject} has too few runs for any change to be significant"
-            f" ({runs}; the smallest possible p is {change.smallest_p:.2g})."
-        )
-    return f"{subject} shows no sure change at p99: {by} ({facts}; {margin} count)."
-
-
-def _sentence(answer: SweepComparison) -> str:
-    moved = {m: [c.after for c in answer.places if c.movement is m] for m in Movement}
-    parts = [f"{len(names)} {movement}" for movement, names in moved.items() if names]
-    total = count(len(answer.places), "place")
-    verdict = "the verdict stays the same"
-    if answer.verdict_changed:
-        verdict = f"the verdict changed from {_outcome(answer.before)} to {_outcome(answer.after)}"
-    return f"Of {total} in common, {enumeration(parts)}; {verdict}."
-
-
-def _outcome(side: Side) -> str:
-    name = side.kind.replace("_", " ")
-    return f"{name} ({side.winner})" if side.winner else name
-
-
-def _warnings(first: _Judged, second: _Judged, places: Sequence[PlaceChange]) -> list[str]:
-    if first is second:
-        return list(second.archive.evidence.warnings)
-    warnings = []
-    old, new = first.archive, second.archive
-    for what in ("market", "streams", "symbols"):
-        values = [getattr(a.evidence.scope, what) for a in (old, new)]
-        if values[0] != values[1]:
-            shown = " and ".join(_shown(value) for value in values)
-            warnings.append(f"The two sides hold different {what}: {shown}.")
-    if old.experiment.decision != new.experiment.decision:
-        warnings.append(
-            "The two sides were evaluated by different rules; the comparison uses the second's."
-        )
-    if any(not c.paired for c in places):
-        warnings.append(
-            "The two sides measured at different times: a change of the exchange, or of the hours"
-            " measured, looks like a change of the place."
-        )
-    if any(archive.evidence.approximate for archive in (old, new)):
-        warnings.append("One side's histograms were rebuilt from percentiles: it is rough.")
-    return warnings
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else ", ".join(value) or "all"
-
-
-def _listing(pools: dict[str, Pool]) -> str:
-    names = list(pools)
-    if not names:
-        return "none"
-    if len(names) <= 5:  # noqa: PLR2004 - as many as a sentence holds
-        return enumeration(names)
-    return f"{', '.join(names[:4])} and {len(names) - 4} more"
+def _listing(samples: dict[str, CandidateSample]) -> str:
+    """Names for an error message; the first few if they are many."""
+    names = list(samples)
+    if len(names) > _NAMES_LISTED:
+        more = len(names) - _NAMES_LISTED + 1
+        names = [*names[: _NAMES_LISTED - 1], f"{more} more"]
+    if len(names) <= 1:
+        return "".join(names) or "none"
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _finite(value: float) -> float | None:

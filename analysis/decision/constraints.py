@@ -1,9 +1,8 @@
 """Hard constraints: proven to hold, proven to be broken, or not enough evidence to say.
 
 A limit on a count is tested with one-sided exact bounds at the configured confidence, a limit on
-a quantile with a two-sided interval of the same confidence. PASS needs the
-whole interval within the limit, FAIL the whole interval beyond it. What is not known is never a
-pass.
+a quantile with a two-sided interval of the same confidence. PASS needs the whole interval within
+the limit, FAIL the whole interval beyond it. What is not known is never a pass.
 """
 
 from __future__ import annotations
@@ -14,17 +13,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latency_sweep.analysis.decision.verdict import ConstraintResult, Interval, Status
-from latency_sweep.analysis.evidence.pool import P99, P999, total
+from latency_sweep.analysis.decision.results import (
+    ConstraintResult,
+    ConstraintStatus,
+    Interval,
+    Missing,
+    Need,
+    ValueBasis,
+)
+from latency_sweep.analysis.evidence.records import total
+from latency_sweep.analysis.evidence.sample import P99, P999
 from latency_sweep.analysis.stats import intervals
 from latency_sweep.analysis.stats.resample import percentile_interval
-from latency_sweep.analysis.wording import count, duration, ms, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from latency_sweep.analysis.evidence.pool import Pool
-    from latency_sweep.analysis.evidence.records import RunEvidence
+    from latency_sweep.analysis.evidence.sample import CandidateSample
     from latency_sweep.analysis.stats.resample import Bootstrap
     from latency_sweep.contract.experiment import Decision
 
@@ -40,7 +43,9 @@ class Quantiles:
     ratio: Interval
 
 
-def quantile_intervals(pool: Pool, bootstrap: Bootstrap, confidence: float) -> Quantiles:
+def quantile_intervals(
+    sample: CandidateSample, bootstrap: Bootstrap, confidence: float
+) -> Quantiles:
     """Intervals that neither few samples nor few runs make too narrow.
 
     Order statistics say what so many samples can prove if they were independent. Samples of one
@@ -50,12 +55,12 @@ def quantile_intervals(pool: Pool, bootstrap: Bootstrap, confidence: float) -> Q
     The ratio's ends from order statistics are ratios of opposite ends: each misses with half the
     error, so by Bonferroni their ratio is a one-sided bound at the full confidence.
     """
-    p99 = intervals.quantile_interval(pool.latency, P99, confidence)
-    p999 = intervals.quantile_interval(pool.latency, P999, confidence)
+    p99 = intervals.quantile_interval(sample.latency, P99, confidence)
+    p999 = intervals.quantile_interval(sample.latency, P999, confidence)
     ratio = (_ratio(p999[0], p99[1]), _ratio(p999[1], p99[0]))
-    if pool.runs:
-        labels = tuple(pool.runs)
-        draws = bootstrap.p99(pool, labels), bootstrap.p999(pool, labels)
+    if sample.runs:
+        labels = tuple(sample.runs)
+        draws = bootstrap.p99(sample, labels), bootstrap.p999(sample, labels)
         runs = len(labels)
         p99 = _outer(p99, percentile_interval(draws[0], runs, confidence))
         p999 = _outer(p999, percentile_interval(draws[1], runs, confidence))
@@ -71,116 +76,87 @@ def _outer(first: _Ends, second: _Ends) -> _Ends:
     return low, high
 
 
-def check(pool: Pool, rule: Decision, quantiles: Quantiles) -> tuple[ConstraintResult, ...]:
+def check(
+    sample: CandidateSample, rule: Decision, quantiles: Quantiles
+) -> tuple[ConstraintResult, ...]:
     """Every hard constraint on one candidate."""
     return (
-        _p99(pool, rule, quantiles),
-        _tail_ratio(pool, rule, quantiles),
-        _reconnects(pool, rule),
-        _loss(pool, rule),
-        _samples(pool, rule),
-        _runs(pool, rule),
-        _clock(pool, rule),
+        _p99(sample, rule, quantiles),
+        _tail_ratio(sample, rule, quantiles),
+        _reconnects(sample, rule),
+        _loss(sample, rule),
+        _samples(sample, rule),
+        _runs(sample, rule),
+        _clock(sample, rule),
     )
 
 
-def overall(results: tuple[ConstraintResult, ...]) -> Status:
+def overall(results: tuple[ConstraintResult, ...]) -> ConstraintStatus:
     """FAIL if any constraint is broken, PASS if all hold, else INSUFFICIENT."""
     seen = {result.status for result in results}
-    if Status.FAIL in seen:
-        return Status.FAIL
-    return Status.INSUFFICIENT if Status.INSUFFICIENT in seen else Status.PASS
+    if ConstraintStatus.FAIL in seen:
+        return ConstraintStatus.FAIL
+    return (
+        ConstraintStatus.INSUFFICIENT
+        if ConstraintStatus.INSUFFICIENT in seen
+        else ConstraintStatus.PASS
+    )
 
 
-def _p99(pool: Pool, rule: Decision, quantiles: Quantiles) -> ConstraintResult:
-    limit, interval = rule.constraints.p99_sec, quantiles.p99
+def _p99(sample: CandidateSample, rule: Decision, quantiles: Quantiles) -> ConstraintResult:
+    make = _Maker(sample, "p99", rule.constraints.p99_sec, "s")
+    if not math.isfinite(sample.p99):
+        return make.no_data()
+    interval = quantiles.p99
     # The one-way latency itself is only as certain as the clock.
-    clock = pool.clock_bound or 0.0
-    status = _judge(_plus(interval.low, -clock), _plus(interval.high, clock), limit)
-    value = pool.p99
-    if not math.isfinite(value):
-        return _no_data("p99", limit, "s")
-    evidence = (
-        f"p99 is {ms(value)} ({_span(interval, ms)}), the limit {ms(limit)}; {_sampled(pool)}."
-    )
-    missing = _missing_samples(pool, P99, interval) if status is Status.INSUFFICIENT else ""
-    return ConstraintResult("p99", status, value, interval, limit, "s", evidence, missing)
+    clock = sample.clock_bound or 0.0
+    status = _judge(_plus(interval.low, -clock), _plus(interval.high, clock), make.limit)
+    missing = _missing_samples(sample, P99, interval)
+    return make.measured(status, sample.p99, interval, missing)
 
 
-def _tail_ratio(pool: Pool, rule: Decision, quantiles: Quantiles) -> ConstraintResult:
-    limit, interval = rule.constraints.tail_ratio, quantiles.ratio
-    p99, p999 = pool.p99, pool.latency.quantile(P999)
+def _tail_ratio(sample: CandidateSample, rule: Decision, quantiles: Quantiles) -> ConstraintResult:
+    make = _Maker(sample, "tail_ratio", rule.constraints.tail_ratio, "ratio")
+    p99, p999 = sample.p99, sample.latency.quantile(P999)
     if not math.isfinite(p99):
-        return _no_data("tail_ratio", limit, "ratio")
+        return make.no_data()
     if p99 <= 0:
-        return ConstraintResult(
-            "tail_ratio",
-            Status.INSUFFICIENT,
-            None,
-            None,
-            limit,
-            "ratio",
-            f"p99 is {ms(p99)}: not positive, so p99.9 / p99 means nothing.",
-            "A clock that agrees with the exchange's.",
-        )
-    value = p999 / p99
-    status = _judge(interval.low, interval.high, limit)
-    evidence = (
-        f"p99.9 / p99 is {value:.2f} ({_span(interval, '{:.2f}'.format)}), the limit {limit:g};"
-        f" {_sampled(pool)}."
-    )
-    missing = _missing_samples(pool, P999, interval) if status is Status.INSUFFICIENT else ""
-    return ConstraintResult(
-        "tail_ratio", status, value, interval, limit, "ratio", evidence, missing
-    )
+        return make.unknown(ValueBasis.P99_NOT_POSITIVE, Need.AGREEING_CLOCK)
+    interval = quantiles.ratio
+    status = _judge(interval.low, interval.high, make.limit)
+    missing = _missing_samples(sample, P999, interval)
+    return make.measured(status, p999 / p99, interval, missing)
 
 
-def _reconnects(pool: Pool, rule: Decision) -> ConstraintResult:
-    limit, confidence = rule.constraints.reconnects_per_hour, rule.confidence
-    events = total(run.reconnects for run in pool.runs.values())
-    hours = total(run.hours for run in pool.runs.values())
+def _reconnects(sample: CandidateSample, rule: Decision) -> ConstraintResult:
+    make = _Maker(sample, "reconnects", rule.constraints.reconnects_per_hour, "1/h")
+    confidence = rule.confidence
+    events = total(run.reconnects for run in sample.runs.values())
+    hours = total(run.hours for run in sample.runs.values())
     if events is None or hours is None:
-        return _unknown("reconnects", limit, "1/h", pool, ("reconnects", "hours"))
+        return make.not_counted("reconnects", "hours")
     if hours <= 0:
-        return ConstraintResult(
-            "reconnects",
-            Status.INSUFFICIENT,
-            None,
-            None,
-            limit,
-            "1/h",
-            "There was no connected time in which reconnects could be counted.",
-            "Runs in which the probe is connected.",
-        )
-    number = round(events)
-    low = intervals.poisson_lower(number, hours, confidence)
-    high = intervals.poisson_upper(number, hours, confidence)
-    status = _judge(low, high, limit)
-    evidence = (
-        f"{count(number, 'unplanned reconnect')} in {duration(hours)}:"
-        f" {_bound(status, f'{low:.2f}/h', f'{high:.2f}/h')} at {percent(confidence)} confidence,"
-        f" the limit {limit:g}/h."
-    )
-    missing = ""
-    if status is Status.INSUFFICIENT:
-        needed = intervals.exposure_needed(number, limit, confidence)
-        missing = (
-            f"{duration(max(needed - hours, 0.0))} more without another reconnect"
-            f" ({duration(needed)} in all)."
-        )
-    interval = Interval(low, high, confidence)
-    return ConstraintResult(
-        "reconnects", status, number / hours, interval, limit, "1/h", evidence, missing
+        return make.unknown(ValueBasis.NO_CONNECTED_TIME, Need.CONNECTED_RUNS)
+    low = intervals.poisson_lower(events, hours, confidence)
+    high = intervals.poisson_upper(events, hours, confidence)
+    needed = intervals.exposure_needed(events, make.limit, confidence)
+    return make.measured(
+        _judge(low, high, make.limit),
+        events / hours,
+        Interval(low, high, confidence),
+        Missing(Need.CONNECTED_HOURS, max(needed - hours, 0.0)),
+        counted=(events, hours),
     )
 
 
-def _loss(pool: Pool, rule: Decision) -> ConstraintResult:
+def _loss(sample: CandidateSample, rule: Decision) -> ConstraintResult:
     """Share of messages lost. Losses come in bursts, so runs are what counts as independent."""
-    limit, confidence = rule.constraints.loss_ratio, rule.confidence
-    runs = pool.runs.values()
+    make = _Maker(sample, "loss", rule.constraints.loss_ratio, "ratio")
+    limit, confidence = make.limit, rule.confidence
+    runs = sample.runs.values()
     lost, received = total(run.lost for run in runs), total(run.messages for run in runs)
     if lost is None or received is None or lost + received <= 0:
-        return _unknown("loss", limit, "ratio", pool, ("lost", "messages"))
+        return make.not_counted("lost", "messages")
     sent = lost + received
     hits = np.array([run.lost or 0 for run in runs], dtype=np.float64)
     trials = hits + np.array([run.messages or 0 for run in runs], dtype=np.float64)
@@ -188,89 +164,138 @@ def _loss(pool: Pool, rule: Decision) -> ConstraintResult:
     low = intervals.binomial_lower(lost * share, sent * share, confidence)
     high = intervals.binomial_upper(lost * share, sent * share, confidence)
     status = _judge(low, high, limit)
-    evidence = (
-        f"{count(round(lost), 'message')} of {count(round(sent))} lost:"
-        f" {_bound(status, percent(low), percent(high))} at {percent(confidence)} confidence,"
-        f" the limit {percent(limit)}."
-    )
-    missing = ""
-    if status is Status.INSUFFICIENT:
-        missing = _missing_messages(lost * share, sent * share, share, limit, confidence)
+    missing = None
+    if status is ConstraintStatus.INSUFFICIENT:
+        more = _missing_messages(lost * share, sent * share, share, limit, confidence)
+        missing = Missing(Need.MESSAGES, more)
     interval = Interval(low, high, confidence)
-    value = lost / sent
-    return ConstraintResult("loss", status, value, interval, limit, "ratio", evidence, missing)
+    return make.measured(status, lost / sent, interval, missing, counted=(lost, sent))
 
 
-def _samples(pool: Pool, rule: Decision) -> ConstraintResult:
-    limit = rule.constraints.min_samples
-    samples = int(pool.latency.counts.sum())
-    enough = samples >= limit
-    return ConstraintResult(
-        "samples",
-        Status.PASS if enough else Status.INSUFFICIENT,
-        samples,
-        None,
-        limit,
-        "samples",
-        f"{count(samples, 'latency sample')}, at least {count(limit)} needed.",
-        "" if enough else f"{count(limit - samples, 'more sample')}.",
-    )
+def _samples(sample: CandidateSample, rule: Decision) -> ConstraintResult:
+    make = _Maker(sample, "samples", rule.constraints.min_samples, "samples")
+    more = rule.constraints.min_samples - make.samples
+    status = ConstraintStatus.PASS if more <= 0 else ConstraintStatus.INSUFFICIENT
+    return make.measured(status, make.samples, None, Missing(Need.SAMPLES, more))
 
 
-def _runs(pool: Pool, rule: Decision) -> ConstraintResult:
-    used, limit = len(pool.runs), rule.min_runs
-    excluded = len(pool.seen) - used
-    kept_out = f" ({count(excluded, 'more run')} kept out)" if excluded else ""
-    enough = used >= limit
-    return ConstraintResult(
-        "runs",
-        Status.PASS if enough else Status.INSUFFICIENT,
-        used,
-        None,
-        limit,
-        "runs",
-        f"{count(used, 'usable run')}{kept_out}, at least {limit} needed.",
-        "" if enough else f"{count(limit - used, 'more usable run')}.",
-    )
+def _runs(sample: CandidateSample, rule: Decision) -> ConstraintResult:
+    make = _Maker(sample, "runs", rule.min_runs, "runs")
+    used = len(sample.runs)
+    status = ConstraintStatus.PASS if used >= rule.min_runs else ConstraintStatus.INSUFFICIENT
+    missing = Missing(Need.USABLE_RUNS, rule.min_runs - used)
+    return make.measured(status, used, None, missing, affected=len(sample.seen) - used)
 
 
-def _clock(pool: Pool, rule: Decision) -> ConstraintResult:
-    limit, bound = rule.constraints.clock_error_bound_sec, pool.clock_bound
-    unsynchronised = [r.run for r in pool.runs.values() if r.clock_synchronized is False]
-    status, missing = Status.PASS, ""
+def _clock(sample: CandidateSample, rule: Decision) -> ConstraintResult:
+    make = _Maker(sample, "clock", rule.constraints.clock_error_bound_sec, "s")
+    bound = sample.clock_bound
+    unsynchronised = sum(run.clock_synchronized is False for run in sample.runs.values())
     if bound is None:
-        status, evidence = Status.INSUFFICIENT, "How wrong the clock may be is not known."
-        missing = "A clock error bound in every run (chrony, ClockBound or a PHC)."
-    else:
-        evidence = f"The clock is right within {ms(bound)}, the limit {ms(limit)}."
-        if bound > limit:
-            status, missing = Status.INSUFFICIENT, "A better clock, such as the PHC or Amazon NTP."
-    if unsynchronised:
-        status = Status.INSUFFICIENT
-        evidence += f" It was not synchronised in {count(len(unsynchronised), 'run')}."
-        missing = missing or "Runs with a synchronised clock."
-    return ConstraintResult("clock", status, bound, None, limit, "s", evidence, missing)
+        return make.unknown(ValueBasis.CLOCK_UNKNOWN, Need.CLOCK_BOUND, affected=unsynchronised)
+    within = bound <= make.limit
+    status = (
+        ConstraintStatus.PASS if within and not unsynchronised else ConstraintStatus.INSUFFICIENT
+    )
+    missing = Missing(Need.SYNCHRONIZED_CLOCK if within else Need.BETTER_CLOCK)
+    return make.measured(status, bound, None, missing, affected=unsynchronised)
 
 
-def _judge(low: float | None, high: float | None, limit: float) -> Status:
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes the result of one constraint on one candidate."""
+
+    sample: CandidateSample
+    name: str
+    limit: float
+    unit: str
+
+    @property
+    def samples(self) -> int:
+        """Latency samples of the usable runs."""
+        return int(self.sample.latency.counts.sum())
+
+    def measured(
+        self,
+        status: ConstraintStatus,
+        value: float,
+        interval: Interval | None,
+        missing: Missing | None,
+        *,
+        counted: tuple[int | None, float | None] = (None, None),
+        affected: int = 0,
+    ) -> ConstraintResult:
+        """The result with a value; `missing` is what would settle it if it is not settled."""
+        return ConstraintResult(
+            name=self.name,
+            status=status,
+            basis=ValueBasis.MEASURED,
+            value=value,
+            interval=interval,
+            limit=self.limit,
+            unit=self.unit,
+            p99_sec=_finite(self.sample.p99),
+            samples=self.samples,
+            runs=len(self.sample.runs),
+            runs_affected=affected,
+            events=counted[0],
+            exposure=counted[1],
+            lacking=missing if status is ConstraintStatus.INSUFFICIENT else None,
+        )
+
+    def unknown(self, basis: ValueBasis, need: Need, *, affected: int = 0) -> ConstraintResult:
+        """The result without a value."""
+        return ConstraintResult(
+            name=self.name,
+            status=ConstraintStatus.INSUFFICIENT,
+            basis=basis,
+            value=None,
+            interval=None,
+            limit=self.limit,
+            unit=self.unit,
+            p99_sec=_finite(self.sample.p99),
+            samples=self.samples,
+            runs=len(self.sample.runs),
+            runs_affected=affected,
+            events=None,
+            exposure=None,
+            lacking=Missing(need),
+        )
+
+    def no_data(self) -> ConstraintResult:
+        """The result without a usable observation."""
+        return self.unknown(ValueBasis.NO_DATA, Need.USABLE_RUNS)
+
+    def not_counted(self, *counters: str) -> ConstraintResult:
+        """The result where a counter is not known in every run, or counted nothing."""
+        if not self.sample.runs:
+            return self.no_data()
+        without = sum(
+            any(getattr(run, counter) is None for counter in counters)
+            for run in self.sample.runs.values()
+        )
+        return self.unknown(ValueBasis.NOT_COUNTED, Need.COUNTERS, affected=without)
+
+
+def _judge(low: float | None, high: float | None, limit: float) -> ConstraintStatus:
     if high is not None and high < limit:
-        return Status.PASS
+        return ConstraintStatus.PASS
     if low is not None and low >= limit:
-        return Status.FAIL
-    return Status.INSUFFICIENT
+        return ConstraintStatus.FAIL
+    return ConstraintStatus.INSUFFICIENT
 
 
-def _missing_samples(pool: Pool, q: float, interval: Interval) -> str:
+def _missing_samples(sample: CandidateSample, q: float, interval: Interval) -> Missing:
     """What would narrow a quantile's interval: samples if it is open, else more runs."""
-    more = intervals.samples_needed(q, interval.confidence) - int(pool.latency.counts.sum())
+    more = intervals.samples_needed(q, interval.confidence) - int(sample.latency.counts.sum())
     if interval.high is None and more > 0:
-        return f"{count(more, 'more sample')}: p{100 * q:g} has no upper bound with fewer."
-    return f"More runs: the limit lies inside the interval of p{100 * q:g}."
+        return Missing(Need.SAMPLES, more)
+    return Missing(Need.RUNS)
 
 
 def _missing_messages(
     lost: float, sent: float, share: float, limit: float, confidence: float
-) -> str:
+) -> int:
     """How many more messages without a loss would prove the share to be below the limit."""
     low, high = sent, max(2 * sent, intervals.trials_needed(limit, confidence))
     while intervals.binomial_upper(lost, high, confidence) >= limit:
@@ -281,61 +306,7 @@ def _missing_messages(
             high = middle
         else:
             low = middle
-    more = math.ceil((high - sent) / share)
-    return f"{count(more, 'more message')} without another loss."
-
-
-def _sampled(pool: Pool) -> str:
-    samples = int(pool.latency.counts.sum())
-    return f"{count(samples, 'sample')} in {count(len(pool.runs), 'run')}"
-
-
-def _unknown(
-    name: str, limit: float, unit: str, pool: Pool, fields: tuple[str, ...]
-) -> ConstraintResult:
-    if not pool.runs:
-        return _no_data(name, limit, unit)
-    runs = [run for run in pool.runs.values() if _lacks(run, fields)]
-    counted = "lost messages" if name == "loss" else "reconnects"
-    which = f" in {len(runs)} of {count(len(pool.runs), 'run')}" if runs else ""
-    return ConstraintResult(
-        name,
-        Status.INSUFFICIENT,
-        None,
-        None,
-        limit,
-        unit,
-        f"It is not known how many {counted} there were{which}.",
-        f"Runs in which {counted} are counted.",
-    )
-
-
-def _lacks(run: RunEvidence, fields: tuple[str, ...]) -> bool:
-    return any(getattr(run, field) is None for field in fields)
-
-
-def _no_data(name: str, limit: float, unit: str) -> ConstraintResult:
-    return ConstraintResult(
-        name,
-        Status.INSUFFICIENT,
-        None,
-        None,
-        limit,
-        unit,
-        "There is no usable observation.",
-        "At least one usable run.",
-    )
-
-
-def _span(interval: Interval, form: Callable[[float], str]) -> str:
-    low = "?" if interval.low is None else form(interval.low)
-    high = "?" if interval.high is None else form(interval.high)
-    return f"{percent(interval.confidence)} interval {low} to {high}"
-
-
-def _bound(status: Status, low: str, high: str) -> str:
-    """The bound that the status rests on: what is broken is so by the lower one."""
-    return f"at least {low}" if status is Status.FAIL else f"at most {high}"
+    return math.ceil((high - sent) / share)
 
 
 def _plus(value: float | None, shift: float) -> float | None:
@@ -346,3 +317,7 @@ def _ratio(numerator: float | None, denominator: float | None) -> float | None:
     if numerator is None or denominator is None or denominator <= 0:
         return None
     return numerator / denominator
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Soft preferences: cost, failover and Graviton. They order what the evidence leaves open.
+"""Soft preferences: cost, failover and Graviton. They are used only to break ties.
 
 Each part is 0 (nothing) to 1 (full credit). The credit is their weighted sum, and the adjusted
 score is the score minus the credit.
@@ -6,20 +6,35 @@ score is the score minus the credit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from latency_sweep.analysis.decision.verdict import PreferenceParts, Relation
-from latency_sweep.analysis.wording import count, ms
+from latency_sweep.analysis.decision.results import Relation
+from latency_sweep.analysis.decision.verdict import GravitonFinding, PreferenceParts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from latency_sweep.analysis.evidence.pool import Pool
     from latency_sweep.analysis.evidence.records import Candidate
+    from latency_sweep.analysis.evidence.sample import CandidateSample
     from latency_sweep.analysis.pricing.prices import PriceTable
     from latency_sweep.contract.experiment import Experiment
 
-ARM = "arm64"
+ARM: Final = "arm64"
+_AGAINST_X86: Final = {
+    Relation.BETTER: GravitonFinding.FASTER,
+    Relation.EQUIVALENT: GravitonFinding.EQUIVALENT,
+    Relation.WORSE: GravitonFinding.SLOWER,
+    Relation.UNDECIDED: GravitonFinding.NOT_SHOWN_EQUIVALENT,
+}
+_CREDIT: Final = {
+    GravitonFinding.FASTER: 1.0,
+    GravitonFinding.EQUIVALENT: 1.0,
+    GravitonFinding.SLOWER: 0.0,
+    GravitonFinding.NOT_SHOWN_EQUIVALENT: 0.0,
+    GravitonFinding.NO_X86: 0.0,
+    GravitonFinding.NOT_ARM: 0.0,
+    GravitonFinding.UNKNOWN_ARCHITECTURE: None,
+}
 
 
 def price_of(candidate: Candidate, prices: PriceTable) -> float | None:
@@ -28,10 +43,10 @@ def price_of(candidate: Candidate, prices: PriceTable) -> float | None:
 
 
 def preferences(
-    ranked: Sequence[Pool],
+    ranked: Sequence[CandidateSample],
     experiment: Experiment,
     prices: PriceTable,
-    relate: Callable[[Pool, Pool], Relation],
+    relate: Callable[[CandidateSample, CandidateSample], Relation],
 ) -> dict[Candidate, PreferenceParts]:
     """The soft preferences of the candidates that are ranked together.
 
@@ -42,86 +57,91 @@ def preferences(
         relate: what the evidence says of one candidate against another.
     """
     weights = experiment.decision.preferences
+    within = experiment.decision.redundancy_within_sec
     cost = _cost(ranked, prices)
     parts = {}
-    for pool in ranked:
-        efficiency, cost_note = cost[pool.candidate]
-        redundancy, redundancy_note = _redundancy(
-            pool, ranked, experiment.decision.redundancy_within_sec
+    for sample in ranked:
+        efficiency = cost.get(sample.candidate)
+        redundancy, zones, regions = _redundancy(sample, ranked, within)
+        finding, best = _graviton(sample, ranked, experiment, relate)
+        graviton = _CREDIT[finding]
+        parts[sample.candidate] = PreferenceParts(
+            cost=efficiency,
+            redundancy=redundancy,
+            other_zones=zones,
+            other_regions=regions,
+            within_sec=within,
+            graviton=graviton,
+            graviton_finding=finding,
+            best_x86=best,
+            credit=(
+                weights.cost * (efficiency or 0.0)
+                + weights.redundancy * (redundancy or 0.0)
+                + weights.graviton * (graviton or 0.0)
+            ),
         )
-        graviton, graviton_note = _graviton(pool, ranked, experiment, relate)
-        credit = (
-            weights.cost * (efficiency or 0.0)
-            + weights.redundancy * (redundancy or 0.0)
-            + weights.graviton * (graviton or 0.0)
-        )
-        notes = (cost_note, redundancy_note, graviton_note)
-        parts[pool.candidate] = PreferenceParts(efficiency, redundancy, graviton, credit, notes)
     return parts
 
 
-def _cost(
-    ranked: Sequence[Pool], prices: PriceTable
-) -> Mapping[Candidate, tuple[float | None, str]]:
+def _cost(ranked: Sequence[CandidateSample], prices: PriceTable) -> Mapping[Candidate, float]:
     """Cost efficiency: the smallest price times p99 among those ranked, over a candidate's own.
 
     So half the price is worth as much as half the latency. Where a p99 is not positive the price
-    alone counts.
+    alone counts. Candidates without a price have none.
     """
     known = [(p, price) for p in ranked if (price := price_of(p.candidate, prices)) is not None]
-    positive = all(pool.p99 > 0 for pool, _ in known)
+    positive = all(sample.p99 > 0 for sample, _ in known)
     burden = {p.candidate: price * (p.p99 if positive else 1.0) for p, price in known}
     least = min(burden.values(), default=0.0)
-    result: dict[Candidate, tuple[float | None, str]] = {}
-    for pool in ranked:
-        price = price_of(pool.candidate, prices)
-        if price is None:
-            result[pool.candidate] = (None, "Cost: no price known, no credit.")
-        else:
-            part = least / burden[pool.candidate]
-            result[pool.candidate] = (part, f"Cost: {price:.4f} USD per hour and instance.")
-    return result
+    return {candidate: least / own for candidate, own in burden.items()}
 
 
-def _redundancy(pool: Pool, ranked: Sequence[Pool], within: float) -> tuple[float | None, str]:
-    """Credit n / (n + 1) for n failovers: other zones and regions, not slower by `within`."""
-    region = pool.candidate.get("region")
+def _redundancy(
+    sample: CandidateSample, ranked: Sequence[CandidateSample], within: float
+) -> tuple[float | None, int, int]:
+    """Credit n / (n + 1) for n failovers, other zones and regions that are not slower by `within`.
+
+    Returns:
+        The credit, the zones and the regions; no credit for candidates without a region.
+    """
+    region = sample.candidate.get("region")
     if region is None:
-        return None, "Redundancy: candidates are not told apart by region, no credit."
-    near = [other for other in ranked if other.p99 <= pool.p99 + within]
-    home = _zones(pool)
+        return None, 0, 0
+    near = [other for other in ranked if other.p99 <= sample.p99 + within]
+    home = _zones(sample)
     zones = {z for p in near if p.candidate.get("region") == region for z in _zones(p)} | home
-    # The place itself needs one of its zones; the others are where it could fail over to.
+    # The candidate itself needs one of its zones; the others are where it could fail over to.
     spare = max(0, len(zones) - 1)
-    regions = {p.candidate.get("region") for p in near} - {region, None}
-    failovers = spare + len(regions)
-    note = (
-        f"Redundancy: {count(spare, 'other zone')} of the region and"
-        f" {count(len(regions), 'other region')} within {ms(within)}."
-    )
-    return failovers / (failovers + 1), note
+    regions = len({p.candidate.get("region") for p in near} - {region, None})
+    failovers = spare + regions
+    return failovers / (failovers + 1), spare, regions
 
 
-def _zones(pool: Pool) -> set[str]:
-    own = pool.candidate.get("az_id")
+def _zones(sample: CandidateSample) -> set[str]:
+    own = sample.candidate.get("az_id")
     if own is not None:
         return {own}
-    return {replica.az_id for run in pool.runs.values() for replica in run.replicas}
+    instances = (one for run in sample.runs.values() for one in run.instances)
+    return {one.az_id for one in instances if one.az_id is not None}
 
 
 def _graviton(
-    pool: Pool,
-    ranked: Sequence[Pool],
+    sample: CandidateSample,
+    ranked: Sequence[CandidateSample],
     experiment: Experiment,
-    relate: Callable[[Pool, Pool], Relation],
-) -> tuple[float | None, str]:
-    """1 for an Arm type that is shown to be no slower than the best x86 type of its region."""
-    architecture = _architecture(pool.candidate, experiment)
+    relate: Callable[[CandidateSample, CandidateSample], Relation],
+) -> tuple[GravitonFinding, str | None]:
+    """Whether an Arm type is shown to be no slower than the best x86 type of its region.
+
+    Returns:
+        The finding, and the name of that type if there is one.
+    """
+    architecture = _architecture(sample.candidate, experiment)
     if architecture is None:
-        return None, "Graviton: the architecture is not known, no credit."
+        return GravitonFinding.UNKNOWN_ARCHITECTURE, None
     if architecture != ARM:
-        return 0.0, "Graviton: not an Arm type."
-    region = pool.candidate.get("region")
+        return GravitonFinding.NOT_ARM, None
+    region = sample.candidate.get("region")
     rivals = [
         other
         for other in ranked
@@ -129,15 +149,9 @@ def _graviton(
         and _architecture(other.candidate, experiment) not in {ARM, None}
     ]
     if not rivals:
-        return 0.0, "Graviton: no x86 type passes in the same region to compare with."
+        return GravitonFinding.NO_X86, None
     best = min(rivals, key=lambda other: (other.p99, other.name))
-    relation = relate(pool, best)
-    if relation is Relation.BETTER:
-        return 1.0, f"Graviton: faster than the best x86 type of the region, {best.name}."
-    if relation is Relation.EQUIVALENT:
-        return 1.0, f"Graviton: shown equivalent to the best x86 type of the region, {best.name}."
-    verb = "is slower than" if relation is Relation.WORSE else "is not shown equivalent to"
-    return 0.0, f"Graviton: {verb} the best x86 type of the region, {best.name}."
+    return _AGAINST_X86[relate(sample, best)], best.name
 
 
 def _architecture(candidate: Candidate, experiment: Experiment) -> str | None:
@@ -146,6 +160,8 @@ def _architecture(candidate: Candidate, experiment: Experiment) -> str | None:
     return known.architecture if known is not None else None
 
 
-def by_preference(parts: Mapping[Candidate, PreferenceParts], tied: Sequence[Pool]) -> list[Pool]:
-    """Places that cannot be told apart, those with the most credit first."""
+def by_preference(
+    parts: Mapping[Candidate, PreferenceParts], tied: Sequence[CandidateSample]
+) -> list[CandidateSample]:
+    """Candidates that cannot be told apart, those with the most credit first."""
     return sorted(tied, key=lambda p: (-parts[p.candidate].credit, p.p99, p.name))

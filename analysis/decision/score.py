@@ -1,8 +1,8 @@
-"""The score: a weighted sum of normalised p99 and normalised steadiness, lower is better.
+"""The score: a weighted sum of normalised p99 and normalised stability, lower is better.
 
     score = w_p99 * (p99 - min p99) / (max p99 - min p99) + w_stability * cv / max cv
 
-Minimum and maximum are taken over the candidates that pass: one hopeless place would otherwise
+Minimum and maximum are taken over the candidates that pass: one very slow candidate would otherwise
 make all others look equal.
 """
 
@@ -61,7 +61,7 @@ class Score:
 def scores(measures: Mapping[Candidate, Measure], weights: Weights) -> dict[Candidate, Score]:
     """Score candidates, normalised over all that are given.
 
-    A term whose candidates are all equal is 0 for all, as is steadiness where no spread is
+    A term whose candidates are all equal is 0 for all, as is stability where no spread is
     positive. A candidate without a finite p99 and cv has no score.
     """
     usable = {c: m for c, m in measures.items() if math.isfinite(m.p99) and math.isfinite(m.cv)}
@@ -110,22 +110,22 @@ def sensitivity(
         weights: of the experiment.
     """
     passing = {c: m for c, m in measures.items() if c in eligible}
-    steadiness_in_ms = {c: Measure(m.p99, m.sd, m.sd) for c, m in passing.items()}
+    stability_in_ms = {c: Measure(m.p99, m.sd, m.sd) for c, m in passing.items()}
     rules = [("as configured", weights, passing)]
     for name, step in (("more weight on p99", _WEIGHT_STEP), ("less weight on p99", -_WEIGHT_STEP)):
         p99 = round(min(1.0, max(0.0, weights.p99 + step)), 9)
         changed = weights.model_copy(update={"p99": p99, "stability": round(1 - p99, 9)})
         rules.append((name, changed, passing))
     rules += [
-        ("normalised over all places, passing or not", weights, dict(measures)),
-        ("spread in ms instead of its ratio to the mean", weights, steadiness_in_ms),
+        ("normalised over all candidates, passing or not", weights, dict(measures)),
+        ("spread in ms instead of its ratio to the mean", weights, stability_in_ms),
     ]
-    leaders = [
+    firsts = [
         best({c: s.total for c, s in scores(of, by).items()}, eligible) for _, by, of in rules
     ]
     return tuple(
         SensitivityRow(
-            name, by.p99, by.stability, leader.name if leader else None, leader != leaders[0]
+            name, by.p99, by.stability, first.name if first else None, first != firsts[0]
         )
-        for (name, by, _), leader in zip(rules, leaders, strict=True)
+        for (name, by, _), first in zip(rules, firsts, strict=True)
     )

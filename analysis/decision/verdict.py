@@ -1,24 +1,25 @@
 """The verdict: what was decided, and every number it rests on, as plain data for the reports.
 
 Durations are seconds, ratios are plain numbers (0.05 is five per cent), money is USD. A value of
-None means "could not be computed"; no report may read it as good. All records are frozen and
-`as_json` turns any of them into what `json.dumps` accepts.
+None means "could not be computed"; no report may read it as good. Sentences are made from these
+records by the reports.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from latency_sweep.analysis.evidence.records import Candidate, Scope
-
-
-# Runs that are worth less than this share of their number are said to be too close together.
-_SPREAD_OUT: Final = 0.9
+    from latency_sweep.analysis.decision.results import (
+        Comparison,
+        ConstraintResult,
+        ConstraintStatus,
+        Interval,
+        Relation,
+    )
+    from latency_sweep.analysis.evidence.records import Candidate, EvidenceSelection
 
 
 class VerdictKind(StrEnum):
@@ -30,55 +31,36 @@ class VerdictKind(StrEnum):
     NONE_PASSES = "none_passes"
 
 
-class Status(StrEnum):
-    """What the evidence says of one hard constraint at the configured confidence."""
+class VerdictBasis(StrEnum):
+    """Which case of the rule the verdict is."""
 
-    PASS = "pass"  # noqa: S105 - not a password
-    FAIL = "fail"
-    INSUFFICIENT = "insufficient"
-
-
-class Relation(StrEnum):
-    """What the evidence says of the leader against one rival."""
-
-    BETTER = "better"
-    WORSE = "worse"
-    EQUIVALENT = "equivalent"
-    UNDECIDED = "undecided"
+    NO_USABLE_RUN = "no_usable_run"
+    ALL_FAIL = "all_fail"
+    NONE_PROVEN = "none_proven"
+    ONLY_CANDIDATE = "only_candidate"
+    ONLY_ONE_PASSES = "only_one_passes"
+    OPEN_QUESTIONS = "open_questions"
+    EQUIVALENT_RIVALS = "equivalent_rivals"
+    BETTER_THAN_EVERY_RIVAL = "better_than_every_rival"
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A confidence interval; an end that the data cannot bound is None."""
+class ObstacleKind(StrEnum):
+    """What keeps the leader from winning."""
 
-    low: float | None
-    high: float | None
-    confidence: float
+    FASTER_RIVAL = "faster_rival"
+    FASTER_UNPROVEN_RIVAL = "faster_unproven_rival"
+    UNDECIDED_RIVAL = "undecided_rival"
+    EQUIVALENT_UNPROVEN_RIVAL = "equivalent_unproven_rival"
+    STRATUM_WITHOUT_RUNS = "stratum_without_runs"
+    RIVAL_AHEAD_IN_STRATUM = "rival_ahead_in_stratum"
 
 
 @dataclass(frozen=True, slots=True)
-class ConstraintResult:
-    """One hard constraint on one candidate.
+class Obstacle:
+    """One reason why the leader is not the winner; `subject` is a rival or a time stratum."""
 
-    Attributes:
-        name: `p99`, `tail_ratio`, `reconnects`, `loss`, `samples`, `runs` or `clock`.
-        status: proven to hold, proven to be broken, or neither.
-        value: the point estimate, in `unit`.
-        interval: confidence interval of the value; None where the value is simply counted.
-        limit: the threshold of the experiment, in `unit`.
-        unit: `s`, `1/h`, `ratio`, `samples` or `runs`.
-        evidence: one sentence with the numbers.
-        missing: one sentence that says what evidence is missing; empty unless INSUFFICIENT.
-    """
-
-    name: str
-    status: Status
-    value: float | None
-    interval: Interval | None
-    limit: float
-    unit: str
-    evidence: str
-    missing: str = ""
+    kind: ObstacleKind
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +76,7 @@ class RunPoint:
         p50_sec: median latency.
         p99_sec: 99th percentile latency.
         p99_interval: order-statistic interval of p99, samples taken as independent.
+        negative: events timestamped later than received; None if unknown.
         hours: connected instance-hours.
         coverage: share of expected scrapes that succeeded.
         clock_error_bound_sec: largest clock bound in the run, or None if never known.
@@ -107,21 +90,34 @@ class RunPoint:
     p50_sec: float | None
     p99_sec: float | None
     p99_interval: Interval | None
+    negative: int | None
     hours: float | None
     coverage: float | None
     clock_error_bound_sec: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaRow:
+class InstanceRow:
     """One instance of a candidate over all used runs: placement on a host matters."""
 
     instance: str
-    az_id: str
+    az_id: str | None
     runs: int
     samples: int
     p50_sec: float | None
     p99_sec: float | None
+
+
+class GravitonFinding(StrEnum):
+    """What the Graviton preference rests on."""
+
+    FASTER = "faster"
+    EQUIVALENT = "equivalent"
+    SLOWER = "slower"
+    NOT_SHOWN_EQUIVALENT = "not_shown_equivalent"
+    NO_X86 = "no_x86"
+    NOT_ARM = "not_arm"
+    UNKNOWN_ARCHITECTURE = "unknown_architecture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,25 +127,33 @@ class PreferenceParts:
     Attributes:
         cost: cost efficiency among those ranked; None without a price.
         redundancy: n / (n + 1) for n failovers within reach: other zones of the region and other
-            regions; None where candidates are not told apart by region.
+            regions; None where candidates are not distinguished by region.
+        other_zones: zones counted for it.
+        other_regions: regions counted for it.
+        within_sec: how much slower at p99 a failover may be.
         graviton: 1 for an Arm type shown equivalent to or better than the best x86 of its region.
+        graviton_finding: what that rests on.
+        best_x86: name of the best x86 candidate of the region; None if it was not compared.
         credit: the weighted sum that is taken off the score.
-        notes: one sentence per part.
     """
 
     cost: float | None
     redundancy: float | None
+    other_zones: int
+    other_regions: int
+    within_sec: float
     graviton: float | None
+    graviton_finding: GravitonFinding
+    best_x86: str | None
     credit: float
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateRow:
-    """Everything about one candidate, pooled over its used runs, symbols, streams and replicas.
+    """Everything about one candidate, pooled over its used runs, symbols, streams and instances.
 
     Attributes:
-        candidate: which place.
+        candidate: which one.
         name: its readable name.
         rank: 1 for the best; those that pass come first, then by score.
         status: PASS if every constraint passes, FAIL if one fails, else INSUFFICIENT.
@@ -171,23 +175,23 @@ class CandidateRow:
         reconnects: unplanned reconnects; None if unknown.
         hours: connected instance-hours.
         runs_used: number of runs used.
-        runs_excluded: number of runs kept out.
+        runs_excluded: number of runs excluded.
         runs: every run, used or not.
         clock_error_bound_sec: largest bound over the used runs; None if never known.
         score: the score, lower is better; None without data.
         score_p99_part: weighted p99 term of the score.
         score_stability_part: weighted stability term of the score.
         adjusted_score: score minus the credit of the soft preferences.
-        preferences: the soft preferences.
+        preferences: the soft preferences; None where they are not weighed.
         usd_per_hour: on-demand price of one instance, or None.
         strata_p99_sec: pooled p99 by time stratum, where there is data.
-        replicas: each instance by itself.
+        instances: each instance on its own.
     """
 
     candidate: Candidate
     name: str
     rank: int
-    status: Status
+    status: ConstraintStatus
     constraints: tuple[ConstraintResult, ...]
     samples: int
     p50_sec: float | None
@@ -213,91 +217,10 @@ class CandidateRow:
     score_p99_part: float | None
     score_stability_part: float | None
     adjusted_score: float | None
-    preferences: PreferenceParts
+    preferences: PreferenceParts | None
     usd_per_hour: float | None
     strata_p99_sec: dict[str, float]
-    replicas: tuple[ReplicaRow, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Margin:
-    """How large a p99 difference must be to count, and what that is made of.
-
-    Attributes:
-        total_sec: the larger of `relevant_sec` and clock bounds plus bucket width.
-        relevant_sec: the smallest difference worth acting on, from the experiment.
-        clock_sec: sum of the two candidates' clock bounds; 0 where they share one clock.
-        bucket_sec: width of the histogram bucket at p99.
-    """
-
-    total_sec: float
-    relevant_sec: float
-    clock_sec: float
-    bucket_sec: float
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The leader against one rival. Differences are rival minus leader: positive is good.
-
-    Attributes:
-        leader: name of the place under test.
-        rival: name of the other.
-        relation: better, worse, equivalent or undecided.
-        pairs: runs that both have, the n of the tests.
-        effective_runs: effective number of runs; fewer than `pairs` where runs follow one
-            another more closely than the difference between the places forgets.
-        p_sign_flip: two-sided exact sign-flip test on paired differences of log p99.
-        p_holm: the same, adjusted by Holm over all rivals; this one decides.
-        p_signed_rank: two-sided exact signed-rank test, for comparison.
-        p_mann_whitney: two-sided exact Mann-Whitney U over run p99s, unpaired, for comparison.
-        smallest_p: smallest p that this many pairs can reach in the sign-flip test.
-        mann_whitney_smallest_p: the same for Mann-Whitney.
-        mann_whitney_note: says so when it cannot reach significance; else empty.
-        log_scale: False if a p99 was not positive and plain differences were tested instead.
-        shift_sec: Hodges-Lehmann estimate of the paired p99 difference.
-        shift_interval: its exact interval (signed-rank inversion).
-        shift_ratio: Hodges-Lehmann estimate as a ratio of the leader's p99 (0.05: 5 % more).
-        pooled_difference_sec: difference of the pooled p99s over the paired runs.
-        pooled_interval: its bootstrap interval: runs, then blocks of windows within them.
-        cliffs_delta: -1 to 1; 1 means every run of the rival is slower than every leader's.
-        score_difference: difference of scores, rival minus leader.
-        score_interval: its bootstrap interval; None where it could not be made.
-        margin: the difference that counts.
-        runs_needed: paired runs that would settle it at the observed variance (80 % power);
-            None if settled, or if it cannot be said.
-        sentence: the finding in words.
-    """
-
-    leader: str
-    rival: str
-    relation: Relation
-    pairs: int
-    effective_runs: float
-    p_sign_flip: float | None
-    p_holm: float | None
-    p_signed_rank: float | None
-    p_mann_whitney: float | None
-    smallest_p: float
-    mann_whitney_smallest_p: float | None
-    mann_whitney_note: str
-    log_scale: bool
-    shift_sec: float | None
-    shift_interval: Interval | None
-    shift_ratio: float | None
-    pooled_difference_sec: float | None
-    pooled_interval: Interval | None
-    cliffs_delta: float | None
-    score_difference: float | None
-    score_interval: Interval | None
-    margin: Margin
-    runs_needed: int | None
-    sentence: str
-
-    @property
-    def close_together(self) -> bool:
-        """Whether the runs follow one another so closely that it costs evidence."""
-        return self.effective_runs < _SPREAD_OUT * self.pairs
+    instances: tuple[InstanceRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,19 +230,23 @@ class StratumRow:
     Attributes:
         name: of the stratum; `""` for runs outside all strata.
         required: whether the experiment demands it.
-        runs: paired runs of the candidates in it (the fewest over the passing candidates).
-        leader: name of the passing candidate with the lowest typical p99 in it, or None.
+        starts: UTC time of day at which it starts, `06:00`; None unless required.
+        ends: UTC time of day at which it ends; None likewise.
+        runs: paired runs of the candidates in it (the fewest over the rivals).
+        fastest: name of the leader or rival with the lowest p99 in it, or None.
         shift_sec: Hodges-Lehmann p99 difference of the closest rival against the leader;
-            negative where the leader loses.
+            negative where the rival is faster.
         closest_rival: that rival.
-        consistent: the leader is not beaten here by more than the margin; None without data.
+        consistent: no rival is ahead here by more than the margin; None without data.
         p99_sec: pooled p99 per candidate name.
     """
 
     name: str
     required: bool
+    starts: str | None
+    ends: str | None
     runs: int
-    leader: str | None
+    fastest: str | None
     shift_sec: float | None
     closest_rival: str | None
     consistent: bool | None
@@ -328,12 +255,12 @@ class StratumRow:
 
 @dataclass(frozen=True, slots=True)
 class SensitivityRow:
-    """The ranking under a changed rule: would another place have come first?"""
+    """The best score under a changed rule: would another candidate have come first?"""
 
     name: str
     weight_p99: float
     weight_stability: float
-    leader: str | None
+    best: str | None
     changed: bool
 
 
@@ -377,65 +304,61 @@ class Rule:
     redundancy_within_sec: float
     bootstrap_resamples: int
     required_strata: tuple[str, ...]
+    run_cycle_sec: int
     seed: int
-    prices_date: str | None
-    prices_source: str | None
+    prices_date: str
+    prices_source: str
+    prices_verified: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer, its reasons, and all the numbers behind it.
+    """The conclusion, and all the numbers behind it.
 
     Attributes:
         kind: winner, tie, inconclusive or none passes.
+        basis: which case of the rule it is.
         winner: name of the winner; None unless WINNER.
         tied: names that cannot be told apart, best by soft preferences first; empty unless TIE.
-        leader: the place that was put to the test; None if there was none.
-        sentence: the verdict in one sentence.
-        reasons: why, one sentence each, the weightiest first.
-        next_steps: what would settle it, or what to do with it.
+        leader: name of the candidate under test; None if there was none.
+        obstacles: what keeps the leader from winning, the weightiest first.
         ranking: every candidate, best first.
         comparisons: the leader against each rival that may still win, closest first.
         strata: time strata, required ones first.
-        sensitivity: the ranking under changed rules.
+        sensitivity: the best score under changed rules.
         change_points: level shifts inside runs.
-        scope: what was asked for.
+        selection: which evidence was asked for.
         rule: the numbers it was decided under.
         source: where the evidence came from.
-        warnings: what was odd, for the reader to judge.
+        source_warnings: what the source of the evidence warned of.
+        approximate: whether histograms were rebuilt from percentiles.
     """
 
     kind: VerdictKind
+    basis: VerdictBasis
     winner: str | None
     tied: tuple[str, ...]
     leader: str | None
-    sentence: str
-    reasons: tuple[str, ...]
-    next_steps: tuple[str, ...]
+    obstacles: tuple[Obstacle, ...]
     ranking: tuple[CandidateRow, ...]
     comparisons: tuple[Comparison, ...]
     strata: tuple[StratumRow, ...]
     sensitivity: tuple[SensitivityRow, ...]
     change_points: tuple[ChangePoint, ...]
-    scope: Scope
+    selection: EvidenceSelection
     rule: Rule
     source: str
-    warnings: tuple[str, ...]
+    source_warnings: tuple[str, ...]
+    approximate: bool
 
+    def status_of(self, name: str) -> ConstraintStatus:
+        """Whether a candidate passes the hard constraints."""
+        return next(row.status for row in self.ranking if row.name == name)
 
-def as_json(record: Any) -> Any:
-    """A record of this module as what JSON knows: dicts, lists, strings, finite numbers, None.
+    def comparison_with(self, rival: str) -> Comparison:
+        """The leader against one rival."""
+        return next(c for c in self.comparisons if c.rival == rival)
 
-    Infinite and undefined numbers become None, since JSON has no words for them.
-    """
-    if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        return {f.name: as_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
-    if isinstance(record, dict):
-        return {str(key): as_json(value) for key, value in record.items()}
-    if isinstance(record, (list, tuple)):
-        return [as_json(value) for value in record]
-    if isinstance(record, StrEnum):
-        return record.value
-    if isinstance(record, float):
-        return record if math.isfinite(record) else None
-    return record
+    def related(self, relation: Relation) -> tuple[Comparison, ...]:
+        """The comparisons that came out in one way."""
+        return tuple(c for c in self.comparisons if c.relation is relation)

@@ -1,9 +1,18 @@
 """The archive: all evidence of a decision in one Parquet file, to be analysed again anywhere.
 
-One row is one bucket of one histogram, with columns that pandas or DuckDB can work with as they
-are. Everything that is not a bucket stands in the file's metadata as JSON under `METADATA_KEY`:
-the format's version, the scope, each run's counters, and the experiment. Reading an archive gives
-the identical evidence, so the identical verdict.
+One row is one bucket of one instance's histogram, with columns that pandas or DuckDB can work with
+as they are:
+
+- `histogram`: number of the histogram, from 0; its buckets are consecutive rows.
+- `candidate`, `run`, `instance`: what it was observed of; a run of a candidate is the sum over its
+  instances.
+- `window`: number of the window within the run, from 0; null for the whole run.
+- `lower_sec`, `upper_sec`: bounds of the bucket, seconds.
+- `count`: observations in it.
+
+Everything that is not a bucket is in the file's metadata as JSON under `METADATA_KEY`: the
+format's version, the selection, each instance's counters, and the experiment. Reading an archive
+gives the identical evidence, so the identical verdict.
 """
 
 from __future__ import annotations
@@ -22,9 +31,9 @@ import pyarrow.parquet as pq
 from latency_sweep.analysis.evidence.records import (
     Candidate,
     Evidence,
-    ReplicaEvidence,
+    EvidenceSelection,
+    InstanceEvidence,
     RunEvidence,
-    Scope,
 )
 from latency_sweep.contract.experiment import Experiment
 from latency_sweep.contract.program import DISTRIBUTION, program_version
@@ -35,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 METADATA_KEY: Final = b"binance-latency-sweep"
 
 _NAMES: Final = pa.dictionary(pa.int32(), pa.string())
@@ -44,7 +53,7 @@ _SCHEMA: Final = pa.schema(
         pa.field("histogram", pa.int32(), nullable=False),
         pa.field("candidate", _NAMES, nullable=False),
         pa.field("run", _NAMES, nullable=False),
-        pa.field("instance", _NAMES),  # null for the pool of all replicas
+        pa.field("instance", _NAMES, nullable=False),
         pa.field("window", pa.int32()),  # null for the whole run
         pa.field("lower_sec", pa.float64(), nullable=False),
         pa.field("upper_sec", pa.float64(), nullable=False),
@@ -77,23 +86,18 @@ class _Entry:
     histogram: FloatHistogram
     candidate: str
     run: str
-    instance: str | None
+    instance: str
     window: int | None
 
 
-class _Shelf:
-    """Histograms in the order in which they were put away; their number takes their place."""
+class _Numbered:
+    """Histograms in the order in which they were added; records refer to them by number."""
 
     def __init__(self) -> None:
         self.entries: list[_Entry] = []
 
-    def put(
-        self,
-        histogram: FloatHistogram,
-        run: RunEvidence,
-        *,
-        instance: str | None = None,
-        window: int | None = None,
+    def add(
+        self, histogram: FloatHistogram, run: RunEvidence, instance: str, window: int | None = None
     ) -> int:
         entry = _Entry(histogram, run.candidate.name, run.run, instance, window)
         self.entries.append(entry)
@@ -110,16 +114,20 @@ def write(path: Path, archive: Archive) -> None:
     Raises:
         ArchiveError: the file cannot be written.
     """
-    shelf = _Shelf()
-    runs = [_run_document(run, shelf) for run in archive.evidence.runs]
+    numbered = _Numbered()
+    runs = [_run_document(run, numbered) for run in archive.evidence.runs]
     document = {
         "format_version": FORMAT_VERSION,
         "written_by": _versions(),
         "experiment": archive.experiment.model_dump(mode="json", by_alias=True),
-        "evidence": {**_fields(archive.evidence), "runs": runs, "scope": _scope(archive)},
-        "histograms": [[e.histogram.count, e.histogram.sum] for e in shelf.entries],
+        "evidence": {
+            **_fields(archive.evidence),
+            "runs": runs,
+            "selection": _fields(archive.evidence.selection),
+        },
+        "histograms": [[e.histogram.count, e.histogram.sum] for e in numbered.entries],
     }
-    table = _table(shelf.entries).replace_schema_metadata({METADATA_KEY: json.dumps(document)})
+    table = _table(numbered.entries).replace_schema_metadata({METADATA_KEY: json.dumps(document)})
     try:
         with replacing(path) as scratch:
             pq.write_table(table, scratch, compression="zstd")
@@ -170,27 +178,24 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _scope(archive: Archive) -> dict[str, Any]:
-    return _fields(archive.evidence.scope)
-
-
 def _fields(record: Any) -> dict[str, Any]:
     """The fields of a dataclass, not of those inside it."""
     return {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
 
 
-def _run_document(run: RunEvidence, shelf: _Shelf) -> dict[str, Any]:
+def _run_document(run: RunEvidence, numbered: _Numbered) -> dict[str, Any]:
     return {
         **_fields(run),
         "candidate": _fields(run.candidate),
-        "latency": shelf.put(run.latency, run),
-        "windows": [shelf.put(h, run, window=n) for n, h in enumerate(run.windows)],
-        "replicas": [
+        "instances": [
             {
-                **_fields(replica),
-                "latency": shelf.put(replica.latency, run, instance=replica.instance),
+                **_fields(one),
+                "latency": numbered.add(one.latency, run, one.instance),
+                "windows": [
+                    numbered.add(h, run, one.instance, window=n) for n, h in enumerate(one.windows)
+                ],
             }
-            for replica in run.replicas
+            for one in run.instances
         ],
     }
 
@@ -238,7 +243,7 @@ def _histograms(table: pa.Table, totals: Sequence[Sequence[float]]) -> list[Floa
     ]
 
 
-# Its place in the list: a negative one would count from the end.
+# Its index in the list: a negative one would count from the end.
 _Number = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -246,13 +251,15 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     """A part of the metadata; histograms are given by their number."""
 
 
-class _Replica(_Document):
+class _Instance(_Document):
     instance: str
-    az_id: str
+    az_id: str | None
     latency: _Number
+    windows: list[_Number]
     messages: int | None
     lost: int | None
     reconnects: int | None
+    negative: int | None
     hours: float | None
     coverage: float
     clock_error_bound_sec: float | None
@@ -263,22 +270,12 @@ class _Run(_Document):
     candidate: Candidate
     run: str
     stratum: str | None
-    latency: _Number
-    windows: list[_Number]
-    messages: int | None
-    lost: int | None
-    reconnects: int | None
-    hours: float | None
-    coverage: float
-    negative: int | None
-    clock_error_bound_sec: float | None
-    clock_synchronized: bool | None
+    instances: Annotated[list[_Instance], msgspec.Meta(min_length=1)]
     exclusion_reasons: tuple[str, ...]
-    replicas: list[_Replica]
 
 
 class _Evidence(_Document):
-    scope: Scope
+    selection: EvidenceSelection
     runs: list[_Run]
     source: str
     warnings: tuple[str, ...]
@@ -296,13 +293,16 @@ def _run(found: _Run, histograms: Sequence[FloatHistogram]) -> RunEvidence:
     return RunEvidence(
         **{
             **msgspec.structs.asdict(found),
+            "instances": tuple(_instance(one, histograms) for one in found.instances),
+        }
+    )
+
+
+def _instance(found: _Instance, histograms: Sequence[FloatHistogram]) -> InstanceEvidence:
+    return InstanceEvidence(
+        **{
+            **msgspec.structs.asdict(found),
             "latency": histograms[found.latency],
             "windows": tuple(histograms[n] for n in found.windows),
-            "replicas": tuple(
-                ReplicaEvidence(
-                    **{**msgspec.structs.asdict(replica), "latency": histograms[replica.latency]}
-                )
-                for replica in found.replicas
-            ),
         }
     )

@@ -8,23 +8,21 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from latency_sweep.analysis.evidence import same_events
 from latency_sweep.analysis.evidence.exclusion import MIN_COVERAGE, sample_reasons
 from latency_sweep.analysis.evidence.records import (
-    DEFAULT_BY,
     Candidate,
     Evidence,
-    ReplicaEvidence,
+    EvidenceSelection,
     RunEvidence,
-    Scope,
 )
-from latency_sweep.analysis.evidence.run_queries import Place, RunReader, Selection
+from latency_sweep.analysis.evidence.run_queries import RunReader, SeriesSelector
 from latency_sweep.contract import metrics
 from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
+from latency_sweep.contract.targets import CANDIDATE_LABELS
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline, parse_run_label
-from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -32,9 +30,8 @@ if TYPE_CHECKING:
     from latency_sweep.analysis.evidence.run_queries import InstanceRun
     from latency_sweep.analysis.prometheus_api import PrometheusClient
     from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.contract.targets import Target
     from latency_sweep.contract.timeline import Run
-
-N = TypeVar("N", int, float)
 
 # A single missing scrape is forgiven, because in a short run it is more than the share allowed.
 _FORGIVEN_SCRAPES: Final = 1
@@ -52,7 +49,7 @@ class NoDataError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class EvidenceRequest:
     """What to collect; None or empty means the usual, as the experiment has it.
 
     Attributes:
@@ -60,7 +57,7 @@ class Request:
         market: value of the `market` label.
         streams: stream names; without an interval they cover all intervals.
         symbols: symbols; empty for all.
-        by: dimensions that define a candidate, of `DEFAULT_BY`.
+        by: dimensions that define a candidate, of `CANDIDATE_LABELS`.
         since: only runs that start at or after this, Unix seconds.
         until: only runs that end at or before this, Unix seconds.
     """
@@ -77,7 +74,7 @@ class Request:
 def collect(
     client: PrometheusClient,
     experiment: Experiment,
-    request: Request | None = None,
+    request: EvidenceRequest | None = None,
     *,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Evidence:
@@ -94,48 +91,48 @@ def collect(
         SelectionError: what was asked for is not there, but something else is.
         NoDataError: nothing is there, or no run has ended.
     """
-    request = request or Request()
-    by = request.by or DEFAULT_BY
+    request = request or EvidenceRequest()
+    by = request.by or CANDIDATE_LABELS
     now = client.now()
-    selection = Selection(
+    selector = SeriesSelector(
         experiment=_choose_experiment(client, request.experiment, experiment.name),
         market=request.market or experiment.market_data.market,
         streams=request.streams or tuple(experiment.decision.evidence_streams),
         symbols=request.symbols,
     )
     warnings: list[str] = []
-    runs = _finished_runs(client, selection, experiment, request, now=now, warnings=warnings)
+    runs = _finished_runs(client, selector, experiment, request, now=now, warnings=warnings)
     interval = float(experiment.timing.scrape_interval_sec)
     readers = [
-        RunReader(client, selection, run, scrape_interval_sec=interval, now=now) for run in runs
+        RunReader(client, selector, run, scrape_interval_sec=interval, now=now) for run in runs
     ]
     progress(0, len(readers))
-    observed: list[dict[Place, InstanceRun]] = []
+    observed: list[dict[Target, InstanceRun]] = []
     with ThreadPoolExecutor(_PARALLEL_RUNS) as pool:
         try:
-            for places in pool.map(RunReader.read, readers):
-                observed.append(places)
+            for targets in pool.map(RunReader.read, readers):
+                observed.append(targets)
                 progress(len(observed), len(readers))
         finally:
             pool.shutdown(cancel_futures=True)
     groups = [
-        (candidate, run, replicas)
-        for run, places in zip(runs, observed, strict=True)
-        for candidate, replicas in _candidates(places, by).items()
+        (candidate, run, instances)
+        for run, targets in zip(runs, observed, strict=True)
+        for candidate, instances in _candidates(targets, by).items()
     ]
-    evidence = [_pool(*group, experiment) for group in groups]
+    evidence = [_run_evidence(*group, experiment) for group in groups]
     notes = dict.fromkeys(note for reader in readers for note in reader.notes)
     warnings += [f"Prometheus says: {note}" for note in notes]
     warnings += _odd_scrape_intervals(observed, interval)
-    warnings += [note for group in groups for note in _left_out(*group)]
-    warnings += _changing_replicas(evidence)
+    warnings += [note for group in groups for note in _notes_on_latecomers(*group)]
+    warnings += _changing_instances(evidence)
     warnings += same_events.warnings(runs, observed)
     return Evidence(
-        scope=Scope(
-            experiment=selection.experiment,
-            market=selection.market,
-            streams=selection.streams,
-            symbols=selection.symbols,
+        selection=EvidenceSelection(
+            experiment=selector.experiment,
+            market=selector.market,
+            streams=selector.streams,
+            symbols=selector.symbols,
             by=by,
             since=runs[0].start_ns / NS_PER_SEC,
             until=runs[-1].end_ns / NS_PER_SEC,
@@ -169,42 +166,42 @@ def _choose_experiment(client: PrometheusClient, asked: str | None, configured: 
 
 def _finished_runs(
     client: PrometheusClient,
-    selection: Selection,
+    selector: SeriesSelector,
     experiment: Experiment,
-    request: Request,
+    request: EvidenceRequest,
     *,
     now: float,
     warnings: list[str],
 ) -> list[Run]:
-    """The runs to read, in order of time; what is left out is added to the warnings."""
-    latency = f"{metrics.LATENCY.name}{selection.feeds()}"
+    """The runs to read, in order of time; what is excluded is added to the warnings."""
+    latency = f"{metrics.LATENCY.name}{selector.feeds()}"
     labels = client.label_values("run", [latency], start=request.since, end=request.until)
     if not labels:
-        raise _nothing_selected(client, selection, request)
+        raise _nothing_selected(client, selector, request)
     timeline = Timeline.of(experiment.timing)
     named = {label: _run_of(label, timeline) for label in labels}
     runs = sorted((run for run in named.values() if run), key=lambda run: run.start_ns)
     misfits = [label for label, run in named.items() if run is None]
     if not runs:
         raise SelectionError(
-            f"The runs of {selection.experiment!r}, such as {labels[0]}, do not fit the timing of "
+            f"The runs of {selector.experiment!r}, such as {labels[0]}, do not fit the timing of "
             "this experiment file; give the one the sweep used with --config."
         )
     if misfits:
         warnings.append(
-            f"These runs do not fit the experiment's timing and are left out: {_listing(misfits)}."
+            f"These runs do not fit the experiment's timing and are excluded: {_listing(misfits)}."
         )
     since = -math.inf if request.since is None else request.since * NS_PER_SEC
     until = math.inf if request.until is None else request.until * NS_PER_SEC
     inside = [run for run in runs if since <= run.start_ns and run.end_ns <= until]
     finished = [r for r in inside if r.end_ns <= now * NS_PER_SEC]
     warnings.extend(
-        f"Run {run.label} lasts until {_utc(run.end_ns)} and is left out."
+        f"Run {run.label} lasts until {_utc(run.end_ns)} and is excluded."
         for run in inside[len(finished) :]
     )
     if not finished:
         when = f"; the first ends at {_utc(inside[0].end_ns)}" if inside else " in that range"
-        raise NoDataError(f"No run of {selection.experiment!r} has ended yet{when}.")
+        raise NoDataError(f"No run of {selector.experiment!r} has ended yet{when}.")
     return finished
 
 
@@ -218,157 +215,90 @@ def _run_of(label: str, timeline: Timeline) -> Run | None:
 
 
 def _nothing_selected(
-    client: PrometheusClient, selection: Selection, request: Request
+    client: PrometheusClient, selector: SeriesSelector, request: EvidenceRequest
 ) -> Exception:
     """Why a selection is empty: what else there would be, or that there is nothing at all."""
-    anything = f"{metrics.LATENCY.name}{selection.instances()}"
+    anything = f"{metrics.LATENCY.name}{selector.instances()}"
     there = {
         label: client.label_values(label, [anything], start=request.since, end=request.until)
         for label in metrics.FEED
     }
     if not any(there.values()):
         # What a server that does not know native histograms makes of the probes' text.
-        classic = f"{metrics.LATENCY.name}_bucket{selection.instances()}"
+        classic = f"{metrics.LATENCY.name}_bucket{selector.instances()}"
         if client.label_values("run", [classic], start=request.since, end=request.until):
             return NoDataError(
-                f"{client.url} holds the latency of experiment {selection.experiment!r} only in "
+                f"{client.url} holds the latency of experiment {selector.experiment!r} only in "
                 "classic buckets, which are too coarse to decide on; switch on native histograms "
                 "there (--enable-feature=native-histograms up to Prometheus 3.8, "
                 "scrape_native_histograms: true from 3.9 on) and measure again."
             )
         return NoDataError(
-            f"Experiment {selection.experiment!r} has no latency in that range; a probe measures "
+            f"Experiment {selector.experiment!r} has no latency in that range; a probe measures "
             "none before the warm-up of its first run is over."
         )
     choices = "; ".join(f"{label} {_listing(values)}" for label, values in there.items())
-    symbols = f" and symbol {_listing(selection.symbols)}" if selection.symbols else ""
+    symbols = f" and symbol {_listing(selector.symbols)}" if selector.symbols else ""
     return SelectionError(
-        f"There is no latency of market {selection.market!r}, stream "
-        f"{_listing(selection.streams)}{symbols}; what there is: {choices}."
+        f"There is no latency of market {selector.market!r}, stream "
+        f"{_listing(selector.streams)}{symbols}; available: {choices}."
     )
 
 
 def _candidates(
-    places: dict[Place, InstanceRun], by: tuple[str, ...]
-) -> dict[Candidate, list[tuple[Place, InstanceRun]]]:
-    groups: defaultdict[Candidate, list[tuple[Place, InstanceRun]]] = defaultdict(list)
-    for place, observed in places.items():
-        labels = place._asdict()
-        groups[Candidate(by, tuple(labels[name] for name in by))].append((place, observed))
+    targets: dict[Target, InstanceRun], by: tuple[str, ...]
+) -> dict[Candidate, list[tuple[Target, InstanceRun]]]:
+    groups: defaultdict[Candidate, list[tuple[Target, InstanceRun]]] = defaultdict(list)
+    for target, observed in targets.items():
+        labels = target._asdict()
+        groups[Candidate(by, tuple(labels[name] for name in by))].append((target, observed))
     return groups
 
 
-def _latecomers(replicas: Sequence[tuple[Place, InstanceRun]]) -> set[Place]:
-    """Replicas that joined too late to measure the run, where another one measured it to its end.
+def _latecomers(observed: Sequence[tuple[Target, InstanceRun]]) -> set[Target]:
+    """Instances that joined too late to measure the run, where another measured it to its end.
 
     Such a probe waits for the next run: it shows no latency of this one, and fewer scrapes than a
     probe that was there. One with all its scrapes was there and measured nothing: that is a fault.
     """
-    if not any(replica.complete and replica.latency.count for _, replica in replicas):
+    if not any(one.complete and one.evidence.latency.count for _, one in observed):
         return set()
     return {
-        place
-        for place, replica in replicas
-        if not replica.latency.count and not replica.restarts and _scraped_too_rarely(replica)
+        target
+        for target, one in observed
+        if not one.evidence.latency.count and not one.restarts and _scraped_too_rarely(one)
     }
 
 
-def _left_out(
-    candidate: Candidate, run: Run, replicas: Sequence[tuple[Place, InstanceRun]]
+def _notes_on_latecomers(
+    candidate: Candidate, run: Run, observed: Sequence[tuple[Target, InstanceRun]]
 ) -> list[str]:
     return [
-        f"{place.instance} has no latency samples and too few scrapes in run {run.label}, as a "
+        f"{target.instance} has no latency samples and too few scrapes in run {run.label}, as a "
         f"probe that joins late; it is excluded there, and {candidate.name} is evaluated without."
-        for place in sorted(_latecomers(replicas))
+        for target in sorted(_latecomers(observed))
     ]
 
 
-def _pool(
+def _run_evidence(
     candidate: Candidate,
     run: Run,
-    replicas: Sequence[tuple[Place, InstanceRun]],
+    observed: Sequence[tuple[Target, InstanceRun]],
     experiment: Experiment,
 ) -> RunEvidence:
-    late = _latecomers(replicas)
-    replicas = [(place, replica) for place, replica in replicas if place not in late]
-    observed = [replica for _, replica in replicas]
+    late = _latecomers(observed)
+    taking_part = [instance for target, instance in observed if target not in late]
     middle = (run.measure_start_ns + run.measure_end_ns) / 2 / NS_PER_SEC
     limit = experiment.decision.constraints.clock_error_bound_sec
-    latency = FloatHistogram.merge(*(replica.latency for replica in observed))
-    reasons = [
-        reason
-        for place, replica in replicas
-        for reason in exclusion_reasons(place.instance, replica, limit)
-    ]
+    reasons = [reason for instance in taking_part for reason in exclusion_reasons(instance, limit)]
+    samples = sum(instance.evidence.latency.count for instance in taking_part)
     return RunEvidence(
         candidate=candidate,
         run=run.label,
         stratum=experiment.stratum_of(datetime.fromtimestamp(middle, UTC)),
-        latency=latency,
-        windows=_pool_windows([replica.windows for replica in observed]),
-        messages=_total(replica.messages for replica in observed),
-        lost=_total(replica.lost for replica in observed),
-        reconnects=_total(replica.reconnects for replica in observed),
-        hours=_total(replica.hours for replica in observed),
-        coverage=min(_coverage(replica) for replica in observed),
-        negative=_total(replica.negative for replica in observed),
-        clock_error_bound_sec=_largest(replica.clock_error_bound_sec for replica in observed),
-        clock_synchronized=_all_true(replica.clock_synchronized for replica in observed),
-        exclusion_reasons=(
-            *reasons,
-            *sample_reasons(latency.count, experiment.decision.confidence),
-        ),
-        replicas=tuple(_replica(place, replica) for place, replica in replicas),
+        instances=tuple(instance.evidence for instance in taking_part),
+        exclusion_reasons=(*reasons, *sample_reasons(samples, experiment.decision.confidence)),
     )
-
-
-def _replica(place: Place, observed: InstanceRun) -> ReplicaEvidence:
-    return ReplicaEvidence(
-        instance=place.instance,
-        az_id=place.az_id,
-        latency=observed.latency,
-        messages=observed.messages,
-        lost=observed.lost,
-        reconnects=observed.reconnects,
-        hours=observed.hours,
-        coverage=_coverage(observed),
-        clock_error_bound_sec=observed.clock_error_bound_sec,
-        clock_synchronized=observed.clock_synchronized,
-    )
-
-
-def _pool_windows(replicas: Sequence[tuple[FloatHistogram, ...]]) -> tuple[FloatHistogram, ...]:
-    if not all(replicas):
-        return ()
-    return tuple(FloatHistogram.merge(*windows) for windows in zip(*replicas, strict=True))
-
-
-def _total(values: Iterable[N | None]) -> N | None:
-    """A sum that is unknown as soon as one of its parts is."""
-    total: N | None = None
-    for value in values:
-        if value is None:
-            return None
-        total = value if total is None else total + value
-    return total
-
-
-def _largest(values: Iterable[float | None]) -> float | None:
-    """A maximum that is unknown as soon as one of its parts is."""
-    known = list(values)
-    return None if None in known else max(value for value in known if value is not None)
-
-
-def _all_true(values: Iterable[bool | None]) -> bool | None:
-    """False if any is; else unknown if any is; else True."""
-    known = set(values)
-    if False in known:
-        return False
-    return None if None in known else True
-
-
-def _coverage(observed: InstanceRun) -> float:
-    return min(1.0, observed.scrapes / observed.scrapes_expected)
 
 
 def _scraped_too_rarely(observed: InstanceRun) -> bool:
@@ -376,19 +306,19 @@ def _scraped_too_rarely(observed: InstanceRun) -> bool:
     return observed.scrapes < min(wanted, observed.scrapes_expected - _FORGIVEN_SCRAPES)
 
 
-def exclusion_reasons(instance: str, observed: InstanceRun, clock_limit_sec: float) -> list[str]:
+def exclusion_reasons(observed: InstanceRun, clock_limit_sec: float) -> list[str]:
     """Why what an instance observed in a run must not be used; empty if it may.
 
     Args:
-        instance: its name.
         observed: what it observed.
         clock_limit_sec: largest clock error bound that is acceptable.
     """
+    instance = observed.evidence.instance
     reasons = []
     if observed.restarts:
         times = "once" if observed.restarts == 1 else f"{observed.restarts} times"
         reasons.append(f"the probe on {instance} restarted {times} during the run")
-    if not observed.latency.count:
+    if not observed.evidence.latency.count:
         reasons.append(f"{instance} has no latency samples in this run")
     elif not observed.complete and not observed.restarts:
         reasons.append(
@@ -399,15 +329,15 @@ def exclusion_reasons(instance: str, observed: InstanceRun, clock_limit_sec: flo
     if _scraped_too_rarely(observed):
         reasons.append(
             f"only {observed.scrapes} of {observed.scrapes_expected} scrapes of {instance} "
-            f"succeeded during the measurement ({_coverage(observed):.0%}, at least "
+            f"succeeded during the measurement ({observed.evidence.coverage:.0%}, at least "
             f"{MIN_COVERAGE:.0%} needed)"
         )
-    return reasons + _clock_reasons(instance, observed, clock_limit_sec)
+    return reasons + _clock_reasons(observed, clock_limit_sec)
 
 
-def _clock_reasons(instance: str, observed: InstanceRun, limit_sec: float) -> list[str]:
+def _clock_reasons(observed: InstanceRun, limit_sec: float) -> list[str]:
     reasons = []
-    bound = observed.clock_error_bound_sec
+    instance, bound = observed.evidence.instance, observed.evidence.clock_error_bound_sec
     if bound is None:
         reasons.append(f"{instance} reported no clock error bound")
     elif not bound <= limit_sec:
@@ -420,21 +350,22 @@ def _clock_reasons(instance: str, observed: InstanceRun, limit_sec: float) -> li
             f"{instance} reported its clock error bound in only {observed.clock_scrapes} of "
             f"{observed.scrapes} scrapes"
         )
-    if observed.clock_synchronized is None:
+    if observed.evidence.clock_synchronized is None:
         reasons.append(f"{instance} did not report whether its clock was synchronised")
-    elif not observed.clock_synchronized:
+    elif not observed.evidence.clock_synchronized:
         reasons.append(f"the clock of {instance} was not synchronised throughout the run")
-    return reasons + _faults_of_clock(instance, observed)
+    return reasons + _clock_contradictions(observed)
 
 
-def _faults_of_clock(instance: str, observed: InstanceRun) -> list[str]:
+def _clock_contradictions(observed: InstanceRun) -> list[str]:
     """What shows a wrong clock even where its source calls it right."""
     reasons = []
+    instance, bound = observed.evidence.instance, observed.evidence.clock_error_bound_sec
     if observed.clock_steps:
         times = "once" if observed.clock_steps == 1 else f"{observed.clock_steps} times"
         reasons.append(f"the clock of {instance} was set {times} during the run")
-    apart, bound = observed.exchange_clock_apart_sec, observed.clock_error_bound_sec
-    known = bound if bound is not None and observed.clock_synchronized else 0.0
+    apart = observed.exchange_clock_apart_sec
+    known = bound if bound is not None and observed.evidence.clock_synchronized else 0.0
     if apart is not None and apart > known + EXCHANGE_TOLERANCE_SEC:
         reasons.append(
             f"the clock of {instance} and the exchange's were at least {apart * 1e3:.3g} ms apart "
@@ -450,10 +381,11 @@ def _faults_of_clock(instance: str, observed: InstanceRun) -> list[str]:
 
 
 def _odd_scrape_intervals(
-    observed: Sequence[dict[Place, InstanceRun]], interval: float
+    observed: Sequence[dict[Target, InstanceRun]], interval: float
 ) -> list[str]:
     most = max(
-        (o.scrapes / o.scrapes_expected for places in observed for o in places.values()), default=0
+        (o.scrapes / o.scrapes_expected for targets in observed for o in targets.values()),
+        default=0,
     )
     if most <= 1.2:  # noqa: PLR2004 - more than rounding and jitter can do
         return []
@@ -464,10 +396,10 @@ def _odd_scrape_intervals(
     return [warning]
 
 
-def _changing_replicas(runs: Sequence[RunEvidence]) -> list[str]:
+def _changing_instances(runs: Sequence[RunEvidence]) -> list[str]:
     sizes: defaultdict[Candidate, set[int]] = defaultdict(set)
     for run in runs:
-        sizes[run.candidate].add(len(run.replicas))
+        sizes[run.candidate].add(len(run.instances))
     return [
         f"{candidate.name} had between {min(counts)} and {max(counts)} instances in its runs."
         for candidate, counts in sorted(sizes.items())

@@ -28,7 +28,7 @@ def sample_reasons(samples: float, confidence: float) -> tuple[str, ...]:
     """The reason against a run with too few samples for its p99, if there is one.
 
     Args:
-        samples: latency samples of the run, all replicas together.
+        samples: latency samples of the run, all instances together.
         confidence: of the decision.
     """
     needed = fewest_samples(confidence)

@@ -1,6 +1,6 @@
 """Reads the first version's result files: JSON lines with summaries that grow from poll to poll.
 
-A line holds, for one place, the count, mean, minimum, maximum and five percentiles of everything
+A line holds, for one probe, the count, mean, minimum, maximum and five percentiles of everything
 seen since its probe started. What such a file can tell is limited, and the evidence says so:
 
 - Each snapshot is rebuilt as a histogram that has exactly the recorded count, mean and
@@ -24,7 +24,13 @@ import msgspec
 import numpy as np
 
 from latency_sweep.analysis.evidence.exclusion import MIN_COVERAGE, sample_reasons
-from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence, Scope
+from latency_sweep.analysis.evidence.records import (
+    Candidate,
+    Evidence,
+    EvidenceSelection,
+    InstanceEvidence,
+    RunEvidence,
+)
 from latency_sweep.nativehist.bounds import bucket_keys, upper_bounds
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 
@@ -152,10 +158,10 @@ class _Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One sweep in the file: its start, Unix seconds, and the records of each place."""
+    """One sweep in the file: its start, Unix seconds, and the records of each probe."""
 
     start: int
-    places: dict[tuple[str, str], list[_Record]]
+    probes: dict[tuple[str, str], list[_Record]]
 
 
 def read(
@@ -191,7 +197,7 @@ def read(
     ]
     info = records[0].metrics.probe_info
     return Evidence(
-        scope=Scope(
+        selection=EvidenceSelection(
             experiment=(info.experiment_id if info else "") or path.stem,
             market="spot",
             streams=("bookTicker",),
@@ -208,7 +214,7 @@ def read(
 
 
 def _records(path: Path) -> tuple[list[_Record], list[str]]:
-    """All records; a last line that was cut off is left out with a warning."""
+    """All records; a last line that was cut off is dropped with a warning."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
@@ -222,7 +228,7 @@ def _records(path: Path) -> tuple[list[_Record], list[str]]:
             records.append(decoder.decode(line))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             if number == len(lines) and records and not isinstance(error, msgspec.ValidationError):
-                warnings.append(f"Line {number} was cut off and is left out.")
+                warnings.append(f"Line {number} was cut off and is dropped.")
                 continue
             raise JsonlError(f"{path}, line {number}: is no result record: {error}.") from error
     if not records:
@@ -239,10 +245,10 @@ def _runs(records: Sequence[_Record]) -> Iterator[_Run]:
     ]
     for begin, end in zip(begins, [*begins[1:], len(records)], strict=True):
         first = records[begin]
-        places: defaultdict[tuple[str, str], list[_Record]] = defaultdict(list)
+        probes: defaultdict[tuple[str, str], list[_Record]] = defaultdict(list)
         for record in records[begin:end]:
-            places[record.region, record.instance_family].append(record)
-        yield _Run(round(first.unix - first.elapsed_sec), dict(places))
+            probes[record.region, record.instance_family].append(record)
+        yield _Run(round(first.unix - first.elapsed_sec), dict(probes))
 
 
 def _candidates(
@@ -252,7 +258,7 @@ def _candidates(
     for name, instance_type in experiment.instance_types.items():
         types[instance_type.family].append(name)
     groups: defaultdict[Candidate, list[list[_Record]]] = defaultdict(list)
-    for (region, family), records in run.places.items():
+    for (region, family), records in run.probes.items():
         # Where the experiment knows no type or several of a family, the family itself is named.
         named = types[family][0] if len(types[family]) == 1 else family
         labels = {"region": region, "instance_type": named}
@@ -267,43 +273,52 @@ def _evidence(
     experiment: Experiment,
     symbols: tuple[str, ...],
 ) -> RunEvidence:
-    most_polls = max(len(records) for records in run.places.values())
+    most_polls = max(len(records) for records in run.probes.values())
     last = max(record.unix for records in group for record in records)
     middle = datetime.fromtimestamp((run.start + last) / 2, UTC)
-    exclusion_reasons: list[str] = []
-    parts: list[tuple[FloatHistogram, ...]] = []
+    reasons: list[str] = []
+    instances = []
     for records in group:
-        place = f"{records[0].region}/{records[0].instance_family}"
-        # The best-polled place shows how often there was something to ask.
+        name = f"{records[0].region}/{records[0].instance_family}"
+        usable = records
+        # The best-polled probe shows how often there was something to ask.
         if len(records) < MIN_COVERAGE * most_polls:
-            exclusion_reasons.append(f"{place} answered only {len(records)} of {most_polls} polls")
+            reasons.append(f"{name} answered only {len(records)} of {most_polls} polls")
         if any(_restarted(a, b) for a, b in pairwise(records)):
-            exclusion_reasons.append(f"the probe at {place} restarted during the run")
-            records = _after_last_restart(records)  # noqa: PLW2901 - what is left to use
-        parts.append(_windows(records, symbols))
-    latency = FloatHistogram.merge(*(window for windows in parts for window in windows))
-    exclusion_reasons += sample_reasons(latency.count, experiment.decision.confidence)
-    if not latency.count:
-        exclusion_reasons.append(f"{candidate.name} has no latency samples in this run")
-    aligned = len({len(windows) for windows in parts}) == 1 and len(parts[0]) > 1
-    counters = [(records[0].metrics.counters, records[-1].metrics.counters) for records in group]
+            reasons.append(f"the probe at {name} restarted during the run")
+            usable = _after_last_restart(records)
+        coverage = len(records) / most_polls
+        instances.append(_instance(name, records, _windows(usable, symbols), coverage))
+    samples = sum(instance.latency.count for instance in instances)
+    reasons += sample_reasons(samples, experiment.decision.confidence)
+    if not samples:
+        reasons.append(f"{candidate.name} has no latency samples in this run")
     return RunEvidence(
         candidate=candidate,
         run=datetime.fromtimestamp(run.start, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         stratum=experiment.stratum_of(middle),
-        latency=latency,
-        windows=tuple(FloatHistogram.merge(*w) for w in zip(*parts, strict=True))
-        if aligned
-        else (),
-        messages=sum(_grown(first.messages, final.messages) for first, final in counters),
+        instances=tuple(instances),
+        exclusion_reasons=tuple(reasons),
+    )
+
+
+def _instance(
+    name: str, records: Sequence[_Record], windows: tuple[FloatHistogram, ...], coverage: float
+) -> InstanceEvidence:
+    first, final = records[0].metrics.counters, records[-1].metrics.counters
+    return InstanceEvidence(
+        instance=name,
+        az_id=None,
+        latency=FloatHistogram.merge(*windows),
+        windows=windows if len(windows) > 1 else (),
+        messages=_grown(first.messages, final.messages),
         lost=None,
-        reconnects=sum(_grown(first.reconnects, final.reconnects) for first, final in counters),
-        hours=sum(records[-1].unix - records[0].unix for records in group) / 3600,
-        coverage=min(len(records) for records in group) / most_polls,
+        reconnects=_grown(first.reconnects, final.reconnects),
         negative=None,
+        hours=(records[-1].unix - records[0].unix) / 3600,
+        coverage=coverage,
         clock_error_bound_sec=None,
         clock_synchronized=None,
-        exclusion_reasons=tuple(exclusion_reasons),
     )
 
 
@@ -325,7 +340,7 @@ def _grown(first: int, last: int) -> int:
 
 
 def _windows(records: Sequence[_Record], symbols: tuple[str, ...]) -> tuple[FloatHistogram, ...]:
-    """What came between the polls; a lone snapshot stands for itself."""
+    """What came between the polls; a single snapshot is a window of its own."""
     snapshots = [_Snapshot.of(record, symbols) for record in records]
     if len(snapshots) == 1:
         snapshots.insert(0, _Snapshot(0.0, _NO_KEYS, np.empty(0)))
@@ -375,7 +390,7 @@ def _rebuilt(summary: _Summary) -> tuple[Keys, Floats]:
 
 
 def _fitted(wanted: Floats, room: Floats) -> Floats:
-    """Counts with the wanted total that nowhere exceed the room, as near to wanted as that is."""
+    """Counts with the wanted total that never exceed the room, as close to wanted as possible."""
     counts = np.minimum(wanted, room)
     spare = room - counts
     share = spare * ((wanted.sum() - counts.sum()) / max(spare.sum(), 1.0))

@@ -10,21 +10,23 @@ never count in a candidate's favour.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
-    from latency_sweep.nativehist.float_histogram import FloatHistogram
+    from collections.abc import Iterable
 
-# The dimensions that define a candidate unless others are chosen.
-DEFAULT_BY: Final = ("region", "az_id", "instance_type")
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Candidate:
-    """A place that can win: a value for each dimension of `--by`, in that order.
+    """One of the choices compared: a value for each dimension of `--by`, in that order.
 
     Attributes:
-        dimensions: names, a subset of `region`, `az_id`, `instance_type`.
+        dimensions: names, a subset of the contract's `CANDIDATE_LABELS`.
         values: the values of those target labels.
     """
 
@@ -45,66 +47,118 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaEvidence:
-    """One instance's share of a run. See `RunEvidence` for the fields they have in common."""
-
-    instance: str
-    az_id: str
-    latency: FloatHistogram
-    messages: int | None
-    lost: int | None
-    reconnects: int | None
-    hours: float | None
-    coverage: float
-    clock_error_bound_sec: float | None
-    clock_synchronized: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunEvidence:
-    """What one run observed of one candidate, pooled over symbols, streams and replicas.
+class InstanceEvidence:
+    """What one instance observed in one run, pooled over symbols and streams.
 
     Attributes:
-        candidate: which place.
-        run: the `run` label, UTC start of the measurement.
-        stratum: name of the time stratum the middle of the measurement falls in, or None.
-        latency: pooled latency histogram of the whole run, exact counts.
+        instance: its name.
+        az_id: id of its availability zone; None if not known.
+        latency: latency histogram of the whole run, exact counts.
         windows: the same, cut into consecutive windows of time that add up to `latency`; empty
             where they cannot be known.
-        messages: messages received in the run's whole cycle, of the evidence streams; None if
-            not known, as for the counters below.
+        messages: messages received in the run's whole cycle, of the evidence streams.
         lost: messages known to be missing over the same span.
         reconnects: connections replaced for any reason that is no plan of the probe's own: neither
             `schedule` nor `rollover`.
-        hours: connected instance-hours observed.
-        coverage: share of the expected scrapes of the measurement that succeeded, 0 to 1.
         negative: events timestamped later than they were received.
-        clock_error_bound_sec: largest bound over the run and replicas; None if never known.
-        clock_synchronized: False if any replica's clock was ever not; None if never known.
-        exclusion_reasons: reasons for which the run must not be used; empty for a clean run.
-        replicas: the same per instance.
+        hours: connected hours.
+        coverage: share of the expected scrapes of the measurement that succeeded, 0 to 1.
+        clock_error_bound_sec: largest bound over the run.
+        clock_synchronized: False if its clock was ever not.
     """
 
-    candidate: Candidate
-    run: str
-    stratum: str | None
+    instance: str
+    az_id: str | None
     latency: FloatHistogram
     windows: tuple[FloatHistogram, ...]
     messages: int | None
     lost: int | None
     reconnects: int | None
+    negative: int | None
     hours: float | None
     coverage: float
-    negative: int | None
     clock_error_bound_sec: float | None
     clock_synchronized: bool | None
+
+
+@dataclass(frozen=True)  # without slots, so that aggregates are computed once
+class RunEvidence:
+    """What one run observed of one candidate: its instances, and aggregates over them.
+
+    Attributes:
+        candidate: which one.
+        run: the `run` label, UTC start of the measurement.
+        stratum: name of the time stratum the middle of the measurement falls in, or None.
+        instances: each instance that took part, one at least.
+        exclusion_reasons: reasons for which the run must not be used; empty for a clean run.
+    """
+
+    candidate: Candidate
+    run: str
+    stratum: str | None
+    instances: tuple[InstanceEvidence, ...]
     exclusion_reasons: tuple[str, ...] = ()
-    replicas: tuple[ReplicaEvidence, ...] = ()
+
+    @cached_property
+    def latency(self) -> FloatHistogram:
+        """Latency of all instances: buckets added."""
+        return _merged([instance.latency for instance in self.instances])
+
+    @cached_property
+    def windows(self) -> tuple[FloatHistogram, ...]:
+        """The same in windows of time; empty unless every instance has the same number of them."""
+        series = [instance.windows for instance in self.instances]
+        if len({len(windows) for windows in series}) != 1:
+            return ()
+        return tuple(_merged(windows) for windows in zip(*series, strict=True))
+
+    @property
+    def messages(self) -> int | None:
+        """Messages received; None if any instance's are not known, as for the counters below."""
+        return total(instance.messages for instance in self.instances)
+
+    @property
+    def lost(self) -> int | None:
+        """Messages known to be missing."""
+        return total(instance.lost for instance in self.instances)
+
+    @property
+    def reconnects(self) -> int | None:
+        """Unplanned reconnects."""
+        return total(instance.reconnects for instance in self.instances)
+
+    @property
+    def negative(self) -> int | None:
+        """Events timestamped later than they were received."""
+        return total(instance.negative for instance in self.instances)
+
+    @property
+    def hours(self) -> float | None:
+        """Connected instance-hours."""
+        return total(instance.hours for instance in self.instances)
+
+    @property
+    def coverage(self) -> float:
+        """The smallest coverage of an instance."""
+        return min(instance.coverage for instance in self.instances)
+
+    @property
+    def clock_error_bound_sec(self) -> float | None:
+        """The largest bound of an instance; None if one is not known."""
+        return largest(instance.clock_error_bound_sec for instance in self.instances)
+
+    @property
+    def clock_synchronized(self) -> bool | None:
+        """False if any instance's clock was ever not; else None if one is not known."""
+        known = {instance.clock_synchronized for instance in self.instances}
+        if False in known:
+            return False
+        return None if None in known else True
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """What was asked for: the selection that evidence was collected under.
+class EvidenceSelection:
+    """Which evidence was asked for.
 
     Attributes:
         experiment: value of the `experiment` target label.
@@ -130,7 +184,7 @@ class Evidence:
     """Everything the decision rests on.
 
     Attributes:
-        scope: the selection.
+        selection: what was asked for.
         runs: one entry per candidate and run, clean and excluded, ordered by candidate and run.
         source: where it came from, for the report: a URL or a file name.
         warnings: what the source said or what was odd, for the report.
@@ -138,7 +192,7 @@ class Evidence:
             fractions are rough and no interval drawn from them is exact.
     """
 
-    scope: Scope
+    selection: EvidenceSelection
     runs: tuple[RunEvidence, ...]
     source: str
     warnings: tuple[str, ...] = field(default=())
@@ -148,6 +202,28 @@ class Evidence:
         """All candidates seen, in order."""
         return tuple(sorted({run.candidate for run in self.runs}))
 
-    def clean_runs(self, candidate: Candidate) -> tuple[RunEvidence, ...]:
-        """The runs of a candidate that may be used."""
-        return tuple(r for r in self.runs if r.candidate == candidate and not r.exclusion_reasons)
+
+def total(values: Iterable[N | None]) -> N | None:
+    """Sum of values that are all known; None if there are none or one is unknown."""
+    summed: N | None = None
+    for value in values:
+        if value is None:
+            return None
+        summed = value if summed is None else summed + value
+    return summed
+
+
+def largest(values: Iterable[float | None]) -> float | None:
+    """The largest of values that are all known; None if there are none or one is unknown."""
+    found: float | None = None
+    for value in values:
+        if value is None:
+            return None
+        found = value if found is None else max(found, value)
+    return found
+
+
+def _merged(histograms: Iterable[FloatHistogram]) -> FloatHistogram:
+    """Their sum; the histogram itself where there is one."""
+    parts = list(histograms)
+    return parts[0] if len(parts) == 1 else FloatHistogram.merge(*parts)

@@ -12,11 +12,13 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from latency_sweep.analysis.evidence.records import InstanceEvidence
 from latency_sweep.contract import metrics
+from latency_sweep.contract.targets import Target
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 
@@ -39,21 +41,12 @@ _SCRAPES_LOOKED_BACK: Final = 3
 _RANGE_SLACK_SEC: Final = 0.001
 
 
-class Place(NamedTuple):
-    """The target labels that identify an instance and where it stands."""
-
-    instance: str
-    region: str
-    az_id: str
-    instance_type: str
-
-
-_BY: Final = f"by ({', '.join(Place._fields)})"
+_BY: Final = f"by ({', '.join(Target._fields)})"
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """Which series count as evidence; attributes as in `records.Scope`."""
+class SeriesSelector:
+    """Which series count as evidence; attributes as in `records.EvidenceSelection`."""
 
     experiment: str
     market: str
@@ -77,24 +70,16 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class InstanceRun:
-    """What one instance observed in one run; None is "not known".
+    """What one instance observed in one run, and how well it was scraped; None is "not known".
 
     Attributes:
-        latency: pooled over the selected streams and symbols.
-        windows: `latency` cut in time; empty where that cannot be known.
+        evidence: what it observed.
         complete: whether a scrape after the end of the measurement has the final total.
         torn: whether the cumulative histogram went backwards without a restart being seen.
         restarts: how often its probe was started again.
-        messages: received in the whole cycle.
-        lost: known to be missing.
-        reconnects: for any reason but the schedule.
-        negative: events timestamped later than they were received.
-        hours: connected hours.
         scrapes: successful scrapes during the measurement.
         scrapes_expected: how many there should be.
-        clock_error_bound_sec: largest during the measurement.
         clock_scrapes: scrapes that carried a clock error bound.
-        clock_synchronized: whether it was throughout.
         clock_steps: how often the clock was set in the whole cycle.
         exchange_clock_apart_sec: most by which the exchange's clock and the local one were proven
             to differ during the measurement.
@@ -102,21 +87,13 @@ class InstanceRun:
         channels: latency samples of each stream and symbol, at its last scrape of the run.
     """
 
-    latency: FloatHistogram
-    windows: tuple[FloatHistogram, ...]
+    evidence: InstanceEvidence
     complete: bool
     torn: bool
     restarts: int
-    messages: int | None
-    lost: int | None
-    reconnects: int | None
-    negative: int | None
-    hours: float | None
     scrapes: int
     scrapes_expected: int
-    clock_error_bound_sec: float | None
     clock_scrapes: int
-    clock_synchronized: bool | None
     clock_steps: int | None = None
     exchange_clock_apart_sec: float | None = None
     exchange_clock_drift: float | None = None
@@ -131,7 +108,7 @@ class _Counter:
         metric: which.
         selector: its series.
         from_zero: count a series that first appears inside the cycle from zero. Right for what
-            speaks against a candidate; what speaks for it counts from its first sample on.
+            counts against a candidate; what counts for it starts at its first sample.
     """
 
     metric: Metric
@@ -149,7 +126,7 @@ class RunReader:
 
     Args:
         client: the server.
-        selection: which series.
+        selector: which series.
         run: the run.
         scrape_interval_sec: of the probes.
         now: the server's clock, Unix seconds.
@@ -158,14 +135,14 @@ class RunReader:
     def __init__(
         self,
         client: PrometheusClient,
-        selection: Selection,
+        selector: SeriesSelector,
         run: Run,
         *,
         scrape_interval_sec: float,
         now: float,
     ) -> None:
         self._client = client
-        self._selection = selection
+        self._selector = selector
         self._interval = scrape_interval_sec
         self._start = run.start_ns / NS_PER_SEC
         self._measure_start = run.measure_start_ns / NS_PER_SEC
@@ -184,29 +161,29 @@ class RunReader:
         """Warnings of the server so far, without repetition."""
         return tuple(self._notes)
 
-    def read(self) -> dict[Place, InstanceRun]:
+    def read(self) -> dict[Target, InstanceRun]:
         """Everything about the run, for every instance that shows any trace of it.
 
         Raises:
             PrometheusError: the server could not answer.
         """
-        connected = f"{metrics.CONNECTED.name}{self._selection.market_wide()}"
+        connected = f"{metrics.CONNECTED.name}{self._selector.market_wide()}"
         seen = self._sum(f"count_over_time({connected}{_range(self._cycle)})", self._end)
         totals = self._histograms(
             self._latency(), self._last_exposed - self._measure_end, self._last_exposed
         )
-        incomplete = [place for place in seen if place not in totals]
+        incomplete = [target for target in seen if target not in totals]
         if incomplete:
             totals |= self._histograms(
                 self._latency(_instances(incomplete)), self._measurement, self._measure_end
             )
-        places = sorted(seen.keys() | totals.keys())
+        targets = sorted(seen.keys() | totals.keys())
         scrapes = self._sum(
             f"count_over_time({connected}{_range(self._measurement)})", self._measure_end
         )
         restarts = self._restarts()
         boundaries = self._boundaries(
-            [place for place in places if place in totals and place not in restarts]
+            [target for target in targets if target in totals and target not in restarts]
         )
         counters = self._counters()
         differences = {name: self._difference(c) for name, c in counters.items()}
@@ -214,50 +191,59 @@ class RunReader:
         apart, drift = self._exchange_clock()
         without_loss = self._streams_without_loss()
         channels = self._channels()
+        expected = max(1, int(self._measurement / self._interval))
         result = {}
-        for place in places:
-            restarted = restarts.get(place, 0) > 0
-            deltas = {name: values.get(place) for name, values in differences.items()}
-            latency, windows = totals.get(place, FloatHistogram.empty()), None
+        for target in targets:
+            restarted = restarts.get(target, 0) > 0
+            deltas = {name: values.get(target) for name, values in differences.items()}
+            latency, windows = totals.get(target, FloatHistogram.empty()), None
             if restarted:
-                again = self._started_again(place)
-                deltas = {name: self._pieces(place, c, again) for name, c in counters.items()}
-                latency = self._latency_in_pieces(place, again)
-            elif place in totals:
-                windows = _cut(latency, boundaries.get(place, {}), self._window_ends())
-            bound, clock_scrapes, synchronized = (values.get(place) for values in clock)
-            observed = min(seen.get(place, 0.0) * self._interval, self._cycle)
+                again = self._started_again(target)
+                deltas = {name: self._pieces(target, c, again) for name, c in counters.items()}
+                latency = self._latency_in_pieces(target, again)
+            elif target in totals:
+                windows = _cut(latency, boundaries.get(target, {}), self._window_ends())
+            bound, clock_scrapes, synchronized = (values.get(target) for values in clock)
+            observed = min(seen.get(target, 0.0) * self._interval, self._cycle)
             disconnected = deltas["disconnected"]
-            result[place] = InstanceRun(
-                latency=latency,
-                windows=windows or (),
-                complete=place in totals and place not in incomplete,
-                torn=place in totals and not restarted and windows is None,
-                restarts=int(restarts.get(place, 0)),
-                messages=_whole(deltas["messages"]),
-                lost=None if place in without_loss else _whole(deltas["lost"]),
-                reconnects=_whole(deltas["reconnects"]),
-                negative=_whole(deltas["negative"]),
-                hours=None if disconnected is None else max(0.0, observed - disconnected) / 3600,
-                scrapes=int(scrapes.get(place, 0)),
-                scrapes_expected=max(1, int(self._measurement / self._interval)),
-                clock_error_bound_sec=bound,
+            scraped = int(scrapes.get(target, 0))
+            result[target] = InstanceRun(
+                evidence=InstanceEvidence(
+                    instance=target.instance,
+                    az_id=target.az_id,
+                    latency=latency,
+                    windows=windows or (),
+                    messages=_whole(deltas["messages"]),
+                    lost=None if target in without_loss else _whole(deltas["lost"]),
+                    reconnects=_whole(deltas["reconnects"]),
+                    negative=_whole(deltas["negative"]),
+                    hours=(
+                        None if disconnected is None else max(0.0, observed - disconnected) / 3600
+                    ),
+                    coverage=min(1.0, scraped / expected),
+                    clock_error_bound_sec=bound,
+                    clock_synchronized=None if synchronized is None else synchronized >= 1,
+                ),
+                complete=target in totals and target not in incomplete,
+                torn=target in totals and not restarted and windows is None,
+                restarts=int(restarts.get(target, 0)),
+                scrapes=scraped,
+                scrapes_expected=expected,
                 clock_scrapes=int(clock_scrapes or 0),
-                clock_synchronized=None if synchronized is None else synchronized >= 1,
                 clock_steps=_whole(deltas["clock_steps"]),
-                exchange_clock_apart_sec=apart.get(place),
-                exchange_clock_drift=drift.get(place),
-                channels=channels.get(place, {}),
+                exchange_clock_apart_sec=apart.get(target),
+                exchange_clock_drift=drift.get(target),
+                channels=channels.get(target, {}),
             )
         return result
 
     def _latency(self, *matchers: str) -> str:
-        return f"{metrics.LATENCY.name}{self._selection.feeds(self._run, *matchers)}"
+        return f"{metrics.LATENCY.name}{self._selector.feeds(self._run, *matchers)}"
 
     def _counters(self) -> dict[str, _Counter]:
-        feeds = self._selection.feeds()
-        market = self._selection.market_wide()
-        unplanned = self._selection.market_wide(f'reason!~"{"|".join(metrics.PLANNED)}"')
+        feeds = self._selector.feeds()
+        market = self._selector.market_wide()
+        unplanned = self._selector.market_wide(f'reason!~"{"|".join(metrics.PLANNED)}"')
         return {
             "messages": _Counter(metrics.MESSAGES, feeds, from_zero=False),
             "lost": _Counter(metrics.LOST, feeds, from_zero=True),
@@ -265,11 +251,11 @@ class RunReader:
             "reconnects": _Counter(metrics.RECONNECTS, unplanned, from_zero=True),
             "disconnected": _Counter(metrics.DISCONNECTED, market, from_zero=True),
             "clock_steps": _Counter(
-                metrics.CLOCK_STEPS, self._selection.instances(), from_zero=True
+                metrics.CLOCK_STEPS, self._selector.instances(), from_zero=True
             ),
         }
 
-    def _difference(self, counter: _Counter) -> dict[Place, float]:
+    def _difference(self, counter: _Counter) -> dict[Target, float]:
         """Last sample of the cycle minus last sample before it, added up for each instance."""
         series, cycle = counter.series, _range(self._cycle)
         last = f"last_over_time({series}{cycle})"
@@ -280,10 +266,10 @@ class RunReader:
         """The last sample before the cycle, as old as another cycle at most."""
         return f"last_over_time({series}{_range(self._cycle)} offset {_duration(self._cycle)})"
 
-    def _restarts(self) -> dict[Place, float]:
+    def _restarts(self) -> dict[Target, float]:
         """How often the probe was started again, for the instances where it was.
 
-        Its counters fall, or its process tells another start: after a hole in the scrapes counters
+        Its counters fall, or its process tells another start: after a gap in the scrapes counters
         may be greater than before, and not every server knows the start.
         """
         cycle = _range(self._cycle)
@@ -300,43 +286,43 @@ class RunReader:
 
     def _messages(self) -> str:
         """The counters of the messages of the evidence."""
-        return f"{metrics.MESSAGES.name}{self._selection.feeds()}"
+        return f"{metrics.MESSAGES.name}{self._selector.feeds()}"
 
     def _started(self) -> str:
         """The series of the time at which each probe's process began."""
         job = f"job={json.dumps(metrics.JOB)}"
-        return f"{metrics.PROCESS_START}{self._selection.instances(job)}"
+        return f"{metrics.PROCESS_START}{self._selector.instances(job)}"
 
-    def _streams_without_loss(self) -> set[Place]:
+    def _streams_without_loss(self) -> set[Target]:
         """Instances where some stream of the evidence does not say what was lost."""
-        cycle, feeds = _range(self._cycle), self._selection.feeds()
-        keys = ", ".join((*Place._fields, *metrics.FEED))
+        cycle, feeds = _range(self._cycle), self._selector.feeds()
+        keys = ", ".join((*Target._fields, *metrics.FEED))
         expression = (
             f"count {_BY} (last_over_time({self._messages()}{cycle}) "
             f"unless on ({keys}) last_over_time({metrics.LOST.name}{feeds}{cycle}))"
         )
         return set(self._floats(expression, self._end))
 
-    def _channels(self) -> dict[Place, dict[tuple[str, str], int]]:
+    def _channels(self) -> dict[Target, dict[tuple[str, str], int]]:
         """Latency samples of each stream and symbol."""
         span = self._last_exposed - self._measure_end
         if span <= 0:
             return {}
         last = f"last_over_time({self._latency()}{_range(span)})"
-        keys = ", ".join((*Place._fields, *metrics.FEED))
+        keys = ", ".join((*Target._fields, *metrics.FEED))
         vector = self._client.query(
             f"sum by ({keys}) (histogram_count({last}))", at=self._last_exposed
         )
         self._notes |= dict.fromkeys(vector.notes)
-        counts: defaultdict[Place, dict[tuple[str, str], int]] = defaultdict(dict)
+        counts: defaultdict[Target, dict[tuple[str, str], int]] = defaultdict(dict)
         for sample in vector.floats:
             stream, symbol = (sample.labels.get(name, "") for name in ("stream", "symbol"))
-            counts[_place(sample.labels)][stream, symbol] = round(sample.value)
+            counts[Target.of(sample.labels)][stream, symbol] = round(sample.value)
         return counts
 
-    def _clock(self) -> tuple[dict[Place, float], dict[Place, float], dict[Place, float]]:
+    def _clock(self) -> tuple[dict[Target, float], dict[Target, float], dict[Target, float]]:
         """Largest error bound, scrapes that carried one, and 1 where always synchronised."""
-        measurement, instances = _range(self._measurement), self._selection.instances()
+        measurement, instances = _range(self._measurement), self._selector.instances()
         bound = f"{metrics.CLOCK_ERROR_BOUND.name}{instances}{measurement}"
         synchronized = f"{metrics.CLOCK_SYNCHRONIZED.name}{instances}{measurement}"
         return (
@@ -345,9 +331,9 @@ class RunReader:
             self._floats(f"min {_BY} (min_over_time({synchronized}))", self._measure_end),
         )
 
-    def _exchange_clock(self) -> tuple[dict[Place, float], dict[Place, float]]:
+    def _exchange_clock(self) -> tuple[dict[Target, float], dict[Target, float]]:
         """What of the clocks' difference, and of its rate, no error of the estimate explains."""
-        market = self._selection.market_wide()
+        market = self._selector.market_wide()
         step = f"[{_duration(self._measurement)}:{_duration(self._interval)}]"
         found = []
         for value, bound in (
@@ -365,7 +351,7 @@ class RunReader:
         width = int(self._measurement * 1000 / count) / 1000
         return self._measure_start + width * np.arange(1, count, dtype=np.float64)
 
-    def _boundaries(self, places: Sequence[Place]) -> dict[Place, dict[float, FloatHistogram]]:
+    def _boundaries(self, targets: Sequence[Target]) -> dict[Target, dict[float, FloatHistogram]]:
         """The cumulative histogram of each instance at the end of each window."""
         ends = self._window_ends()
         if not ends.size:
@@ -373,8 +359,8 @@ class RunReader:
         width = ends[0] - self._measure_start
         lookback = _range(min(width, self._interval * _SCRAPES_LOOKED_BACK))
         result = {}
-        for first in range(0, len(places), _INSTANCES_PER_ANSWER):
-            chosen = places[first : first + _INSTANCES_PER_ANSWER]
+        for first in range(0, len(targets), _INSTANCES_PER_ANSWER):
+            chosen = targets[first : first + _INSTANCES_PER_ANSWER]
             latency = self._latency(_instances(chosen))
             matrix = self._client.query_range(
                 f"sum {_BY} (last_over_time({latency}{lookback}))",
@@ -384,19 +370,21 @@ class RunReader:
             )
             self._notes |= dict.fromkeys(matrix.notes)
             for series in matrix.series:
-                result[_place(series.labels)] = dict(series.histograms)
+                result[Target.of(series.labels)] = dict(series.histograms)
         return result
 
-    def _started_again(self, place: Place) -> NDArray[np.float64]:
+    def _started_again(self, target: Target) -> NDArray[np.float64]:
         """When the first scrape after each restart was, Unix seconds, in order."""
-        found = [s.times[1:][np.diff(s.values) < 0] for s in self._raw(place, self._messages())]
-        found += [s.times[1:][np.diff(s.values) > 0] for s in self._raw(place, self._started())]
+        found = [s.times[1:][np.diff(s.values) < 0] for s in self._raw(target, self._messages())]
+        found += [s.times[1:][np.diff(s.values) > 0] for s in self._raw(target, self._started())]
         moments = np.unique(np.concatenate([np.empty(0), *found]))
         return moments[moments > self._start]
 
-    def _pieces(self, place: Place, counter: _Counter, again: NDArray[np.float64]) -> float | None:
+    def _pieces(
+        self, target: Target, counter: _Counter, again: NDArray[np.float64]
+    ) -> float | None:
         """A counter's difference over the cycle with the restarts of its probe taken out."""
-        series = self._raw(place, counter.series)
+        series = self._raw(target, counter.series)
         if not series:
             return None
         total = 0.0
@@ -413,39 +401,39 @@ class RunReader:
             total += float(np.where(anew, inside, steps).sum())
         return total
 
-    def _raw(self, place: Place, series: str) -> tuple[Series, ...]:
-        chosen = series.replace("{", "{" + _instances([place]) + ", ", 1)
+    def _raw(self, target: Target, series: str) -> tuple[Series, ...]:
+        chosen = series.replace("{", "{" + _instances([target]) + ", ", 1)
         matrix = self._client.query_raw(f"{chosen}{_range(2 * self._cycle)}", at=self._end)
         self._notes |= dict.fromkeys(matrix.notes)
         return matrix.series
 
-    def _latency_in_pieces(self, place: Place, again: NDArray[np.float64]) -> FloatHistogram:
+    def _latency_in_pieces(self, target: Target, again: NDArray[np.float64]) -> FloatHistogram:
         """The sum of the last values that the histograms had before each restart and at the end."""
         ends = [self._start, *again.tolist(), self._last_exposed + _RANGE_SLACK_SEC]
         parts: list[FloatHistogram] = []
         for begin, end in pairwise(ends):
             values = self._histograms(
-                self._latency(_instances([place])), end - begin, end - _RANGE_SLACK_SEC
+                self._latency(_instances([target])), end - begin, end - _RANGE_SLACK_SEC
             )
             parts.extend(values.values())
         return FloatHistogram.merge(*parts)
 
-    def _histograms(self, series: str, span: float, at: float) -> dict[Place, FloatHistogram]:
+    def _histograms(self, series: str, span: float, at: float) -> dict[Target, FloatHistogram]:
         """Last values within a span, added up for each instance."""
         if span <= 0:
             return {}
         expression = f"sum {_BY} (last_over_time({series}{_range(span)}))"
         vector = self._client.query(expression, at=at)
         self._notes |= dict.fromkeys(vector.notes)
-        return {_place(sample.labels): sample.value for sample in vector.histograms}
+        return {Target.of(sample.labels): sample.value for sample in vector.histograms}
 
-    def _sum(self, expression: str, at: float) -> dict[Place, float]:
+    def _sum(self, expression: str, at: float) -> dict[Target, float]:
         return self._floats(f"sum {_BY} ({expression})", at)
 
-    def _floats(self, expression: str, at: float) -> dict[Place, float]:
+    def _floats(self, expression: str, at: float) -> dict[Target, float]:
         vector = self._client.query(expression, at=at)
         self._notes |= dict.fromkeys(vector.notes)
-        return {_place(sample.labels): sample.value for sample in vector.floats}
+        return {Target.of(sample.labels): sample.value for sample in vector.floats}
 
 
 def _cut(
@@ -453,7 +441,7 @@ def _cut(
 ) -> tuple[FloatHistogram, ...] | None:
     """Cut a total at window ends; None if the snapshots are not snapshots of that total.
 
-    Where a scrape is missing the last known snapshot stands in: its window is short and the next
+    Where a scrape is missing the last known snapshot is used: its window is short and the next
     one long, but together they are right.
     """
     known: Callable[[float], FloatHistogram | None] = {
@@ -471,12 +459,8 @@ def _cut(
     return tuple(windows)
 
 
-def _place(labels: Mapping[str, str]) -> Place:
-    return Place(*(labels.get(name, "unknown") for name in Place._fields))
-
-
-def _instances(places: Sequence[Place]) -> str:
-    return f"instance=~{_alternatives([place.instance for place in places])}"
+def _instances(targets: Sequence[Target]) -> str:
+    return f"instance=~{_alternatives([target.instance for target in targets])}"
 
 
 def _alternatives(names: Sequence[str], suffix: str = "") -> str:

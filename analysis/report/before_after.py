@@ -1,36 +1,40 @@
-"""Reports of what changed between two sweeps or two places."""
+"""Reports of what changed between two sweeps, or differs between two candidates."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.analysis.decision.before_after import Movement
-from latency_sweep.analysis.report import figures, formats
-from latency_sweep.analysis.report.facts import moment
+from latency_sweep.analysis.report import formats
 from latency_sweep.analysis.report.json import dumps
 from latency_sweep.analysis.report.markdown import escape, listed, section
-from latency_sweep.analysis.report.printable import legible
 from latency_sweep.analysis.report.tables import (
     CONSTRAINT_TITLES,
     STATUS_LEGEND,
     STATUS_LETTERS,
+    CellKind,
     Column,
-    Kind,
     Table,
 )
 from latency_sweep.analysis.report.terminal import Page, terminal_width
+from latency_sweep.analysis.report.words import before_after as words
+from latency_sweep.analysis.report.words import conclusion, figures
+from latency_sweep.analysis.report.words.facts import moment
+from latency_sweep.analysis.report.words.printable import legible
+from latency_sweep.analysis.report.words.sentences import change
 from latency_sweep.contract.program import DISTRIBUTION, program_version
 
 if TYPE_CHECKING:
-    from latency_sweep.analysis.decision.before_after import PlaceChange, Side, SweepComparison
-    from latency_sweep.analysis.decision.verdict import Status
+    from latency_sweep.analysis.decision.before_after import BeforeAfter, CandidateChange
+    from latency_sweep.analysis.decision.results import ConstraintStatus
+    from latency_sweep.analysis.decision.verdict import Verdict
 
 FORMATS: Final = formats.CHANGE
 _SIGNS: Final = {Movement.UNCHANGED: "=", Movement.UNDECIDED: "~"}
 
 
 def render_change(
-    comparison: SweepComparison, output: str, *, color: bool = False, width: int | None = None
+    comparison: BeforeAfter, output: str, *, color: bool = False, width: int | None = None
 ) -> str:
     """What changed, in one of the `FORMATS`.
 
@@ -53,67 +57,68 @@ def render_change(
     raise ValueError(f"There is no format {output!r}; choose one of {', '.join(FORMATS)}.")
 
 
-def _text(comparison: SweepComparison, *, color: bool, width: int | None) -> str:
+def _text(comparison: BeforeAfter, *, color: bool, width: int | None) -> str:
     page = Page(width or terminal_width(), color=color)
-    page.paragraph(comparison.sentence, "bold")
-    if comparison.warnings:
+    page.paragraph(words.sentence(comparison), "bold")
+    warned = words.warnings(comparison)
+    if warned:
         page.heading("Warnings")
-        page.items(comparison.warnings, "!")
+        page.items(warned, "!")
     page.heading("p99, before and after")
     page.table(_changes(comparison))
     page.heading("p50, p99 and p99.9")
     page.table(_quantiles(comparison))
-    if any(c.changed for place in comparison.places for c in place.constraints):
+    if any(c.changed for candidate in comparison.candidates for c in candidate.constraints):
         page.heading("Hard constraints that changed")
         page.table(_constraints(comparison))
     page.heading("In words")
-    page.items(place.sentence for place in comparison.places)
+    page.items(change(candidate) for candidate in comparison.candidates)
     page.items(_unmatched(comparison))
     page.heading("The two sides")
     page.items(_sides(comparison))
     return page.text()
 
 
-def _markdown(comparison: SweepComparison) -> str:
-    changed = any(c.changed for place in comparison.places for c in place.constraints)
+def _markdown(comparison: BeforeAfter) -> str:
+    changed = any(c.changed for candidate in comparison.candidates for c in candidate.constraints)
     parts = [
         "# What changed",
-        f"**{escape(comparison.sentence)}**",
-        *listed("Warnings", comparison.warnings),
+        f"**{escape(words.sentence(comparison))}**",
+        *listed("Warnings", words.warnings(comparison)),
         *section("p99, before and after", _changes(comparison)),
         *section("p50, p99 and p99.9", _quantiles(comparison)),
         *(section("Hard constraints that changed", _constraints(comparison)) if changed else ()),
-        *listed("In words", [*(p.sentence for p in comparison.places), *_unmatched(comparison)]),
+        *listed("In words", [*(change(c) for c in comparison.candidates), *_unmatched(comparison)]),
         *listed("The two sides", _sides(comparison)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _changes(comparison: SweepComparison) -> Table:
-    """The answer for each place: what happened to p99."""
+def _changes(comparison: BeforeAfter) -> Table:
+    """For each candidate: what happened to p99."""
     columns = (
-        Column("place", Kind.PLACE),
+        Column("candidate", CellKind.NAME),
         Column("before"),
         Column("after"),
         Column("change"),
-        Column("rank", Kind.WORDS),
+        Column("rank", CellKind.WORDS),
     )
     rows = []
-    for place in comparison.places:
-        (p99,) = (q for q in place.quantiles if q.name == "p99")
+    for candidate in comparison.candidates:
+        (p99,) = (q for q in candidate.quantiles if q.name == "p99")
         before, after = figures.milliseconds(p99.before_sec), figures.milliseconds(p99.after_sec)
-        ranks = f"{place.rank_before} -> {place.rank_after}"
-        rows.append((_name(place), before, after, _change(place), ranks))
+        ranks = f"{candidate.rank_before} -> {candidate.rank_after}"
+        rows.append((_name(candidate), before, after, _change(candidate), ranks))
     note = (
-        "Pooled p99 in ms. Change: of the typical run's p99; ~ not surely any, = less than counts;"
-        " p after Holm."
+        "Pooled p99 in ms. Change: of the typical run's p99; ~ no proven change, = within the"
+        " margin; p after Holm."
     )
     return Table(columns, tuple(rows), (note,))
 
 
-def _quantiles(comparison: SweepComparison) -> Table:
+def _quantiles(comparison: BeforeAfter) -> Table:
     columns = (
-        Column("place", Kind.PLACE),
+        Column("candidate", CellKind.NAME),
         Column("quantile"),
         Column("before"),
         Column("after"),
@@ -122,15 +127,15 @@ def _quantiles(comparison: SweepComparison) -> Table:
     )
     rows = tuple(
         (
-            _name(place) if quantile is place.quantiles[0] else "",
+            _name(candidate) if quantile is candidate.quantiles[0] else "",
             quantile.name,
             figures.milliseconds(quantile.before_sec),
             figures.milliseconds(quantile.after_sec),
             figures.shift(quantile.shift_sec),
             figures.span(quantile.interval, signed=True),
         )
-        for place in comparison.places
-        for quantile in place.quantiles
+        for candidate in comparison.candidates
+        for quantile in candidate.quantiles
     )
     note = (
         "In ms, pooled over the runs; shift: after minus before, with its bootstrap interval at"
@@ -139,63 +144,69 @@ def _quantiles(comparison: SweepComparison) -> Table:
     return Table(columns, rows, (note,))
 
 
-def _change(place: PlaceChange) -> str:
-    sign = _SIGNS.get(place.movement)
+def _change(candidate: CandidateChange) -> str:
+    sign = _SIGNS.get(candidate.movement)
     if sign is None:
-        sign = figures.share(place.shift_ratio, signed=True)
-    runs = f"{place.runs_after}" if place.paired else f"{place.runs_before}+{place.runs_after}"
-    return f"{sign} {figures.evidence(place.p_holm, runs)}"
+        sign = figures.share(candidate.shift_ratio, signed=True)
+    runs = (
+        f"{candidate.runs_after}"
+        if candidate.paired
+        else f"{candidate.runs_before}+{candidate.runs_after}"
+    )
+    return f"{sign} {figures.evidence(candidate.p_holm, runs)}"
 
 
-def _constraints(comparison: SweepComparison) -> Table:
+def _constraints(comparison: BeforeAfter) -> Table:
     columns = (
-        Column("place", Kind.PLACE),
-        Column("constraint", Kind.WORDS),
-        Column("before", Kind.STATUS),
-        Column("after", Kind.STATUS),
+        Column("candidate", CellKind.NAME),
+        Column("constraint", CellKind.WORDS),
+        Column("before", CellKind.STATUS),
+        Column("after", CellKind.STATUS),
     )
     rows = tuple(
         (
-            _name(place),
-            CONSTRAINT_TITLES.get(change.name, change.name),
-            _letter(change.before),
-            _letter(change.after),
+            _name(candidate),
+            CONSTRAINT_TITLES.get(constraint.name, constraint.name),
+            _letter(constraint.before),
+            _letter(constraint.after),
         )
-        for place in comparison.places
-        for change in place.constraints
-        if change.changed
+        for candidate in comparison.candidates
+        for constraint in candidate.constraints
+        if constraint.changed
     )
     return Table(columns, rows, (f"{STATUS_LEGEND}.",))
 
 
-def _letter(status: Status | None) -> str:
+def _letter(status: ConstraintStatus | None) -> str:
     return figures.UNKNOWN if status is None else STATUS_LETTERS[status]
 
 
-def _name(place: PlaceChange) -> str:
-    return place.after if place.before == place.after else f"{place.before} -> {place.after}"
+def _name(candidate: CandidateChange) -> str:
+    return (
+        candidate.after
+        if candidate.before == candidate.after
+        else f"{candidate.before} -> {candidate.after}"
+    )
 
 
-def _unmatched(comparison: SweepComparison) -> list[str]:
+def _unmatched(comparison: BeforeAfter) -> list[str]:
     return [
         *(f"{name} is only on the first side." for name in comparison.only_before),
         *(f"{name} is only on the second side." for name in comparison.only_after),
     ]
 
 
-def _sides(comparison: SweepComparison) -> list[str]:
-    sides: tuple[tuple[str, Side], ...] = (
-        ("Before", comparison.before),
-        ("After", comparison.after),
-    )
+def _sides(comparison: BeforeAfter) -> list[str]:
+    sides = [("Before", comparison.before), ("After", comparison.after)]
+    if comparison.same_sweep:
+        sides = [("Both", comparison.after)]
     own = f"Program: {DISTRIBUTION} {program_version()}, seed {comparison.seed}."
-    if comparison.before == comparison.after:  # two places of one sweep
-        sides = (("Both", comparison.after),)
     return [*(_side(title, side) for title, side in sides), own]
 
 
-def _side(title: str, side: Side) -> str:
+def _side(title: str, side: Verdict) -> str:
+    selection = side.selection
     return (
-        f"{title}: {side.experiment}, {moment(side.since)} to {moment(side.until)},"
-        f" from {side.source}. {side.sentence}"
+        f"{title}: {selection.experiment}, {moment(selection.since)} to {moment(selection.until)},"
+        f" from {side.source}. {conclusion.sentence(side)}"
     )

@@ -6,12 +6,13 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any, Final
 
-from latency_sweep.analysis.decision.verdict import as_json
+from latency_sweep.analysis.report.json import as_json
+from latency_sweep.contract.targets import CANDIDATE_LABELS
 
 if TYPE_CHECKING:
-    from latency_sweep.analysis.decision.verdict import CandidateRow, Interval, Verdict
+    from latency_sweep.analysis.decision.results import Interval
+    from latency_sweep.analysis.decision.verdict import CandidateRow, Verdict
 
-DIMENSIONS: Final = ("region", "az_id", "instance_type")
 CONSTRAINTS: Final = ("p99", "tail_ratio", "reconnects", "loss", "samples", "runs", "clock")
 _PLAIN: Final = (
     "samples",
@@ -55,7 +56,7 @@ def _row(row: CandidateRow, verdict: Verdict) -> dict[str, Any]:
     return {
         "rank": row.rank,
         "candidate": row.name,
-        **{name: row.candidate.get(name) for name in DIMENSIONS},
+        **{name: row.candidate.get(name) for name in CANDIDATE_LABELS},
         "verdict": verdict.kind,
         "status": row.status,
         **{f"constraint_{name}": statuses.get(name) for name in CONSTRAINTS},
@@ -79,7 +80,7 @@ def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
 COLUMNS: Final = (
     "rank",
     "candidate",
-    *DIMENSIONS,
+    *CANDIDATE_LABELS,
     "verdict",
     "status",
     *(f"constraint_{name}" for name in CONSTRAINTS),

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from latency_sweep.analysis.report import facts, tables
-from latency_sweep.analysis.report.charts import charts
-from latency_sweep.analysis.report.printable import glued
+from latency_sweep.analysis.report import tables
+from latency_sweep.analysis.report.charts.charts import charts
+from latency_sweep.analysis.report.words import conclusion, facts, sentences
+from latency_sweep.analysis.report.words.next_steps import next_steps
+from latency_sweep.analysis.report.words.printable import glued
+from latency_sweep.analysis.report.words.warnings import warnings
 from latency_sweep.contract.program import program_version
 
 if TYPE_CHECKING:
@@ -31,6 +34,12 @@ def render_html(verdict: Verdict, evidence: Evidence) -> str:
     return template.render(
         verdict=verdict,
         headline=facts.HEADLINES[verdict.kind],
+        sentence=conclusion.sentence(verdict),
+        reasons=conclusion.reasons(verdict),
+        next_steps=next_steps(verdict),
+        warnings=warnings(verdict),
+        comparisons=[sentences.comparison(found) for found in verdict.comparisons],
+        sentences=sentences,
         charts=charts(verdict, evidence),
         tables=tables,
         method=facts.method(verdict.rule),

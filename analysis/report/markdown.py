@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.analysis.decision.verdict import Status
-from latency_sweep.analysis.report import facts, tables
-from latency_sweep.analysis.report.tables import Kind
+from latency_sweep.analysis.decision.results import ConstraintStatus
+from latency_sweep.analysis.report import tables
+from latency_sweep.analysis.report.tables import CellKind
+from latency_sweep.analysis.report.words import conclusion, facts, sentences
+from latency_sweep.analysis.report.words.next_steps import next_steps
+from latency_sweep.analysis.report.words.warnings import warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,11 +29,11 @@ def render_markdown(verdict: Verdict) -> str:
         verdict: with printable texts only.
     """
     parts = [
-        f"# {facts.HEADLINES[verdict.kind]}: {escape(verdict.scope.experiment)}",
-        f"**{escape(verdict.sentence)}**",
-        *listed("Why", verdict.reasons),
-        *listed("What to do next", verdict.next_steps),
-        *listed("Warnings", verdict.warnings),
+        f"# {facts.HEADLINES[verdict.kind]}: {escape(verdict.selection.experiment)}",
+        f"**{escape(conclusion.sentence(verdict))}**",
+        *listed("Why", conclusion.reasons(verdict)),
+        *listed("What to do next", next_steps(verdict)),
+        *listed("Warnings", warnings(verdict)),
         *section("Ranking", tables.ranking(verdict)),
         *section("Comparisons at p99, in ms", tables.comparisons(verdict)),
         *section(f"Hard constraints ({tables.STATUS_LEGEND})", tables.constraints(verdict)),
@@ -38,11 +41,11 @@ def render_markdown(verdict: Verdict) -> str:
         *section("Time strata", tables.strata(verdict)),
         *section("Score and preferences", tables.preferences(verdict)),
         *section("Sensitivity", tables.sensitivity(verdict)),
-        *section("Instances by themselves", tables.replicas(verdict)),
+        *section("Each instance on its own", tables.instances(verdict)),
         *section("Level shifts inside runs", tables.change_points(verdict)),
-        *section("Runs kept out", tables.kept_out(verdict)),
+        *section("Excluded runs", tables.excluded(verdict)),
         *listed("Method", facts.method(verdict.rule)),
-        *listed("To repeat this", (f"{a}: {b}" for a, b in facts.provenance(verdict))),
+        *listed("How to repeat this", (f"{a}: {b}" for a, b in facts.provenance(verdict))),
     ]
     command = facts.command(verdict)
     if command is not None:
@@ -66,7 +69,7 @@ def section(title: str, table: Table) -> Iterable[str]:
 
 def drawn(table: Table) -> str:
     """A table whose rows all have as many cells as its heading."""
-    rules = ["---:" if column.kind is Kind.NUMBER else ":---" for column in table.columns]
+    rules = ["---:" if column.kind is CellKind.NUMBER else ":---" for column in table.columns]
     rows = [
         [escape(column.title) for column in table.columns],
         rules,
@@ -77,12 +80,14 @@ def drawn(table: Table) -> str:
 
 def _evidence(verdict: Verdict) -> Iterable[str]:
     """What is not a clear pass, with the evidence and what is missing."""
-    lines = (
-        f"{row.name}: {result.evidence} {result.missing and f'Missing: {result.missing}'}".rstrip()
-        for row in verdict.ranking
-        for result in row.constraints
-        if result.status is not Status.PASS
-    )
+    lines = []
+    for row in verdict.ranking:
+        for result in row.constraints:
+            if result.status is not ConstraintStatus.PASS:
+                evidence = sentences.constraint_evidence(result)
+                lacking = sentences.constraint_missing(result)
+                missing = f" Missing: {lacking}" if lacking else ""
+                lines.append(f"{row.name}: {evidence}{missing}")
     return listed("Constraints not passed", lines)
 
 

@@ -9,8 +9,8 @@ from latency_sweep.analysis.report.csv import render_csv
 from latency_sweep.analysis.report.html import render_html
 from latency_sweep.analysis.report.json import render_json
 from latency_sweep.analysis.report.markdown import render_markdown
-from latency_sweep.analysis.report.printable import legible
 from latency_sweep.analysis.report.text import render_text
+from latency_sweep.analysis.report.words.printable import legible
 
 if TYPE_CHECKING:
     from latency_sweep.analysis.decision.verdict import Verdict

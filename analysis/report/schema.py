@@ -16,14 +16,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from latency_sweep.analysis.decision import before_after, verdict
+from latency_sweep.analysis.decision import before_after, results, verdict
 from latency_sweep.analysis.evidence import records
-from latency_sweep.analysis.report.json import SCHEMA_VERSION
+from latency_sweep.analysis.report.json import SCHEMA_VERSION, SUMMARIES, WORDS
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 RECORDS: Final[dict[str, type]] = {
     "verdict.schema.json": verdict.Verdict,
-    "comparison.schema.json": before_after.SweepComparison,
+    "comparison.schema.json": before_after.BeforeAfter,
 }
 _FIELD: Final = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
@@ -68,7 +68,7 @@ def _define(record: type, definitions: dict[str, Any]) -> None:
             "enum": [member.value for member in record],
         }
         return
-    names = {**vars(records), **vars(verdict), **vars(before_after)}
+    names = {**vars(records), **vars(results), **vars(verdict), **vars(before_after)}
     assert dataclasses.is_dataclass(record)
     hints = typing.get_type_hints(record, localns=names)
     words = dict(_FIELD.findall(inspect.getdoc(record) or ""))
@@ -77,6 +77,9 @@ def _define(record: type, definitions: dict[str, Any]) -> None:
         described = " ".join(words.get(field.name, "").split())
         shape = _shape(hints[field.name], definitions)
         properties[field.name] = {"description": described, **shape} if described else shape
+    for written in WORDS.get(record, ()):
+        shape = _shape(tuple[str, ...] if written.several else str, definitions)
+        properties[written.name] = {"description": written.description, **shape}
     definitions[record.__name__] = {
         "description": _summary(record),
         "type": "object",
@@ -108,6 +111,7 @@ def _shape(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     }
     if hint in plain:
         return {"type": plain[hint]}
+    hint = SUMMARIES.get(hint, hint)
     _define(hint, definitions)
     return {"$ref": f"#/$defs/{hint.__name__}"}
 

@@ -1,4 +1,4 @@
-"""The tables of a report as data: what stands in them is decided once, each format draws them."""
+"""The tables of a report as data: their content is decided once, each format draws them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.analysis.decision.verdict import Relation, Status
-from latency_sweep.analysis.report import figures
+from latency_sweep.analysis.decision.results import ConstraintStatus, Relation
+from latency_sweep.analysis.report.words import figures
+from latency_sweep.analysis.report.words.sentences import mann_whitney_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from latency_sweep.analysis.decision.verdict import (
-        CandidateRow,
-        Comparison,
-        ConstraintResult,
-        Verdict,
-    )
+    from latency_sweep.analysis.decision.results import Comparison, ConstraintResult
+    from latency_sweep.analysis.decision.verdict import CandidateRow, PreferenceParts, Verdict
 
 # More runs than this are counted in a footnote, not named.
 _RUNS_NAMED: Final = 6
@@ -32,21 +29,25 @@ CONSTRAINT_TITLES: Final = {
     "runs": "runs",
     "clock": "clock",
 }
-STATUS_LETTERS: Final = {Status.PASS: "P", Status.FAIL: "F", Status.INSUFFICIENT: "I"}
+STATUS_LETTERS: Final = {
+    ConstraintStatus.PASS: "P",
+    ConstraintStatus.FAIL: "F",
+    ConstraintStatus.INSUFFICIENT: "I",
+}
 STATUS_LEGEND: Final = "P pass, F fail, I insufficient evidence"
 RELATION_LEGEND: Final = (
-    "Shift: p99 of the other place minus that of {leader}; positive means {leader} is faster."
-    " ~ cannot be told apart, = shown to differ by less than counts; p after Holm, n paired runs;"
-    " MW p: Mann-Whitney over runs, unpaired; delta: Cliff's, 1 if all its runs are slower."
+    "Shift: p99 of the rival minus that of {leader}; positive means {leader} is faster."
+    " ~ cannot be told apart, = shown to differ by less than the margin; p after Holm, n paired"
+    " runs; MW p: Mann-Whitney over runs, unpaired; delta: Cliff's, 1 if all its runs are slower."
 )
 _RELATION_SIGNS: Final = {Relation.EQUIVALENT: "=", Relation.UNDECIDED: "~"}
 
 
-class Kind(StrEnum):
+class CellKind(StrEnum):
     """How the cells of a column are drawn."""
 
     WORDS = "words"
-    PLACE = "place"
+    NAME = "name"
     NUMBER = "number"
     STATUS = "status"
 
@@ -56,7 +57,7 @@ class Column:
     """A heading, and how the cells under it are drawn."""
 
     title: str
-    kind: Kind = Kind.NUMBER
+    kind: CellKind = CellKind.NUMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Table:
         return self.only(*(c.title for c in self.columns if c.title not in titles))
 
 
-PLACE: Final = Column("place", Kind.PLACE)
+CANDIDATE: Final = Column("candidate", CellKind.NAME)
 RANK: Final = Column("#")
 LATENCY_COLUMNS: Final = ("p50", "p99", "p99 interval", "p99.9", "sd", "cv", "clock ±")
 STANDING_COLUMNS: Final = ("samples", "runs", "constraints", "score", "adjusted", "$/h")
@@ -90,22 +91,22 @@ STANDING_COLUMNS: Final = ("samples", "runs", "constraints", "score", "adjusted"
 
 def ranking(verdict: Verdict) -> Table:
     """Every candidate, best first: latencies in ms, evidence, score and price."""
-    kinds = {"constraints": Kind.STATUS}
+    kinds = {"constraints": CellKind.STATUS}
     columns = tuple(
-        Column(title, kinds.get(title, Kind.NUMBER))
+        Column(title, kinds.get(title, CellKind.NUMBER))
         for title in (*LATENCY_COLUMNS, *STANDING_COLUMNS)
     )
     note = (
         "Latencies, sd and clock bound in ms; intervals at"
-        f" {figures.share(verdict.rule.confidence)} confidence; runs used + kept out; lower scores"
+        f" {figures.share(verdict.rule.confidence)} confidence; runs used + excluded; lower scores"
         " are better."
     )
     rows = tuple(_ranking_row(row) for row in verdict.ranking)
-    return Table((RANK, PLACE, *columns), rows, (note,))
+    return Table((RANK, CANDIDATE, *columns), rows, (note,))
 
 
 def _ranking_row(row: CandidateRow) -> tuple[str, ...]:
-    kept_out = f" + {row.runs_excluded}" if row.runs_excluded else ""
+    excluded = f" + {row.runs_excluded}" if row.runs_excluded else ""
     return (
         str(row.rank),
         row.name,
@@ -117,7 +118,7 @@ def _ranking_row(row: CandidateRow) -> tuple[str, ...]:
         figures.decimal(row.cv, 2),
         figures.milliseconds(row.clock_error_bound_sec),
         figures.whole(row.samples),
-        f"{row.runs_used}{kept_out}",
+        f"{row.runs_used}{excluded}",
         _standing(row),
         figures.decimal(row.score),
         figures.decimal(row.adjusted_score),
@@ -128,7 +129,7 @@ def _ranking_row(row: CandidateRow) -> tuple[str, ...]:
 def _standing(row: CandidateRow) -> str:
     """The overall letter and the constraints that are responsible: `F p99, loss`."""
     letter = STATUS_LETTERS[row.status]
-    if row.status is Status.PASS:
+    if row.status is ConstraintStatus.PASS:
         return letter
     at_fault = [CONSTRAINT_TITLES[c.name] for c in row.constraints if c.status is row.status]
     return f"{letter} {', '.join(at_fault)}"
@@ -137,8 +138,8 @@ def _standing(row: CandidateRow) -> str:
 def comparisons(verdict: Verdict) -> Table:
     """The leader against each rival, in benchstat's manner."""
     columns = (
-        Column("rival", Kind.PLACE),
-        Column("change", Kind.NUMBER),
+        Column("rival", CellKind.NAME),
+        Column("change", CellKind.NUMBER),
         Column("shift"),
         Column("interval"),
         Column("MW p"),
@@ -155,7 +156,7 @@ def comparisons(verdict: Verdict) -> Table:
     for found in verdict.comparisons:
         marks = [
             footnotes.setdefault(text, len(footnotes) + 1)
-            for text in (*_missing_runs(found, used), found.mann_whitney_note)
+            for text in (*_missing_runs(found, used), mann_whitney_note(found))
             if text
         ]
         mark = f" [{','.join(str(m) for m in marks)}]" if marks else ""
@@ -190,7 +191,7 @@ def _missing_runs(found: Comparison, used: dict[str, set[str]]) -> Iterable[str]
     mine, theirs = used.get(found.leader, set()), used.get(found.rival, set())
     for name, missing in ((found.rival, mine - theirs), (found.leader, theirs - mine)):
         if missing:
-            yield f"No usable run at {name}: {naming(sorted(missing))}."
+            yield f"No usable run of {name}: {naming(sorted(missing))}."
 
 
 def naming(runs: Sequence[str]) -> str:
@@ -208,7 +209,7 @@ def constraints(verdict: Verdict) -> Table:
         found = {c.name: c for c in row.constraints}
         cells = [_light(found[name]) if name in found else figures.UNKNOWN for name in names]
         rows.append((str(row.rank), row.name, *cells))
-    columns = (RANK, PLACE, *(Column(CONSTRAINT_TITLES[n], Kind.STATUS) for n in names))
+    columns = (RANK, CANDIDATE, *(Column(CONSTRAINT_TITLES[n], CellKind.STATUS) for n in names))
     return Table(columns, tuple(rows), ("Beside each status the value measured.",))
 
 
@@ -237,15 +238,15 @@ def _in_unit(result: ConstraintResult) -> str:
 
 
 def strata(verdict: Verdict) -> Table:
-    """Does the leader hold in every time stratum?"""
+    """Is the leader best in every time stratum?"""
     columns = (
-        Column("stratum", Kind.WORDS),
-        Column("required", Kind.WORDS),
+        Column("stratum", CellKind.WORDS),
+        Column("required", CellKind.WORDS),
         Column("runs"),
-        Column("lowest p99", Kind.PLACE),
-        Column("closest rival", Kind.PLACE),
+        Column("lowest p99", CellKind.NAME),
+        Column("closest rival", CellKind.NAME),
         Column("shift"),
-        Column("leader holds", Kind.WORDS),
+        Column("consistent", CellKind.WORDS),
     )
     holds = {True: "yes", False: "NO", None: "no data"}
     rows = tuple(
@@ -253,20 +254,23 @@ def strata(verdict: Verdict) -> Table:
             row.name or "outside all",
             "yes" if row.required else "no",
             str(row.runs),
-            row.leader or figures.UNKNOWN,
+            row.fastest or figures.UNKNOWN,
             row.closest_rival or figures.UNKNOWN,
             figures.shift(row.shift_sec),
             holds[row.consistent],
         )
         for row in verdict.strata
     )
-    note = "Shift in ms: the closest rival's p99 minus the leader's, paired runs only."
+    note = (
+        "Shift in ms: the closest rival's p99 minus the leader's, paired runs only. Consistent: no"
+        " rival is ahead by more than the margin."
+    )
     return Table(columns, rows, (note,))
 
 
 def strata_p99(verdict: Verdict) -> Table:
     """Pooled p99 in ms by candidate and time stratum."""
-    columns = (PLACE, *(Column(row.name or "outside all") for row in verdict.strata))
+    columns = (CANDIDATE, *(Column(row.name or "outside all") for row in verdict.strata))
     rows = tuple(
         (row.name, *(figures.milliseconds(s.p99_sec.get(row.name)) for s in verdict.strata))
         for row in verdict.ranking
@@ -275,20 +279,20 @@ def strata_p99(verdict: Verdict) -> Table:
 
 
 def sensitivity(verdict: Verdict) -> Table:
-    """Would another place come first under a changed rule?"""
+    """Would another candidate come first under a changed rule?"""
     columns = (
-        Column("rule", Kind.WORDS),
+        Column("rule", CellKind.WORDS),
         Column("weight p99"),
-        Column("weight steadiness"),
-        Column("best score", Kind.PLACE),
-        Column("changes", Kind.WORDS),
+        Column("weight stability"),
+        Column("best score", CellKind.NAME),
+        Column("changes", CellKind.WORDS),
     )
     rows = tuple(
         (
             row.name,
             f"{row.weight_p99:g}",
             f"{row.weight_stability:g}",
-            row.leader or figures.UNKNOWN,
+            row.best or figures.UNKNOWN,
             "YES" if row.changed else "no",
         )
         for row in verdict.sensitivity
@@ -300,9 +304,9 @@ def preferences(verdict: Verdict) -> Table:
     """What the score and its adjustment are made of."""
     columns = (
         RANK,
-        PLACE,
+        CANDIDATE,
         Column("p99 part"),
-        Column("steadiness part"),
+        Column("stability part"),
         Column("score"),
         Column("cost"),
         Column("failover"),
@@ -318,10 +322,7 @@ def preferences(verdict: Verdict) -> Table:
             figures.decimal(row.score_p99_part),
             figures.decimal(row.score_stability_part),
             figures.decimal(row.score),
-            figures.decimal(row.preferences.cost, 2),
-            figures.decimal(row.preferences.redundancy, 2),
-            figures.decimal(row.preferences.graviton, 2),
-            figures.decimal(row.preferences.credit),
+            *_preference_parts(row.preferences),
             figures.decimal(row.adjusted_score),
             figures.decimal(row.usd_per_hour, 4),
         )
@@ -332,13 +333,30 @@ def preferences(verdict: Verdict) -> Table:
         f"cost * {rule.preference_cost:g}, failover * {rule.preference_redundancy:g},"
         f" Graviton * {rule.preference_graviton:g}"
     )
-    note = f"Score = p99 part + steadiness part; adjusted = score - credit; credit = {weights}."
+    note = f"Score = p99 part + stability part; adjusted = score - credit; credit = {weights}."
     return Table(columns, rows, (note,))
 
 
+def _preference_parts(parts: PreferenceParts | None) -> tuple[str, str, str, str]:
+    if parts is None:
+        return (figures.UNKNOWN,) * 4
+    return (
+        figures.decimal(parts.cost, 2),
+        figures.decimal(parts.redundancy, 2),
+        figures.decimal(parts.graviton, 2),
+        figures.decimal(parts.credit),
+    )
+
+
 def clocks(verdict: Verdict) -> Table:
-    """How far each place's clock may be wrong, beside the latency it is part of."""
-    columns = (PLACE, Column("clock ±"), Column("p99"), Column("bound / p99"), Column("negative"))
+    """Each candidate's clock error bound, beside the latency it is part of."""
+    columns = (
+        CANDIDATE,
+        Column("clock ±"),
+        Column("p99"),
+        Column("bound / p99"),
+        Column("negative"),
+    )
     rows = []
     for row in verdict.ranking:
         bound, p99 = row.clock_error_bound_sec, row.p99_sec
@@ -359,12 +377,12 @@ def clocks(verdict: Verdict) -> Table:
     return Table(columns, tuple(rows), (note,))
 
 
-def replicas(verdict: Verdict) -> Table:
-    """Instances by themselves, of the candidates that have more than one."""
+def instances(verdict: Verdict) -> Table:
+    """Each instance on its own, of the candidates that have more than one."""
     columns = (
-        PLACE,
-        Column("instance", Kind.PLACE),
-        Column("zone", Kind.WORDS),
+        CANDIDATE,
+        Column("instance", CellKind.NAME),
+        Column("zone", CellKind.WORDS),
         Column("runs"),
         Column("samples"),
         Column("p50"),
@@ -373,29 +391,29 @@ def replicas(verdict: Verdict) -> Table:
     rows = tuple(
         (
             row.name,
-            replica.instance,
-            replica.az_id,
-            str(replica.runs),
-            figures.whole(replica.samples),
-            figures.milliseconds(replica.p50_sec),
-            figures.milliseconds(replica.p99_sec),
+            one.instance,
+            one.az_id or figures.UNKNOWN,
+            str(one.runs),
+            figures.whole(one.samples),
+            figures.milliseconds(one.p50_sec),
+            figures.milliseconds(one.p99_sec),
         )
         for row in verdict.ranking
-        if len(row.replicas) > 1
-        for replica in row.replicas
+        if len(row.instances) > 1
+        for one in row.instances
     )
     return Table(columns, rows, ("Latencies in ms. Which host an instance lands on matters.",))
 
 
-def kept_out(verdict: Verdict) -> Table:
+def excluded(verdict: Verdict) -> Table:
     """Runs that the decision did not use, and why."""
     columns = (
-        PLACE,
-        Column("run", Kind.WORDS),
+        CANDIDATE,
+        Column("run", CellKind.WORDS),
         Column("samples"),
         Column("p99"),
         Column("scraped"),
-        Column("why", Kind.WORDS),
+        Column("reason", CellKind.WORDS),
     )
     rows = tuple(
         (
@@ -416,8 +434,8 @@ def kept_out(verdict: Verdict) -> Table:
 def change_points(verdict: Verdict) -> Table:
     """Level shifts inside runs."""
     columns = (
-        PLACE,
-        Column("run", Kind.WORDS),
+        CANDIDATE,
+        Column("run", CellKind.WORDS),
         Column("at window"),
         Column("before"),
         Column("after"),
@@ -435,5 +453,5 @@ def change_points(verdict: Verdict) -> Table:
         for point in verdict.change_points
     )
     return Table(
-        columns, rows, ("Median of the windows in ms; flagged only, nothing is left out.",)
+        columns, rows, ("Median of the windows in ms; flagged only, nothing is excluded.",)
     )

@@ -14,8 +14,8 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from latency_sweep.analysis.report.printable import NO_BREAK, glued
-from latency_sweep.analysis.report.tables import Kind
+from latency_sweep.analysis.report.tables import CellKind
+from latency_sweep.analysis.report.words.printable import NO_BREAK, glued
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ _INDENT: Final = 2
 _STYLES: Final = {"P": "green", "F": "bold red", "I": "yellow"}
 # No lines but one under the heading.
 _RULED: Final = Box("\n".join(("    ", "    ", " -- ", *["    "] * 5)) + "\n", ascii=True)
-_FOLDABLE: Final = {Kind.PLACE, Kind.WORDS, Kind.STATUS}
+_FOLDABLE: Final = {CellKind.NAME, CellKind.WORDS, CellKind.STATUS}
 _GAP: Final = 2
 _NARROWEST_NAME: Final = 14
 _UNBOUNDED: Final = 10_000
@@ -140,7 +140,7 @@ class Page:
         for column in table.columns:
             drawn.add_column(
                 column.title,
-                justify="right" if column.kind is Kind.NUMBER else "left",
+                justify="right" if column.kind is CellKind.NUMBER else "left",
                 no_wrap=True,
             )
         for row in table.rows:
@@ -214,4 +214,4 @@ def fold(name: str, width: int) -> list[str]:
 
 
 def _style(column: Column, cell: str) -> str:
-    return _STYLES.get(cell[:1], "") if column.kind is Kind.STATUS else ""
+    return _STYLES.get(cell[:1], "") if column.kind is CellKind.STATUS else ""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.analysis.decision.verdict import Status, VerdictKind
-from latency_sweep.analysis.report import facts, tables
+from latency_sweep.analysis.decision.results import ConstraintStatus
+from latency_sweep.analysis.decision.verdict import VerdictKind
+from latency_sweep.analysis.report import tables
 from latency_sweep.analysis.report.tables import STATUS_LEGEND, STATUS_LETTERS
 from latency_sweep.analysis.report.terminal import Page, terminal_width
+from latency_sweep.analysis.report.words import conclusion, facts, sentences
+from latency_sweep.analysis.report.words.next_steps import next_steps
+from latency_sweep.analysis.report.words.warnings import warnings
 
 if TYPE_CHECKING:
     from latency_sweep.analysis.decision.verdict import Verdict
@@ -31,34 +35,37 @@ def render_text(verdict: Verdict, *, color: bool, width: int | None = None) -> s
         width: columns; those of the terminal if None.
     """
     page = Page(width or terminal_width(), color=color)
-    _answer(page, verdict)
+    _conclusion(page, verdict)
     _ranking(page, verdict)
     _comparisons(page, verdict)
     _constraints(page, verdict)
     _section(page, "Time strata", tables.strata(verdict))
     _section(page, "Sensitivity: who has the best score under another rule", _sensitive(verdict))
-    _section(page, "Instances by themselves", tables.replicas(verdict))
+    _section(page, "Each instance on its own", tables.instances(verdict))
     _section(page, "Level shifts inside runs", tables.change_points(verdict))
-    _kept_out(page, verdict)
+    _excluded(page, verdict)
     _footer(page, verdict)
     return page.text()
 
 
-def _answer(page: Page, verdict: Verdict) -> None:
+def _conclusion(page: Page, verdict: Verdict) -> None:
     page.paragraph(facts.HEADLINES[verdict.kind], _STYLES[verdict.kind])
-    page.paragraph(verdict.sentence, "bold")
-    if verdict.reasons:
+    page.paragraph(conclusion.sentence(verdict), "bold")
+    reasons = conclusion.reasons(verdict)
+    if reasons:
         page.heading("Why")
-        page.items(verdict.reasons[:_REASONS_SHOWN])
-        more = len(verdict.reasons) - _REASONS_SHOWN
+        page.items(reasons[:_REASONS_SHOWN])
+        more = len(reasons) - _REASONS_SHOWN
         if more > 0:
             page.items([f"and {more} more like these; the other formats list them all."])
-    if verdict.next_steps:
+    steps = next_steps(verdict)
+    if steps:
         page.heading("What to do next")
-        page.items(verdict.next_steps)
-    if verdict.warnings:
+        page.items(steps)
+    warned = warnings(verdict)
+    if warned:
         page.heading("Warnings")
-        page.items(verdict.warnings, "!")
+        page.items(warned, "!")
 
 
 def _ranking(page: Page, verdict: Verdict) -> None:
@@ -68,8 +75,8 @@ def _ranking(page: Page, verdict: Verdict) -> None:
     whole = tables.ranking(verdict)
     page.table(
         whole,
-        whole.only("#", "place", *tables.LATENCY_COLUMNS).without("p99 interval"),
-        whole.only("#", "place", *tables.STANDING_COLUMNS),
+        whole.only("#", "candidate", *tables.LATENCY_COLUMNS).without("p99 interval"),
+        whole.only("#", "candidate", *tables.STANDING_COLUMNS),
     )
 
 
@@ -90,21 +97,23 @@ def _constraints(page: Page, verdict: Verdict) -> None:
     page.heading(f"Hard constraints ({STATUS_LEGEND})")
     for row in verdict.ranking:
         page.item(STATUS_LETTERS[row.status], f"{row.rank}. {row.name}", "bold")
-        # All evidence of the places in question; of the others what they do not pass.
+        # All evidence of the candidates in question; of the others what they do not pass.
         in_question = row.name == verdict.leader or row.name in verdict.tied
         passed = []
         for result in row.constraints:
             title = tables.CONSTRAINT_TITLES[result.name]
-            if result.status is Status.PASS and not in_question:
+            if result.status is ConstraintStatus.PASS and not in_question:
                 passed.append(title)
                 continue
-            missing = f" Missing: {result.missing}" if result.missing else ""
+            evidence = sentences.constraint_evidence(result)
+            lacking = sentences.constraint_missing(result)
+            missing = f" Missing: {lacking}" if lacking else ""
             letter = STATUS_LETTERS[result.status]
             # Most sentences name what they are about.
-            topic = "" if title in result.evidence else f"{title}: "
-            page.item(letter, f"{topic}{result.evidence}{missing}", indent=2)
+            topic = "" if title in evidence else f"{title}: "
+            page.item(letter, f"{topic}{evidence}{missing}", indent=2)
         if passed:
-            page.item(STATUS_LETTERS[Status.PASS], ", ".join(passed), "dim", indent=2)
+            page.item(STATUS_LETTERS[ConstraintStatus.PASS], ", ".join(passed), "dim", indent=2)
 
 
 def _sensitive(verdict: Verdict) -> Table:
@@ -117,11 +126,11 @@ def _section(page: Page, title: str, table: Table) -> None:
         page.table(table)
 
 
-def _kept_out(page: Page, verdict: Verdict) -> None:
+def _excluded(page: Page, verdict: Verdict) -> None:
     rows = [(row, [run for run in row.runs if not run.used]) for row in verdict.ranking]
     if not any(runs for _, runs in rows):
         return
-    page.heading("Runs kept out")
+    page.heading("Excluded runs")
     for row, runs in rows:
         by_reason: dict[str, list[str]] = {}
         for run in runs:
@@ -131,7 +140,7 @@ def _kept_out(page: Page, verdict: Verdict) -> None:
 
 
 def _footer(page: Page, verdict: Verdict) -> None:
-    page.heading("To repeat this")
+    page.heading("How to repeat this")
     for label, value in facts.provenance(verdict):
         page.paragraph(f"{label}: {value}", "dim", indent=2)
     command = facts.command(verdict)

@@ -1,9 +1,9 @@
-"""Runs that follow one another so closely that what one of them shows is partly the last one's.
+"""Dependence between runs that follow one another closely.
 
-A route that drifts over an hour makes neighbouring hours alike, and nine hours in a row are then
-worth fewer than nine. How much two places drift apart is seen inside the runs, by comparing
-windows that are close in time with windows that are far apart; how much of that lasts into
-another run follows from how far apart the two begin.
+A route that drifts over an hour makes neighbouring hours alike, and the effective number of nine
+hours in a row is then smaller than nine. How much two candidates drift apart is estimated inside
+the runs, by comparing windows that are close in time with windows that are far apart; how much of
+that lasts into another run follows from the time between their starts.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # Two lags are the fewest that tell drift from noise; lags are looked at up to half a run.
 _FEWEST_WINDOWS: Final = 4
-# A level is taken to be forgotten as exp(-time / memory), with a memory of so many runs' lengths.
-# The simulations of benchmarks/calibration.py bear it out for memories of up to nearly a run.
+# A level is assumed to decay as exp(-time / memory), with a memory of so many runs' lengths. The
+# simulations of benchmarks/calibration.py confirm this for memories of up to nearly a run.
 _MEMORY: Final = 0.75
 # What the means over two runs of such a level share of its variance, one following the other.
 _NEXT_RUN: Final = (_MEMORY * (1 - math.exp(-1 / _MEMORY))) ** 2
@@ -36,7 +36,7 @@ _NEXT_RUN: Final = (_MEMORY * (1 - math.exp(-1 / _MEMORY))) ** 2
 
 @dataclass(frozen=True, slots=True)
 class Dependence:
-    """What the paired differences of two places share from run to run.
+    """What the paired differences of two candidates share from run to run.
 
     Attributes:
         covariance: of each two differences as far as drift explains it, shape (n, n); the diagonal
@@ -73,12 +73,12 @@ def dependence(
     windows: Sequence[Floats],
     run_sec: float,
 ) -> Dependence:
-    """How much runs share because the places drifted apart slowly.
+    """How much runs share because the candidates drifted apart slowly.
 
     The semivariogram of the windows' differences (Matheron 1963, in the form of Cressie & Hawkins
     1980 that single disturbed windows do not spoil) rises from the noise of a window by as much as
     the level drifts. The rise is read as that of a level that is forgotten over three quarters of
-    a run: how soon a level forgets cannot be told from so little, and the size of its drift can.
+    a run: so little data cannot show how fast a level decays, but it can show how far it drifts.
     What drifts faster is overrated, which errs to the safe side; what drifts far more slowly than
     a run lasts cannot be seen inside runs.
 

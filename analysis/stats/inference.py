@@ -1,7 +1,7 @@
 """Exact tests and estimates for paired and unpaired runs.
 
 Everything here works on a handful of numbers, one per run; nothing assumes a distribution. The
-paired tests assume that, if two places were equal, the difference seen in a run could as well
+paired tests assume that, if two candidates were equal, the difference seen in a run could as well
 have had the other sign.
 """
 

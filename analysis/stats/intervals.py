@@ -64,7 +64,7 @@ def trials_needed(limit: float, confidence: float) -> int:
 def effective_share(hits: ArrayLike, trials: ArrayLike, confidence: float) -> float:
     """How much of a clustered sample counts as independent, in (0, 1] (Korn & Graubard 1998).
 
-    Samples of one run share its weather, so a share estimated from R runs is less certain than
+    Samples of one run share its conditions, so a share estimated from R runs is less certain than
     the number of samples suggests. The design effect is the variance of the share between runs
     over the binomial one (a ratio estimate); the effective share is its inverse, and is lowered
     further by (z / t)², because a variance estimated from R runs has only R - 1 degrees of

@@ -1,8 +1,8 @@
 """The bootstrap: whole runs are drawn, and stationary blocks of windows within each run.
 
 Runs are the unit of evidence, so they are what is drawn with replacement; windows within a run
-hang together, so they are drawn in blocks of random length (Politis & Romano 1994). Places that
-are compared get the same draws, which keeps what they share, such as a busy minute at the
+are correlated, so they are drawn in blocks of random length (Politis & Romano 1994). Candidates
+that are compared get the same draws, which keeps what they share, such as a busy minute at the
 exchange, in the difference.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from latency_sweep.analysis.evidence.pool import P99, P999
+from latency_sweep.analysis.evidence.sample import P99, P999
 from latency_sweep.nativehist.grid import Grid
 
 if TYPE_CHECKING:
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from latency_sweep.analysis.evidence.pool import Pool
     from latency_sweep.analysis.evidence.records import Candidate
+    from latency_sweep.analysis.evidence.sample import CandidateSample
 
     Floats = NDArray[np.float64]
     Draws = NDArray[np.unsignedinteger]
 
-# Places in time within a run that draws are made of, whatever its number of windows.
+# Slots of time within a run that draws are made of, whatever its number of windows.
 _SLOTS = 60
 # Resamples are made a block at a time, so that memory does not grow with their number.
 _SLOTS_PER_BLOCK = 2**22
-# Draws up to so many bytes are kept for the next candidate; what is not kept is drawn once more.
+# Draws up to so many bytes are kept for the next candidate; what is not kept is drawn again.
 _KEPT_BYTES = 2**27
 
 
@@ -44,7 +44,7 @@ class Bootstrap:
     Attributes:
         resamples: number of resamples.
         seed: of all draws; the same evidence and seed give the same numbers.
-        cap_percentile: outliers above this percentile of a candidate's pool are capped in the
+        cap_percentile: outliers above this percentile of a candidate's sample are capped in the
             moments.
     """
 
@@ -55,50 +55,50 @@ class Bootstrap:
     _quantiles: dict[tuple[Candidate, tuple[str, ...]], Floats] = field(default_factory=dict)
     _sums: dict[tuple[Candidate, tuple[str, ...]], Floats] = field(default_factory=dict)
 
-    def p99(self, pool: Pool, labels: tuple[str, ...]) -> Floats:
+    def p99(self, sample: CandidateSample, labels: tuple[str, ...]) -> Floats:
         """Resampled pooled p99 over the runs named, seconds, shape (resamples,)."""
-        return self._both(pool, labels)[:, 0]
+        return self._both(sample, labels)[:, 0]
 
-    def p999(self, pool: Pool, labels: tuple[str, ...]) -> Floats:
+    def p999(self, sample: CandidateSample, labels: tuple[str, ...]) -> Floats:
         """Resampled pooled p99.9, from the same draws."""
-        return self._both(pool, labels)[:, 1]
+        return self._both(sample, labels)[:, 1]
 
-    def _both(self, pool: Pool, labels: tuple[str, ...]) -> Floats:
-        key = (pool.candidate, labels)
+    def _both(self, sample: CandidateSample, labels: tuple[str, ...]) -> Floats:
+        key = (sample.candidate, labels)
         if key not in self._quantiles:
-            grid = _above(_rows(pool, labels))
-            blocks = [grid.quantiles(draws, [P99, P999]) for draws in self._draws(pool, labels)]
+            grid = _above(_rows(sample, labels))
+            blocks = [grid.quantiles(draws, [P99, P999]) for draws in self._draws(sample, labels)]
             self._quantiles[key] = np.concatenate(blocks)
         return self._quantiles[key]
 
-    def moments(self, pool: Pool, labels: tuple[str, ...]) -> tuple[Floats, Floats]:
+    def moments(self, sample: CandidateSample, labels: tuple[str, ...]) -> tuple[Floats, Floats]:
         """Resampled mean and standard deviation, seconds, outliers capped, shape (resamples,).
 
-        The cap is that of the candidate's whole pool, not drawn anew with each resample.
+        The cap is that of the candidate's whole sample, not drawn anew with each resample.
         """
-        key = (pool.candidate, labels)
+        key = (sample.candidate, labels)
         if key not in self._sums:
-            grid = _rows(pool, labels)
+            grid = _rows(sample, labels)
             lower = np.where(np.isinf(grid.lower), grid.upper, grid.lower)
             upper = np.where(np.isinf(grid.upper), grid.lower, grid.upper)
-            cap = pool.latency.quantile(self.cap_percentile / 100)
+            cap = sample.latency.quantile(self.cap_percentile / 100)
             middle = np.minimum(lower / 2 + upper / 2, cap)
             powers = np.stack([np.ones_like(middle), middle, middle**2], axis=1)
             sums = grid.counts @ powers
-            self._sums[key] = np.concatenate([d @ sums for d in self._draws(pool, labels)])
+            self._sums[key] = np.concatenate([d @ sums for d in self._draws(sample, labels)])
         count, first, second = self._sums[key].T
         with np.errstate(invalid="ignore"):  # only empty windows drawn: NaN
             mean = first / count
             return mean, np.sqrt(np.maximum(second / count - mean**2, 0.0))
 
-    def _draws(self, pool: Pool, labels: tuple[str, ...]) -> Iterator[Floats]:
+    def _draws(self, sample: CandidateSample, labels: tuple[str, ...]) -> Iterator[Floats]:
         """How often each window is drawn: blocks of shape (resamples in it, windows of these runs).
 
         A slot stands for the window that covers that part of its run, so that candidates with
         windows of different length still share the draws. An empty window has its slots too: to
         draw it is to draw nothing.
         """
-        shares = [_slots_covered(pool.filled[label]) for label in labels]
+        shares = [_slots_covered(sample.filled[label]) for label in labels]
         for slots in self._slot_draws(len(labels)):
             runs = np.split(slots.astype(np.float64), len(labels), axis=1)
             yield np.concatenate([r @ share for r, share in zip(runs, shares, strict=True)], axis=1)
@@ -130,7 +130,7 @@ def percentile_interval(
     taken further out to make up for both (Hesterberg 2015, expanded percentile interval).
 
     Args:
-        draws: resampled values; NaN is left out.
+        draws: resampled values; NaN is ignored.
         runs: number of runs they were drawn from; the values of a single run, which has no
             spread between runs, are taken as they are.
         confidence: 0 to 1.
@@ -185,12 +185,12 @@ def _stationary_draws(
         yield counts.reshape(shape[0], runs * slots).astype(_draws_type(runs, slots))
 
 
-def _rows(pool: Pool, labels: tuple[str, ...]) -> Grid:
-    """The windows of the runs named, in that order, on the pool's buckets."""
-    grid = pool.window_grid
-    if labels == tuple(pool.runs):
+def _rows(sample: CandidateSample, labels: tuple[str, ...]) -> Grid:
+    """The windows of the runs named, in that order, on the sample's buckets."""
+    grid = sample.window_grid
+    if labels == tuple(sample.runs):
         return grid
-    rows = np.concatenate([np.arange(len(grid.counts))[pool.window_rows[x]] for x in labels])
+    rows = np.concatenate([np.arange(len(grid.counts))[sample.window_rows[x]] for x in labels])
     return Grid(grid.lower, grid.upper, grid.counts[rows])
 
 

@@ -45,7 +45,7 @@ def keep(
         AwsError: S3 does not take it.
     """
     runs = schedule.runs_of_labels(experiment, sweep.state.schedule)
-    request = collect.Request(
+    request = collect.EvidenceRequest(
         experiment=sweep.plan.experiment_id,
         since=runs[0].start_ns / NS_PER_SEC,
         until=runs[-1].end_ns / NS_PER_SEC,

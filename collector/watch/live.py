@@ -9,16 +9,15 @@ import json
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from latency_sweep.analysis.prometheus_api import QueryError
 from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import Phase
+from latency_sweep.contract.targets import CANDIDATE_LABELS, CandidateLabels
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from latency_sweep.analysis.prometheus_api import PrometheusClient
     from latency_sweep.contract.experiment import Experiment
 
@@ -31,15 +30,7 @@ _SCRAPES_PER_POINT: Final = 4
 _QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
 
 
-class CandidateLabels(NamedTuple):
-    """The target labels that tell candidates apart, in the order in which they are shown."""
-
-    region: str
-    az_id: str
-    instance_type: str
-
-
-_BY: Final = f"by ({', '.join(CandidateLabels._fields)})"
+_BY: Final = f"by ({', '.join(CANDIDATE_LABELS)})"
 
 
 class NothingThereError(Exception):
@@ -209,7 +200,9 @@ class Watcher:
 
     def _floats(self, expression: str) -> dict[CandidateLabels, float]:
         found = self._client.query(expression).floats
-        return {_labels(one.labels): one.value for one in found if not math.isnan(one.value)}
+        return {
+            CandidateLabels.of(one.labels): one.value for one in found if not math.isnan(one.value)
+        }
 
     def _trend(self, now: float) -> dict[CandidateLabels, tuple[float | None, ...]]:
         """p99 of short windows; None where nothing was measured."""
@@ -226,17 +219,17 @@ class Watcher:
             for moment, value in zip(series.times, series.values, strict=True):
                 if not math.isnan(value):
                     points[round((float(moment) - start) / self._step)] = float(value)
-            result[_labels(series.labels)] = tuple(points)
+            result[CandidateLabels.of(series.labels)] = tuple(points)
         return result
 
     def _runs(self) -> tuple[dict[CandidateLabels, set[Phase]], dict[CandidateLabels, set[str]]]:
         """Phases and runs that the probes of each candidate report."""
-        by = f"by ({', '.join((*CandidateLabels._fields, *metrics.RUN_INFO.labels))})"
+        by = f"by ({', '.join((*CANDIDATE_LABELS, *metrics.RUN_INFO.labels))})"
         expression = f"count {by} ({metrics.RUN_INFO.name}{{{self._probes}}})"
         phases: dict[CandidateLabels, set[Phase]] = {}
         runs: dict[CandidateLabels, set[str]] = {}
         for one in self._client.query(expression).floats:
-            labels = _labels(one.labels)
+            labels = CandidateLabels.of(one.labels)
             phases.setdefault(labels, set()).add(Phase(one.labels["phase"]))
             runs.setdefault(labels, set()).add(one.labels[metrics.RUN])
         return phases, runs
@@ -257,10 +250,6 @@ class Watcher:
 def isoformat(unix_sec: float) -> str:
     """A moment as in the `run` label, `2026-01-31T06:05:00Z`."""
     return datetime.fromtimestamp(unix_sec, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _labels(target: Mapping[str, str]) -> CandidateLabels:
-    return CandidateLabels(*(target.get(name, "unknown") for name in CandidateLabels._fields))
 
 
 def _by_speed(state: CandidateState) -> tuple[float, CandidateLabels]:

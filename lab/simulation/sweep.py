@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence, Scope
+from latency_sweep.analysis.evidence.records import (
+    Candidate,
+    Evidence,
+    EvidenceSelection,
+    InstanceEvidence,
+    RunEvidence,
+)
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
@@ -91,7 +97,7 @@ def evidence_of(actual: Truth, latencies: Floats) -> Evidence:
         for site in range(len(actual.network))
         for run in range(actual.runs)
     ]
-    scope = Scope(
+    selection = EvidenceSelection(
         experiment="simulation",
         market="spot",
         streams=("trade", "depth"),
@@ -101,7 +107,7 @@ def evidence_of(actual: Truth, latencies: Floats) -> Evidence:
         until=(_START + timedelta(days=actual.runs)).timestamp(),
     )
     runs.sort(key=lambda run: (run.candidate, run.run))
-    return Evidence(scope, tuple(runs), source="simulation")
+    return Evidence(selection, tuple(runs), source="simulation")
 
 
 def simulate_latencies(actual: Truth, rng: np.random.Generator) -> Floats:
@@ -155,22 +161,21 @@ def _run(site: Candidate, index: int, latencies: Floats, actual: Truth) -> RunEv
     else:
         start = _START + timedelta(days=index // len(names), hours=STRATA[stratum])
     windows = histograms(latencies)
-    messages = int(latencies.size)
-    return RunEvidence(
-        candidate=site,
-        run=start.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        stratum=stratum,
+    instance = InstanceEvidence(
+        instance=site.name,
+        az_id=None,
         latency=FloatHistogram.merge(*windows),
         windows=windows,
-        messages=messages,
+        messages=int(latencies.size),
         lost=0,
         reconnects=0,
+        negative=0,
         hours=actual.windows / 60,
         coverage=1.0,
-        negative=0,
         clock_error_bound_sec=actual.clock_bound,
         clock_synchronized=True,
     )
+    return RunEvidence(site, start.strftime("%Y-%m-%dT%H:%M:%SZ"), stratum, (instance,))
 
 
 def histograms(rows: Floats) -> tuple[FloatHistogram, ...]:

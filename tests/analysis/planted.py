@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from latency_sweep.analysis.evidence.run_queries import Place
+    from latency_sweep.contract.targets import Target
 
 WARMUP_SEC, MEASUREMENT_SEC, COOLDOWN_SEC, INTERVAL_SEC = 60, 300, 60, 15
 CHANNELS = (("trade", "BTCUSDT"), ("depth@100ms", "BTCUSDT"), ("trade", "ETHUSDT"))
@@ -105,7 +105,7 @@ class PlantedProbe:
     """
 
     experiment: str
-    place: Place
+    place: Target
     runs: Sequence[Run]
     channels: dict[tuple[str, str], Events]
     started: float = 0.0

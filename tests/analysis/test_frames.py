@@ -15,7 +15,7 @@ from latency_sweep.analysis.evidence import archive
 from latency_sweep.analysis.evidence.archive import Archive, ArchiveError
 from latency_sweep.analysis.frames import HISTOGRAM_COLUMNS, RUN_COLUMNS, Sweep
 from latency_sweep.runtime import extras
-from tests.analysis.places import evidence, place, rules, runs_of, steady
+from tests.analysis.candidates import candidate_of, evidence, rules, runs_of, steady
 from tests.repository import ROOT
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ PAGE = (ROOT / "docs" / "notebook.md").read_text(encoding="utf-8")
 @pytest.fixture
 def kept(tmp_path: Path) -> Archive:
     """Evidence of two candidates, of which a run does not count and a counter is not known."""
-    fast, slow = place("c6in.large"), place("c6i.large")
+    fast, slow = candidate_of("c6in.large"), candidate_of("c6i.large")
     odd, *_ = runs_of(slow, steady(0.03), lost=None, exclusion_reasons=("odd", "late"))
     good = runs_of(slow, steady(0.03, 10))[1:]
     found = Archive(evidence(runs_of(fast, steady(0.01, 10)), [odd], good), rules())

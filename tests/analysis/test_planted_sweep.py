@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latency_sweep.analysis.cli import main
-from latency_sweep.analysis.evidence.run_queries import Place
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import parse
+from latency_sweep.contract.targets import Target
 from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
 from latency_sweep.lab.local.remote_write import History
 from tests.analysis.planted import CHANNELS, Events, PlantedProbe, poisson_events
@@ -34,12 +34,12 @@ HOURS = {"peak": 0, "low": 6, "high": 14}
 # What all places share in a run, day by day in each stratum.
 SHARED = {"peak": (1.3, 1.1, 1.2), "low": (0.9, 1.0, 0.8), "high": (1.0, 1.05, 0.95)}
 
-WINNER = Place("i-winner", "ap-northeast-1", "apne1-az4", "c6in.large")
-CLOSEST = Place("i-closest", "ap-northeast-1", "apne1-az1", "c6i.large")
-UNSYNCHRONISED = Place("i-clockless", "ap-southeast-1", "apse1-az1", "c6i.large")
-GAPPED = Place("i-gapped", "eu-central-1", "euc1-az2", "c6i.large")
-FAR = Place("i-far", "eu-west-2", "euw2-az3", "r6i.large")
-FAILING = Place("i-failing", "me-central-1", "mec1-az1", "c6i.large")
+WINNER = Target("i-winner", "ap-northeast-1", "apne1-az4", "c6in.large")
+CLOSEST = Target("i-closest", "ap-northeast-1", "apne1-az1", "c6i.large")
+UNSYNCHRONISED = Target("i-clockless", "ap-southeast-1", "apse1-az1", "c6i.large")
+GAPPED = Target("i-gapped", "eu-central-1", "euc1-az2", "c6i.large")
+FAR = Target("i-far", "eu-west-2", "euw2-az3", "r6i.large")
+FAILING = Target("i-failing", "me-central-1", "mec1-az1", "c6i.large")
 # Typical latency, seconds; the limit of p99 is 50 ms.
 LEVELS = {
     WINNER: 0.010,
@@ -51,7 +51,7 @@ LEVELS = {
 }
 
 
-def name(place: Place) -> str:
+def name(place: Target) -> str:
     return "/".join(place[1:])
 
 
@@ -79,7 +79,7 @@ def runs_of(experiment: Experiment) -> list[tuple[str, int, Run]]:
 
 
 def plant(
-    url: str, experiment: Experiment, *, factors: Mapping[tuple[Place, str], float]
+    url: str, experiment: Experiment, *, factors: Mapping[tuple[Target, str], float]
 ) -> dict[str, str]:
     """Write the sweep; returns the label of the run that is faulty, by name of the place.
 
@@ -108,7 +108,7 @@ def plant(
     return {name(UNSYNCHRONISED): label["low", 1], name(GAPPED): label["high", 2]}
 
 
-def faults(place: Place, stratum: str, day: int, middle: float) -> dict[str, Any]:
+def faults(place: Target, stratum: str, day: int, middle: float) -> dict[str, Any]:
     """The one faulty run of two of the places, as options of its probe."""
     if (place, stratum, day) == (UNSYNCHRONISED, "low", 1):
         return {"synchronized": lambda moment: not middle <= moment < middle + 60}
@@ -127,7 +127,7 @@ def analyze(
     return code, json.loads(capsys.readouterr().out)
 
 
-def kept_out(verdict: dict[str, Any]) -> dict[str, list[tuple[str, list[str]]]]:
+def excluded(verdict: dict[str, Any]) -> dict[str, list[tuple[str, list[str]]]]:
     """Runs that were not used, with their reasons, by name of the place."""
     return {
         row["name"]: [(run["run"], run["reasons"]) for run in row["runs"] if not run["used"]]
@@ -158,12 +158,12 @@ def test_the_verdict_strata_and_exclusions_are_the_planted_ones(
     }
     broken = {c["name"] for c in verdict["ranking"][-1]["constraints"] if c["status"] == "fail"}
     assert broken == {"p99"}
-    assert [(s["name"], s["runs"], s["leader"], s["consistent"]) for s in verdict["strata"]] == [
+    assert [(s["name"], s["runs"], s["fastest"], s["consistent"]) for s in verdict["strata"]] == [
         ("low", 2, name(WINNER), True),
         ("high", 2, name(WINNER), True),
         ("peak", 3, name(WINNER), True),
     ]
-    assert kept_out(verdict) == {
+    assert excluded(verdict) == {
         **{name(place): [] for place in LEVELS},
         name(UNSYNCHRONISED): [
             (
@@ -197,11 +197,11 @@ def test_a_winner_that_changes_at_peak_is_no_winner(
     assert (code, verdict["kind"]) == (ExitCode.INCONCLUSIVE, "inconclusive")
     assert (verdict["winner"], verdict["leader"]) == (None, name(WINNER))
     assert re.fullmatch(
-        rf"No winner yet: {name(WINNER)} comes first, but not surely\. In the time stratum peak"
+        rf"No winner yet: {name(WINNER)} leads, but this is not proven\. In the time stratum peak"
         rf" {name(CLOSEST)} is ahead by [0-9.]+ ms at p99\.",
         verdict["sentence"],
     )
-    assert {s["name"]: (s["leader"], s["consistent"]) for s in verdict["strata"]} == {
+    assert {s["name"]: (s["fastest"], s["consistent"]) for s in verdict["strata"]} == {
         "low": (name(WINNER), True),
         "high": (name(WINNER), True),
         "peak": (name(CLOSEST), False),

@@ -554,7 +554,7 @@ def test_prometheus_understands_every_timeout(
     [
         (Access(bearer_token="abc"), "Authorization", "Bearer abc"),
         (Access(basic=("me", "secret")), "Authorization", "Basic bWU6c2VjcmV0"),
-        (Access(headers={"X-Scope-OrgID": "desk"}), "X-Scope-OrgID", "desk"),
+        (Access(headers={"X-Selection-OrgID": "desk"}), "X-Selection-OrgID", "desk"),
     ],
 )
 def test_credentials_are_sent(access: Access, header: str, value: str) -> None:

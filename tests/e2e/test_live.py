@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from latency_sweep.analysis.evidence.collect import Request, collect
+from latency_sweep.analysis.evidence.collect import EvidenceRequest, collect
 from latency_sweep.analysis.prometheus_api import PrometheusClient
 from latency_sweep.contract import experiment
 from latency_sweep.contract.monitoring import Windows
@@ -255,7 +255,7 @@ def test_a_query_of_the_cookbook_gives_an_answer_without_a_warning(
 def test_the_store_gives_the_same_evidence_as_the_prometheus_that_scraped(
     watched: Watched,
 ) -> None:
-    request = Request(
+    request = EvidenceRequest(
         since=watched.first.start_ns / NS_PER_SEC, until=watched.first.end_ns / NS_PER_SEC
     )
     evidence = []
@@ -265,7 +265,7 @@ def test_the_store_gives_the_same_evidence_as_the_prometheus_that_scraped(
     scraped, stored = evidence
     assert scraped.runs
     assert stored.runs == scraped.runs
-    assert (stored.scope, stored.warnings) == (scraped.scope, scraped.warnings)
+    assert (stored.selection, stored.warnings) == (scraped.selection, scraped.warnings)
 
 
 def test_limits_that_the_bad_place_breaks_are_alerted_and_no_loss_of_the_good_one(

@@ -18,9 +18,9 @@ from latency_sweep.analysis.evidence.archive import Archive
 from latency_sweep.analysis.evidence.records import (
     Candidate,
     Evidence,
-    ReplicaEvidence,
+    EvidenceSelection,
+    InstanceEvidence,
     RunEvidence,
-    Scope,
 )
 from latency_sweep.contract import experiment
 from latency_sweep.nativehist.float_histogram import FloatHistogram
@@ -41,29 +41,31 @@ def json_frame(stream: str, data: dict[str, Any]) -> bytes:
 
 
 def small_archive() -> pa.Table:
-    """An archive of one run of one place, as the program writes it."""
+    """An archive of one run of one candidate, as the program writes it."""
     latency = FloatHistogram.from_samples([0.001, 0.002, 0.002])
     names = ("region", "instance_type")
-    replica = ReplicaEvidence("i-1", "euw1-az1", latency, 3, 0, 0, 1.0, 1.0, 1e-4, True)
-    run = RunEvidence(
-        candidate=Candidate(names, ("eu-west-1", "c6i.large")),
-        run="2026-01-31T06:05:00Z",
-        stratum="low",
+    instance = InstanceEvidence(
+        instance="i-1",
+        az_id="euw1-az1",
         latency=latency,
         windows=(latency,),
         messages=3,
         lost=0,
         reconnects=0,
+        negative=0,
         hours=1.0,
         coverage=1.0,
-        negative=0,
         clock_error_bound_sec=1e-4,
         clock_synchronized=True,
-        exclusion_reasons=(),
-        replicas=(replica,),
     )
-    scope = Scope("sweep", "spot", ("trade",), (), names, 1.0, 2.0)
-    kept = Archive(Evidence(scope, (run,), "http://prometheus:9090", ()), experiment.load())
+    run = RunEvidence(
+        candidate=Candidate(names, ("eu-west-1", "c6i.large")),
+        run="2026-01-31T06:05:00Z",
+        stratum="low",
+        instances=(instance,),
+    )
+    selection = EvidenceSelection("sweep", "spot", ("trade",), (), names, 1.0, 2.0)
+    kept = Archive(Evidence(selection, (run,), "http://prometheus:9090", ()), experiment.load())
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "archive.parquet"
         archive.write(file, kept)

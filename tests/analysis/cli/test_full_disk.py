@@ -12,16 +12,17 @@ from latency_sweep.analysis.cli import main
 from latency_sweep.analysis.cli.options import Destination
 from latency_sweep.analysis.evidence import archive
 from latency_sweep.analysis.evidence.archive import Archive, ArchiveError
-from latency_sweep.analysis.evidence.records import DEFAULT_BY, Evidence, Scope
+from latency_sweep.analysis.evidence.records import Evidence, EvidenceSelection
 from latency_sweep.contract.experiment import load
+from latency_sweep.contract.targets import CANDIDATE_LABELS
 from latency_sweep.runtime.options import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCOPE = Scope("sweep", "spot", ("trade",), (), DEFAULT_BY, 1.5, 2.5)
-KEPT = Archive(Evidence(SCOPE, (), "http://prometheus:9090"), load())
+SELECTION = EvidenceSelection("sweep", "spot", ("trade",), (), CANDIDATE_LABELS, 1.5, 2.5)
+KEPT = Archive(Evidence(SELECTION, (), "http://prometheus:9090"), load())
 
 
 @contextmanager

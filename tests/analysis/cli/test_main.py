@@ -19,14 +19,21 @@ import pytest
 from latency_sweep.analysis.cli import main
 from latency_sweep.analysis.evidence import archive
 from latency_sweep.analysis.evidence.archive import Archive
-from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence, Scope
-from latency_sweep.analysis.evidence.run_queries import Place
+from latency_sweep.analysis.evidence.records import (
+    Candidate,
+    Evidence,
+    EvidenceSelection,
+    InstanceEvidence,
+    RunEvidence,
+)
 from latency_sweep.analysis.prometheus_api import PrometheusError
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import default_path, load
+from latency_sweep.contract.targets import Target
 from latency_sweep.lab.local.remote_write import History
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 from latency_sweep.runtime.options import PASSWORD_VARIABLE, TOKEN_VARIABLE
+from tests.analysis.candidates import changed
 from tests.analysis.planted import (
     CHANNELS,
     PlantedProbe,
@@ -50,22 +57,27 @@ def runs_of(region: str, p50: float, **changes: Any) -> list[RunEvidence]:
         windows = tuple(
             FloatHistogram.from_samples(p50 * rng.lognormal(0.0, 0.2, 1500)) for _ in range(4)
         )
-        run = RunEvidence(
-            candidate=Candidate(BY, (region, "c6i.large")),
-            run=f"2026-01-{number + 1:02}T06:05:00Z",
-            stratum=("low", "high", "peak")[number % 3],
+        instance = InstanceEvidence(
+            instance="i-1",
+            az_id=None,
             latency=FloatHistogram.merge(*windows),
             windows=windows,
             messages=20_000,
             lost=0,
             reconnects=0,
+            negative=0,
             hours=1.1,
             coverage=1.0,
-            negative=0,
             clock_error_bound_sec=1e-5,
             clock_synchronized=True,
         )
-        runs.append(replace(run, **changes))
+        run = RunEvidence(
+            candidate=Candidate(BY, (region, "c6i.large")),
+            run=f"2026-01-{number + 1:02}T06:05:00Z",
+            stratum=("low", "high", "peak")[number % 3],
+            instances=(instance,),
+        )
+        runs.append(changed(run, **changes))
     return runs
 
 
@@ -74,9 +86,9 @@ def kept(tmp_path: Path) -> Any:
     """Writes an archive of given runs and returns its path."""
 
     def write(*runs: RunEvidence) -> Path:
-        scope = Scope("sweep", "spot", ("trade", "depth"), (), BY, 1.77e9, 1.78e9)
+        selection = EvidenceSelection("sweep", "spot", ("trade", "depth"), (), BY, 1.77e9, 1.78e9)
         path = tmp_path / "sweep.parquet"
-        archive.write(path, Archive(Evidence(scope, runs, "http://prometheus:9090"), load()))
+        archive.write(path, Archive(Evidence(selection, runs, "http://prometheus:9090"), load()))
         return path
 
     return write
@@ -106,7 +118,7 @@ def test_a_winner_ends_with_zero_and_the_report(
     assert err == ""
 
 
-def test_equal_places_end_as_a_tie(kept: Any) -> None:
+def test_equal_candidates_end_as_a_tie(kept: Any) -> None:
     first = runs_of("eu-west-1", 0.01)
     same = [replace(r, candidate=Candidate(BY, ("eu-west-2", "c6i.large"))) for r in first]
     assert main.main(["--from-archive", str(kept(*first, *same))]) == ExitCode.TIE
@@ -117,7 +129,7 @@ def test_too_little_evidence_ends_as_inconclusive(kept: Any) -> None:
     assert main.main(["--from-archive", str(path)]) == ExitCode.INCONCLUSIVE
 
 
-def test_no_place_within_the_limits_ends_as_such(kept: Any) -> None:
+def test_no_candidate_within_the_limits_ends_as_such(kept: Any) -> None:
     slow = [*runs_of("ap-northeast-1", 0.5), *runs_of("eu-west-1", 0.7)]
     assert main.main(["--from-archive", str(kept(*slow))]) == ExitCode.NONE_PASSES
 
@@ -207,7 +219,7 @@ def test_two_archives_can_be_compared(kept: Any, capsys: pytest.CaptureFixture[s
     assert "eu-west-1/c6i.large" in capsys.readouterr().out
 
 
-def test_two_places_of_an_archive_can_be_compared(
+def test_two_candidates_of_an_archive_can_be_compared(
     kept: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(kept(*fast_and_slow()))
@@ -216,16 +228,18 @@ def test_two_places_of_an_archive_can_be_compared(
     assert json.loads(capsys.readouterr().out)
 
 
-def test_a_place_that_is_not_there_is_answered_with_those_that_are(
+def test_a_candidate_that_is_not_there_is_answered_with_those_that_are(
     kept: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(kept(*fast_and_slow()))
     code = main.main(["compare", "--from-archive", path, "mars", "eu-west-1/c6i.large"])
     assert code == ExitCode.BAD_INPUT
-    assert "no place 'mars' in the evidence; it has ap-northeast-1/c6i.large" in complaint(capsys)
+    assert "no candidate 'mars' in the evidence; it has ap-northeast-1/c6i.large" in complaint(
+        capsys
+    )
 
 
-def test_two_places_and_two_experiments_in_prometheus_can_be_compared(
+def test_two_candidates_and_two_experiments_in_prometheus_can_be_compared(
     history_server: str, planted_config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = ["compare", "--from-prometheus", history_server, "--config", str(planted_config)]
@@ -488,7 +502,7 @@ def planted_config(history_server: str, tmp_path: Path) -> Path:
     history = History()
     for region in ("ap-northeast-1", "eu-west-1"):
         channels = {c: poisson_events(rng, runs) for c in CHANNELS}
-        place = Place(f"i-{region}", region, f"{region}-az1", "c6i.large")
+        place = Target(f"i-{region}", region, f"{region}-az1", "c6i.large")
         PlantedProbe(experiment.name, place, runs, channels).plant(history)
     history.send(history_server)
     path = tmp_path / "experiment.yaml"

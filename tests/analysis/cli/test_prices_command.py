@@ -117,7 +117,7 @@ def test_a_refresh_writes_and_shows_what_aws_says_of_what_was_chosen(
 
 
 @pytest.mark.usefixtures("price_list")
-def test_a_refresh_asks_for_every_place_of_the_experiment(tmp_path: Path) -> None:
+def test_a_refresh_asks_for_every_candidate_of_the_experiment(tmp_path: Path) -> None:
     path = tmp_path / "prices.yaml"
     assert main.main(["prices", "--refresh", "-o", str(path)]) == ExitCode.DONE
     found = load_prices(path).usd_per_hour
@@ -134,7 +134,7 @@ def test_a_refusal_names_the_permission_that_is_needed(
 
 
 @pytest.mark.usefixtures("price_list")
-def test_places_that_aws_does_not_offer_are_no_table(
+def test_candidates_that_aws_does_not_offer_are_no_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["prices", "--refresh", "-o", str(tmp_path / "p.yaml"), "--regions", "mars-1"]

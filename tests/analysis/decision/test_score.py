@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from latency_sweep.analysis.decision.score import Measure, best, scores, sensitivity
 from latency_sweep.contract.experiment import Weights
-from tests.analysis.places import place
+from tests.analysis.candidates import candidate_of
 
-A, B, C = place("c6i.large"), place("c6in.large"), place("r6i.large")
+A, B, C = candidate_of("c6i.large"), candidate_of("c6in.large"), candidate_of("r6i.large")
 WEIGHTS = Weights(p99=0.7, stability=0.3)
 positive = st.floats(1e-6, 1e3)
 measures = st.builds(Measure, p99=st.floats(-1, 10), cv=positive, sd=positive)
@@ -24,18 +24,18 @@ def totals(*rows: tuple[float, float]) -> list[float]:
     return [found[name].total for name in names]
 
 
-def test_three_places_by_hand() -> None:
+def test_three_candidates_by_hand() -> None:
     # (10-10)/(30-10)=0, (20-10)/20=0.5, 1; cv / 0.4 = 0.5, 1, 0.25.
     assert totals((0.010, 0.2), (0.020, 0.4), (0.030, 0.1)) == pytest.approx(
         [0.7 * 0 + 0.3 * 0.5, 0.7 * 0.5 + 0.3 * 1, 0.7 * 1 + 0.3 * 0.25]
     )
 
 
-def test_equal_p99_leaves_steadiness_to_decide() -> None:
+def test_equal_p99_leaves_stability_to_decide() -> None:
     assert totals((0.010, 0.1), (0.010, 0.2)) == pytest.approx([0.15, 0.3])
 
 
-def test_equal_places_have_equal_scores() -> None:
+def test_equal_candidates_have_equal_scores() -> None:
     assert totals((0.010, 0.2), (0.010, 0.2)) == pytest.approx([0.3, 0.3])
 
 
@@ -43,20 +43,20 @@ def test_no_spread_anywhere_leaves_p99_to_decide() -> None:
     assert totals((0.010, 0.0), (0.020, 0.0)) == pytest.approx([0.0, 0.7])
 
 
-def test_one_place_scores_its_steadiness_only() -> None:
+def test_one_candidate_scores_its_stability_only() -> None:
     assert totals((0.010, 0.2)) == pytest.approx([0.3])
 
 
-def test_one_place_without_spread_scores_zero() -> None:
+def test_one_candidate_without_spread_scores_zero() -> None:
     assert totals((0.010, 0.0)) == [0.0]
 
 
-def test_two_places_level_on_p99_share_that_term_exactly() -> None:
+def test_two_candidates_level_on_p99_share_that_term_exactly() -> None:
     # (10-10)/(20-10)=0 twice, 1; cv / 0.5 = 0.4, 1, 0.
     assert totals((0.010, 0.2), (0.010, 0.5), (0.020, 0.0)) == pytest.approx([0.12, 0.3, 0.7])
 
 
-def test_one_place_without_spread_among_others_has_no_steadiness_term() -> None:
+def test_one_candidate_without_spread_among_others_has_no_stability_term() -> None:
     assert totals((0.010, 0.0), (0.020, 0.4)) == pytest.approx([0.0, 1.0])
 
 
@@ -84,7 +84,7 @@ def test_zero_latency_is_a_value_like_any_other() -> None:
     assert totals((0.0, 0.1), (0.010, 0.1)) == pytest.approx([0.3, 1.0])
 
 
-def test_a_place_without_a_number_has_no_score_and_does_not_spoil_the_others() -> None:
+def test_a_candidate_without_a_number_has_no_score_and_does_not_spoil_the_others() -> None:
     found = scores(
         {
             A: Measure(0.010, 0.2, 0.1),
@@ -126,13 +126,13 @@ def test_equal_scores_are_ordered_by_name() -> None:
     assert best({B: 0.3, A: 0.3}, frozenset({A, B})) == A
 
 
-def test_only_eligible_places_can_be_best() -> None:
+def test_only_eligible_candidates_can_be_best() -> None:
     assert best({A: 0.1, B: 0.3}, frozenset({B})) == B
     assert best({A: 0.1}, frozenset()) is None
 
 
-def test_sensitivity_says_when_a_disqualified_place_would_flip_the_ranking() -> None:
-    # A is faster, B steadier. Next to the 5 s of C their p99s look equal.
+def test_sensitivity_says_when_a_disqualified_candidate_would_flip_the_ranking() -> None:
+    # A is faster, B more stable. Next to the 5 s of C their p99s look equal.
     table = sensitivity(
         {
             A: Measure(0.010, 0.4, 0.004),
@@ -143,9 +143,9 @@ def test_sensitivity_says_when_a_disqualified_place_would_flip_the_ranking() -> 
         WEIGHTS,
     )
     rows = {row.name: row for row in table}
-    assert rows["as configured"].leader == A.name
-    over_all = rows["normalised over all places, passing or not"]
-    assert over_all.leader == B.name
+    assert rows["as configured"].best == A.name
+    over_all = rows["normalised over all candidates, passing or not"]
+    assert over_all.best == B.name
     assert over_all.changed
 
 
@@ -164,7 +164,7 @@ def test_sensitivity_keeps_weights_between_zero_and_one() -> None:
     assert table[1].weight_p99 == 1.0
 
 
-def test_spread_in_ms_can_name_another_place_than_its_ratio_to_the_mean() -> None:
+def test_spread_in_ms_can_name_another_candidate_than_its_ratio_to_the_mean() -> None:
     # B is far and its cv small, but it swings more in milliseconds.
     table = sensitivity(
         {
@@ -175,12 +175,12 @@ def test_spread_in_ms_can_name_another_place_than_its_ratio_to_the_mean() -> Non
         frozenset({A, B, C}),
         WEIGHTS,
     )
-    rows = {row.name: row.leader for row in table}
+    rows = {row.name: row.best for row in table}
     assert rows["as configured"] == B.name
     assert rows["spread in ms instead of its ratio to the mean"] == A.name
 
 
 def test_nobody_leads_where_nobody_passes() -> None:
     table = sensitivity({A: Measure(0.01, 0.1, 0.1)}, frozenset(), WEIGHTS)
-    assert {row.leader for row in table} == {None}
+    assert {row.best for row in table} == {None}
     assert not any(row.changed for row in table)

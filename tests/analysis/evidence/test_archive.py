@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from latency_sweep.analysis.decision.decide import decide
-from latency_sweep.analysis.decision.verdict import as_json
 from latency_sweep.analysis.evidence import archive
 from latency_sweep.analysis.evidence.archive import (
     FORMAT_VERSION,
@@ -24,12 +23,14 @@ from latency_sweep.analysis.evidence.archive import (
 from latency_sweep.analysis.evidence.records import (
     Candidate,
     Evidence,
-    ReplicaEvidence,
+    EvidenceSelection,
+    InstanceEvidence,
     RunEvidence,
-    Scope,
 )
+from latency_sweep.analysis.report.json import as_json
 from latency_sweep.contract.experiment import load
 from latency_sweep.nativehist.float_histogram import FloatHistogram
+from tests.analysis.candidates import changed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,24 +40,29 @@ BY = ("region", "instance_type")
 
 def run_evidence(rng: np.random.Generator, candidate: Candidate, run: str) -> RunEvidence:
     windows = tuple(FloatHistogram.from_samples(rng.lognormal(-4, 0.4, 400)) for _ in range(4))
-    latency = FloatHistogram.merge(*windows)
-    replica = ReplicaEvidence("i-1", "az1", latency, 2000, None, 0, 0.1 + 0.2, 1.0, 1e-4, True)
-    return RunEvidence(
-        candidate=candidate,
-        run=run,
-        stratum="low",
-        latency=latency,
+    instance = InstanceEvidence(
+        instance="i-1",
+        az_id="az1",
+        latency=FloatHistogram.merge(*windows),
         windows=windows,
         messages=2000,
         lost=None,
         reconnects=0,
+        negative=0,
         hours=0.1 + 0.2,
         coverage=1.0,
-        negative=0,
         clock_error_bound_sec=1e-4,
         clock_synchronized=True,
+    )
+    silent = replace(
+        instance, instance="i-2", az_id=None, latency=FloatHistogram.empty(), windows=()
+    )
+    return RunEvidence(
+        candidate=candidate,
+        run=run,
+        stratum="low",
+        instances=(instance, silent),
         exclusion_reasons=("a reason with ±",) if run.endswith("2") else (),
-        replicas=(replica, replace(replica, instance="i-2", latency=FloatHistogram.empty())),
     )
 
 
@@ -65,7 +71,7 @@ def kept() -> Archive:
     rng = np.random.default_rng(5)
     candidates = [Candidate(BY, ("eu-west-1", "c6i.large")), Candidate(BY, ("ap", "c6in.large"))]
     evidence = Evidence(
-        scope=Scope("sweep", "spot", ("trade",), (), BY, 1.5, 2.5),
+        selection=EvidenceSelection("sweep", "spot", ("trade",), (), BY, 1.5, 2.5),
         runs=tuple(run_evidence(rng, c, f"run-{n}") for c in sorted(candidates) for n in range(3)),
         source="http://prometheus:9090",
         warnings=("something odd",),
@@ -104,7 +110,7 @@ def test_evidence_without_any_run_survives(tmp_path: Path, kept: Archive) -> Non
 
 def test_a_sum_that_is_not_a_number_survives(tmp_path: Path, kept: Archive) -> None:
     odd = replace(FloatHistogram.from_samples([1.0]), sum=math.nan)
-    run = replace(kept.evidence.runs[0], latency=odd)
+    run = changed(kept.evidence.runs[0], latency=odd)
     strange = replace(kept, evidence=replace(kept.evidence, runs=(run,)))
     archive.write(tmp_path / "a.parquet", strange)
     assert archive.read(tmp_path / "a.parquet") == strange
@@ -113,7 +119,7 @@ def test_a_sum_that_is_not_a_number_survives(tmp_path: Path, kept: Archive) -> N
 def test_other_tools_find_plain_columns(tmp_path: Path, kept: Archive) -> None:
     archive.write(tmp_path / "a.parquet", kept)
     frame = pq.read_table(tmp_path / "a.parquet").to_pandas()
-    whole = frame[frame.instance.isna() & frame.window.isna() & (frame.run == "run-1")]
+    whole = frame[frame.window.isna() & (frame.run == "run-1")]
     assert whole.groupby("candidate", observed=True)["count"].sum().to_dict() == {
         "ap/c6in.large": 1600,
         "eu-west-1/c6i.large": 1600,
@@ -176,22 +182,28 @@ def test_an_archive_of_a_later_version_says_so(tmp_path: Path, kept: Archive) ->
     path = tmp_path / "a.parquet"
     archive.write(path, kept)
     rewrite(path, format_version=FORMAT_VERSION + 1)
-    with pytest.raises(ArchiveError, match="has archive format 2, but this program reads format 1"):
+    with pytest.raises(ArchiveError, match="has archive format 3, but this program reads format 2"):
         archive.read(path)
 
 
-@pytest.mark.parametrize("field", ["latency", "windows", "replicas"])
+@pytest.mark.parametrize("field", ["latency", "windows"])
 def test_a_histogram_number_below_zero_is_damage_and_not_counted_from_the_end(
     tmp_path: Path, kept: Archive, field: str
 ) -> None:
     path = tmp_path / "a.parquet"
     archive.write(path, kept)
     evidence = json.loads(pq.read_table(path).schema.metadata[METADATA_KEY])["evidence"]
-    run = evidence["runs"][0]
-    if field == "replicas":
-        run["replicas"][0]["latency"] = -1
-    else:
-        run[field] = -1 if field == "latency" else [-1]
+    evidence["runs"][0]["instances"][0][field] = -1 if field == "latency" else [-1]
+    rewrite(path, evidence=evidence)
+    with pytest.raises(ArchiveError, match="is an archive, but its content is damaged"):
+        archive.read(path)
+
+
+def test_a_run_without_an_instance_is_damage(tmp_path: Path, kept: Archive) -> None:
+    path = tmp_path / "a.parquet"
+    archive.write(path, kept)
+    evidence = json.loads(pq.read_table(path).schema.metadata[METADATA_KEY])["evidence"]
+    evidence["runs"][0]["instances"] = []
     rewrite(path, evidence=evidence)
     with pytest.raises(ArchiveError, match="is an archive, but its content is damaged"):
         archive.read(path)

@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 
 from latency_sweep.analysis.evidence.collect import (
+    EvidenceRequest,
     NoDataError,
-    Request,
     SelectionError,
     collect,
     exclusion_reasons,
 )
-from latency_sweep.analysis.evidence.run_queries import MAX_WINDOWS, InstanceRun, Place
+from latency_sweep.analysis.evidence.records import InstanceEvidence
+from latency_sweep.analysis.evidence.run_queries import MAX_WINDOWS, InstanceRun
 from latency_sweep.contract import metrics
 from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC
+from latency_sweep.contract.targets import Target
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 from latency_sweep.lab.local.remote_write import History
 from latency_sweep.nativehist.float_histogram import FloatHistogram
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
     from latency_sweep.contract.experiment import Experiment
     from latency_sweep.contract.timeline import Run
 
-TOKYO = Place("i-tokyo", "ap-northeast-1", "apne1-az4", "c6in.large")
-DUBLIN = Place("i-dublin", "eu-west-1", "euw1-az1", "c6i.large")
+TOKYO = Target("i-tokyo", "ap-northeast-1", "apne1-az4", "c6in.large")
+DUBLIN = Target("i-dublin", "eu-west-1", "euw1-az1", "c6i.large")
 
 
 class Planter:
@@ -55,7 +57,7 @@ class Planter:
         self.runs: list[Run] = finished_runs(self.experiment, 3, time.time())
         self.rng = np.random.default_rng(7)
 
-    def probe(self, place: Place = TOKYO, **options: Any) -> PlantedProbe:
+    def probe(self, place: Target = TOKYO, **options: Any) -> PlantedProbe:
         channels = {c: poisson_events(self.rng, self.runs) for c in CHANNELS}
         return PlantedProbe(
             self.experiment.name, place, self.runs, **{"channels": channels, **options}
@@ -66,7 +68,7 @@ class Planter:
         for probe in probes:
             probe.plant(history)
         history.send(self.client.url)
-        return collect(self.client, self.experiment, Request(**request))
+        return collect(self.client, self.experiment, EvidenceRequest(**request))
 
     def second(self, run: int, offset: float) -> float:
         """A moment, in seconds after the start of a run's measurement."""
@@ -150,17 +152,17 @@ def test_latencies_of_zero_and_below_are_evidence_like_others(planter: Planter) 
     assert observed.exclusion_reasons == ()
 
 
-def test_replicas_are_pooled_and_also_shown_apart(planter: Planter) -> None:
+def test_instances_are_pooled_and_also_shown_apart(planter: Planter) -> None:
     twin = TOKYO._replace(instance="i-twin")
     probes = planter.probe(lost_at=[planter.second(0, 5)]), planter.probe(twin, offset=2.0)
     run, observed = planter.runs[0], planter.collect(*probes).runs[0]
     pooled = FloatHistogram.merge(*(expected_latency(probe, run) for probe in probes))
     assert same_buckets(observed.latency, pooled)
     assert same_buckets(FloatHistogram.merge(*observed.windows), pooled)
-    assert [r.instance for r in observed.replicas] == ["i-tokyo", "i-twin"]
-    for replica, probe in zip(observed.replicas, probes, strict=True):
-        assert same_buckets(replica.latency, expected_latency(probe, run))
-    assert [r.lost for r in observed.replicas] == [1, 0]
+    assert [one.instance for one in observed.instances] == ["i-tokyo", "i-twin"]
+    for instance, probe in zip(observed.instances, probes, strict=True):
+        assert same_buckets(instance.latency, expected_latency(probe, run))
+    assert [one.lost for one in observed.instances] == [1, 0]
     assert observed.lost == 1
     assert observed.hours == pytest.approx(2 * 420 / 3600)
 
@@ -176,15 +178,15 @@ def test_windows_are_the_same_when_instances_come_in_several_answers(
     assert all(window.count for run in apart.runs for window in run.windows)
 
 
-def test_coarser_candidates_pool_their_places(planter: Planter) -> None:
-    kyoto = Place("i-kyoto", "ap-northeast-1", "apne1-az1", "c6i.large")
+def test_coarser_candidates_pool_their_candidates(planter: Planter) -> None:
+    kyoto = Target("i-kyoto", "ap-northeast-1", "apne1-az1", "c6i.large")
     probes = [planter.probe(place) for place in (TOKYO, kyoto, DUBLIN)]
     evidence = planter.collect(*probes, by=("region",))
     assert [c.name for c in evidence.candidates()] == ["ap-northeast-1", "eu-west-1"]
-    assert [len(run.replicas) for run in evidence.runs] == [2, 2, 2, 1, 1, 1]
+    assert [len(run.instances) for run in evidence.runs] == [2, 2, 2, 1, 1, 1]
 
 
-def test_a_channel_that_falls_silent_at_one_place_is_told_of(planter: Planter) -> None:
+def test_a_channel_that_falls_silent_at_one_candidate_is_told_of(planter: Planter) -> None:
     silent, last = planter.probe(DUBLIN), planter.runs[2].label
     trades = silent.channels[CHANNELS[0]]
     spoken = trades.times < planter.second(2, 30.0)
@@ -192,7 +194,7 @@ def test_a_channel_that_falls_silent_at_one_place_is_told_of(planter: Planter) -
     evidence = planter.collect(planter.probe(), silent)
     (warning,) = evidence.warnings
     assert warning.startswith("i-dublin measured only ")
-    assert f" trade BTCUSDT messages that another place measured in run {last}" in warning
+    assert f" trade BTCUSDT messages that another instance measured in run {last}" in warning
 
 
 def latecomer(planter: Planter) -> PlantedProbe:
@@ -210,7 +212,7 @@ def test_an_instance_that_joins_late_does_not_spoil_the_run_of_another(planter: 
     probe, late = planter.probe(), latecomer(planter)
     evidence = planter.collect(probe, late, by=("region",))
     assert [run.exclusion_reasons for run in evidence.runs] == [(), (), ()]
-    assert [len(run.replicas) for run in evidence.runs] == [1, 2, 2]
+    assert [len(run.instances) for run in evidence.runs] == [1, 2, 2]
     first = evidence.runs[0]
     assert same_buckets(first.latency, expected_latency(probe, planter.runs[0]))
     assert first.coverage == 1
@@ -299,15 +301,15 @@ def test_a_missing_counter_is_unknown_not_zero(
 def test_loss_is_unknown_where_one_stream_cannot_show_it(planter: Planter) -> None:
     probe = planter.probe(silent_on_loss=frozenset({CHANNELS[1]}))
     assert planter.collect(probe).runs[0].lost is None
-    alone = collect(planter.client, planter.experiment, Request(streams=("trade",)))
+    alone = collect(planter.client, planter.experiment, EvidenceRequest(streams=("trade",)))
     assert alone.runs[0].lost == 0
 
 
-def test_a_loss_counter_missing_on_one_replica_makes_the_pool_unknown(planter: Planter) -> None:
+def test_a_loss_counter_missing_on_one_instance_makes_the_pool_unknown(planter: Planter) -> None:
     twin = planter.probe(TOKYO._replace(instance="i-twin"), omitted=frozenset({metrics.LOST.name}))
     observed = planter.collect(planter.probe(), twin).runs[0]
     assert observed.lost is None
-    assert [replica.lost for replica in observed.replicas] == [0, None]
+    assert [instance.lost for instance in observed.instances] == [0, None]
 
 
 @pytest.mark.parametrize("start_told", [True, False])
@@ -560,24 +562,29 @@ def test_only_the_bound_of_a_synchronised_clock_explains_a_difference(
     flagged: bool,  # noqa: FBT001 - parametrized
 ) -> None:
     observed = InstanceRun(
-        latency=FloatHistogram.from_samples([0.01]),
-        windows=(),
+        evidence=InstanceEvidence(
+            instance="i-1",
+            az_id="zone",
+            latency=FloatHistogram.from_samples([0.01]),
+            windows=(),
+            messages=1,
+            lost=0,
+            reconnects=0,
+            negative=0,
+            hours=1.0,
+            coverage=1.0,
+            clock_error_bound_sec=8e-4,
+            clock_synchronized=synchronized,
+        ),
         complete=True,
         torn=False,
         restarts=0,
-        messages=1,
-        lost=0,
-        reconnects=0,
-        negative=0,
-        hours=1.0,
         scrapes=20,
         scrapes_expected=20,
-        clock_error_bound_sec=8e-4,
         clock_scrapes=20,
-        clock_synchronized=synchronized,
         exchange_clock_apart_sec=EXCHANGE_TOLERANCE_SEC + 5e-4,
     )
-    reasons = exclusion_reasons("i-1", observed, 1e-3)
+    reasons = exclusion_reasons(observed, 1e-3)
     assert any("and the exchange's were at least 5.5 ms apart" in r for r in reasons) is flagged
 
 
@@ -602,12 +609,12 @@ def test_a_clock_bound_known_for_part_of_a_run_excludes_it(planter: Planter) -> 
     )
 
 
-def test_the_worst_replica_speaks_for_the_clock(planter: Planter) -> None:
+def test_the_worst_instance_speaks_for_the_clock(planter: Planter) -> None:
     twin = planter.probe(TOKYO._replace(instance="i-twin"), clock_bound=lambda _: 5e-4)
     assert planter.collect(planter.probe(), twin).runs[0].clock_error_bound_sec == 5e-4
 
 
-def test_a_changing_number_of_replicas_is_pointed_out(planter: Planter) -> None:
+def test_a_changing_number_of_instances_is_pointed_out(planter: Planter) -> None:
     late = planter.probe(
         TOKYO._replace(instance="i-twin"),
         started=planter.second(0, 361.0),
@@ -635,10 +642,10 @@ def test_stream_and_symbol_narrow_the_evidence(planter: Planter) -> None:
     run = planter.runs[0]
     evidence = planter.collect(probe, streams=("trade",), symbols=("BTCUSDT",))
     assert same_buckets(evidence.runs[0].latency, expected_latency(probe, run, CHANNELS[0]))
-    depth = collect(planter.client, planter.experiment, Request(streams=("depth",)))
+    depth = collect(planter.client, planter.experiment, EvidenceRequest(streams=("depth",)))
     assert same_buckets(depth.runs[0].latency, expected_latency(probe, run, CHANNELS[1]))
-    assert evidence.scope.streams == ("trade",)
-    assert evidence.scope.symbols == ("BTCUSDT",)
+    assert evidence.selection.streams == ("trade",)
+    assert evidence.selection.symbols == ("BTCUSDT",)
 
 
 def test_a_selection_that_matches_nothing_says_what_there_is(planter: Planter) -> None:
@@ -646,7 +653,7 @@ def test_a_selection_that_matches_nothing_says_what_there_is(planter: Planter) -
         planter.collect(planter.probe(), symbols=("DOGEUSDT",))
     assert str(caught.value) == (
         'There is no latency of market \'spot\', stream "trade", "depth" and symbol "DOGEUSDT"; '
-        'what there is: market "spot"; stream "depth@100ms", "trade"; symbol "BTCUSDT", "ETHUSDT".'
+        'available: market "spot"; stream "depth@100ms", "trade"; symbol "BTCUSDT", "ETHUSDT".'
     )
 
 
@@ -655,7 +662,7 @@ def test_since_and_until_choose_whole_runs(planter: Planter) -> None:
     span = {"since": second.start_ns / NS_PER_SEC, "until": second.end_ns / NS_PER_SEC}
     evidence = planter.collect(planter.probe(), **span)
     assert [run.run for run in evidence.runs] == [second.label]
-    assert (evidence.scope.since, evidence.scope.until) == (span["since"], span["until"])
+    assert (evidence.selection.since, evidence.selection.until) == (span["since"], span["until"])
 
 
 def test_a_range_without_runs_is_no_data(planter: Planter) -> None:
@@ -693,7 +700,7 @@ def test_a_run_in_progress_is_left_out(planter: Planter) -> None:
     assert [run.run for run in evidence.runs] == [done.label]
     (warning,) = evidence.warnings
     assert warning.startswith(f"Run {running.label} lasts until ")
-    assert warning.endswith(" UTC and is left out.")
+    assert warning.endswith(" UTC and is excluded.")
 
 
 def test_only_runs_in_progress_are_no_data_yet(planter: Planter) -> None:
@@ -719,7 +726,7 @@ def test_a_stray_run_label_is_pointed_out(planter: Planter) -> None:
     history.add(metrics.LATENCY.name, {**labels, "run": "yesterday"}, planter.second(0, 1.0), 1.0)
     history.send(planter.client.url)
     (warning,) = planter.collect(planter.probe()).warnings
-    assert warning.endswith('do not fit the experiment\'s timing and are left out: "yesterday".')
+    assert warning.endswith('do not fit the experiment\'s timing and are excluded: "yesterday".')
 
 
 def test_the_stratum_is_that_of_the_middle_of_the_measurement(planter: Planter) -> None:
@@ -740,7 +747,7 @@ def test_the_experiment_asked_for_goes_before_the_configured_one(planter: Plante
     other.experiment = f"{planter.experiment.name[:50]}-other"
     planter.collect(planter.probe())
     evidence = planter.collect(other, experiment=other.experiment)
-    assert evidence.scope.experiment == other.experiment
+    assert evidence.selection.experiment == other.experiment
 
 
 def test_an_experiment_that_is_not_there_is_answered_with_those_that_are(
@@ -748,4 +755,4 @@ def test_an_experiment_that_is_not_there_is_answered_with_those_that_are(
 ) -> None:
     planter.collect(planter.probe())
     with pytest.raises(SelectionError, match=r"no experiment 'nowhere'; .*--experiment-id: \""):
-        collect(planter.client, planter.experiment, Request(experiment="nowhere"))
+        collect(planter.client, planter.experiment, EvidenceRequest(experiment="nowhere"))

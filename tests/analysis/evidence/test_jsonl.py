@@ -145,13 +145,13 @@ def test_no_winner_comes_of_such_a_file(tmp_path: Path) -> None:
     assert verdict.kind is VerdictKind.INCONCLUSIVE
 
 
-def test_places_are_named_by_the_experiments_instance_types(tmp_path: Path) -> None:
+def test_candidates_are_named_by_the_experiments_instance_types(tmp_path: Path) -> None:
     lines = [record(0, 10), record(0, 10, family="exotic", region="mars")]
     evidence = read(tmp_path, *lines)
     assert [c.name for c in evidence.candidates()] == ["eu-west-1/c6i.large", "mars/exotic"]
 
 
-def test_places_can_be_pooled_by_region(tmp_path: Path) -> None:
+def test_candidates_can_be_pooled_by_region(tmp_path: Path) -> None:
     lines = [record(n, 100 * n, family=f) for n in range(3) for f in ("compute", "network")]
     evidence = read(tmp_path, *lines, by=("region",))
     (run,) = evidence.runs
@@ -185,7 +185,7 @@ def test_sweeps_appended_to_one_file_are_runs_of_their_own(tmp_path: Path) -> No
     assert [run.stratum for run in evidence.runs] == ["low", "high"]
 
 
-def test_the_places_of_one_sweep_share_its_run(tmp_path: Path) -> None:
+def test_the_candidates_of_one_sweep_share_its_run(tmp_path: Path) -> None:
     second = START + timedelta(seconds=4)
     lines = [record(0, 100), record(0, 100, region="eu-west-2", start=second)]
     assert len({run.run for run in read(tmp_path, *lines).runs}) == 1
@@ -214,7 +214,7 @@ def test_too_few_samples_for_p99_exclude_the_run(tmp_path: Path) -> None:
     )
 
 
-def test_a_place_that_saw_nothing_is_excluded(tmp_path: Path) -> None:
+def test_a_candidate_that_saw_nothing_is_excluded(tmp_path: Path) -> None:
     (run,) = read(tmp_path, record(0, 0), record(1, 0)).runs
     assert run.exclusion_reasons == ("eu-west-1/c6i.large has no latency samples in this run",)
 
@@ -235,7 +235,7 @@ def test_a_last_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_text(json.dumps(record(0, 10)) + "\n" + json.dumps(record(1, 20))[:100])
     evidence = jsonl.read(path, load())
-    assert evidence.warnings[-1] == "Line 2 was cut off and is left out."
+    assert evidence.warnings[-1] == "Line 2 was cut off and is dropped."
     assert len(evidence.runs) == 1
 
 

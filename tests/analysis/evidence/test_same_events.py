@@ -1,13 +1,16 @@
-"""Places that measured other events than the rest are told of, unless it is known why."""
+"""Instances that measured other events than the rest are named, unless it is known why."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from latency_sweep.analysis.evidence.run_queries import InstanceRun, Place
+from latency_sweep.analysis.evidence.records import InstanceEvidence
+from latency_sweep.analysis.evidence.run_queries import InstanceRun
 from latency_sweep.analysis.evidence.same_events import warnings
+from latency_sweep.contract.targets import Target
 from latency_sweep.contract.timeline import Timeline
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 
@@ -16,56 +19,63 @@ FIRST = TIMELINE.run_at(1_795_000_000 * 10**9)
 RUNS = [FIRST, TIMELINE.run_after(FIRST)]
 TRADES, BOOK = ("trade", "BTCUSDT"), ("depth@100ms", "BTCUSDT")
 ALL = {TRADES: 50_000, BOOK: 36_000}
-TOKYO, DUBLIN = (Place(name, "region", "zone", "type") for name in ("i-tokyo", "i-dublin"))
+TOKYO, DUBLIN = (Target(name, "region", "zone", "type") for name in ("i-tokyo", "i-dublin"))
 
 
 def observed(channels: dict[tuple[str, str], int], **changes: Any) -> InstanceRun:
-    usual: dict[str, Any] = {
-        "latency": FloatHistogram.from_samples([0.01]),
-        "windows": (),
-        "complete": True,
-        "torn": False,
-        "restarts": 0,
-        "messages": 86_000,
-        "lost": 0,
-        "reconnects": 0,
-        "negative": 0,
-        "hours": 1.0,
-        "scrapes": 240,
-        "scrapes_expected": 240,
-        "clock_error_bound_sec": 1e-4,
-        "clock_scrapes": 240,
-        "clock_synchronized": True,
-    }
-    return InstanceRun(**(usual | changes), channels=channels)
+    usual = InstanceRun(
+        evidence=InstanceEvidence(
+            instance="i-1",
+            az_id="zone",
+            latency=FloatHistogram.from_samples([0.01]),
+            windows=(),
+            messages=86_000,
+            lost=0,
+            reconnects=0,
+            negative=0,
+            hours=1.0,
+            coverage=1.0,
+            clock_error_bound_sec=1e-4,
+            clock_synchronized=True,
+        ),
+        complete=True,
+        torn=False,
+        restarts=0,
+        scrapes=240,
+        scrapes_expected=240,
+        clock_scrapes=240,
+        channels=channels,
+    )
+    own = {name: changes.pop(name) for name in InstanceRun.__dataclass_fields__ if name in changes}
+    return replace(usual, **{"evidence": replace(usual.evidence, **changes), **own})
 
 
-def test_places_with_the_same_events_are_not_spoken_of() -> None:
+def test_instances_with_the_same_events_are_not_named() -> None:
     assert warnings([FIRST], [{TOKYO: observed(ALL), DUBLIN: observed(ALL)}]) == ()
 
 
-def test_a_channel_that_fell_silent_at_one_place_is_named() -> None:
+def test_a_channel_that_fell_silent_on_one_instance_is_named() -> None:
     silent = observed({**ALL, BOOK: 9_000})
     (warning,) = warnings([FIRST], [{TOKYO: observed(ALL), DUBLIN: silent}])
     assert warning == (
-        "i-dublin measured only 25 % of the depth@100ms BTCUSDT messages that another place "
-        f"measured in run {FIRST.label}, and knows of no loss."
+        "i-dublin measured only 25 % of the depth@100ms BTCUSDT messages that another instance "
+        f"measured in run {FIRST.label}, and reports no loss."
     )
 
 
-def test_a_channel_that_never_spoke_at_one_place_is_named() -> None:
+def test_a_channel_that_never_spoke_on_one_instance_is_named() -> None:
     (warning,) = warnings([FIRST], [{TOKYO: observed({TRADES: 50_000}), DUBLIN: observed(ALL)}])
     assert warning.startswith("i-tokyo measured only 0 % of the depth@100ms BTCUSDT messages")
 
 
 def test_of_several_cases_the_worst_is_told() -> None:
-    places = [
+    runs = [
         {TOKYO: observed(ALL), DUBLIN: observed({**ALL, TRADES: count})} for count in (4_000, 500)
     ]
-    (warning,) = warnings(RUNS, places)
+    (warning,) = warnings(RUNS, runs)
     assert warning == (
-        "i-dublin measured only 1 % of the trade BTCUSDT messages that another place measured "
-        f"in run {RUNS[1].label}, and knows of no loss (the worst of 2 such cases)."
+        "i-dublin measured only 1 % of the trade BTCUSDT messages that another instance measured "
+        f"in run {RUNS[1].label}, and reports no loss (the worst of 2 such cases)."
     )
 
 

@@ -25,7 +25,7 @@ usd_per_hour:
 """
 
 
-def test_the_shipped_table_has_every_place_of_the_experiment() -> None:
+def test_the_shipped_table_has_every_candidate_of_the_experiment() -> None:
     prices, experiment = load_prices(), load()
     for region in experiment.regions:
         for instance_type in experiment.instance_types:
@@ -36,7 +36,7 @@ def test_the_shipped_table_does_not_claim_to_be_verified() -> None:
     assert not load_prices().verified
 
 
-def test_an_unknown_place_has_no_price(tmp_path: Path) -> None:
+def test_an_unknown_candidate_has_no_price(tmp_path: Path) -> None:
     path = tmp_path / "prices.yaml"
     path.write_text(GOOD)
     prices = load_prices(path)

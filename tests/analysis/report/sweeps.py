@@ -13,12 +13,13 @@ from latency_sweep.analysis.decision.decide import decide
 from latency_sweep.analysis.evidence.records import (
     Candidate,
     Evidence,
-    ReplicaEvidence,
+    EvidenceSelection,
+    InstanceEvidence,
     RunEvidence,
-    Scope,
 )
 from latency_sweep.contract.experiment import Experiment, load
 from latency_sweep.nativehist.float_histogram import FloatHistogram
+from tests.analysis.candidates import changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,29 +59,29 @@ def run_evidence(
     stratum: str | None,
     samples: np.ndarray[Any, np.dtype[np.float64]],
 ) -> RunEvidence:
-    """A clean run of two replicas in twelve windows."""
-    windows = tuple(FloatHistogram.from_samples(part) for part in np.array_split(samples, 12))
-    latency = FloatHistogram.merge(*windows)
-    halves = [FloatHistogram.merge(*windows[:6]), FloatHistogram.merge(*windows[6:])]
-    replicas = tuple(
-        ReplicaEvidence(f"i-{n:017x}", "az1", half, 10_000, 0, 0, 1.0, 1.0, 5e-5, True)
-        for n, half in enumerate(halves)
+    """A clean run of two instances in twelve windows."""
+    instances = tuple(
+        _instance(f"i-{n:017x}", [part[n::2] for part in np.array_split(samples, 12)])
+        for n in range(2)
     )
-    return RunEvidence(
-        candidate=candidate,
-        run=label,
-        stratum=stratum,
-        latency=latency,
+    return RunEvidence(candidate, label, stratum, instances)
+
+
+def _instance(name: str, parts: list[np.ndarray[Any, np.dtype[np.float64]]]) -> InstanceEvidence:
+    windows = tuple(FloatHistogram.from_samples(part) for part in parts)
+    return InstanceEvidence(
+        instance=name,
+        az_id="az1",
+        latency=FloatHistogram.merge(*windows),
         windows=windows,
-        messages=20_000,
+        messages=10_000,
         lost=0,
         reconnects=0,
-        hours=2.0,
-        coverage=1.0,
         negative=0,
+        hours=1.0,
+        coverage=1.0,
         clock_error_bound_sec=5e-5,
         clock_synchronized=True,
-        replicas=replicas,
     )
 
 
@@ -94,7 +95,7 @@ def sweep(
     changes: dict[str, dict[str, Any]] | None = None,
     source: str = "http://prometheus:9090",
 ) -> Evidence:
-    """Log-normal latencies around each place's median, with an effect of each run.
+    """Log-normal latencies around each candidate's median, with an effect of each run.
 
     Args:
         medians: seconds, by name of the place.
@@ -102,7 +103,7 @@ def sweep(
         samples: per run.
         noise: standard deviation of the run's effect, as a ratio.
         seed: of everything random.
-        changes: fields of `RunEvidence` to overrule, by name of the place.
+        changes: fields of a run or of its instances to overrule, by name of the candidate.
         source: where it claims to come from.
     """
     rng = np.random.default_rng(seed)
@@ -114,8 +115,8 @@ def sweep(
             values = level * rng.lognormal(0.0, 0.25, samples)
             more = (changes or {}).get(name, {})
             run = run_evidence(place(name), label, stratum, values)
-            found.append(dataclasses.replace(run, **more))
-    scope = Scope(
+            found.append(changed(run, **more))
+    selection = EvidenceSelection(
         experiment="november",
         market="spot",
         streams=("trade", "depth"),
@@ -125,7 +126,7 @@ def sweep(
         until=(START + timedelta(days=4)).timestamp(),
     )
     ordered = tuple(sorted(found, key=lambda run: (run.candidate, run.run)))
-    return Evidence(scope, ordered, source)
+    return Evidence(selection, ordered, source)
 
 
 TOKYO = "ap-northeast-1/apne1-az4/c6in.large"
@@ -138,13 +139,13 @@ def _winner() -> Evidence:
     medians = {TOKYO: 0.004, TOKYO_ARM: 0.0044, SINGAPORE: 0.012, FRANKFURT: 0.04}
     evidence = sweep(medians, changes={SINGAPORE: {"lost": 40}})
     first = evidence.runs[0]
-    excluded = dataclasses.replace(
+    excluded = changed(
         run_evidence(first.candidate, "2026-11-04T00:00:00Z", "peak", np.full(500, 0.02)),
         exclusion_reasons=("only 61 % of the scrapes succeeded", "the probe restarted"),
         coverage=0.61,
     )
     return Evidence(
-        evidence.scope, (*evidence.runs, excluded), evidence.source, ("Prometheus: a warning",)
+        evidence.selection, (*evidence.runs, excluded), evidence.source, ("Prometheus: a warning",)
     )
 
 
@@ -188,10 +189,11 @@ def _unknown() -> Evidence:
             "clock_synchronized",
         )
     )
-    bare = {**nothing, "windows": (), "replicas": (), "stratum": None, "coverage": 0.99}
-    values = FloatHistogram.from_samples([-0.001, 0.0, 0.001])
-    odd = {**bare, "latency": values}
-    return sweep({TOKYO: 0.004, SINGAPORE: 0.01}, runs=2, changes={TOKYO: odd, SINGAPORE: bare})
+    bare = {**nothing, "windows": (), "stratum": None, "coverage": 0.99}
+    odd = {**bare, "latency": FloatHistogram.from_samples([-0.001, 0.0, 0.001])}
+    evidence = sweep({TOKYO: 0.004, SINGAPORE: 0.01}, runs=2, changes={TOKYO: odd, SINGAPORE: bare})
+    runs = tuple(dataclasses.replace(r, instances=r.instances[:1]) for r in evidence.runs)
+    return dataclasses.replace(evidence, runs=runs)
 
 
 def _missing() -> Evidence:
@@ -211,7 +213,7 @@ SWEEPS: dict[str, Callable[[], Evidence]] = {
     "one": lambda: sweep({TOKYO: 0.004}),
     "many": _many,
     "no_runs": _no_runs,
-    "nothing": lambda: Evidence(sweep({}).scope, (), "an empty file"),
+    "nothing": lambda: Evidence(sweep({}).selection, (), "an empty file"),
     "unknown": _unknown,
     "hostile": lambda: sweep({HOSTILE: 0.004, LONG: 0.006, JAPANESE: 0.005, SCRIPT: 0.02}),
 }

@@ -16,8 +16,8 @@ import pytest
 
 import latency_sweep.analysis.report
 from latency_sweep.analysis.report import csv, schema
-from latency_sweep.analysis.report.printable import printable
 from latency_sweep.analysis.report.rendering import FORMATS, render
+from latency_sweep.analysis.report.words.printable import printable
 from tests.analysis.report.sweeps import HOSTILE, SWEEPS, evidence_of, verdict_of
 from tests.repository import ROOT
 

@@ -9,8 +9,9 @@ from itertools import pairwise
 import pytest
 
 from latency_sweep.analysis.report.html import breakable, prose
-from latency_sweep.analysis.report.printable import printable
 from latency_sweep.analysis.report.rendering import render
+from latency_sweep.analysis.report.words.conclusion import sentence
+from latency_sweep.analysis.report.words.printable import printable
 from tests.analysis.report.page_outline import Outline
 from tests.analysis.report.sweeps import HOSTILE, SCRIPT, SWEEPS, TOKYO, evidence_of, verdict_of
 
@@ -71,7 +72,7 @@ def test_nothing_is_loaded_from_anywhere(any_sweep: str) -> None:
 def test_the_verdict_comes_first_as_the_only_top_heading(any_sweep: str) -> None:
     found = verdict_of(any_sweep)
     (heading,) = Outline.of(page(any_sweep)).all("h1")
-    assert heading.text.replace("\u00a0", " ") == printable(found.sentence)
+    assert heading.text.replace("\u00a0", " ") == printable(sentence(found))
     assert heading.parents[-1] == "header"
 
 
@@ -143,7 +144,7 @@ def test_the_same_input_gives_the_same_page() -> None:
     assert page("winner") == again
 
 
-def test_runs_kept_out_are_listed_with_their_reasons() -> None:
+def test_runs_excluded_are_listed_with_their_reasons() -> None:
     text = Outline.of(page("winner")).all("main")[0].text
     assert "only 61 % of the scrapes succeeded; the probe restarted" in text
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from latency_sweep.analysis.report.scale import Scale
+from latency_sweep.analysis.report.charts.scale import Scale
 
 VALUES = st.lists(
     st.floats(min_value=-1e6, max_value=1e6, allow_subnormal=False), min_size=1, max_size=20

@@ -8,10 +8,16 @@ from functools import cache
 import pytest
 from rich.cells import cell_len
 
-from latency_sweep.analysis.report.figures import milliseconds
-from latency_sweep.analysis.report.printable import legible, printable
 from latency_sweep.analysis.report.rendering import render
 from latency_sweep.analysis.report.terminal import fold, terminal_width, wrap
+from latency_sweep.analysis.report.words.conclusion import sentence
+from latency_sweep.analysis.report.words.figures import milliseconds
+from latency_sweep.analysis.report.words.printable import legible, printable
+from latency_sweep.analysis.report.words.sentences import (
+    constraint_evidence,
+    constraint_missing,
+    mann_whitney_note,
+)
 from tests.analysis.report.sweeps import SINGAPORE, SWEEPS, TOKYO, evidence_of, verdict_of
 
 
@@ -38,7 +44,7 @@ def test_no_number_is_broken_by_the_width(width: int) -> None:
 def test_the_verdict_comes_first() -> None:
     lines = text("winner", 400).splitlines()
     assert lines[0] == "WINNER"
-    assert lines[1] == verdict_of("winner").sentence
+    assert lines[1] == sentence(verdict_of("winner"))
 
 
 @pytest.mark.parametrize("name", list(SWEEPS))
@@ -82,32 +88,32 @@ def test_a_difference_is_given_with_its_p_and_number_of_pairs() -> None:
 def test_missing_runs_are_named_in_a_footnote() -> None:
     found = verdict_of("missing")
     assert found.comparisons
-    assert f"[1] No usable run at {SINGAPORE}: 2026-11-01T00:00:00Z." in text("missing", 200)
+    assert f"[1] No usable run of {SINGAPORE}: 2026-11-01T00:00:00Z." in text("missing", 200)
 
 
 def test_the_note_of_mann_whitney_is_a_footnote() -> None:
     found = verdict_of("three_runs")
-    (note,) = {c.mann_whitney_note for c in found.comparisons}
+    (note,) = {mann_whitney_note(c) for c in found.comparisons}
     assert note
     assert f"[1] {note}" in text("three_runs", 200)
 
 
-def test_runs_kept_out_are_listed_with_their_reasons() -> None:
-    out = text("winner", 200).partition("Runs kept out")[2]
+def test_runs_excluded_are_listed_with_their_reasons() -> None:
+    out = text("winner", 200).partition("Excluded runs")[2]
     assert f"{TOKYO}, 2026-11-04T00:00:00Z: only 61 %" in out
 
 
-def test_the_places_in_question_show_all_their_evidence() -> None:
+def test_the_candidates_in_question_show_all_their_evidence() -> None:
     found = verdict_of("winner").ranking[0]
     for result in found.constraints:
-        assert result.evidence in text("winner", 400)
+        assert constraint_evidence(result) in text("winner", 400)
 
 
-def test_what_a_place_does_not_pass_is_explained() -> None:
+def test_what_a_candidate_does_not_pass_is_explained() -> None:
     for row in verdict_of("unknown").ranking:
         for result in row.constraints:
-            if result.missing:
-                assert result.missing in text("unknown", 400)
+            if result.lacking:
+                assert constraint_missing(result) in text("unknown", 400)
 
 
 def test_the_width_of_the_terminal_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,4 +154,4 @@ def test_a_legible_record_keeps_candidates_and_numbers() -> None:
     clean = legible(found)
     assert [row.candidate for row in clean.ranking] == [row.candidate for row in found.ranking]
     assert [row.p99_sec for row in clean.ranking] == [row.p99_sec for row in found.ranking]
-    assert clean.sentence == printable(found.sentence)
+    assert sentence(clean) == printable(sentence(found))

@@ -81,7 +81,7 @@ def test_sign_flip_p_does_not_depend_on_the_unit(values: list[float], unit: floa
 
 
 @given(differences)
-def test_sign_flip_p_does_not_depend_on_which_place_is_first(values: list[float]) -> None:
+def test_sign_flip_p_does_not_depend_on_which_candidate_is_first(values: list[float]) -> None:
     assert inference.sign_flip_p(-np.array(values)) == inference.sign_flip_p(values)
 
 

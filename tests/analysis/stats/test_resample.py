@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latency_sweep.analysis.evidence.pool import Pool
+from latency_sweep.analysis.evidence.sample import CandidateSample
 from latency_sweep.analysis.stats import resample
 from latency_sweep.analysis.stats.resample import Bootstrap, _stationary_draws, percentile_interval
 from latency_sweep.nativehist.float_histogram import FloatHistogram
-from tests.analysis.places import latencies, place, run_of, runs_of, steady
+from tests.analysis.candidates import candidate_of, latencies, run_of, runs_of, steady
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,13 +23,13 @@ def bootstrap(resamples: int = 400, seed: int = 1) -> Bootstrap:
     return Bootstrap(resamples, seed, 99.99)
 
 
-def pool_of(p99s: list[float], windows: int = 0) -> Pool:
+def pool_of(p99s: list[float], windows: int = 0) -> CandidateSample:
     runs = []
     for index, p99 in enumerate(p99s):
         parts = tuple(latencies(p99 * (1 + 0.01 * (w % 3)), samples=200) for w in range(windows))
         whole = FloatHistogram.merge(*parts) if parts else latencies(p99, samples=200)
-        runs.append(run_of(place(), index, whole, windows=parts))
-    return Pool(place(), runs)
+        runs.append(run_of(candidate_of(), index, whole, windows=parts))
+    return CandidateSample(candidate_of(), runs)
 
 
 def draws_of(resamples: int, runs: int, slots: int, seed: int = 0) -> NDArray[np.float64]:
@@ -37,8 +37,8 @@ def draws_of(resamples: int, runs: int, slots: int, seed: int = 0) -> NDArray[np
     return np.concatenate(list(blocks)).astype(np.float64)
 
 
-def labels(pool: Pool) -> tuple[str, ...]:
-    return tuple(pool.runs)
+def labels(sample: CandidateSample) -> tuple[str, ...]:
+    return tuple(sample.runs)
 
 
 @given(st.integers(1, 6), st.integers(1, 40))
@@ -65,50 +65,52 @@ def test_windows_are_drawn_equally_often() -> None:
 
 @pytest.mark.parametrize("windows", [0, 1, 4, 60, 75])
 def test_resampled_p99_centres_on_the_pooled_one(windows: int) -> None:
-    pool = pool_of(steady(0.010), windows)
-    draws = bootstrap().p99(pool, labels(pool))
+    sample = pool_of(steady(0.010), windows)
+    draws = bootstrap().p99(sample, labels(sample))
     assert draws.shape == (400,)
-    assert np.median(draws) == pytest.approx(pool.p99, rel=0.01)
+    assert np.median(draws) == pytest.approx(sample.p99, rel=0.01)
 
 
 def test_the_same_seed_gives_the_same_draws() -> None:
-    pool = pool_of(steady(0.010), 5)
-    first = bootstrap(seed=3).p99(pool, labels(pool))
-    assert np.array_equal(first, bootstrap(seed=3).p99(pool, labels(pool)))
-    assert not np.array_equal(first, bootstrap(seed=4).p99(pool, labels(pool)))
+    sample = pool_of(steady(0.010), 5)
+    first = bootstrap(seed=3).p99(sample, labels(sample))
+    assert np.array_equal(first, bootstrap(seed=3).p99(sample, labels(sample)))
+    assert not np.array_equal(first, bootstrap(seed=4).p99(sample, labels(sample)))
 
 
-def test_places_share_their_draws_so_that_what_they_share_cancels() -> None:
+def test_candidates_share_their_draws_so_that_what_they_share_cancels() -> None:
     p99s = [0.010, 0.015, 0.008, 0.030, 0.011, 0.012]
     first, second = pool_of(p99s, 10), pool_of([p * 1.05 for p in p99s], 10)
     shared = bootstrap()
     one, two = (
         shared.p99(first, labels(first)),
-        shared.p99(Pool(place("c6in.large"), [*second.runs.values()]), labels(second)),
+        shared.p99(
+            CandidateSample(candidate_of("c6in.large"), [*second.runs.values()]), labels(second)
+        ),
     )
     assert np.std(two - one) < 0.1 * np.std(one)
 
 
 def test_putting_low_buckets_together_changes_no_p99() -> None:
-    pool = pool_of([0.010, 0.050, 0.002], 60)
-    draws = bootstrap().p99(pool, labels(pool))
-    weights = np.concatenate(list(bootstrap()._draws(pool, labels(pool))))
-    direct = pool.window_grid.quantiles(weights, [0.99])[:, 0]
+    sample = pool_of([0.010, 0.050, 0.002], 60)
+    draws = bootstrap().p99(sample, labels(sample))
+    weights = np.concatenate(list(bootstrap()._draws(sample, labels(sample))))
+    direct = sample.window_grid.quantiles(weights, [0.99])[:, 0]
     assert draws == pytest.approx(direct, rel=1e-12)
 
 
 def test_only_the_runs_named_are_drawn() -> None:
-    pool = pool_of([0.010, 0.500, 0.011])
-    cheap = tuple(label for label, p99 in pool.run_p99.items() if p99 < 0.1)
+    sample = pool_of([0.010, 0.500, 0.011])
+    cheap = tuple(label for label, p99 in sample.run_p99.items() if p99 < 0.1)
     assert len(cheap) == 2
-    assert bootstrap().p99(pool, cheap).max() < 0.02
+    assert bootstrap().p99(sample, cheap).max() < 0.02
 
 
 def test_resampled_moments_centre_on_the_pooled_ones() -> None:
-    pool = pool_of(steady(0.010), 12)
-    mean, sd = bootstrap().moments(pool, labels(pool))
-    assert np.median(mean) == pytest.approx(pool.latency.mean(99.99), rel=0.01)
-    assert np.median(sd) == pytest.approx(pool.latency.sd(99.99), rel=0.03)
+    sample = pool_of(steady(0.010), 12)
+    mean, sd = bootstrap().moments(sample, labels(sample))
+    assert np.median(mean) == pytest.approx(sample.latency.mean(99.99), rel=0.01)
+    assert np.median(sd) == pytest.approx(sample.latency.sd(99.99), rel=0.03)
 
 
 def test_the_interval_of_few_runs_is_wider_than_plain_percentiles() -> None:
@@ -133,21 +135,26 @@ def test_the_interval_of_a_mean_of_nine_covers_as_often_as_it_says() -> None:
     assert covered >= 0.93 * 400
 
 
-def test_a_place_with_other_runs_is_resampled_over_the_shared_ones() -> None:
-    long, short = Pool(place(), runs_of(place(), steady(0.01, 9))), pool_of(steady(0.01, 4))
+def test_a_candidate_with_other_runs_is_resampled_over_the_shared_ones() -> None:
+    long, short = (
+        CandidateSample(candidate_of(), runs_of(candidate_of(), steady(0.01, 9))),
+        pool_of(steady(0.01, 4)),
+    )
     shared = tuple(sorted(set(long.runs) & set(short.runs)))
     assert bootstrap().p99(long, shared) == pytest.approx(bootstrap().p99(short, shared), rel=0.02)
 
 
-def with_windows(index: int, levels: list[float]) -> Pool:
+def with_windows(index: int, levels: list[float]) -> CandidateSample:
     """A place with one run; no level stands for an empty window."""
     windows = tuple(latencies(x, samples=200) if x else FloatHistogram.empty() for x in levels)
-    run = run_of(place(f"t{index}.large"), 0, FloatHistogram.merge(*windows), windows=windows)
-    return Pool(run.candidate, [run])
+    run = run_of(
+        candidate_of(f"t{index}.large"), 0, FloatHistogram.merge(*windows), windows=windows
+    )
+    return CandidateSample(run.candidate, [run])
 
 
-def drawn(pool: Pool) -> NDArray[np.float64]:
-    return np.concatenate(list(bootstrap()._draws(pool, labels(pool))))
+def drawn(sample: CandidateSample) -> NDArray[np.float64]:
+    return np.concatenate(list(bootstrap()._draws(sample, labels(sample))))
 
 
 @pytest.mark.parametrize("size", [20, 60])
@@ -171,15 +178,15 @@ def test_resamples_of_empty_windows_only_are_left_out() -> None:
 
 
 def test_blocks_change_nothing_but_the_memory_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = pool_of(steady(0.010), 20)
+    sample = pool_of(steady(0.010), 20)
     shared = bootstrap()
-    one_block = list(shared._draws(pool, labels(pool)))
+    one_block = list(shared._draws(sample, labels(sample)))
     assert [len(block) for block in one_block] == [400]
     monkeypatch.setattr(resample, "_SLOTS_PER_BLOCK", 150 * 9 * 60)
     smaller = bootstrap()
-    assert [len(block) for block in smaller._draws(pool, labels(pool))] == [150, 150, 100]
-    assert smaller.p99(pool, labels(pool)).shape == (400,)
-    assert smaller.moments(pool, labels(pool))[0].shape == (400,)
+    assert [len(block) for block in smaller._draws(sample, labels(sample))] == [150, 150, 100]
+    assert smaller.p99(sample, labels(sample)).shape == (400,)
+    assert smaller.moments(sample, labels(sample))[0].shape == (400,)
 
 
 def test_draws_too_large_to_keep_are_the_same_when_drawn_again(
@@ -187,7 +194,7 @@ def test_draws_too_large_to_keep_are_the_same_when_drawn_again(
 ) -> None:
     nine, four = pool_of(steady(0.010), 20), pool_of(steady(0.010, 4), 20)
     kept = bootstrap()
-    expected = [kept.p99(pool, labels(pool)) for pool in (nine, four)]
+    expected = [kept.p99(sample, labels(sample)) for sample in (nine, four)]
     assert list(kept._kept) == [9, 4]
     monkeypatch.setattr(resample, "_KEPT_BYTES", 400 * 9 * 60 * 2)
     fitting = bootstrap()

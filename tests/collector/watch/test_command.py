@@ -10,13 +10,13 @@ from rich.console import Console
 from latency_sweep.collector.cli import main
 from latency_sweep.collector.watch.live import (
     TREND_POINTS,
-    CandidateLabels,
     CandidateState,
     Snapshot,
 )
 from latency_sweep.collector.watch.view import View, document, to_json
 from latency_sweep.contract import experiment
 from latency_sweep.contract.metrics import Phase
+from latency_sweep.contract.targets import CandidateLabels
 
 LIMITS = experiment.load().decision.constraints
 GOOD = CandidateState(

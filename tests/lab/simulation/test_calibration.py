@@ -14,6 +14,8 @@ import pytest
 from benchmarks.calibration import Scenario, trial
 from latency_sweep.analysis.decision.decide import decide
 from latency_sweep.analysis.decision.verdict import VerdictKind
+from latency_sweep.analysis.report.words.conclusion import sentence
+from latency_sweep.analysis.report.words.next_steps import next_steps
 from latency_sweep.lab.simulation.original_method import winners
 from latency_sweep.lab.simulation.sweep import (
     Truth,
@@ -23,7 +25,7 @@ from latency_sweep.lab.simulation.sweep import (
     simulate_latencies,
 )
 from latency_sweep.nativehist.float_histogram import FloatHistogram
-from tests.analysis.places import rules
+from tests.analysis.candidates import rules
 
 EXPERIMENT = rules()
 TRIALS = 25
@@ -110,9 +112,9 @@ def test_runs_back_to_back_of_a_route_that_drifts_are_to_be_spread() -> None:
     verdict = decide(simulate(ground_truth, np.random.default_rng(1)), LENIENT)
     assert verdict.kind is VerdictKind.INCONCLUSIVE
     (found,) = verdict.comparisons
-    assert f"n = 9, worth about {found.effective_runs:.1f} spread out)" in verdict.sentence
-    assert verdict.next_steps[0] == (
+    number = f"{found.effective_runs:.1f}"
+    assert f"n = 9, effective number of runs {number})" in sentence(verdict)
+    assert next_steps(verdict)[0] == (
         f"Spread the runs over hours or days: the difference between {found.leader} and"
-        f" {found.rival} drifts so slowly that 9 runs as close together as these are worth about"
-        f" {found.effective_runs:.1f} spread out."
+        f" {found.rival} drifts so slowly that the effective number of these 9 runs is {number}."
     )

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from latency_sweep.analysis.decision.verdict import Interval
+    from latency_sweep.analysis.decision.results import Interval
 
 UNKNOWN: Final = "-"
 # Beyond these a plain decimal number would be all zeros, before or after its digits.

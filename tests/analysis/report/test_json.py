@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 
-from latency_sweep.analysis.decision.verdict import Interval, Margin, Status, as_json
+from latency_sweep.analysis.decision.results import ConstraintStatus, Interval, Margin
+from latency_sweep.analysis.report.json import as_json
 
 
 def test_records_become_dicts_and_tuples_lists() -> None:
@@ -22,7 +23,7 @@ def test_numbers_that_json_cannot_say_become_null() -> None:
 
 
 def test_enumerations_become_their_plain_value() -> None:
-    assert json.dumps(as_json({"status": Status.PASS})) == '{"status": "pass"}'
+    assert json.dumps(as_json({"status": ConstraintStatus.PASS})) == '{"status": "pass"}'
 
 
 def test_other_values_stay_as_they_are() -> None:

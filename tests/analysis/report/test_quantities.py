@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from latency_sweep.analysis.wording import constraint, count, duration, enumeration, ms, percent
+from latency_sweep.analysis.report.words.quantities import (
+    constraint,
+    count,
+    duration,
+    enumeration,
+    ms,
+    percent,
+)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One candidate's usable evidence, pooled and laid out for fast resampling."""
+"""The sample of a candidate: its usable runs, pooled and laid out for fast resampling."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latency_sweep.analysis.evidence.records import largest
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 from latency_sweep.nativehist.grid import Grid
 
@@ -23,11 +24,11 @@ P99 = 0.99
 P999 = 0.999
 
 
-class Pool:
+class CandidateSample:
     """The runs of one candidate that the decision may use, and what follows from them.
 
     Attributes:
-        candidate: which place.
+        candidate: which one.
         seen: all its runs, usable or not.
         runs: the usable ones that hold observations, by run label.
     """
@@ -113,24 +114,12 @@ class Pool:
     @cached_property
     def clock_bound(self) -> float | None:
         """Largest clock error bound over the usable runs, seconds; None if any is unknown."""
-        bounds = [run.clock_error_bound_sec for run in self.runs.values()]
-        known = [bound for bound in bounds if bound is not None]
-        return max(known) if known and len(known) == len(bounds) else None
+        return largest(run.clock_error_bound_sec for run in self.runs.values())
 
 
-def pools_of(evidence: Evidence) -> dict[Candidate, Pool]:
-    """A pool for every candidate seen, in the order of the candidates."""
+def samples_of(evidence: Evidence) -> dict[Candidate, CandidateSample]:
+    """A sample for every candidate seen, in the order of the candidates."""
     runs: dict[Candidate, list[RunEvidence]] = {c: [] for c in evidence.candidates()}
     for run in evidence.runs:
         runs[run.candidate].append(run)
-    return {candidate: Pool(candidate, seen) for candidate, seen in runs.items()}
-
-
-def total(values: Iterable[float | None]) -> float | None:
-    """Sum of values that are all known; None if there are none or one is unknown."""
-    summed, any_seen = 0.0, False
-    for value in values:
-        if value is None:
-            return None
-        summed, any_seen = summed + value, True
-    return summed if any_seen else None
+    return {candidate: CandidateSample(candidate, seen) for candidate, seen in runs.items()}

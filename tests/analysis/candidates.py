@@ -1,4 +1,4 @@
-"""Hand-made evidence: places whose latency has the same shape and a scale chosen per run."""
+"""Hand-made evidence: candidates with latency of one shape and a scale chosen per run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import numpy as np
 import yaml
 from scipy import stats
 
-from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence, Scope
+from latency_sweep.analysis.evidence.records import (
+    Candidate,
+    Evidence,
+    EvidenceSelection,
+    InstanceEvidence,
+    RunEvidence,
+)
 from latency_sweep.contract.experiment import Experiment, default_path, parse
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 
@@ -21,7 +27,7 @@ STRATA = ("low", "high", "peak")
 WOBBLE = (1.0, 1.012, 0.991, 1.004, 0.986, 1.009, 0.997, 1.015, 0.993)
 
 
-def place(instance_type: str = "c6i.large", region: str = "ap-northeast-1") -> Candidate:
+def candidate_of(instance_type: str = "c6i.large", region: str = "ap-northeast-1") -> Candidate:
     return Candidate(("region", "instance_type"), (region, instance_type))
 
 
@@ -34,22 +40,29 @@ def latencies(p99: float, *, samples: int = 2000, spread: float = 0.15) -> Float
 def run_of(candidate: Candidate, index: int, latency: FloatHistogram, **fields: Any) -> RunEvidence:
     stratum = STRATA[index % len(STRATA)]
     hour = {"low": 6, "high": 14, "peak": 0}[stratum]
-    clean = RunEvidence(
-        candidate=candidate,
-        run=f"2026-01-{1 + index // len(STRATA):02d}T{hour:02d}:05:00Z",
-        stratum=stratum,
+    instance = InstanceEvidence(
+        instance="i-1",
+        az_id=None,
         latency=latency,
         windows=(),
         messages=20_000,
         lost=0,
         reconnects=0,
+        negative=0,
         hours=1.0,
         coverage=1.0,
-        negative=0,
         clock_error_bound_sec=10e-6,
         clock_synchronized=True,
     )
-    return replace(clean, **fields)
+    label = f"2026-01-{1 + index // len(STRATA):02d}T{hour:02d}:05:00Z"
+    return changed(RunEvidence(candidate, label, stratum, (instance,)), **fields)
+
+
+def changed(run: RunEvidence, **fields: Any) -> RunEvidence:
+    """The run with other fields: its own, or else those of every instance."""
+    own = {name: fields.pop(name) for name in RunEvidence.__dataclass_fields__ if name in fields}
+    instances = tuple(replace(instance, **fields) for instance in run.instances)
+    return replace(run, **{"instances": instances, **own})
 
 
 def runs_of(
@@ -74,8 +87,10 @@ def restless(p99: float, runs: int = 9) -> list[float]:
 
 def evidence(*groups: Iterable[RunEvidence], **fields: Any) -> Evidence:
     runs = sorted((run for group in groups for run in group), key=lambda r: (r.candidate, r.run))
-    scope = Scope("test", "spot", ("trade", "depth"), (), ("region", "instance_type"), 0.0, 1e9)
-    return replace(Evidence(scope, tuple(runs), source="by hand"), **fields)
+    selection = EvidenceSelection(
+        "test", "spot", ("trade", "depth"), (), ("region", "instance_type"), 0.0, 1e9
+    )
+    return replace(Evidence(selection, tuple(runs), source="by hand"), **fields)
 
 
 def rules(**changes: Any) -> Experiment:

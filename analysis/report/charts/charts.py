@@ -10,25 +10,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from latency_sweep.analysis.evidence.pool import pools_of
-from latency_sweep.analysis.report import figures
-from latency_sweep.analysis.report.scale import Scale
+from latency_sweep.analysis.evidence.sample import samples_of
+from latency_sweep.analysis.report.charts.scale import Scale
+from latency_sweep.analysis.report.words import figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latency_sweep.analysis.decision.verdict import (
-        CandidateRow,
-        Comparison,
-        Interval,
-        RunPoint,
-        Status,
-        Verdict,
-    )
-    from latency_sweep.analysis.evidence.pool import Pool
+    from latency_sweep.analysis.decision.results import Comparison, ConstraintStatus, Interval
+    from latency_sweep.analysis.decision.verdict import CandidateRow, RunPoint, Verdict
     from latency_sweep.analysis.evidence.records import Evidence
+    from latency_sweep.analysis.evidence.sample import CandidateSample
 
-# Places drawn in a colour of their own; the eye tells no more lines apart.
+# Candidates drawn in a colour of their own; the eye tells no more lines apart.
 HIGHLIGHTED: Final = 6
 _CURVE_POINTS: Final = 90
 # The tail is drawn up to percentile 99.999, and as far as there is at least one observation.
@@ -50,7 +44,7 @@ _SHADES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A label at a position in per cent; a minor one can be left out where room is scarce."""
+    """A label at a position in per cent; a minor one may be omitted where space is short."""
 
     at: float
     label: str
@@ -64,7 +58,7 @@ class Dot:
 
     rank: int
     name: str
-    status: Status
+    status: ConstraintStatus
     at: float
     low: float
     high: float
@@ -159,7 +153,7 @@ class PairChart:
     rows: tuple[PairRow, ...]
     ticks: tuple[Tick, ...]
     zero: float
-    left_out: int
+    not_drawn: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +190,11 @@ def charts(verdict: Verdict, evidence: Evidence) -> Charts:
         verdict: what was decided.
         evidence: what it was decided on.
     """
-    pools = pools_of(evidence)
-    known = [(row, pools[row.candidate]) for row in verdict.ranking if row.candidate in pools]
+    samples = samples_of(evidence)
+    known = [(row, samples[row.candidate]) for row in verdict.ranking if row.candidate in samples]
     return Charts(
         dots=_dots(verdict.ranking),
-        curves=_curves([(row, pool) for row, pool in known if pool.runs]),
+        curves=_curves([(row, sample) for row, sample in known if sample.runs]),
         strips=_strips(verdict.ranking),
         pairs=_pairs(verdict),
         heat=_heat(known),
@@ -246,14 +240,14 @@ def _dot(row: CandidateRow, p99: float, scale: Scale) -> Dot:
     )
 
 
-def _curves(known: Sequence[tuple[CandidateRow, Pool]]) -> CurveChart | None:
+def _curves(known: Sequence[tuple[CandidateRow, CandidateSample]]) -> CurveChart | None:
     if not known:
         return None
     points = []
-    for _, pool in known:
-        observed = float(pool.latency.counts.sum())
+    for _, sample in known:
+        observed = float(sample.latency.counts.sum())
         nines = np.linspace(0.01, min(_MOST_NINES, max(0.1, math.log10(observed))), _CURVE_POINTS)
-        points.append((nines, pool.latency.quantiles((1 - 10**-nines).tolist())))
+        points.append((nines, sample.latency.quantiles((1 - 10**-nines).tolist())))
     scale = Scale.over(float(x) for _, values in points for x in (values[0], values[-1]))
     top = max(float(nines[-1]) for nines, _ in points)
     heights = [(-math.log10(1 - q) / top, label) for q, label in _NINES_LABELS]
@@ -315,7 +309,7 @@ def _strips(rows: Sequence[CandidateRow]) -> StripChart | None:
 def _mark(run: RunPoint, p99: float, x: float, scale: Scale, name: str) -> Mark:
     interval = run.p99_interval
     low, high = _ends(interval)
-    state = "" if run.used else f", kept out: {'; '.join(run.reasons)}"
+    state = "" if run.used else f", excluded: {'; '.join(run.reasons)}"
     return Mark(
         x=round(x, 3),
         y=round(100 - scale.at(p99), 3),
@@ -388,15 +382,15 @@ def _pair_row(
     )
 
 
-def _heat(known: Sequence[tuple[CandidateRow, Pool]]) -> HeatMap | None:
+def _heat(known: Sequence[tuple[CandidateRow, CandidateSample]]) -> HeatMap | None:
     by_row = []
-    for row, pool in known:
+    for row, sample in known:
         hours: dict[int, list[str]] = defaultdict(list)
-        for label in pool.runs:
+        for label in sample.runs:
             moment = _moment(label)
             if moment is not None:
                 hours[moment.hour].append(label)
-        p99 = {hour: pool.p99_over(tuple(sorted(labels))) for hour, labels in hours.items()}
+        p99 = {hour: sample.p99_over(tuple(sorted(labels))) for hour, labels in hours.items()}
         by_row.append((row, p99))
     seen = sorted({hour for _, p99 in by_row for hour in p99})
     if len(seen) < 2:  # noqa: PLR2004 - one hour is no course of the day

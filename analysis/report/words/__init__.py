@@ -1,0 +1,1 @@
+"""The words of a report: sentences made from the records of a decision."""
