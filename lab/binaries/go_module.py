@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MODULE: Final = "github.com/prometheus/prometheus"
 _VERSION_VARIABLE: Final = "github.com/prometheus/common/version.Version"
-_WITHIN_SEC: Final = 1800
+_WITHIN_SEC: Final = 3600
 
 
 def build(folder: Path, version: str | None = None) -> None:
@@ -63,8 +63,10 @@ def _run(command: list[str], folder: str) -> None:
             timeout=_WITHIN_SEC,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise FetchError(f"go {command[1]} failed: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise FetchError(f"go {command[1]} did not end within {_WITHIN_SEC} s") from error
+    except OSError as error:
+        raise FetchError(f"go {command[1]} failed: {error.strerror}") from error
     if done.returncode != 0:
         reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
         raise FetchError(f"go {command[1]} failed: {reason}")

@@ -84,10 +84,10 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
 def sources_of(environ: Mapping[str, str] = os.environ) -> tuple[Source, ...]:
     """The sources in the order they are tried.
 
-    The pinned release comes first; where `PROMETHEUS_BUILD` is 1, it is built with Go. Debian's
-    package is older and comes last.
+    The pinned release comes first; Debian's package is older and comes last. Where
+    `PROMETHEUS_BUILD` is 1, the release is built with Go, and nothing else will do.
     """
-    return (_BUILD if environ.get(BUILD_VARIABLE) == "1" else _RELEASE, _DEBIAN)
+    return (_BUILD,) if environ.get(BUILD_VARIABLE) == "1" else (_RELEASE, _DEBIAN)
 
 
 def find_or_fetch(

@@ -74,10 +74,19 @@ def test_the_pinned_release_comes_first_and_debians_package_last() -> None:
     ]
 
 
-def test_a_build_of_the_release_takes_its_place_where_it_is_asked_for() -> None:
-    pinned = versions.load().prometheus
-    first, last = sources_of({"PROMETHEUS_BUILD": "1"})
-    assert (first.folder, first.fetch, last.folder) == (pinned, go_module.build, "debian")
+def test_a_build_that_is_asked_for_is_the_only_source() -> None:
+    (build,) = sources_of({"PROMETHEUS_BUILD": "1"})
+    assert (build.folder, build.fetch) == (versions.load().prometheus, go_module.build)
+
+
+def test_a_release_that_could_not_be_fetched_keeps_nobody_from_building_it(
+    bare: dict[str, str],
+) -> None:
+    find_or_fetch(bare, sources=(CLOSED, GOOD))
+    build = Source("a build", CLOSED.folder, partial(provide, version="3.13.5"))
+    assert find_or_fetch(bare, sources=(build,)).version == Version(3, 13, 5)
+    # From then on it is the release.
+    assert find_or_fetch(bare, sources=(CLOSED, GOOD)).version == Version(3, 13, 5)
 
 
 def test_the_binary_that_the_environment_names_comes_first(
