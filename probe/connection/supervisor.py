@@ -197,7 +197,7 @@ class ConnectionSupervisor:
                 tls=self._tls,
                 address=self._address,
                 receiving=self._receiving,
-                on_messages=receiver.on_messages,
+                record=receiver.record,
                 on_rtt=self._instruments.rtt.labels(self._feed.market).observe,
                 on_step=self._observe_step,
             )

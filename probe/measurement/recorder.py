@@ -366,7 +366,7 @@ class ConnectionReceiver:
         """Channels without any message on this connection."""
         return [channel for channel in self._feed.channels if self._is_silent(channel.index)]
 
-    def on_messages(  # noqa: C901, PLR0912, PLR0915 - the hot path: what is called for each message costs most
+    def record(  # noqa: C901, PLR0912, PLR0915 - the hot path: what is called for each message costs most
         self,
         frames: Sequence[bytes],
         binary: bool,  # noqa: FBT001 - called by position

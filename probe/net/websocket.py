@@ -21,7 +21,7 @@ from websockets.uri import parse_uri
 
 from latency_sweep.contract.metrics import ConnectStep, ReconnectReason
 from latency_sweep.probe.net.errors import Closed, ConnectFailed, retry_after_sec
-from latency_sweep.probe.net.framing import Flow, FrameSplitter
+from latency_sweep.probe.net.framing import FrameSplitter, Kind
 from latency_sweep.probe.net.receiving import DEFAULT
 from latency_sweep.probe.net.transport import open_transport
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.net.transport import Transport
 
     # Payloads, whether they came in binary frames, kernel timestamp and time of the read, Unix ns.
-    OnMessages = Callable[[list[bytes], bool, int, int], None]
+    Record = Callable[[list[bytes], bool, int, int], None]
 
 MAX_MESSAGE_BYTES: Final = 8 * 2**20
 CONNECT_TIMEOUT_SEC: Final = 10.0
@@ -46,8 +46,8 @@ _MAX_RESPONSE_BYTES: Final = 65536
 _SHOWN_BYTES: Final = 200
 
 # The core logs each frame at debug level; asking it costs time in the hot path.
-_LOGGER = logging.getLogger("latency_sweep.probe.net.websocket")
-_LOGGER.setLevel(logging.WARNING)
+_CORE_LOG: Final = logging.getLogger(f"{__name__}.core")
+_CORE_LOG.setLevel(logging.WARNING)
 
 
 class WebSocketConnection:
@@ -62,16 +62,14 @@ class WebSocketConnection:
         self,
         transport: Transport,
         protocol: ClientProtocol,
-        on_messages: OnMessages,
+        record: Record,
         on_rtt: Callable[[float], None],
     ) -> None:
         self._transport = transport
         self._protocol = protocol
-        self._on_messages = on_messages
+        self._record = record
         self._on_rtt = on_rtt
-        self._splitter = FrameSplitter(self, MAX_MESSAGE_BYTES)
-        self._timestamp_ns = 0
-        self._read_ns = 0
+        self._splitter = FrameSplitter(MAX_MESSAGE_BYTES)
         self._upgraded: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._response = bytearray()
         self._fragments: list[bytes] = []
@@ -138,36 +136,22 @@ class WebSocketConnection:
     def bytes_received(self, data: bytes, timestamp_ns: int, read_ns: int) -> None:
         """Pass on what is complete; see `transport.Receiver`."""
         self.last_read = time.monotonic()
-        self._timestamp_ns = timestamp_ns
-        self._read_ns = read_ns
-        if self._protocol.state is State.CONNECTING:  # for good, if the upgrade was refused
-            self._receive_response(data)
-        else:
-            self._splitter.feed(data)
         protocol = self._protocol
+        if protocol.state is State.CONNECTING:  # for good, if the upgrade was refused
+            data = self._receive_response(data)
+        for kind, frames in self._splitter.split(data):
+            if kind is Kind.OTHER:
+                self._receive_frame(frames[0], timestamp_ns, read_ns)
+                if protocol.close_rcvd is not None or protocol.parser_exc is not None:
+                    break
+            else:
+                self._record(frames, kind is Kind.BINARY, timestamp_ns, read_ns)
         if protocol.close_rcvd is not None or protocol.parser_exc is not None:
             # Nothing more counts: whether the server hangs up now or never makes no difference.
             if not self.closed.done():
                 self.stream_ended(None)
         elif protocol.close_expected():
             self._expect_end()
-
-    def on_messages(self, payloads: list[bytes], *, binary: bool) -> None:
-        """Complete messages; see `framing.Sink`."""
-        self._on_messages(payloads, binary, self._timestamp_ns, self._read_ns)
-
-    def on_other(self, frame: bytes) -> Flow:
-        """Anything else, for the core; see `framing.Sink`."""
-        protocol = self._protocol
-        if frame and protocol.state is not State.CLOSED:
-            protocol.receive_data(frame)
-        for event in protocol.events_received():
-            assert isinstance(event, Frame)
-            self._on_frame(event)
-        self._flush()
-        if protocol.close_rcvd is not None or protocol.parser_exc is not None:
-            return Flow.ENDED
-        return Flow.MESSAGES if protocol.current_size is None else Flow.FRAGMENTS
 
     def stream_ended(self, error: Exception | None) -> None:
         """The byte stream is over; see `Receiver`."""
@@ -179,14 +163,14 @@ class WebSocketConnection:
             protocol.receive_eof()
         self._finish(self._how_it_ended(error))
 
-    def _receive_response(self, data: bytes) -> None:
-        """The answer to the upgrade, and the first frames if they came with it."""
+    def _receive_response(self, data: bytes) -> bytes:
+        """Take the answer to the upgrade; returns the first frames if they came with it."""
         self._response += data
         end = self._response.find(_END_OF_HEADERS)
         # Also while so little of it is there that it may still become an acceptance.
         accepted = self._response.startswith(_SWITCHING_PROTOCOLS[: len(self._response)])
         if accepted and end < 0 and len(self._response) < _MAX_RESPONSE_BYTES:
-            return
+            return b""
         # A rejection has a body, which the core reads to its end; an acceptance has none.
         cut = end + len(_END_OF_HEADERS) if accepted and end >= 0 else len(self._response)
         response, frames = bytes(self._response[:cut]), bytes(self._response[cut:])
@@ -196,8 +180,7 @@ class WebSocketConnection:
             assert isinstance(event, Response)
             self._on_response(event)
         self._flush()
-        if frames and self._protocol.state is State.OPEN:
-            self._splitter.feed(frames)
+        return frames if self._protocol.state is State.OPEN else b""
 
     def _on_response(self, response: Response) -> None:
         if self._upgraded.done():
@@ -208,25 +191,35 @@ class WebSocketConnection:
         else:
             self._upgraded.set_exception(_rejected(rejection))
 
-    def _on_frame(self, frame: Frame) -> None:
+    def _receive_frame(self, frame: bytes, timestamp_ns: int, read_ns: int) -> None:
+        """Let the core take a frame that is no complete message, and act on what it makes of it."""
+        if self._protocol.state is not State.CLOSED:
+            self._protocol.receive_data(frame)
+        for event in self._protocol.events_received():
+            assert isinstance(event, Frame)
+            self._on_frame(event, timestamp_ns, read_ns)
+        self._flush()
+
+    def _on_frame(self, frame: Frame, timestamp_ns: int, read_ns: int) -> None:
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            binary = opcode is Opcode.BINARY
             if frame.fin:
-                self.on_messages([bytes(frame.data)], binary=opcode is Opcode.BINARY)
+                self._record([bytes(frame.data)], binary, timestamp_ns, read_ns)
             else:
                 self._fragments = [bytes(frame.data)]
-                self._fragments_binary = opcode is Opcode.BINARY
+                self._fragments_binary = binary
         elif opcode is Opcode.CONT:
             self._fragments.append(bytes(frame.data))
             if frame.fin:
                 message = b"".join(self._fragments)
                 self._fragments = []
-                self.on_messages([message], binary=self._fragments_binary)
+                self._record([message], self._fragments_binary, timestamp_ns, read_ns)
         elif opcode is Opcode.PONG:
             sent = self._pings.pop(bytes(frame.data), None)
             if sent is not None:
                 # Between two readings of a clock that nobody sets, less what waited to be read.
-                waited_sec = (self._read_ns - self._timestamp_ns) * 1e-9
+                waited_sec = (read_ns - timestamp_ns) * 1e-9
                 self._on_rtt(self.last_read - sent - waited_sec)
 
     def _flush(self) -> None:
@@ -266,7 +259,7 @@ async def connect(
     *,
     headers: Mapping[str, str],
     tls: ssl.SSLContext | None,
-    on_messages: OnMessages,
+    record: Record,
     on_rtt: Callable[[float], None],
     on_step: Callable[[ConnectStep, float], None],
     address: str | None = None,
@@ -279,7 +272,7 @@ async def connect(
         url: `ws://` or `wss://` URL.
         headers: extra headers of the upgrade request.
         tls: context used for `wss`.
-        on_messages: called with all complete data messages of a read, from the event loop.
+        record: called with complete data messages of one read, from the event loop; see `Record`.
         on_rtt: called with the seconds between a `ping` and its pong.
         on_step: called with the seconds each step of connecting took.
         address: IP address to use instead of resolving the URL's host, or None.
@@ -303,8 +296,8 @@ async def connect(
         receiving=receiving,
     )
     # No extensions: decompression would run inside the measured path.
-    protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_LOGGER)
-    connection = WebSocketConnection(transport, protocol, on_messages, on_rtt)
+    protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_CORE_LOG)
+    connection = WebSocketConnection(transport, protocol, record, on_rtt)
     started = time.perf_counter()
     try:
         await connection.upgrade(headers, timeout_sec)

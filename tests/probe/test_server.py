@@ -102,8 +102,8 @@ def record_one(recorder: Recorder, feed: BinanceSpot, run: Run, frames: Any) -> 
     recorder.begin_run(run)
     event = run.measure_start_ns
     connection = recorder.receiver(feed, recorder.lines[0], lambda: None)
-    connection.on_messages([frames.trade(7, event)], False, event + 2_000_000, event + 3_000_000)
-    connection.on_messages([frames.book_ticker(8)], False, event + 2_000_000, event + 3_000_000)
+    connection.record([frames.trade(7, event)], False, event + 2_000_000, event + 3_000_000)
+    connection.record([frames.book_ticker(8)], False, event + 2_000_000, event + 3_000_000)
 
 
 async def test_prometheus_gets_protobuf(client: aiohttp.ClientSession) -> None:
