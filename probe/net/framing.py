@@ -69,14 +69,15 @@ class FrameSplitter:
             data = bytes(self._buffer)
             self._buffer.clear()
         found: list[Frames] = []
-        position = 0
-        while not self._ended:
+        position, size = 0, len(data)
+        while position < size and not self._ended:
             start = position
             position = self._split_messages(data, position, found)
-            position = self._split_one(data, position, found)
+            if position < size:
+                position = self._split_one(data, position, found)
             if position == start:
                 break
-        if position < len(data):
+        if position < size:
             if self._ended:
                 found.append((Kind.OTHER, [data[position:]]))
             else:
