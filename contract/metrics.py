@@ -112,7 +112,7 @@ class ErrorKind(StrEnum):
     INTERNAL = "internal"
 
 
-class RefusalReason(StrEnum):
+class RejectionReason(StrEnum):
     """Why the metrics port turned somebody away."""
 
     UNAUTHENTICATED = "unauthenticated"
@@ -183,7 +183,7 @@ LOST: Final = _counter(
     "Messages missing from the sequence and not arrived late; where a message covers a range of "
     "ids (depth, trades in SBE) a lower bound.",
 )
-FOUND: Final = _counter(
+RECOVERED: Final = _counter(
     "feed_messages_recovered_total",
     "Messages that arrived after they had been counted as lost.",
 )
@@ -192,12 +192,12 @@ DUPLICATES: Final = _counter("feed_duplicates_total", "Messages received more th
 OUT_OF_ORDER: Final = _counter(
     "feed_out_of_order_total", "Messages that arrived after a later one."
 )
-COPIES: Final = _counter(
+REDUNDANT: Final = _counter(
     "feed_redundant_messages_total",
     "Messages that another connection had delivered before.",
     ("market", "connection"),
 )
-WINS: Final = _counter(
+FIRST_ARRIVALS: Final = _counter(
     "feed_first_arrivals_total",
     "Messages that this connection delivered first.",
     ("market", "connection"),

@@ -125,7 +125,7 @@ class Probe:
             session,
             version=self._version,
             policy=self._reloader.policy,
-            refused=lambda reason: self._instruments.http_refusals.labels(reason.value).inc(),
+            rejected=lambda reason: self._instruments.rejected_requests.labels(reason.value).inc(),
         )
         port = await server.start()
         stop = Stop(session.stop)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-    from latency_sweep.contract.metrics import RefusalReason
+    from latency_sweep.contract.metrics import RejectionReason
     from latency_sweep.nativehist.snapshot import HistogramSnapshot
     from latency_sweep.probe.connection.session import Session
     from latency_sweep.probe.http.policy import LivePolicy
@@ -82,7 +82,7 @@ class ProbeServer:
         session: its connection and phase.
         version: version of the probe.
         policy: who may ask.
-        refused: counts who may not.
+        rejected: counts who may not.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ProbeServer:
         *,
         version: str,
         policy: LivePolicy,
-        refused: Callable[[RefusalReason], None],
+        rejected: Callable[[RejectionReason], None],
     ) -> None:
         self._settings = settings
         self._renderer = SharedRenderer(registry)
@@ -105,10 +105,10 @@ class ProbeServer:
         self._values_are_final = False
         self._final_answers: list[web.StreamResponse] = []
         self._final_values_scraped = asyncio.Event()
-        self._door = AccessControl(
+        self._access_control = AccessControl(
             self._application(),
             policy,
-            refused,
+            rejected,
             open_paths={_HEALTHY},
             on_answer=self._answered,
         )
@@ -121,7 +121,7 @@ class ProbeServer:
         """
         host, port = self._settings.metrics_host, self._settings.metrics_port
         try:
-            return await self._door.open(host, port)
+            return await self._access_control.open(host, port)
         except OSError as error:
             flag = "--metrics-port" if error.errno in _PORT_FAULTS else "--metrics-host"
             raise ListenError(
@@ -138,7 +138,7 @@ class ProbeServer:
 
     async def stop(self) -> None:
         """Answer what is being answered, then stop listening."""
-        await self._door.close()
+        await self._access_control.close()
 
     def _application(self) -> web.Application:
         app = web.Application(client_max_size=1024)
@@ -225,7 +225,7 @@ class ProbeServer:
             metrics.DUPLICATES.name: sum(check.duplicates for check in checks),
             metrics.OUT_OF_ORDER.name: sum(check.out_of_order for check in checks),
             metrics.NEGATIVE_LATENCY.name: sum(state.negative for state in states),
-            metrics.COPIES.name: sum(line.copies for line in self._recorder.lines),
+            metrics.REDUNDANT.name: sum(line.redundant for line in self._recorder.lines),
             metrics.DISCONNECTED.name: disconnected_sec,
         }
 

@@ -253,7 +253,7 @@ class ConnectionSupervisor:
         watched_sec = opened.age_sec - self._still_sec
         if not opened.channels_checked and watched_sec > FIRST_MESSAGE_TIMEOUT_SEC:
             opened.channels_checked = True
-            self._report_silent_channels(opened.receiver)
+            self._report_channels_without_message(opened.receiver)
         if self._opening is None:
             self._replace_if_due(opened, now)
 
@@ -295,8 +295,8 @@ class ConnectionSupervisor:
     def _observe_step(self, step: ConnectStep, seconds: float) -> None:
         self._instruments.connect_duration.labels(self._feed.market, step.value).observe(seconds)
 
-    def _report_silent_channels(self, receiver: ConnectionReceiver) -> None:
-        for channel in receiver.silent_channels():
+    def _report_channels_without_message(self, receiver: ConnectionReceiver) -> None:
+        for channel in receiver.channels_without_message():
             self._recorder.count_error(
                 ErrorKind.NO_FIRST_MESSAGE,
                 f"{channel.stream} of {channel.symbol} sent nothing within "

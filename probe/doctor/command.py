@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from latency_sweep.probe import settings
 from latency_sweep.probe.doctor.checks import WATCH_SEC, run_checks
 from latency_sweep.probe.doctor.report import WIDTH, render_json, render_text
-from latency_sweep.probe.doctor.result import Result, Status
+from latency_sweep.probe.doctor.result import CheckResult, CheckStatus
 from latency_sweep.runtime import standard_output
 from latency_sweep.runtime.help import HelpFormatter
 
@@ -99,7 +99,7 @@ def _width(*, terminal: bool) -> int:
     return min(shutil.get_terminal_size((WIDTH, 0)).columns, _WIDEST) if terminal else WIDTH
 
 
-def exit_code(results: Sequence[Result]) -> ExitCode:
+def exit_code(results: Sequence[CheckResult]) -> ExitCode:
     """FAILED if any check failed."""
-    failed = any(result.status is Status.FAIL for result in results)
+    failed = any(result.status is CheckStatus.FAIL for result in results)
     return ExitCode.FAILED if failed else ExitCode.HEALTHY

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Status(StrEnum):
+class CheckStatus(StrEnum):
     """How a check ended."""
 
     PASS = "PASS"  # noqa: S105 - no password
@@ -17,7 +17,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CheckResult:
     """One line of the doctor's report.
 
     Attributes:
@@ -29,7 +29,7 @@ class Result:
     """
 
     name: str
-    status: Status
+    status: CheckStatus
     found: str
     expected: str
     action: str = ""

@@ -6,19 +6,19 @@ import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING, Final, cast
 
-from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.contract.metrics import RejectionReason
 from latency_sweep.probe.http.request_head import HeadState, RequestHead
 from latency_sweep.probe.http.tls import alternative_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from latency_sweep.probe.http.limits import Limits
+    from latency_sweep.probe.http.limits import EndpointLimits
     from latency_sweep.probe.http.policy import Policy
 
-_REFUSALS: Final = {
-    HeadState.LINE_TOO_LONG: (RefusalReason.REQUEST_LINE, b"414 URI Too Long"),
-    HeadState.TOO_LARGE: (RefusalReason.HEADERS, b"431 Request Header Fields Too Large"),
+_REJECTIONS: Final = {
+    HeadState.LINE_TOO_LONG: (RejectionReason.REQUEST_LINE, b"414 URI Too Long"),
+    HeadState.TOO_LARGE: (RejectionReason.HEADERS, b"431 Request Header Fields Too Large"),
 }
 
 
@@ -39,7 +39,7 @@ class ConnectionLimiter(asyncio.Protocol):
         inner: the HTTP server's protocol.
         policy: under which the connection was made.
         limits: of size and time.
-        refused: counts.
+        rejected: counts.
         ended: called once the connection is gone.
     """
 
@@ -47,20 +47,20 @@ class ConnectionLimiter(asyncio.Protocol):
         self,
         inner: asyncio.Protocol,
         policy: Policy,
-        limits: Limits,
-        refused: Callable[[RefusalReason], None],
+        limits: EndpointLimits,
+        rejected: Callable[[RejectionReason], None],
         ended: Callable[[ConnectionLimiter], None],
     ) -> None:
         self.policy = policy
         self._inner = inner
         self._limits = limits
-        self._refused = refused
+        self._rejected = rejected
         self._ended = ended
         self._state = _State.NEW
         self._head = self._new_head()
         self._more = False
         self._understood = False
-        self._let_in = False
+        self._accepted = False
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -71,10 +71,10 @@ class ConnectionLimiter(asyncio.Protocol):
         names = self.policy.allowed_names
         certificate = opened.get_extra_info("peercert")
         if names is not None and certificate and not names & alternative_names(certificate):
-            self._refused(RefusalReason.WRONG_CLIENT_CERTIFICATE)
+            self._rejected(RejectionReason.WRONG_CLIENT_CERTIFICATE)
             opened.abort()
             return
-        self._let_in = True
+        self._accepted = True
         self._inner.connection_made(opened)
         self._wait(self._limits.head_sec)
 
@@ -88,8 +88,8 @@ class ConnectionLimiter(asyncio.Protocol):
             if self._state is _State.IDLE:
                 self._begin_head()
             state = self._head.feed(data)
-            if state in _REFUSALS:
-                self._refuse(state)
+            if state in _REJECTIONS:
+                self._reject(state)
                 return
             if state is HeadState.COMPLETE:
                 self._more = self._head.followed
@@ -113,7 +113,7 @@ class ConnectionLimiter(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._transport = None
-        if self._let_in:
+        if self._accepted:
             self._inner.connection_lost(exc)
         self._ended(self)
 
@@ -124,7 +124,7 @@ class ConnectionLimiter(asyncio.Protocol):
     def answered(self) -> None:
         """An answer was written."""
         if not self._understood:
-            self._refused(RefusalReason.MALFORMED)
+            self._rejected(RejectionReason.MALFORMED)
         self._understood = False
         self._head = self._new_head()
         if self._more:
@@ -162,13 +162,13 @@ class ConnectionLimiter(asyncio.Protocol):
 
     def _time_is_up(self) -> None:
         if self._state in {_State.NEW, _State.HEAD} or self._unread:
-            self._refused(RefusalReason.SLOW)
+            self._rejected(RejectionReason.SLOW)
         self.abort()
 
-    def _refuse(self, state: HeadState) -> None:
+    def _reject(self, state: HeadState) -> None:
         assert self._transport is not None
-        reason, status = _REFUSALS[state]
-        self._refused(reason)
+        reason, status = _REJECTIONS[state]
+        self._rejected(reason)
         head = b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         self._transport.write(head)
         self._transport.close()

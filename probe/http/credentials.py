@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import bcrypt
 
-from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.contract.metrics import RejectionReason
 from latency_sweep.probe.http.config import bcrypt_cost
 from latency_sweep.probe.http.errors import WebConfigError
 
@@ -139,7 +139,7 @@ class Credentials:
         schemes = [("Basic", self._users), ("Bearer", self._tokens)]
         return ", ".join(f'{name} realm="probe"' for name, known in schemes if known)
 
-    async def refuse(self, header: str | None, check: PasswordCheck) -> RefusalReason | None:
+    async def rejection(self, header: str | None, check: PasswordCheck) -> RejectionReason | None:
         """Why an `Authorization` header is not enough; None if it is.
 
         Args:
@@ -150,27 +150,27 @@ class Credentials:
             return None
         scheme, _, value = (header or "").partition(" ")
         if scheme.lower() == "bearer" and self._tokens:
-            return self._refuse_token(value.strip())
+            return self._reject_token(value.strip())
         if scheme.lower() == "basic" and self._users:
-            return await self._refuse_user(value.strip(), check)
-        return RefusalReason.UNAUTHENTICATED
+            return await self._reject_user(value.strip(), check)
+        return RejectionReason.UNAUTHENTICATED
 
-    def _refuse_token(self, token: str) -> RefusalReason | None:
+    def _reject_token(self, token: str) -> RejectionReason | None:
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         # No short cut at the first that fits: each is compared.
         fits = [hmac.compare_digest(digest, known) for known in self._tokens]
-        return None if any(fits) else RefusalReason.WRONG_TOKEN
+        return None if any(fits) else RejectionReason.WRONG_TOKEN
 
-    async def _refuse_user(self, value: str, check: PasswordCheck) -> RefusalReason | None:
+    async def _reject_user(self, value: str, check: PasswordCheck) -> RejectionReason | None:
         try:
             login = base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
-            return RefusalReason.WRONG_PASSWORD
+            return RejectionReason.WRONG_PASSWORD
         user, colon, password = login.partition(b":")
         if not colon:
-            return RefusalReason.WRONG_PASSWORD
+            return RejectionReason.WRONG_PASSWORD
         digest = self._users.get(user)
         equal = await check.matches(password, digest or self._nobody)
         if equal is None:
-            return RefusalReason.RATE
-        return None if equal and digest is not None else RefusalReason.WRONG_PASSWORD
+            return RejectionReason.RATE
+        return None if equal and digest is not None else RejectionReason.WRONG_PASSWORD

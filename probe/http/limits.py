@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of the metrics port. A Prometheus needs one connection and a request per scrape.
+class EndpointLimits:
+    """EndpointLimits of the metrics port. A Prometheus needs one connection and a request per scrape.
 
     Attributes:
         connections: open at the same time.

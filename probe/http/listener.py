@@ -12,14 +12,14 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.contract.metrics import RejectionReason
 from latency_sweep.probe.http.connection_limiter import ConnectionLimiter
 from latency_sweep.probe.http.token_bucket import TokenBuckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from latency_sweep.probe.http.limits import Limits
+    from latency_sweep.probe.http.limits import EndpointLimits
     from latency_sweep.probe.http.policy import LivePolicy
 
 _LOG: Final = logging.getLogger(__name__)
@@ -30,10 +30,10 @@ _PAUSE_SEC: Final = 0.01
 _EXHAUSTED_PAUSE_SEC: Final = 0.5
 _CLOSE_WITHIN_SEC: Final = 5.0
 _REASONS: Final = {
-    "HTTP_REQUEST": RefusalReason.PLAIN_HTTP,
-    "HTTPS_PROXY_REQUEST": RefusalReason.PLAIN_HTTP,
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": RefusalReason.NO_CLIENT_CERTIFICATE,
-    "CERTIFICATE_VERIFY_FAILED": RefusalReason.WRONG_CLIENT_CERTIFICATE,
+    "HTTP_REQUEST": RejectionReason.PLAIN_HTTP,
+    "HTTPS_PROXY_REQUEST": RejectionReason.PLAIN_HTTP,
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": RejectionReason.NO_CLIENT_CERTIFICATE,
+    "CERTIFICATE_VERIFY_FAILED": RejectionReason.WRONG_CLIENT_CERTIFICATE,
 }
 
 
@@ -44,20 +44,20 @@ class Listener:
         make_protocol: makes the HTTP server's protocol for a connection.
         policy: whether and how TLS is spoken.
         limits: how many connections.
-        refused: counts.
+        rejected: counts.
     """
 
     def __init__(
         self,
         make_protocol: Callable[[], asyncio.Protocol],
         policy: LivePolicy,
-        limits: Limits,
-        refused: Callable[[RefusalReason], None],
+        limits: EndpointLimits,
+        rejected: Callable[[RejectionReason], None],
     ) -> None:
         self._make_protocol = make_protocol
         self._policy = policy
         self._limits = limits
-        self._refused = refused
+        self._rejected = rejected
         self._rates = TokenBuckets(limits.new_per_sec, limits.burst)
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
@@ -119,43 +119,43 @@ class Listener:
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        complained = False
+        logged = False
         while True:
             try:
                 connection, peer = await loop.sock_accept(listening)
             except OSError as error:
-                if not complained:
+                if not logged:
                     _LOG.error("the metrics port cannot accept connections: %s", error.strerror)
-                    complained = True
+                    logged = True
                 await asyncio.sleep(_EXHAUSTED_PAUSE_SEC)
                 continue
-            complained = False
+            logged = False
             address = str(peer[0])
             reason = self._reason_against(address)
             if reason is not None:
                 connection.close()
-                self._refused(reason)
+                self._rejected(reason)
                 await asyncio.sleep(_PAUSE_SEC)
                 continue
             self._per_address[address] += 1
-            opening = loop.create_task(self._let_in(connection, address))
+            opening = loop.create_task(self._accepted(connection, address))
             self._opening.add(opening)
             opening.add_done_callback(partial(self._opened, connection))
 
-    def _reason_against(self, address: str) -> RefusalReason | None:
+    def _reason_against(self, address: str) -> RejectionReason | None:
         limits = self._limits
         if (
             self._per_address.total() >= limits.connections
             or self._per_address[address] >= limits.connections_per_address
         ):
-            return RefusalReason.CONNECTIONS
-        return None if self._rates.take(address) else RefusalReason.RATE
+            return RejectionReason.CONNECTIONS
+        return None if self._rates.take(address) else RejectionReason.RATE
 
-    async def _let_in(self, connection: socket.socket, address: str) -> None:
+    async def _accepted(self, connection: socket.socket, address: str) -> None:
         """Open the connection; with TLS that is its handshake."""
         policy = self._policy.current
         limiter = ConnectionLimiter(
-            self._make_protocol(), policy, self._limits, self._refused, self._lost
+            self._make_protocol(), policy, self._limits, self._rejected, self._lost
         )
         self._open[limiter] = address
         self._all_closed.clear()
@@ -172,7 +172,7 @@ class Listener:
                 lambda: limiter, connection, ssl=policy.context, **times
             )
         except OSError as error:
-            self._refused(_reason(error))
+            self._rejected(_reason(error))
             self._lost(limiter)
         except BaseException:
             self._lost(limiter)
@@ -205,11 +205,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _reason(error: OSError) -> RefusalReason:
+def _reason(error: OSError) -> RejectionReason:
     """What a handshake failed at."""
     if isinstance(error, ssl.SSLError):
-        return _REASONS.get(error.reason or "", RefusalReason.TLS)
+        return _REASONS.get(error.reason or "", RejectionReason.TLS)
     # So asyncio and uvloop tell of a handshake that took too long.
     if isinstance(error, TimeoutError) or type(error) is ConnectionAbortedError:
-        return RefusalReason.SLOW
-    return RefusalReason.TLS
+        return RejectionReason.SLOW
+    return RejectionReason.TLS

@@ -132,19 +132,26 @@ class Line:
 
     Attributes:
         name: value of the `connection` label.
-        wins: messages it delivered first.
-        copies: messages that another had delivered before.
+        first_arrivals: messages it delivered first.
+        redundant: messages that another had delivered before.
         shared_timestamps: messages that share the timestamp of their read with one before them.
         without_timestamp: messages for which the kernel gave no timestamp.
         latency: histogram of the run being measured, of every copy; None if there is one line.
     """
 
-    __slots__ = ("copies", "latency", "name", "shared_timestamps", "wins", "without_timestamp")
+    __slots__ = (
+        "first_arrivals",
+        "latency",
+        "name",
+        "redundant",
+        "shared_timestamps",
+        "without_timestamp",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.wins = 0
-        self.copies = 0
+        self.first_arrivals = 0
+        self.redundant = 0
         self.shared_timestamps = 0
         self.without_timestamp = 0
         self.latency: NativeHistogram | None = None
@@ -155,7 +162,7 @@ class Recorder:
 
     A message belongs to a run by its event time, not by when it arrived: so all places measure
     the very same events, and a message that is late by seconds still counts. Messages without
-    an event time belong to it by their receive timestamp. Of several copies, the first one counts.
+    an event time belong to it by their receive timestamp. Of several redundant, the first one counts.
 
     Args:
         market: value of the `market` label.
@@ -232,7 +239,7 @@ class Recorder:
             self._forget_previous_run()
         for state in self.states:
             if state.sequence is not None:
-                state.sequence.settle(now_ns)
+                state.sequence.expire(now_ns)
 
     def interrupted(self, feed: Feed) -> None:
         """A feed lost its last connection: messages before and after are no neighbours.
@@ -320,7 +327,7 @@ class Recorder:
         self._previous_run = None
 
 
-def _is_first_copy(state: ChannelState, event: Event, timestamp_ns: int, here: Seen) -> bool:
+def _is_first_arrival(state: ChannelState, event: Event, timestamp_ns: int, here: Seen) -> bool:
     """Whether no other connection brought the message before; takes note of its ids."""
     if state.sequence is not None:
         seen = state.sequence.see(event.first_id, event.last_id, timestamp_ns, here)
@@ -362,9 +369,9 @@ class ConnectionReceiver:
         """Receive timestamp of the newest message on this connection, 0 before the first."""
         return self._previous_timestamp_ns
 
-    def silent_channels(self) -> list[Channel]:
+    def channels_without_message(self) -> list[Channel]:
         """Channels without any message on this connection."""
-        return [channel for channel in self._feed.channels if self._is_silent(channel.index)]
+        return [channel for channel in self._feed.channels if self._has_no_message(channel.index)]
 
     def record(  # noqa: C901, PLR0912, PLR0915 - the hot path: what is called for each message costs most
         self,
@@ -388,9 +395,9 @@ class ConnectionReceiver:
         recorder, decode, checks = self._recorder, self._decode, self._checks
         states, note_sample = recorder.states, recorder.samples.append
         start_ns, end_ns = recorder.measured_ns
-        all_copies = self._line.latency
+        all_arrivals = self._line.latency
         own_delay_sec = (read_ns - timestamp_ns) * 1e-9
-        recorded = copies = 0
+        recorded = redundant = 0
         for frame in frames:
             try:
                 event = decode(frame, binary=binary)
@@ -408,8 +415,8 @@ class ConnectionReceiver:
                     if not -MAX_AGE_NS < latency_ns < MAX_AGE_NS:
                         raise _not_a_time(event_ns, latency_ns)  # noqa: TRY301 - counted as decoding faults are
                     measured = start_ns <= event_ns < end_ns
-                    if all_copies is not None and measured:
-                        all_copies.observe(latency_ns * 1e-9)
+                    if all_arrivals is not None and measured:
+                        all_arrivals.observe(latency_ns * 1e-9)
                 recorded += 1
                 state, check = states[index], checks[index]
                 sequence = state.sequence
@@ -418,13 +425,13 @@ class ConnectionReceiver:
                     check is not None
                     and sequence is not None
                     and first_id == check.next_id == sequence.next_id
-                    and not check.pending_holes
-                    and not sequence.pending_holes
+                    and not check.pending_gaps
+                    and not sequence.pending_gaps
                 ):
                     # What nearly every message is: the next one, and nothing is awaited.
                     check.next_id = sequence.next_id = event.last_id + 1
-                elif not self._is_first_copy(state, event, timestamp_ns):
-                    copies += 1
+                elif not self._is_first_arrival(state, event, timestamp_ns):
+                    redundant += 1
                     continue
                 state.messages += 1
                 state.payload_bytes += len(frame)
@@ -451,7 +458,7 @@ class ConnectionReceiver:
                 recorder.count_error(error.kind, str(error))
             except Exception as error:  # noqa: BLE001 - one bad message must not end a measurement
                 recorder.count_error(ErrorKind.INTERNAL, repr(error))
-        self._count(recorded, copies, timestamp_ns, read_ns)
+        self._count(recorded, redundant, timestamp_ns, read_ns)
         recorder.fold(recorded)
 
     def _record_run(
@@ -473,8 +480,8 @@ class ConnectionReceiver:
             check is None
             or sequence is None
             or not run.first_id == check.next_id == sequence.next_id
-            or check.pending_holes
-            or sequence.pending_holes
+            or check.pending_gaps
+            or sequence.pending_gaps
             or not (measured or newest_ns < start_ns or end_ns <= oldest_ns)
             or not -MAX_AGE_NS < timestamp_ns - newest_ns <= timestamp_ns - oldest_ns < MAX_AGE_NS
             or self._line.latency is not None
@@ -497,7 +504,7 @@ class ConnectionReceiver:
         recorder.fold(count)
         return True
 
-    def _is_first_copy(self, state: ChannelState, event: Event, timestamp_ns: int) -> bool:
+    def _is_first_arrival(self, state: ChannelState, event: Event, timestamp_ns: int) -> bool:
         """Whether a message counts; takes note of its ids here and among all connections."""
         index = event.channel.index
         check = self._checks[index]
@@ -508,21 +515,21 @@ class ConnectionReceiver:
             self._newest_ids[index] = event.last_id
         else:
             here = Seen.REPEATED
-        return _is_first_copy(state, event, timestamp_ns, here)
+        return _is_first_arrival(state, event, timestamp_ns, here)
 
-    def _count(self, recorded: int, copies: int, timestamp_ns: int, read_ns: int) -> None:
+    def _count(self, recorded: int, redundant: int, timestamp_ns: int, read_ns: int) -> None:
         """Count the messages of one read for the line."""
         if not recorded:
             return
         line = self._line
-        line.copies += copies
-        line.wins += recorded - copies
+        line.redundant += redundant
+        line.first_arrivals += recorded - redundant
         line.shared_timestamps += recorded - (timestamp_ns != self._previous_timestamp_ns)
         self._previous_timestamp_ns = timestamp_ns
         if timestamp_ns == read_ns:  # the transport's stand-in
             line.without_timestamp += recorded
 
-    def _is_silent(self, index: int) -> bool:
+    def _has_no_message(self, index: int) -> bool:
         check = self._checks[index]
         return (self._newest_ids[index] if check is None else check.next_id) < 0
 

@@ -123,37 +123,43 @@ class FrameSplitter:
 
     def _split_one(self, data: bytes, position: int, found: list[Frames]) -> int:
         """Cut out a frame of any kind; returns where it ends, or starts if it is not complete."""
-        size = len(data)
-        self._needed = _SHORTEST_HEADER
-        if size - position < _SHORTEST_HEADER:
+        payload_at, end = self._extent(data, position)
+        if not end:
             return position
         first = data[position]
-        opcode = first & _OPCODE
-        length = data[position + 1]
-        # What the core refuses by the first two bytes; it says what is wrong.
-        if first & _RESERVED_BITS or opcode not in _OPCODES or length & _MASKED:
-            self._ended = True
-            return position
-        start = position + 2
-        if length >= _LENGTH_IN_2_BYTES:
-            start += 2 if length == _LENGTH_IN_2_BYTES else 8
-            if size < start:
-                self._needed = start - position
-                return position
-            length = int.from_bytes(data[position + 2 : start], "big")
-        if length > self._max_bytes:
-            self._ended = True
-            return position
-        end = start + length
-        if end > size:
-            self._needed = end - position
-            return position
         if not self._fragmented and first in (_FIN_TEXT, _FIN_BINARY):
             kind = Kind.TEXT if first == _FIN_TEXT else Kind.BINARY
-            found.append((kind, [data[start:end]]))
+            found.append((kind, [data[payload_at:end]]))
             return end
         found.append((Kind.OTHER, [data[position:end]]))
+        opcode = first & _OPCODE
         if opcode in _DATA_OPCODES:
             self._fragmented = not first & _FIN
         self._ended = opcode == _CLOSE
         return end
+
+    def _extent(self, data: bytes, position: int) -> tuple[int, int]:
+        """Where the payload of a frame starts and ends; 0 and 0 if it is incomplete or refused."""
+        available = len(data) - position
+        self._needed = _SHORTEST_HEADER
+        if available < _SHORTEST_HEADER:
+            return 0, 0
+        first, length = data[position], data[position + 1]
+        # What the core refuses by the first two bytes; it says what is wrong.
+        if first & _RESERVED_BITS or first & _OPCODE not in _OPCODES or length & _MASKED:
+            self._ended = True
+            return 0, 0
+        header = _SHORTEST_HEADER
+        if length >= _LENGTH_IN_2_BYTES:
+            header += 2 if length == _LENGTH_IN_2_BYTES else 8
+            if available < header:
+                self._needed = header
+                return 0, 0
+            length = int.from_bytes(data[position + 2 : position + header], "big")
+        if length > self._max_bytes:
+            self._ended = True
+            return 0, 0
+        self._needed = header + length
+        if available < self._needed:
+            return 0, 0
+        return position + header, position + self._needed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from latency_sweep.probe.net import nic_timestamps
-from latency_sweep.probe.net.capture import Capture
+from latency_sweep.probe.net.capture import PacketCapture
 from latency_sweep.probe.net.receiving import Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.net.timestamped_socket import enable_busy_polling
 
@@ -23,7 +23,7 @@ def check(receiving: Receiving, host: str) -> None:
         TimestampsError: it cannot be had; says why and what it takes.
     """
     if receiving.timestamps is Timestamps.CAPTURE:
-        Capture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
+        PacketCapture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
     elif receiving.timestamps is Timestamps.NIC:
         nic_timestamps.switch_on(_interface_towards(host))
     if receiving.busy_poll_us:
@@ -34,7 +34,7 @@ def check(receiving: Receiving, host: str) -> None:
 def why_no_capture() -> str | None:
     """Why packets cannot be captured here, or None."""
     try:
-        Capture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
+        PacketCapture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
     except TimestampsError as error:
         return str(error).rstrip(".")
     return None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from latency_sweep.contract.metrics import ConnectStep
 from latency_sweep.probe.net import timestamped_socket
-from latency_sweep.probe.net.capture import Capture
+from latency_sweep.probe.net.capture import PacketCapture
 from latency_sweep.probe.net.errors import ConnectFailed
 from latency_sweep.probe.net.nic_timestamps import NicTimestamps
 from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Timestamps, TimestampsError
@@ -55,7 +55,7 @@ class Transport:
         remote_address: str,
         tls: _Tls | None,
         *,
-        capture: Capture | None = None,
+        capture: PacketCapture | None = None,
         nic: NicTimestamps | None = None,
         busy_poll_us: int = 0,
     ) -> None:
@@ -361,7 +361,7 @@ class _Link:
 
     sock: socket.socket
     remote_address: str
-    capture: Capture | None
+    capture: PacketCapture | None
 
     def close(self) -> None:
         self.sock.close()
@@ -393,7 +393,7 @@ async def _connect(
                 capture = None
                 if receiving.timestamps is Timestamps.CAPTURE:
                     sock.bind(("", 0))  # the capture has to know our port before we connect
-                    capture = Capture(address[0], address[1], sock.getsockname()[1])
+                    capture = PacketCapture(address[0], address[1], sock.getsockname()[1])
                     opened.callback(capture.close)
                 async with asyncio.timeout(max(share_sec, _LEAST_SHARE_SEC)):
                     await loop.sock_connect(sock, address)

@@ -61,7 +61,7 @@ async def client(
         session,
         version="1.2.3",
         policy=LivePolicy(None, None),
-        refused=lambda reason: instruments.http_refusals.labels(reason.value).inc(),
+        rejected=lambda reason: instruments.rejected_requests.labels(reason.value).inc(),
     )
     port = await server.start()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
@@ -90,7 +90,7 @@ async def test_an_address_that_is_not_of_this_host_is_what_to_change(
         session,
         version="1.2.3",
         policy=LivePolicy(None, None),
-        refused=lambda _: None,
+        rejected=lambda _: None,
     )
     with pytest.raises(ListenError) as caught:
         await server.start()

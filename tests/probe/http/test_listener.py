@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latency_sweep.probe.http import listener
-from latency_sweep.probe.http.limits import Limits
+from latency_sweep.probe.http.limits import EndpointLimits
 from latency_sweep.probe.http.listener import Listener, is_loopback
 from latency_sweep.probe.http.policy import LivePolicy
 
@@ -27,7 +27,7 @@ class Echo(asyncio.Protocol):
 
 @pytest.fixture
 async def listening() -> AsyncIterator[Listener]:
-    made = Listener(Echo, LivePolicy(None, None), Limits(), lambda _: None)
+    made = Listener(Echo, LivePolicy(None, None), EndpointLimits(), lambda _: None)
     yield made
     await made.stop_accepting()
     await made.wait_closed()

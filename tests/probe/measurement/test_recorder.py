@@ -312,7 +312,7 @@ def test_channels_without_a_message_are_known(
 ) -> None:
     now = run.measure_start_ns
     connection.record([frames.trade(1, now)], False, now, now)
-    silent = {channel.stream for channel in connection.silent_channels()}
+    silent = {channel.stream for channel in connection.channels_without_message()}
     assert silent == {"aggTrade", "depth@100ms", "bookTicker"}
 
 
@@ -332,7 +332,7 @@ def test_of_two_copies_the_first_counts(
     slow.record([frames.trade(1, event)], False, event + 5 * MS, event + 5 * MS)
     assert state_of(pair, "trade").messages == 1
     assert histogram(instruments, metrics.LATENCY, run).sum == pytest.approx(0.001)
-    assert [(line.wins, line.copies) for line in pair.lines] == [(1, 0), (0, 1)]
+    assert [(line.first_arrivals, line.redundant) for line in pair.lines] == [(1, 0), (0, 1)]
 
 
 def test_every_copy_shows_in_its_connections_own_histogram(
@@ -357,7 +357,7 @@ def test_copies_of_messages_without_sequence_are_recognised_too(
     for number in (5, 9, 12):
         slow.record([frames.book_ticker(number)], False, now, now)
     assert state_of(pair, "bookTicker").messages == 3
-    assert [(line.wins, line.copies) for line in pair.lines] == [(2, 0), (1, 2)]
+    assert [(line.first_arrivals, line.redundant) for line in pair.lines] == [(2, 0), (1, 2)]
 
 
 def test_an_id_that_goes_back_makes_no_copy_new(
@@ -369,7 +369,7 @@ def test_an_id_that_goes_back_makes_no_copy_new(
         first.record([frames.book_ticker(number)], False, now, now)
     second = pair.receiver(feed, pair.lines[1], lambda: None)
     second.record([frames.book_ticker(10)], False, now, now)
-    assert [(line.wins, line.copies) for line in pair.lines] == [(2, 0), (0, 1)]
+    assert [(line.first_arrivals, line.redundant) for line in pair.lines] == [(2, 0), (0, 1)]
 
 
 def test_copies_are_recognised_until_the_connection_that_is_left_has_caught_up(
@@ -382,7 +382,7 @@ def test_copies_are_recognised_until_the_connection_that_is_left_has_caught_up(
     pair.closed(feed)
     for number in (7, 9, 12):
         slow.record([frames.book_ticker(number)], False, now, now)
-    assert [(line.wins, line.copies) for line in pair.lines] == [(2, 0), (2, 1)]
+    assert [(line.first_arrivals, line.redundant) for line in pair.lines] == [(2, 0), (2, 1)]
     assert state_of(pair, "bookTicker").recent is None
 
 
@@ -396,7 +396,7 @@ def test_a_true_duplicate_is_no_copy(
     sequence = state_of(pair, "trade").sequence
     assert sequence is not None
     assert sequence.duplicates == 1
-    assert pair.lines[0].copies == 0
+    assert pair.lines[0].redundant == 0
     assert state_of(pair, "trade").messages == 2
 
 
@@ -436,7 +436,7 @@ def test_a_copy_that_is_late_on_its_own_connection_is_still_a_copy(
     sequence = state_of(pair, "trade").sequence
     assert sequence is not None
     assert (sequence.duplicates, sequence.out_of_order) == (0, 0)
-    assert pair.lines[1].copies == 3
+    assert pair.lines[1].redundant == 3
 
 
 def test_messages_of_one_read_share_their_timestamp(

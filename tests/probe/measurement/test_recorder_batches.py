@@ -93,7 +93,7 @@ def outcome(reads: Sequence[Sequence[bytes]], *, one_by_one: bool, lines: int) -
         "histograms": histograms,
         "samples": recorder.newest_samples(),
         "lines": [
-            (li.wins, li.copies, li.shared_timestamps, li.without_timestamp)
+            (li.first_arrivals, li.redundant, li.shared_timestamps, li.without_timestamp)
             for li in recorder.lines
         ],
         "errors": [

@@ -79,7 +79,7 @@ async def test_a_hundred_reconnects_add_no_series(lines: int) -> None:
     known: list[set[tuple[str, ...]]] = []
 
     def received() -> float:
-        return sum(line.wins + line.copies for line in recorder.lines)
+        return sum(line.first_arrivals + line.redundant for line in recorder.lines)
 
     exchange = Exchange(received)
     async with serve(exchange.handle, "127.0.0.1", 0, compression=None) as server:
