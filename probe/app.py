@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import logging
 import platform
 import signal
 import ssl
@@ -42,7 +41,7 @@ from latency_sweep.probe.reload import Reloader
 from latency_sweep.probe.server import ProbeServer
 from latency_sweep.probe.settings import MAX_CONNECTIONS, SettingsError
 from latency_sweep.probe.stop import Stop
-from latency_sweep.runtime import standard_output
+from latency_sweep.runtime import logs, standard_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.feeds.base import Feed
     from latency_sweep.probe.settings import Settings
 
-_LOG = logging.getLogger(__name__)
+_LOG: Final = logs.logger(__name__)
 DISTRIBUTION: Final = "binance-latency-sweep"
 CLOCK_INTERVAL_SEC: Final = 1.0
 _HTTPS_PORT: Final = 443
@@ -160,11 +159,14 @@ class Probe:
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         announced = json.dumps({"event": "listening", "metrics_url": url})
         if (unwritten := standard_output.write(f"{announced}\n")) is not None:
-            _LOG.warning("standard output: %s; metrics are on %s", unwritten.strerror, url)
+            extra = {"error": unwritten.strerror}
+            _LOG.warning("standard output cannot be written", extra=extra)
+        _LOG.info("listening", extra={"metrics_url": url, "tls": policy.context is not None})
         if policy.open_to_all and not is_loopback(host):
             _LOG.warning(
-                "whoever reaches %s may read it: a firewall or --web-config-file keeps others out",
-                url,
+                "no authentication: any host that can connect may read the metrics; set a firewall "
+                "rule or --web-config-file",
+                extra={"metrics_url": url},
             )
         if policy.credentials.needed and policy.context is None and not is_loopback(host):
             _LOG.warning("passwords and tokens cross the network in clear text without TLS")
@@ -188,10 +190,9 @@ class Probe:
         connections = len(addresses) * len(self._feeds)
         if connections > MAX_CONNECTIONS:
             _LOG.warning(
-                "%d connections: to replace more than %d that are all cut again and again takes "
-                "more attempts than the exchange allows",
-                connections,
-                MAX_CONNECTIONS,
+                "more connections than can all be replaced again and again within the exchange's "
+                "limit of attempts",
+                extra={"connections": connections, "safe_connections": MAX_CONNECTIONS},
             )
         return addresses
 
@@ -209,15 +210,16 @@ class Probe:
     async def _watch_local_clock(self, on_step: Callable[[], None]) -> None:
         setting = self._settings.clock_source
         detector = StepDetector()
-        source, complaint = setting, ""
+        source, logged = setting, ""
         while True:
             try:
                 # Off the loop: asking a daemon may take up to a second.
                 reading = await asyncio.to_thread(local.SOURCES[setting])
             except ClockError as error:
-                if str(error) != complaint:
-                    complaint = str(error)
-                    _LOG.warning("clock source %s: %s", source, complaint)
+                if str(error) != logged:
+                    logged = str(error)
+                    extra = {"source": source, "error": logged}
+                    _LOG.warning("the local clock's error bound is unknown", extra=extra)
                 self._forget_clock(source)
                 self._instruments.clock_synchronized.labels(source).set(0)
             else:
@@ -228,11 +230,19 @@ class Probe:
             step_sec = detector.check()
             if step_sec is not None:
                 self._instruments.clock_steps.inc()
-                _LOG.warning("the local clock was set by %+.6f s", step_sec)
+                extra = {"step_sec": f"{step_sec:+.6f}"}
+                _LOG.warning("the local clock was set", extra=extra)
                 on_step()
             await asyncio.sleep(CLOCK_INTERVAL_SEC)
 
     def _show_clock(self, reading: ClockReading) -> None:
+        extra = {
+            "source": reading.source,
+            "offset_sec": round(reading.offset_sec, 9),
+            "error_bound_sec": round(reading.error_bound_sec, 9),
+            "synchronized": reading.synchronized,
+        }
+        _LOG.debug("local clock", extra=extra)
         instruments = self._instruments
         instruments.clock_offset.labels(reading.source).set(reading.offset_sec)
         instruments.clock_error_bound.labels(reading.source).set(reading.error_bound_sec)

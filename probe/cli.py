@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from enum import IntEnum
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from latency_sweep.probe import app, settings
 from latency_sweep.probe.doctor import command as doctor
 from latency_sweep.probe.http.errors import WebConfigError
 from latency_sweep.probe.server import ListenError
+from latency_sweep.runtime import logs
 from latency_sweep.runtime.help import HelpFormatter
 
 if TYPE_CHECKING:
@@ -62,11 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return doctor.run(arguments)
     try:
         chosen = settings.from_process(arguments)
-        logging.basicConfig(
-            level=chosen.log_level.upper(),
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        )
-        app.run(chosen)
+        with logs.configured(chosen.log_format, chosen.log_level):
+            app.run(chosen)
     except (ExperimentError, settings.SettingsError, WebConfigError) as error:
         print(f"probe: {error}", file=sys.stderr)
         return ExitCode.BAD_INPUT

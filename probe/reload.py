@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +9,7 @@ from latency_sweep.probe.feeds.base import FeedConfigError
 from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
 from latency_sweep.probe.http.policy import LivePolicy
 from latency_sweep.probe.settings import SettingsError, read_api_key
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.measurement.instruments import Instruments
     from latency_sweep.probe.settings import Settings
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = logs.logger(__name__)
 
 
 class Reloader:
@@ -63,7 +63,7 @@ class Reloader:
                 feed.use_api_key(key)
         except (SettingsError, FeedConfigError) as error:
             self._api_key_bad = True
-            _LOG.error("the old API key stays in use: %s", error)
+            _LOG.error("the old API key stays in use", extra={"error": error})
         else:
             self._api_key_bad = False
             self._api_key = key

@@ -18,6 +18,7 @@ from latency_sweep.contract.values import MAX_PORT
 from latency_sweep.probe.clock.local import AUTO, SOURCES
 from latency_sweep.probe.net.receiving import Receiving, Timestamps
 from latency_sweep.probe.tuning import Tuning
+from latency_sweep.runtime.logs import LEVELS, LogFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +61,8 @@ class Settings:
         time_interval_sec: between asking the exchange for its time.
         receiving: where receive timestamps come from, and whether to poll.
         tuning: options that make the reader prompter.
-        log_level: name of the logging level.
+        log_format: how a line of the log is written.
+        log_level: the least that is logged, one of `runtime.logs.LEVELS`.
     """
 
     experiment: Experiment
@@ -82,6 +84,7 @@ class Settings:
     time_interval_sec: float
     receiving: Receiving
     tuning: Tuning
+    log_format: LogFormat
     log_level: str
 
 
@@ -232,11 +235,12 @@ _FLAGS: Final = (
         default=0,
     ),
     _Flag(
-        "--log-level",
-        "how much is logged",
-        choices=("debug", "info", "warning", "error"),
-        default="info",
+        "--log-format",
+        "how the log on standard error is written",
+        choices=tuple(LogFormat),
+        default=LogFormat.TEXT.value,
     ),
+    _Flag("--log-level", "the least that is logged", choices=LEVELS, default="info"),
 )
 
 
@@ -304,6 +308,7 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
             realtime_priority=_optional_int(given["--realtime-priority"]),
             low_latency_idle=bool(given["--low-latency-idle"]),
         ),
+        log_format=LogFormat(str(given["--log-format"])),
         log_level=str(given["--log-level"]),
     )
 

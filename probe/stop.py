@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from typing import TYPE_CHECKING, Final
+
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = logs.logger(__name__)
 
 
 class Stop:
@@ -60,9 +61,9 @@ class Stop:
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._first is not None:
-            _LOG.info("%s again: stopping at once", number.name)
+            _LOG.info("stopping at once", extra={"signal": number.name})
             self._at_once.set()
             return
         self._first = number
-        _LOG.info("%s: stopping", number.name)
+        _LOG.info("stopping", extra={"signal": number.name})
         self._stop_work()

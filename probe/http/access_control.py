@@ -16,6 +16,7 @@ from latency_sweep.probe.http.credentials import PasswordCheck
 from latency_sweep.probe.http.limits import EndpointLimits
 from latency_sweep.probe.http.listener import Listener
 from latency_sweep.probe.http.token_bucket import TokenBuckets
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.probe.http.policy import LivePolicy, Policy
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = logs.logger(__name__)
 # So long a body that nobody wants is read on, so that its sender sees the answer.
 _LINGER_SEC: Final = 0.2
 _SHUTDOWN_SEC: Final = 2.0
@@ -118,6 +119,8 @@ class AccessControl:
                 limiter.understood()
             reason = await self._reason_against(request, policy)
             if reason is not None:
+                extra = {"reason": reason.value, "client": request.remote}
+                _LOG.debug("request rejected", extra=extra)
                 return self._rejection(reason, policy)
             try:
                 response = await handler(request)
@@ -182,7 +185,7 @@ def _answer_logger(
 
 def _quiet_logger() -> logging.Logger:
     """A logger that does not quote a malformed request, which may hold a password."""
-    logger = _LOG.getChild("http")
+    logger = logging.getLogger(f"{__name__}.http")
     logger.addFilter(_is_our_fault)
     return logger
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import socket
 import ssl
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from latency_sweep.contract.metrics import RejectionReason
 from latency_sweep.probe.http.connection_limiter import ConnectionLimiter
 from latency_sweep.probe.http.token_bucket import TokenBuckets
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.http.limits import EndpointLimits
     from latency_sweep.probe.http.policy import LivePolicy
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = logs.logger(__name__)
 _BACKLOG: Final = 256
 # After each refused connection the next ones wait: turning a flood away costs next to nothing.
 _PAUSE_SEC: Final = 0.01
@@ -125,7 +125,8 @@ class Listener:
                 connection, peer = await loop.sock_accept(listening)
             except OSError as error:
                 if not logged:
-                    _LOG.error("the metrics port cannot accept connections: %s", error.strerror)
+                    extra = {"error": error.strerror}
+                    _LOG.error("the metrics port cannot accept connections", extra=extra)
                     logged = True
                 await asyncio.sleep(_EXHAUSTED_PAUSE_SEC)
                 continue
@@ -135,6 +136,8 @@ class Listener:
             if reason is not None:
                 connection.close()
                 self._rejected(reason)
+                extra = {"reason": reason.value, "client": address}
+                _LOG.debug("connection rejected", extra=extra)
                 await asyncio.sleep(_PAUSE_SEC)
                 continue
             self._per_address[address] += 1
@@ -172,7 +175,10 @@ class Listener:
                 lambda: limiter, connection, ssl=policy.context, **times
             )
         except OSError as error:
-            self._rejected(_reason(error))
+            reason = _reason(error)
+            extra = {"reason": reason.value, "client": address, "error": error}
+            _LOG.debug("handshake failed", extra=extra)
+            self._rejected(reason)
             self._lost(limiter)
         except BaseException:
             self._lost(limiter)

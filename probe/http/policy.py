@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,7 @@ from latency_sweep.probe.http import config, tls
 from latency_sweep.probe.http.credentials import Credentials, read_tokens
 from latency_sweep.probe.http.errors import WebConfigError
 from latency_sweep.probe.http.token_bucket import TokenBucket
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.probe.http.config import RateLimit
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = logs.logger(__name__)
 _Signature = tuple[tuple[int, ...] | None, ...]
 
 
@@ -137,7 +137,8 @@ class LivePolicy:
             read_now = read(*self._sources)
         except WebConfigError as error:
             self.last_error = str(error)
-            _LOG.error("the old rules of the metrics port stay in force: %s", error)
+            extra = {"error": self.last_error}
+            _LOG.error("the old access rules of the metrics endpoint stay in force", extra=extra)
         else:
             self.last_error = None
             if read_now.rate_limit == old.rate_limit:
@@ -146,8 +147,8 @@ class LivePolicy:
             if read_now.files != old.files:
                 self._signature = _signature(read_now.files)
             if old.files:
-                what = ", ".join(changed) or "nothing"
-                _LOG.info("the rules of the metrics port were read again; changed: %s", what)
+                extra = {"changed": ", ".join(changed) or "nothing"}
+                _LOG.info("access rules of the metrics endpoint read again", extra=extra)
         self._on_reload()
 
 

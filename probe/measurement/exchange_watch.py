@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
 from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.probe.clock.exchange import ExchangeClockEstimator, TimeEndpointError
 from latency_sweep.probe.clock.time_endpoint import TimeEndpoint
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     import ssl
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from latency_sweep.contract.experiment import MarketData
     from latency_sweep.probe.measurement.instruments import Instruments
+
+_LOG: Final = logs.logger(__name__)
 
 
 class ExchangeWatch:
@@ -84,10 +87,16 @@ class ExchangeWatch:
     async def _ask(self, endpoint: TimeEndpoint) -> float:
         """A few requests; returns for how long the endpoint wants no more, seconds."""
         try:
-            await self._estimator.update(endpoint.fetch)
+            clock = await self._estimator.update(endpoint.fetch)
         except TimeEndpointError as error:
             self._count_error(ErrorKind.TIME_ENDPOINT, str(error))
             return error.retry_after_sec or 0.0
+        extra = {
+            "offset_sec": round(clock.offset_sec, 9),
+            "error_bound_sec": round(clock.error_bound_sec, 9),
+            "drift_ratio": clock.drift.ratio if clock.drift else None,
+        }
+        _LOG.debug("exchange clock", extra=extra)
         return 0.0
 
     def _show(self) -> None:

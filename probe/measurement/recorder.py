@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from array import array
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.probe.feeds.base import DecodesRuns, Event, EventRun, FrameError, Ids, Notice
 from latency_sweep.probe.measurement.recent_ids import RecentIds
 from latency_sweep.probe.measurement.sequence import Seen, SequenceCheck
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.feeds.base import Channel, Feed
     from latency_sweep.probe.measurement.instruments import Instruments
 
-_LOG = logging.getLogger(__name__)
+_LOG: Final = logs.logger(__name__)
 SAMPLES_KEPT: Final = 1000
 # An event time further than this from the clock is in another unit, not late.
 MAX_AGE_NS: Final = 86_400 * NS_PER_SEC
@@ -160,9 +160,10 @@ class Line:
 class Recorder:
     """Turns every message of one market into observations.
 
-    A message belongs to a run by its event time, not by when it arrived: so all places measure
-    the very same events, and a message that is late by seconds still counts. Messages without
-    an event time belong to it by their receive timestamp. Of several redundant, the first one counts.
+    A message belongs to a run by its event time, not by when it arrived: so all candidates
+    measure the very same events, and a message that is late by seconds still counts. Messages
+    without an event time belong to it by their receive timestamp. Of redundant messages the first
+    to arrive counts.
 
     Args:
         market: value of the `market` label.
@@ -279,8 +280,14 @@ class Recorder:
         logged = self._logged.get(kind, 0)
         if logged < _LOGGED_PER_KIND:
             self._logged[kind] = logged + 1
-            last = "; further ones are only counted" if logged + 1 == _LOGGED_PER_KIND else ""
-            _LOG.warning("%s: %s%s", kind.value, detail, last)
+            last = logged + 1 == _LOGGED_PER_KIND
+            extra = {
+                "kind": kind.value,
+                "detail": detail,
+                "run": None if self._run is None else self._run.label,
+                "note": "further ones of this kind are only counted" if last else None,
+            }
+            _LOG.warning("feed error", extra=extra)
 
     def fold(self, recorded: int) -> None:
         """Let histograms fold what has been appended to them, a few at a time.
@@ -322,6 +329,7 @@ class Recorder:
     def _forget_previous_run(self) -> None:
         if self._previous_run is None:
             return
+        _LOG.debug("series of a previous run dropped", extra={"run": self._previous_run.label})
         for histogram in self._instruments.per_run.values():
             histogram.remove_matching({metrics.RUN: self._previous_run.label})
         self._previous_run = None

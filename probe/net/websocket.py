@@ -13,17 +13,17 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from latency_sweep.contract.metrics import ConnectStep, ReconnectReason
-from latency_sweep.probe.net.errors import Closed, ConnectFailed, retry_after_sec
+from latency_sweep.probe.net.errors import Closed, ConnectFailed, connect_failed, failing_at
 from latency_sweep.probe.net.framing import FrameSplitter, Kind
 from latency_sweep.probe.net.receiving import DEFAULT
 from latency_sweep.probe.net.transport import open_transport
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     import ssl
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.probe.net.receiving import Receiving
     from latency_sweep.probe.net.transport import Transport
+    from latency_sweep.runtime.logs import ContextLogger
 
     # Payloads, whether they came in binary frames, kernel timestamp and time of the read, Unix ns.
     Record = Callable[[list[bytes], bool, int, int], None]
@@ -42,8 +43,8 @@ _MAX_OPEN_PINGS: Final = 64
 _SWITCHING_PROTOCOLS: Final = b"HTTP/1.1 101"
 _END_OF_HEADERS: Final = b"\r\n\r\n"
 _MAX_RESPONSE_BYTES: Final = 65536
-# Of the reason that a server gives for refusing.
-_SHOWN_BYTES: Final = 200
+
+_LOG: Final = logs.logger(__name__)
 
 # The core logs each frame at debug level; asking it costs time in the hot path.
 _CORE_LOG: Final = logging.getLogger(f"{__name__}.core")
@@ -64,11 +65,13 @@ class WebSocketConnection:
         protocol: ClientProtocol,
         record: Record,
         on_rtt: Callable[[float], None],
+        log: ContextLogger = _LOG,
     ) -> None:
         self._transport = transport
         self._protocol = protocol
         self._record = record
         self._on_rtt = on_rtt
+        self._log = log
         self._splitter = FrameSplitter(MAX_MESSAGE_BYTES)
         self._upgraded: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._response = bytearray()
@@ -101,13 +104,9 @@ class WebSocketConnection:
         self._protocol.send_request(request)
         self._transport.start(self)
         self._flush()
-        try:
+        with failing_at(ConnectStep.UPGRADE, timeout_sec):
             async with asyncio.timeout(timeout_sec):
                 await self._upgraded
-        except TimeoutError as error:
-            raise ConnectFailed(
-                ConnectStep.UPGRADE, f"no answer within {timeout_sec:g} s"
-            ) from error
 
     def ping(self) -> None:
         """Send a ping; its round trip is reported when the pong arrives."""
@@ -124,7 +123,8 @@ class WebSocketConnection:
     async def close(self) -> None:
         """Close in good order: messages the server sent before its own close still arrive."""
         if self._protocol.state is State.OPEN:
-            self._protocol.send_close(1000)
+            self._log.debug("close frame sent", extra={"code": int(CloseCode.NORMAL_CLOSURE)})
+            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
             self._flush()
             self._expect_end()
         await asyncio.shield(self.closed)
@@ -185,11 +185,13 @@ class WebSocketConnection:
     def _on_response(self, response: Response) -> None:
         if self._upgraded.done():
             return
+        extra = {"status": response.status_code, "server": response.headers.get("Server")}
+        self._log.debug("upgrade answered", extra=extra)
         rejection = self._protocol.handshake_exc
         if rejection is None:
             self._upgraded.set_result(response)
         else:
-            self._upgraded.set_exception(_rejected(rejection))
+            self._upgraded.set_exception(connect_failed(ConnectStep.UPGRADE, rejection))
 
     def _receive_frame(self, frame: bytes, timestamp_ns: int, read_ns: int) -> None:
         """Let the core take a frame that is no complete message, and act on what it makes of it."""
@@ -221,6 +223,8 @@ class WebSocketConnection:
                 # Between two readings of a clock that nobody sets, less what waited to be read.
                 waited_sec = (read_ns - timestamp_ns) * 1e-9
                 self._on_rtt(self.last_read - sent - waited_sec)
+        elif opcode is Opcode.CLOSE:
+            self._log.debug("close frame received", extra={"close": str(self._protocol.close_rcvd)})
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():
@@ -265,6 +269,7 @@ async def connect(
     address: str | None = None,
     timeout_sec: float = CONNECT_TIMEOUT_SEC,
     receiving: Receiving = DEFAULT,
+    log: ContextLogger = _LOG,
 ) -> WebSocketConnection:
     """Open a WebSocket connection.
 
@@ -278,14 +283,13 @@ async def connect(
         address: IP address to use instead of resolving the URL's host, or None.
         timeout_sec: limit of each step.
         receiving: where timestamps come from, and whether to poll.
+        log: told what the server answers, and of close frames.
 
     Raises:
         ConnectFailed: naming the step that failed and why.
     """
-    try:
+    with failing_at(ConnectStep.DNS, timeout_sec):
         uri = parse_uri(url)
-    except InvalidURI as error:
-        raise ConnectFailed(ConnectStep.DNS, str(error)) from error
     transport = await open_transport(
         uri.host,
         uri.port,
@@ -294,10 +298,11 @@ async def connect(
         timeout_sec=timeout_sec,
         on_step=on_step,
         receiving=receiving,
+        log=log,
     )
     # No extensions: decompression would run inside the measured path.
     protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_CORE_LOG)
-    connection = WebSocketConnection(transport, protocol, record, on_rtt)
+    connection = WebSocketConnection(transport, protocol, record, on_rtt, log)
     started = time.perf_counter()
     try:
         await connection.upgrade(headers, timeout_sec)
@@ -306,21 +311,3 @@ async def connect(
         raise
     on_step(ConnectStep.UPGRADE, time.perf_counter() - started)
     return connection
-
-
-def _rejected(error: Exception) -> ConnectFailed:
-    wait = None
-    detail = str(error)
-    if isinstance(error, InvalidStatus):
-        wait = retry_after_sec(error.response.headers)
-        if said := _shown(error.response.body or b""):
-            detail = f"{detail}: {said}"
-    elif not isinstance(error, InvalidHandshake):
-        raise error
-    return ConnectFailed(ConnectStep.UPGRADE, detail, retry_after_sec=wait)
-
-
-def _shown(body: bytes | bytearray) -> str:
-    """The beginning of an answer as one line that a terminal can bear."""
-    text = body[:_SHOWN_BYTES].decode("utf-8", "replace")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -15,6 +15,7 @@ import pytest
 
 from latency_sweep.contract.metrics import RejectionReason
 from latency_sweep.probe.http.limits import EndpointLimits
+from latency_sweep.runtime.logs import TextFormatter
 from tests.probe.http.conftest import HASH, LARGE, PASSWORD, TOKEN
 
 if TYPE_CHECKING:
@@ -258,6 +259,7 @@ async def test_a_malformed_request_is_not_quoted_in_the_log(
     open_endpoint: OpenIt, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.handler.setFormatter(TextFormatter())
     async with open_endpoint() as door:
         reader, writer = await door.connect()
         writer.write(b"GET / HTTP/1.1\r\nAuthorization: Bearer \x01secret\r\n\r\n")
@@ -451,7 +453,7 @@ async def test_bad_files_leave_the_door_as_it_was(
         write(users_file, {"basic_auth_users": {"prom": "plain-text-password"}})
         assert (await door.get())[0] == 401
         assert (await door.get(headers=basic("prom", PASSWORD)))[0] == 200
-        assert "the old rules of the metrics port stay in force" in caplog.text
+        assert "the old access rules of the metrics endpoint stay in force" in caplog.text
         assert "plain-text-password" not in caplog.text
 
 

@@ -13,6 +13,7 @@ from latency_sweep.probe.http import listener
 from latency_sweep.probe.http.limits import EndpointLimits
 from latency_sweep.probe.http.listener import Listener, is_loopback
 from latency_sweep.probe.http.policy import LivePolicy
+from latency_sweep.runtime.logs import TextFormatter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,6 +62,7 @@ async def test_out_of_descriptors_is_said_once_and_passes(
     listening: Listener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(listener, "_EXHAUSTED_PAUSE_SEC", 0)
+    caplog.handler.setFormatter(TextFormatter())
     loop = asyncio.get_running_loop()
     accept, failures = loop.sock_accept, iter(range(3))
 
