@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from rich.progress import BarColumn, Progress, TextColumn
 
+from latency_sweep.runtime import logs
+
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
     from rich.console import Console
 
+_LOG: Final = logs.logger(__name__)
 _SEC_PER_MIN: Final = 60
 _MIN_PER_HOUR: Final = 60
 
@@ -61,12 +64,18 @@ class Meter:
         left = "" if left_sec is None else f"{duration(left_sec)} to go"
         if self._bar is not None:
             self._bar.update(self._task, description=text, completed=share, left=left)
-        elif text != self._said:
-            self._said = text
-            self.say(f"{text}{', ' if left else ''}{left}")
+        if text == self._said:
+            return
+        self._said = text
+        line = f"{text}{', ' if left else ''}{left}"
+        if self._bar is None:
+            self.say(line)
+        else:
+            _LOG.info(line)
 
     def say(self, line: str) -> None:
-        """Print a line that stays."""
+        """Print a line that stays, and log it."""
+        _LOG.info(line)
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

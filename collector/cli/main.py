@@ -19,7 +19,9 @@ from latency_sweep.collector.cli import (
     status,
 )
 from latency_sweep.collector.watch import command
+from latency_sweep.runtime import logs
 from latency_sweep.runtime.help import HelpFormatter
+from latency_sweep.runtime.logs import LogFormat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +66,8 @@ exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = _parser().parse_args(argv)
-    code: int = arguments.run(arguments)
+    with logs.configured(LogFormat(arguments.log_format), arguments.log_level):
+        code: int = arguments.run(arguments)
     return code
 
 
@@ -80,7 +83,25 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in _SUBCOMMANDS:
         add(commands)
+    for subcommand in commands.choices.values():
+        _add_log_options(subcommand)
     return parser
+
+
+def _add_log_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("log on standard error")
+    group.add_argument(
+        "--log-format",
+        choices=tuple(LogFormat),
+        default=LogFormat.TEXT.value,
+        help="how a line is written (default: text)",
+    )
+    group.add_argument(
+        "--log-level",
+        choices=logs.LEVELS,
+        default="warning",
+        help="the least that is logged (default: warning)",
+    )
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -18,6 +18,7 @@ from latency_sweep.collector.lifecycle.planning import PlanError
 from latency_sweep.collector.lifecycle.preflight import Report, bucket_region, inspect
 from latency_sweep.collector.state import Plan, Stage, State, StateError, Sweep
 from latency_sweep.contract import experiment as experiments
+from latency_sweep.runtime import logs
 from latency_sweep.runtime.progress import Meter
 
 if TYPE_CHECKING:
@@ -30,12 +31,18 @@ if TYPE_CHECKING:
     from latency_sweep.collector.aws.access import Aws
     from latency_sweep.collector.lifecycle.planning import Outline, Request
 
+_LOG: Final = logs.logger(__name__)
 _WHEELS: Final = f"{archiving.PREFIX}/wheels"
 
 
 def announcer(console: Console) -> Callable[[str], None]:
-    """Prints lines as they are, without rich's markup, colours and wrapping."""
-    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+    """Prints lines as they are, without rich's markup, colours and wrapping, and logs them."""
+
+    def say(line: str) -> None:
+        _LOG.info(line)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    return say
 
 
 def survey(given: argparse.Namespace, request: Request, found: Outline, aws: Aws) -> Report:

@@ -13,6 +13,7 @@ from latency_sweep.analysis.prometheus_api import (
 )
 from latency_sweep.collector.errors import ExitCode, SweepError
 from latency_sweep.contract import metrics
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from latency_sweep.runtime.progress import Meter
 
 _LISTED: Final = 10
+_LOG: Final = logs.logger(__name__)
 
 
 class Health(StrEnum):
@@ -82,6 +84,7 @@ def wait_until_ready(
         PrometheusError: the server refuses us, or could not be asked until time was up.
     """
     deadline = time.monotonic() + within_sec
+    logged: dict[str, Health] = {}
     while True:
         silent: PrometheusError | None = None
         seen: dict[str, Health] = {}
@@ -91,6 +94,12 @@ def wait_until_ready(
             raise
         except PrometheusError as error:  # it may still be starting
             silent = error
+        for probe in probes:
+            state = seen.get(probe.instance_id, Health.UNSEEN)
+            if silent is None and logged.get(probe.instance_id) is not state:
+                logged[probe.instance_id] = state
+                extra = {"instance": probe.instance_id, "region": probe.region, "health": state}
+                _LOG.debug("probe health", extra=extra)
         waiting = [p for p in probes if seen.get(p.instance_id) is not Health.READY]
         ready = len(probes) - len(waiting)
         left = deadline - time.monotonic()

@@ -120,7 +120,7 @@ def test_sighup_reads_the_web_configuration_again_and_keeps_the_old_if_it_is_bad
         assert probe.value(successful) == 0
         web.write_text("http_server_config: {headers: {X-Frame-Options: sameorigin}}\n")
         probe.process.send_signal(signal.SIGHUP)
-        probe.wait_for_log(f"read again; changed: {web}")
+        probe.wait_for_log(f"read again changed={web}")
         assert probe.value(successful) == 1
         assert probe.value("feed_config_last_reload_success_timestamp_seconds") > since
 
