@@ -9,7 +9,6 @@ import platform
 import signal
 import ssl
 import sys
-from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -18,9 +17,6 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 
 from latency_sweep.contract.timeline import Timeline
 from latency_sweep.probe import tuning
-from latency_sweep.probe.clock import local
-from latency_sweep.probe.clock.reading import ClockError
-from latency_sweep.probe.clock.steps import StepDetector
 from latency_sweep.probe.connection.session import Session
 from latency_sweep.probe.feeds import binance_usdm
 from latency_sweep.probe.feeds.base import FeedConfigError
@@ -28,32 +24,31 @@ from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
 from latency_sweep.probe.feeds.binance_spot import BinanceSpot
 from latency_sweep.probe.http.listener import is_loopback
 from latency_sweep.probe.measurement import own_delays
-from latency_sweep.probe.measurement.exchange_watch import ExchangeWatch
+from latency_sweep.probe.measurement.exchange_clock import ExchangeClockMonitor
 from latency_sweep.probe.measurement.instruments import Instruments
+from latency_sweep.probe.measurement.local_clock import LocalClockMonitor
 from latency_sweep.probe.measurement.recorder import Recorder
-from latency_sweep.probe.measurement.state_collector import StateCollector
 from latency_sweep.probe.net import timestamps_check
 from latency_sweep.probe.net.loop import Loop
 from latency_sweep.probe.net.receiving import TimestampsError
 from latency_sweep.probe.net.timestamped_socket import keep_timestamping_on
 from latency_sweep.probe.net.transport import resolve
 from latency_sweep.probe.reload import Reloader
-from latency_sweep.probe.server import ProbeServer
+from latency_sweep.probe.serving.server import ProbeServer
+from latency_sweep.probe.serving.state_collector import StateCollector
 from latency_sweep.probe.settings import MAX_CONNECTIONS, SettingsError
 from latency_sweep.probe.stop import Stop
 from latency_sweep.runtime import logs, standard_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from latency_sweep.contract.experiment import MarketData
-    from latency_sweep.probe.clock.reading import ClockReading
     from latency_sweep.probe.feeds.base import Feed
     from latency_sweep.probe.settings import Settings
 
 _LOG: Final = logs.logger(__name__)
 DISTRIBUTION: Final = "binance-latency-sweep"
-CLOCK_INTERVAL_SEC: Final = 1.0
 _HTTPS_PORT: Final = 443
 # A scrape is encoded in a thread; switching threads this often keeps the reader prompt.
 _SWITCH_INTERVAL_SEC: Final = 2e-5
@@ -133,15 +128,18 @@ class Probe:
         # Everything long-lived exists now: keep the collector from walking it again and again.
         gc.collect()
         gc.freeze()
-        exchange = ExchangeWatch(
+        exchange = ExchangeClockMonitor(
             self._settings.experiment.market_data,
             self._instruments,
             recorder.count_error,
             interval_sec=self._settings.time_interval_sec,
             tls=self._tls,
         )
+        local_clock = LocalClockMonitor(
+            self._settings.clock_source, self._instruments, exchange.clock_was_set
+        )
         watchers = [
-            asyncio.create_task(self._watch_local_clock(exchange.clock_was_set)),
+            asyncio.create_task(local_clock.run()),
             asyncio.create_task(exchange.run()),
         ]
         try:
@@ -206,58 +204,6 @@ class Probe:
         self._instruments.build_info.labels(
             self._version, platform.python_version(), version("websockets")
         ).set(1)
-
-    async def _watch_local_clock(self, on_step: Callable[[], None]) -> None:
-        setting = self._settings.clock_source
-        detector = StepDetector()
-        source, logged = setting, ""
-        while True:
-            try:
-                # Off the loop: asking a daemon may take up to a second.
-                reading = await asyncio.to_thread(local.SOURCES[setting])
-            except ClockError as error:
-                if str(error) != logged:
-                    logged = str(error)
-                    extra = {"source": source, "error": logged}
-                    _LOG.warning("the local clock's error bound is unknown", extra=extra)
-                self._forget_clock(source)
-                self._instruments.clock_synchronized.labels(source).set(0)
-            else:
-                if reading.source != source:
-                    self._forget_clock(source)
-                    source = reading.source
-                self._show_clock(reading)
-            step_sec = detector.check()
-            if step_sec is not None:
-                self._instruments.clock_steps.inc()
-                extra = {"step_sec": f"{step_sec:+.6f}"}
-                _LOG.warning("the local clock was set", extra=extra)
-                on_step()
-            await asyncio.sleep(CLOCK_INTERVAL_SEC)
-
-    def _show_clock(self, reading: ClockReading) -> None:
-        extra = {
-            "source": reading.source,
-            "offset_sec": round(reading.offset_sec, 9),
-            "error_bound_sec": round(reading.error_bound_sec, 9),
-            "synchronized": reading.synchronized,
-        }
-        _LOG.debug("local clock", extra=extra)
-        instruments = self._instruments
-        instruments.clock_offset.labels(reading.source).set(reading.offset_sec)
-        instruments.clock_error_bound.labels(reading.source).set(reading.error_bound_sec)
-        instruments.clock_synchronized.labels(reading.source).set(reading.synchronized)
-
-    def _forget_clock(self, source: str) -> None:
-        """Stop exposing a source, so that no stale value stays."""
-        instruments = self._instruments
-        for gauge in (
-            instruments.clock_offset,
-            instruments.clock_error_bound,
-            instruments.clock_synchronized,
-        ):
-            with suppress(KeyError):
-                gauge.remove(source)
 
 
 def make_feeds(data: MarketData, api_key: str | None) -> Sequence[Feed]:

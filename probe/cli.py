@@ -12,7 +12,7 @@ from latency_sweep.contract.experiment import ExperimentError
 from latency_sweep.probe import app, settings
 from latency_sweep.probe.doctor import command as doctor
 from latency_sweep.probe.http.errors import WebConfigError
-from latency_sweep.probe.server import ListenError
+from latency_sweep.probe.serving.server import ListenError
 from latency_sweep.runtime import logs
 from latency_sweep.runtime.help import HelpFormatter
 

@@ -16,7 +16,7 @@ from latency_sweep.probe.app import Probe
 from latency_sweep.probe.connection.session import Session
 from latency_sweep.probe.feeds.binance_spot import BinanceSpot
 from latency_sweep.probe.measurement.recorder import Recorder
-from latency_sweep.probe.measurement.state_collector import StateCollector
+from latency_sweep.probe.serving.state_collector import StateCollector
 from latency_sweep.probe.settings import SettingsError
 from latency_sweep.runtime.logs import TextFormatter
 from tests.probe.timelines import ONE_RUN

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LOG: Final = logs.logger(__name__)
 
 
-class ExchangeWatch:
+class ExchangeClockMonitor:
     """Asks the time endpoint of a market at an interval.
 
     Args:

@@ -18,7 +18,7 @@ from aiohttp import web
 from latency_sweep.contract import metrics
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.probe.http.access_control import AccessControl
-from latency_sweep.probe.http.shared_rendering import SharedRenderer
+from latency_sweep.probe.serving.shared_rendering import SharedRenderer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

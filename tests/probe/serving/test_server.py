@@ -19,8 +19,8 @@ from latency_sweep.contract import metrics
 from latency_sweep.probe import settings
 from latency_sweep.probe.connection.session import Session
 from latency_sweep.probe.http.policy import LivePolicy
-from latency_sweep.probe.measurement.state_collector import StateCollector
-from latency_sweep.probe.server import ListenError, ProbeServer
+from latency_sweep.probe.serving.server import ListenError, ProbeServer
+from latency_sweep.probe.serving.state_collector import StateCollector
 from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
