@@ -1,4 +1,4 @@
-"""The running probe: wires feed, connection, clock, numbers and server together."""
+"""The running probe: wires feeds, connections, clocks, measurement and server together."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ class Probe:
         port = await server.start()
         stop = Stop(session.stop)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reloader.reload)
-        self._announce(port)
-        # Everything long-lived exists now: keep the collector from walking it again and again.
+        self._report_listening(port)
+        # All long-lived objects exist now: keep the garbage collector from traversing them again.
         gc.collect()
         gc.freeze()
         exchange = ExchangeClockMonitor(
@@ -151,12 +151,12 @@ class Probe:
             await asyncio.gather(*watchers, return_exceptions=True)
             await server.stop()
 
-    def _announce(self, port: int) -> None:
+    def _report_listening(self, port: int) -> None:
         host, policy = self._settings.metrics_host, self._reloader.policy.current
         scheme = "http" if policy.context is None else "https"
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-        announced = json.dumps({"event": "listening", "metrics_url": url})
-        if (unwritten := standard_output.write(f"{announced}\n")) is not None:
+        line = json.dumps({"event": "listening", "metrics_url": url})
+        if (unwritten := standard_output.write(f"{line}\n")) is not None:
             extra = {"error": unwritten.strerror}
             _LOG.warning("standard output cannot be written", extra=extra)
         _LOG.info("listening", extra={"metrics_url": url, "tls": policy.context is not None})

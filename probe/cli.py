@@ -29,16 +29,16 @@ exit codes:
   0    shown, or done
   2    there is no such command, or a flag is not valid
   130  stopped by Ctrl-C; probe run ends with 0 then
-The others stand in probe run --help and probe doctor --help.
+The others: probe run --help and probe doctor --help.
 """
 _EXAMPLE: Final = """\
 example, on an EC2 instance in Tokyo:
   probe run --region ap-northeast-1 --instance-family network --metrics-host 0.0.0.0
 
 signals:
-  SIGTERM  stop measuring; exit once the last values were scraped, or nobody came for them in time
+  SIGTERM  stop measuring; exit once the final values were scraped, or after a timeout
   SIGINT   stop and exit; so does a second SIGTERM
-  SIGHUP   read the API key, the web configuration and the tokens again
+  SIGHUP   reload the API key, the web configuration and the tokens
 
 exit codes:
   0  stopped by SIGTERM or SIGINT

@@ -1,4 +1,4 @@
-"""Reads secrets and the web configuration again, at SIGHUP and when their files change."""
+"""Reloads secrets and the web configuration, at SIGHUP and when their files change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Reloader:
     Args:
         settings: name the files.
         feeds: take a new API key for their next connection.
-        instruments: tell whether the last reading succeeded.
+        instruments: show whether the last reload succeeded.
 
     Attributes:
         policy: of the metrics port.
@@ -48,7 +48,7 @@ class Reloader:
         self._show()
 
     def reload(self) -> None:
-        """Read everything again; what cannot be used is logged and leaves the old in force."""
+        """Reload everything; what cannot be used is logged, and the old value stays in use."""
         self._reload_api_key()
         self.policy.reload()
 

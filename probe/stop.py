@@ -1,4 +1,4 @@
-"""How signals end the probe: in good order, or at once."""
+"""How signals stop the probe: gracefully, or at once."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _LOG: Final = logs.logger(__name__)
 class Stop:
     """Handles SIGTERM and SIGINT of this process.
 
-    SIGTERM comes from a supervisor: the last values wait for their scrape. SIGINT comes from a
-    terminal, whose user does not want to wait. A second signal of either kind ends everything.
+    SIGTERM comes from a process manager: the final values wait for their scrape. SIGINT comes from
+    a terminal, whose user does not want to wait. A second signal of either kind stops at once.
 
     Args:
-        stop_work: ends the work in good order; called once.
+        stop_work: ends the work gracefully; called once.
     """
 
     def __init__(self, stop_work: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Keeps one connection of a feed alive: opens it, watches it, replaces it however it ends."""
+"""Supervises one connection of a feed: opens it, watches it, replaces it however it ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.net.receiving import Receiving
     from latency_sweep.probe.net.websocket import WebSocketConnection
 
-# Pongs answer our pings, so an open connection is never silent for much longer than between two;
+# Pongs answer our pings, so an open connection is never quiet for much longer than between two;
 # the exchange's own pings come every 20 s, those of USD-M every 3 minutes.
 STALL_TIMEOUT_SEC: Final = 30.0
 FIRST_MESSAGE_TIMEOUT_SEC: Final = 30.0
@@ -36,8 +36,8 @@ FIRST_MESSAGE_TIMEOUT_SEC: Final = 30.0
 PING_INTERVAL_SEC: Final = 5.0
 # Binance cuts a connection after 24 hours; the new one has to run before that.
 ROLLOVER_SEC: Final = 24 * 3600.0 - 600.0
-# A connection that lasted this long was a good one: after it, pauses begin anew. Connections that
-# each last just so long are a fifth of the attempts that Binance allows.
+# After a connection that lasted this long the backoff starts over. Connections that each last just
+# so long are a fifth of the attempts that Binance allows.
 GOOD_CONNECTION_SEC: Final = 5.0
 _TICK_SEC: Final = 1.0
 
@@ -51,7 +51,7 @@ class _Opened:
         shutdown_announced: whether the exchange announced on it that it will close it.
         since: `time.monotonic()` of its opening.
         next_ping: `time.monotonic()` at which the next ping is due.
-        channels_checked: whether channels that never spoke have been reported.
+        channels_checked: whether channels without any message have been reported.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class ConnectionSupervisor:
         self._stall_detector = StallDetector(STALL_TIMEOUT_SEC)
 
     def stop(self) -> None:
-        """End `run` after closing the connection in good order."""
+        """End `run` after closing the connection gracefully."""
         self._stopping = True
         self._news.set()
 
@@ -225,7 +225,7 @@ class ConnectionSupervisor:
             self._recorder.closed(self._feed)
             raise
         if self._current is not None and connection.closed.done():
-            # It would replace a good one by none.
+            # It would replace a good connection by none.
             self._recorder.closed(self._feed)
             why = f"accepted and ended at once: {connection.closed.result().detail}"
             raise ConnectFailed(ConnectStep.UPGRADE, why)
@@ -264,7 +264,7 @@ class ConnectionSupervisor:
             self._recorder.interrupted(self._feed)
 
     def _watch(self, opened: _Opened) -> None:
-        """Look after the present connection, whether it is being replaced or not."""
+        """Check the present connection, whether it is being replaced or not."""
         connection = opened.connection
         now = time.monotonic()
         quiet_sec = now - connection.last_read - self._suspended_sec

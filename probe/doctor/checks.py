@@ -40,7 +40,7 @@ def run_checks(load: Callable[[], Settings], *, watch_sec: float = WATCH_SEC) ->
 
     Args:
         load: gives the settings, or raises SettingsError or ExperimentError, which is a finding.
-        watch_sec: for how long things that move are watched.
+        watch_sec: how long clock steps, event loop, CPU and network card are watched.
     """
     with asyncio.Runner(loop_factory=Loop) as runner:
         return runner.run(_run(load, watch_sec))

@@ -40,8 +40,8 @@ def check_local_clock(
 
 
 def check_leap_smear(reading: ClockReading | None) -> CheckResult:
-    """How this clock passes a leap second; places that pass it differently cannot be compared."""
-    expected = "the same at all places"
+    """How this clock handles a leap second; it must be the same for all candidates."""
+    expected = "the same for all candidates"
     if reading is None or not reading.synchronized:
         return CheckResult(_LEAP, CheckStatus.SKIP, "the clock follows nothing", expected)
     if reading.source == shared.NAME:
@@ -69,5 +69,5 @@ def check_steps(step_sec: float | None, watched_sec: float) -> CheckResult:
         CheckStatus.FAIL,
         f"set {direction} by {duration(abs(step_sec))}",
         expected,
-        "Find out who sets the clock, let only one daemon steer it, and wait until it is calm.",
+        "Find out what sets the clock, let only one daemon steer it, and run this again.",
     )

@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         COMMAND,
         help="say whether this host can measure, and what to do",
-        description="Check clock, kernel timestamps, processors, network card and the way to the "
+        description="Check clock, kernel timestamps, processors, network card and the path to the "
         "exchange, for the settings given. Takes a few seconds more than --watch-sec. Colours "
         "follow the terminal and NO_COLOR.",
         epilog=_EPILOG,
@@ -62,7 +62,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="N",
         type=_watch_sec,
         default=WATCH_SEC,
-        help=f"how long to watch what moves; 120 show a drift of 50 ppm (default {WATCH_SEC:g})",
+        help=f"how long to watch clock and load; 120 shows 50 ppm of drift (default {WATCH_SEC:g})",
     )
     settings.add_flags(parser)
 

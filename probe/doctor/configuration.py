@@ -27,7 +27,7 @@ class Configuration:
     Attributes:
         settings: all of them.
         url: of the first feed's WebSocket; a market's feeds share the host.
-        tls: certificate authorities to trust.
+        tls: CAs to trust.
     """
 
     settings: Settings
@@ -43,7 +43,7 @@ def check_configuration(load: Callable[[], Settings]) -> tuple[CheckResult, Conf
         tls = ssl.create_default_context(cafile=settings.ca_file)
     except (ExperimentError, SettingsError) as error:
         return CheckResult(
-            _NAME, CheckStatus.FAIL, str(error), _EXPECTED, "Mend what is named."
+            _NAME, CheckStatus.FAIL, str(error), _EXPECTED, "Correct the setting that is named."
         ), None
     except (OSError, ssl.SSLError) as error:
         found = f"--ca-file cannot be used: {error.strerror or error}"

@@ -125,7 +125,7 @@ def check_load(cores: int, proc: Path = _PROC) -> CheckResult:
         CheckStatus.WARN,
         found,
         expected,
-        "Stop what else runs here; see 'top' for what it is.",
+        "Stop other programs on this host; 'top' lists them.",
     )
 
 
@@ -135,7 +135,7 @@ class CpuTime:
 
     Attributes:
         total: of any kind.
-        steal: in which the hypervisor ran somebody else.
+        steal: in which the hypervisor ran another guest.
     """
 
     total: int
@@ -150,7 +150,7 @@ def read_cpu_time(proc: Path = _PROC) -> CpuTime:
 
 
 def check_steal(before: CpuTime, after: CpuTime) -> CheckResult:
-    """Whether the hypervisor gave the cores to somebody else between two readings."""
+    """Whether the hypervisor gave the cores to another guest between two readings."""
     name, expected = "CPU steal", f"≤ {_WORTH_KNOWING_STEAL:.1%}"
     share = (after.steal - before.steal) / max(after.total - before.total, 1)
     found = f"{share:.1%}"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _NAME: Final = "exchange clock"
 _DRIFT_NAME: Final = "clock drift"
 _PPM: Final = 1e-6
-# What a crystal that nobody steers does; a doubt larger than this tells nothing.
-_WORTH_FINDING: Final = 50e-6
+# What an undisciplined crystal drifts; a larger uncertainty says nothing.
+_MAX_UNCERTAINTY: Final = 50e-6
 
 
 class ExchangeClockCheck:
@@ -27,7 +27,7 @@ class ExchangeClockCheck:
 
     Args:
         url: of the endpoint, or None where there is none.
-        tls: certificate authorities to trust.
+        tls: CAs to trust.
     """
 
     def __init__(self, url: str | None, tls: ssl.SSLContext) -> None:
@@ -55,7 +55,7 @@ class ExchangeClockCheck:
         if self._refusal is not None:
             wait = self._refusal.retry_after_sec
             action = (
-                "Check --time-endpoint and the way to it; without it the exchange's clock is "
+                "Check --time-endpoint and the path to it; without it the exchange's clock is "
                 "unknown."
                 if wait is None
                 else f"Wait {duration(wait)}: the exchange limits requests from this address."
@@ -72,7 +72,7 @@ class ExchangeClockCheck:
         if abs(clock.offset_sec) <= bound + EXCHANGE_TOLERANCE_SEC:
             return CheckResult(_NAME, CheckStatus.PASS, found, expected)
         action = (
-            "Set this host's clock right ('chronyc makestep'): the exchange's is seldom wrong by "
+            "Set this host's clock right ('chronyc makestep'): the exchange's is rarely wrong by "
             "more than this. If its source calls it right, the source is wrong: change it."
         )
         return CheckResult(_NAME, CheckStatus.FAIL, found, expected, action)
@@ -95,11 +95,13 @@ class ExchangeClockCheck:
         rate = f"{-clock.drift.ratio / _PPM:+.3g} ppm ± {clock.drift.error_bound / _PPM:.2g}"
         if clock.drift.proven > MAX_DRIFT_RATIO:
             action = (
-                "Let chrony steer the clock, and see with 'chronyc tracking' that it does: nobody "
-                "corrects its rate, or somebody does so wrongly."
+                "Let chrony steer the clock and check it with 'chronyc tracking': its rate is not "
+                "corrected, or wrongly."
             )
             return CheckResult(_DRIFT_NAME, CheckStatus.FAIL, rate, expected, action)
-        if clock.drift.error_bound > _WORTH_FINDING:
-            found = f"not above {clock.drift.error_bound / _PPM:.0f} ppm; --watch-sec 120 tells"
+        if clock.drift.error_bound > _MAX_UNCERTAINTY:
+            found = (
+                f"not above {clock.drift.error_bound / _PPM:.0f} ppm; --watch-sec 120 measures it"
+            )
             return CheckResult(_DRIFT_NAME, CheckStatus.SKIP, found, expected)
         return CheckResult(_DRIFT_NAME, CheckStatus.PASS, rate, expected)

@@ -15,7 +15,7 @@ _EXPECTED: Final = "nothing exceeded"
 _SUFFIX: Final = "_allowance_exceeded"
 _PROC: Final = Path("/proc")
 _ACTION: Final = (
-    "Use an instance with more network allowance, or find who uses it up here; packets beyond it "
+    "Use an instance with a larger network allowance, or find what uses it up; packets beyond it "
     "are queued or dropped."
 )
 
@@ -33,7 +33,7 @@ def check_allowances(
     """Whether EC2 shaped the card's traffic, since boot or between two readings.
 
     Args:
-        interface: whose counters these are, None where no card leads out.
+        interface: whose counters these are, None without a default route.
         before: its counters.
         after: the same a little later.
     """

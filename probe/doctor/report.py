@@ -34,8 +34,8 @@ _NOT_AS_EXPECTED: Final = (CheckStatus.FAIL, CheckStatus.WARN)  # worst first
 def render_text(results: Sequence[CheckResult], *, color: bool = False, width: int = WIDTH) -> str:
     """One screen: a table of results, then what to do, worst first.
 
-    Below `WIDTH` columns what is expected stands only where it is not so, beside what was found:
-    in a column of its own it would break every line in two.
+    Below `WIDTH` columns what is expected is shown only where it is not met, beside what was found:
+    in a column of its own it would wrap every line.
     """
     wide = width >= WIDTH
     table = Table(box=None, expand=True, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

@@ -13,7 +13,7 @@ class CheckStatus(StrEnum):
     PASS = "PASS"  # noqa: S105 - no password
     WARN = "WARN"  # measures, but worse than it could
     FAIL = "FAIL"  # what is measured here cannot be trusted
-    SKIP = "SKIP"  # could not be asked here; `found` says why
+    SKIP = "SKIP"  # could not be checked here; `found` says why
 
 
 @dataclass(frozen=True, slots=True)

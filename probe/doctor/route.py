@@ -1,4 +1,4 @@
-"""Checks of the way to the exchange: names, addresses, TLS."""
+"""Checks of the network path to the exchange: names, addresses, TLS."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def check_endpoint(
 
     Args:
         url: WebSocket URL of the endpoint.
-        tls: certificate authorities to trust.
+        tls: CAs to trust.
         pinned: the only address to use, or None for all that the host's name has.
     """
     parts = urlsplit(url)
@@ -62,12 +62,12 @@ async def check_dns(host: str, port: int) -> tuple[CheckResult, list[Address]]:
     took = time.perf_counter() - started
     # A set, in the order of the answer: resolvers repeat addresses.
     addresses: list[Address] = list(
-        dict.fromkeys((family, (str(place[0]), port)) for family, _, _, _, place in found)
+        dict.fromkeys((family, (str(bound[0]), port)) for family, _, _, _, bound in found)
     )
     shown = f"{host}: {plural(len(addresses), 'address')} in {duration(took)}"
     if took <= _SLOW_DNS_SEC:
         return CheckResult(_DNS, CheckStatus.PASS, shown, expected), addresses
-    action = "Use a resolver nearby: a reconnection waits for it."
+    action = "Use a closer resolver: every reconnection waits for it."
     return CheckResult(_DNS, CheckStatus.WARN, shown, expected, action), addresses
 
 
@@ -100,7 +100,7 @@ async def check_route(addresses: Sequence[Address]) -> tuple[CheckResult, Addres
     families = {family for family, _ in times}
     unreached = {family for family, _ in addresses} - families
     if unreached == {socket.AF_INET6}:
-        action = "This host has no IPv6 route, which costs nothing but the addresses behind it."
+        action = "This host has no IPv6 route, so the endpoint's IPv6 addresses are not used."
     return CheckResult(
         _ROUTE, CheckStatus.WARN, f"{found}; {failures[0]}", expected, action
     ), nearest
@@ -117,12 +117,12 @@ async def check_tls(host: str, address: Address | None, tls: ssl.SSLContext) -> 
         async with asyncio.timeout(_TIMEOUT_SEC):
             _, writer = await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
-        action = "Check the host's clock, its certificate authorities, and --ca-file."
+        action = "Check the host's clock, its trusted CAs, and --ca-file."
         return CheckResult(
             _TLS, CheckStatus.FAIL, f"certificate: {error.verify_message}", expected, action
         )
     except (OSError, TimeoutError) as error:
-        action = "Check that nothing on the way intercepts or blocks TLS."
+        action = "Check that nothing on the path intercepts or blocks TLS."
         return CheckResult(_TLS, CheckStatus.FAIL, _reason(error), expected, action)
     took = time.perf_counter() - started
     tls_object: ssl.SSLObject = writer.get_extra_info("ssl_object")
@@ -139,12 +139,12 @@ async def check_tls(host: str, address: Address | None, tls: ssl.SSLContext) -> 
 
 
 async def _connect(address: Address) -> socket.socket:
-    family, place = address
+    family, target = address
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)  # noqa: FBT003 - the argument has no name
         async with asyncio.timeout(_TIMEOUT_SEC):
-            await asyncio.get_running_loop().sock_connect(sock, place)
+            await asyncio.get_running_loop().sock_connect(sock, target)
     except BaseException:
         sock.close()
         raise

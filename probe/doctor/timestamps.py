@@ -17,7 +17,7 @@ _SOURCES_NAME: Final = "timestamp sources"
 _EXPECTED: Final = "between sending and reading"
 _ROUNDS: Final = 50
 # The kernel switches timestamping on in the background, some moments after it was asked for.
-_PATIENCE_SEC: Final = 1.0
+_START_TIMEOUT_SEC: Final = 1.0
 _TIMEOUT_SEC: Final = 1.0
 
 
@@ -44,7 +44,7 @@ def check_receive_timestamps() -> CheckResult:
 
 
 def check_timestamp_sources(asked: Timestamps, interface: str | None) -> CheckResult:
-    """Which timestamps besides those of reads can be had here (docs/timestamps.md).
+    """Which timestamps besides those of reads this host supports (docs/timestamps.md).
 
     Args:
         asked: what the configuration asks for.
@@ -79,7 +79,7 @@ def _measure() -> list[int]:
         sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         receiver.settimeout(_TIMEOUT_SEC)
         enable_receive_timestamps(receiver)
-        deadline = time.monotonic() + _PATIENCE_SEC
+        deadline = time.monotonic() + _START_TIMEOUT_SEC
         while _round(sender, receiver)[1] is None:
             if time.monotonic() > deadline:
                 raise _TimestampError("the kernel gives none")
@@ -87,7 +87,7 @@ def _measure() -> list[int]:
     delays = []
     for sent_ns, timestamp_ns, read_ns in rounds:
         if timestamp_ns is None:
-            raise _TimestampError("the kernel gives one only sometimes")
+            raise _TimestampError("the kernel gives one only for some reads")
         if not sent_ns <= timestamp_ns <= read_ns:
             off = duration((timestamp_ns - sent_ns) * 1e-9)
             raise _TimestampError(

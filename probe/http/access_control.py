@@ -1,4 +1,4 @@
-"""The access_control: everything that is served stands behind it."""
+"""Access control of the metrics endpoint: every request is checked here first."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from latency_sweep.probe.http.policy import LivePolicy, Policy
 
 _LOG: Final = logs.logger(__name__)
-# So long a body that nobody wants is read on, so that its sender sees the answer.
+# An unwanted body is read on for so long, so that its sender sees the response.
 _LINGER_SEC: Final = 0.2
 _SHUTDOWN_SEC: Final = 2.0
 _RETRY_AFTER_SEC: Final = 1
-# The parser's own limits stay behind the limiter's, which count.
+# The parser's limits are wider than the connection limiter's, which count rejections.
 _PARSER_FACTOR: Final = 2
 
 _STATUS: Final = {
@@ -43,14 +43,14 @@ _STATUS: Final = {
 
 
 class AccessControl:
-    """Serves an application to those who may come in.
+    """Serves an application to the clients that its policy admits.
 
     Args:
         app: what is served; without a router of its own for errors.
         policy: what is asked of clients.
-        rejected: counts.
-        limits: how much of anything.
-        open_paths: served without credentials, to check that the process lives.
+        rejected: called with the reason of each rejection.
+        limits: of size, time, rate and number.
+        open_paths: served without credentials, for liveness checks.
         on_answer: called for each answer that has been written.
     """
 
@@ -102,7 +102,7 @@ class AccessControl:
             raise
 
     async def close(self) -> None:
-        """Finish what is being answered, then close everything."""
+        """Finish the requests in progress, then close everything."""
         if self._listener is not None:
             await self._listener.stop_accepting()
             await self._runner.cleanup()
@@ -128,7 +128,7 @@ class AccessControl:
                 self._rejected(RejectionReason.NOT_SERVED)
                 raise
             if limiter is None or limiter.policy.context is not policy.context:
-                # The connection was made under other rules: the next one follows the new ones.
+                # The connection was made under an older policy: the next one follows the new one.
                 response.force_close()
             return response
 

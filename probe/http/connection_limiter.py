@@ -1,4 +1,4 @@
-"""Stands between a connection and the HTTP server: limits its size and its time."""
+"""Limits one connection's time and the size of its requests, in front of the HTTP server."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class _State(Enum):
 class ConnectionLimiter(asyncio.Protocol):
     """The protocol of one connection; passes on what is within the limits.
 
-    A client that sends its request byte by byte, or never reads its answer, is cut off when its
-    time is over, whatever trickles in until then.
+    A client that sends its request byte by byte, or never reads the response, is disconnected at
+    the time limit, whatever it has sent until then.
 
     Args:
         inner: the HTTP server's protocol.
         policy: under which the connection was made.
         limits: of size and time.
-        rejected: counts.
+        rejected: called with the reason of each rejection.
         ended: called once the connection is gone.
     """
 
@@ -65,7 +65,7 @@ class ConnectionLimiter(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let the connection in, unless its certificate is somebody else's."""
+        """Accept the connection, unless its certificate has none of the allowed names."""
         # uvloop's transports are of no common class.
         self._transport = opened = cast("asyncio.Transport", transport)
         names = self.policy.allowed_names
@@ -79,7 +79,7 @@ class ConnectionLimiter(asyncio.Protocol):
         self._wait(self._limits.head_sec)
 
     def data_received(self, data: bytes) -> None:
-        """Pass bytes on, as long as the head they belong to is of a sane size."""
+        """Pass bytes on, as long as the request head is within the limits."""
         if self._transport is None or self._transport.is_closing():
             return
         if self._state is _State.ANSWER:
@@ -101,7 +101,7 @@ class ConnectionLimiter(asyncio.Protocol):
         return self._inner.eof_received()
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than the answer is written."""
+        """The client reads more slowly than the response is written."""
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
@@ -118,11 +118,11 @@ class ConnectionLimiter(asyncio.Protocol):
         self._ended(self)
 
     def understood(self) -> None:
-        """What was received is a request, and is being answered."""
+        """What was received is a request, and is being handled."""
         self._understood = True
 
     def answered(self) -> None:
-        """An answer was written."""
+        """A response was written."""
         if not self._understood:
             self._rejected(RejectionReason.MALFORMED)
         self._understood = False
@@ -135,7 +135,7 @@ class ConnectionLimiter(asyncio.Protocol):
             self._wait(self._limits.answer_sec if self._unread else self._limits.idle_sec)
 
     def abort(self) -> None:
-        """Cut the connection."""
+        """Disconnect."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -172,5 +172,5 @@ class ConnectionLimiter(asyncio.Protocol):
         head = b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         self._transport.write(head)
         self._transport.close()
-        # A client that does not read this keeps its connection no longer than others.
+        # Nor may a client that does not read this keep its connection.
         self._wait(self._limits.head_sec)

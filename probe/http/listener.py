@@ -1,4 +1,4 @@
-"""Accepts the metrics port's connections, so many and so fast, and speaks TLS with them."""
+"""Accepts the metrics endpoint's connections, limits their number and rate, and does TLS."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _LOG: Final = logs.logger(__name__)
 _BACKLOG: Final = 256
-# After each refused connection the next ones wait: turning a flood away costs next to nothing.
+# After each rejected connection the next ones wait, so that a flood costs little CPU time.
 _PAUSE_SEC: Final = 0.01
-# Out of descriptors or memory: nothing to do but to let others finish.
+# Out of descriptors or memory: wait until others finish.
 _EXHAUSTED_PAUSE_SEC: Final = 0.5
 _CLOSE_WITHIN_SEC: Final = 5.0
 _REASONS: Final = {
@@ -38,13 +38,13 @@ _REASONS: Final = {
 
 
 class Listener:
-    """The listening sockets and all connections that came in through them.
+    """The listening sockets and the connections they accepted.
 
     Args:
         make_protocol: makes the HTTP server's protocol for a connection.
         policy: whether and how TLS is spoken.
         limits: how many connections.
-        rejected: counts.
+        rejected: called with the reason of each rejection.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Listener:
         self._sockets.clear()
 
     async def wait_closed(self) -> None:
-        """Wait until all connections are closed; who does not read the rest is cut off."""
+        """Wait until all connections are closed; after a while they are cut off."""
         for task in self._opening:
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
@@ -189,7 +189,7 @@ class Listener:
 
     def _opened(self, connection: socket.socket, opening: asyncio.Task[None]) -> None:
         self._opening.discard(opening)
-        if opening.cancelled():  # perhaps before its first step: then it could not do so itself
+        if opening.cancelled():  # perhaps before its first step, which would close it
             connection.close()
 
     def _lost(self, limiter: ConnectionLimiter) -> None:
@@ -215,7 +215,7 @@ def _reason(error: OSError) -> RejectionReason:
     """What a handshake failed at."""
     if isinstance(error, ssl.SSLError):
         return _REASONS.get(error.reason or "", RejectionReason.TLS)
-    # So asyncio and uvloop tell of a handshake that took too long.
+    # How asyncio and uvloop report a handshake that took too long.
     if isinstance(error, TimeoutError) or type(error) is ConnectionAbortedError:
         return RejectionReason.SLOW
     return RejectionReason.TLS

@@ -1,4 +1,4 @@
-"""The exchange's clock, asked for again and again, and what is known of it exposed."""
+"""Polls the exchange's clock and exposes what is known of it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class ExchangeClockMonitor:
     Args:
         data: names the market and its endpoint.
         instruments: show what is known.
-        count_error: told of every refusal, with a sentence about it.
-        interval_sec: from one look to the next, seconds.
+        count_error: called for each failure, with a sentence about it.
+        interval_sec: between polls, seconds.
         tls: certificate authorities to trust.
         monotonic: seconds that no setting of a clock moves.
     """
@@ -62,10 +62,10 @@ class ExchangeClockMonitor:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Ask and show until cancelled; returns at once where there is no endpoint.
+        """Poll and expose until cancelled; returns at once where there is no endpoint.
 
-        An endpoint that wants to be left alone is not asked. What is known meanwhile grows
-        uncertain all the same, and is shown so.
+        An endpoint that asked for a pause is not polled until it is over. The exposed error bound
+        grows meanwhile.
         """
         url = self._data.time_endpoint
         if url is None:
@@ -77,15 +77,15 @@ class ExchangeClockMonitor:
             while True:
                 self._wanted.clear()
                 if self._monotonic() >= ask_from:
-                    alone_sec = await self._ask(endpoint)
-                    ask_from = self._monotonic() + alone_sec
+                    pause_sec = await self._ask(endpoint)
+                    ask_from = self._monotonic() + pause_sec
                 self._show()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._interval_sec):
                         await self._wanted.wait()
 
     async def _ask(self, endpoint: TimeEndpoint) -> float:
-        """A few requests; returns for how long the endpoint wants no more, seconds."""
+        """A few requests; returns the pause that the endpoint asks for, seconds."""
         try:
             clock = await self._estimator.update(endpoint.fetch)
         except TimeEndpointError as error:

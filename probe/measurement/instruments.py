@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from latency_sweep.contract.experiment import HistogramSettings
     from latency_sweep.contract.metrics import Metric
 
-# Histograms labelled by run: their series leave when the run is history.
+# Histograms labelled by run: their series are dropped when the next run is measured.
 PER_RUN = (
     metrics.LATENCY,
     metrics.EXCHANGE_DELAY,
@@ -26,7 +26,7 @@ PER_RUN = (
     metrics.RECEIVE_DELAY,
     metrics.CONNECTION_LATENCY,
 )
-# A tenth is close enough for what only tells whether the probe is well: a tenth of the buckets.
+# A resolution of 10 % is enough for the probe's health, at a tenth of the buckets.
 _OWN_SCHEMA: Final = 3
 
 

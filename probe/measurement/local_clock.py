@@ -1,4 +1,4 @@
-"""The local clock's error, read again and again, and what is known of it exposed."""
+"""Polls the local clock's error bound and exposes it; detects steps of the clock."""
 
 from __future__ import annotations
 

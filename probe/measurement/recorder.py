@@ -1,4 +1,4 @@
-"""From messages to numbers: what each one adds to the counters and histograms of its channel."""
+"""From messages to metrics: what each adds to the counters and histograms of its channel."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ SAMPLES_KEPT: Final = 1000
 # An event time further than this from the clock is in another unit, not late.
 MAX_AGE_NS: Final = 86_400 * NS_PER_SEC
 _LOGGED_PER_KIND: Final = 10
-# From how many messages on looking for a run pays.
+# From how many messages on it pays to look for a run of ids.
 _RUN: Final = 4
-# Messages between looks at how much the histograms have to fold.
+# Messages after which the histograms fold what was appended.
 _FOLD_EVERY: Final = 512
 
 
@@ -82,13 +82,13 @@ class ChannelState:
 
     Attributes:
         channel: which one.
-        messages: messages received; copies of a parallel connection are not among them.
+        messages: messages received, redundant ones not counted.
         payload_bytes: their size.
         negative: messages timestamped later than they were received.
         last_timestamp_ns: receive timestamp of the newest one, or 0.
         newest_id: highest id received where there is no sequence, or -1.
         sequence: the check of its ids, or None where they can show nothing.
-        overlapping: whether several connections bring it, where there is no sequence.
+        overlapping: whether several connections deliver it, where there is no sequence.
         recent: ids received since they overlap, or None.
         histograms: those of the run being measured, or None.
         previous_latency_ns: latency of the previous message of this run, or None.
@@ -133,10 +133,11 @@ class Line:
     Attributes:
         name: value of the `connection` label.
         first_arrivals: messages it delivered first.
-        redundant: messages that another had delivered before.
+        redundant: messages that another had already delivered.
         shared_timestamps: messages that share the timestamp of their read with one before them.
         without_timestamp: messages for which the kernel gave no timestamp.
-        latency: histogram of the run being measured, of every copy; None if there is one line.
+        latency: histogram of the run being measured, redundant messages included; None if there
+            is one line.
     """
 
     __slots__ = (
@@ -235,7 +236,7 @@ class Recorder:
         ]
 
     def expire(self, now_ns: int) -> None:
-        """Drop what is no longer to be exposed, and count what has been missing too long."""
+        """Drop series that are no longer exposed, and let old gaps expire."""
         if self._run is not None and now_ns >= self._run.measure_start_ns:
             self._forget_previous_run()
         for state in self.states:
@@ -243,7 +244,7 @@ class Recorder:
                 state.sequence.expire(now_ns)
 
     def interrupted(self, feed: Feed) -> None:
-        """A feed lost its last connection: messages before and after are no neighbours.
+        """A feed lost its last connection: messages before and after it are not consecutive.
 
         What is missed meanwhile shows as a gap in the ids, and is lost.
         """
@@ -336,7 +337,7 @@ class Recorder:
 
 
 def _is_first_arrival(state: ChannelState, event: Event, timestamp_ns: int, here: Seen) -> bool:
-    """Whether no other connection brought the message before; takes note of its ids."""
+    """Whether no other connection delivered the message before; records its ids."""
     if state.sequence is not None:
         seen = state.sequence.see(event.first_id, event.last_id, timestamp_ns, here)
         return seen is not Seen.REPEATED or here is Seen.REPEATED
@@ -354,7 +355,7 @@ class ConnectionReceiver:
 
     Two connections overlap when one replaces the other or when they run in parallel, so what has
     been seen on this very connection is kept here: an id seen on it before is a duplicate or out
-    of order; one that only another connection brought before is a copy.
+    of order; one that only another connection delivered before is redundant.
     """
 
     def __init__(
@@ -513,7 +514,7 @@ class ConnectionReceiver:
         return True
 
     def _is_first_arrival(self, state: ChannelState, event: Event, timestamp_ns: int) -> bool:
-        """Whether a message counts; takes note of its ids here and among all connections."""
+        """Whether a message counts; records its ids for this connection and for all."""
         index = event.channel.index
         check = self._checks[index]
         if check is not None:
@@ -534,7 +535,7 @@ class ConnectionReceiver:
         line.first_arrivals += recorded - redundant
         line.shared_timestamps += recorded - (timestamp_ns != self._previous_timestamp_ns)
         self._previous_timestamp_ns = timestamp_ns
-        if timestamp_ns == read_ns:  # the transport's stand-in
+        if timestamp_ns == read_ns:  # the kernel gave none, see `Transport`
             line.without_timestamp += recorded
 
     def _has_no_message(self, index: int) -> bool:

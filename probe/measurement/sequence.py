@@ -15,10 +15,10 @@ GRACE_NS: Final = 1_000_000_000
 # Jumps beyond these are a new numbering, not billions of lost messages.
 FORWARD_RESET: Final = 1_000_000_000
 BACKWARD_RESET: Final = 1_000_000
-# How long after it was counted as lost a message is still known to have been missing, so that it is
-# found and not taken for a repeated one. Without an end every gap would take memory for good.
+# How long a lost message is remembered, so that it counts as recovered and not as a duplicate when
+# it arrives after all. Without a limit every gap would take memory for good.
 REMEMBER_NS: Final = 60_000_000_000
-# Gaps remembered; beyond it the oldest pending one is counted as lost.
+# Gaps remembered; beyond that the oldest expires.
 MAX_GAPS: Final = 4096
 _NONE_YET: Final = -1  # ids are not negative
 
@@ -32,7 +32,7 @@ class Seen(Enum):
 
 
 class _Gap:
-    """A range of missing ids, `first..last`; `deadline_ns` None once nothing is waited for.
+    """A range of missing ids, `first..last`; `deadline_ns` is None once it has expired.
 
     It may be forgotten at `forget_ns`.
     """
@@ -62,7 +62,7 @@ class SequenceCheck:
         next_id: id that the next message starts with if nothing is missing, -1 at the beginning.
             Where a message starts just there and nothing is `pending_gaps`, moving this on says
             what `see` would: the hot path does so.
-        pending_gaps: ranges of ids that may still arrive in time.
+        pending_gaps: gaps that have not expired.
         gaps: jumps forward.
         lost: messages missing for longer than the grace period; in ranges at least so many, and one
             more when what comes too late shows that a gap was several.
@@ -105,7 +105,7 @@ class SequenceCheck:
         return sum(self._messages(gap) for gap in self._missing if gap.deadline_ns is not None)
 
     def see(self, first: int, last: int, now_ns: int, here: Seen | None = None) -> Seen:
-        """Take note of a message that covers the ids `first..last`, received at `now_ns`.
+        """Record a message that covers the ids `first..last`, received at `now_ns`.
 
         Args:
             first: first id it covers.
@@ -139,7 +139,7 @@ class SequenceCheck:
         return seen
 
     def expire(self, now_ns: int) -> None:
-        """Count as lost what has been missing for longer than the grace period."""
+        """Let gaps older than the grace period expire: their messages count as lost."""
         if not self.pending_gaps:
             return
         for gap in self._missing:
@@ -150,7 +150,7 @@ class SequenceCheck:
             self._expire_gap(gap)
 
     def restart(self) -> None:
-        """Forget the position: the next message may have any id. What is pending is lost."""
+        """Forget the position: the next message may have any id. Pending gaps expire."""
         for gap in self._missing:
             if gap.deadline_ns is not None:
                 self._expire_gap(gap)

@@ -1,4 +1,4 @@
-"""Whether the timestamps and the polling that are asked for can be had on this host."""
+"""Whether this host supports the timestamps and the polling that were chosen."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _ANY_PORT = 9  # nothing is sent to it
 
 
 def check(receiving: Receiving, host: str) -> None:
-    """Try what is asked for without a connection.
+    """Try the options without a connection.
 
     Args:
-        receiving: what is asked for.
+        receiving: the options.
         host: the server's name or address, which says which network card will be used.
 
     Raises:
-        TimestampsError: it cannot be had; says why and what it takes.
+        TimestampsError: this host does not support them; says why and what it needs.
     """
     if receiving.timestamps is Timestamps.CAPTURE:
         PacketCapture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
@@ -41,7 +41,7 @@ def why_no_capture() -> str | None:
 
 
 def poll_busily(sock: socket.socket, microseconds: int) -> None:
-    """`enable_busy_polling`, with a sentence for who may not.
+    """`enable_busy_polling`, with an error that says what it needs.
 
     Raises:
         TimestampsError: without CAP_NET_ADMIN.

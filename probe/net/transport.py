@@ -76,7 +76,7 @@ class Transport:
         self._unsent = bytearray()
         self._receiver: Receiver | None = None
         self._closed = False
-        # The kernel tells of a broken stream once: who sends then leaves the reader a plain end.
+        # The kernel reports a broken stream once, to the sender here; the reader sees only the end.
         self._send_error: OSError | None = None
         self.remote_address = remote_address
         self.reads_without_timestamp = 0

@@ -90,7 +90,7 @@ class WebSocketConnection:
 
     @property
     def reads_without_timestamp(self) -> int:
-        """Reads for which the kernel gave no timestamp and the program's clock stood in."""
+        """Reads without a kernel timestamp, timestamped by the program instead."""
         return self._transport.reads_without_timestamp
 
     async def upgrade(self, headers: Mapping[str, str], timeout_sec: float) -> None:
@@ -121,7 +121,7 @@ class WebSocketConnection:
         self._flush()
 
     async def close(self) -> None:
-        """Close in good order: messages the server sent before its own close still arrive."""
+        """Close gracefully: messages the server sent before its own close frame still arrive."""
         if self._protocol.state is State.OPEN:
             self._log.debug("close frame sent", extra={"code": int(CloseCode.NORMAL_CLOSURE)})
             self._protocol.send_close(CloseCode.NORMAL_CLOSURE)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.settings import Settings
 
 _HEALTHY: Final = "/-/healthy"
-# Another port helps against these, another address against all others.
+# For these another port may help, for all others another address.
 _PORT_FAULTS: Final = {errno.EADDRINUSE, errno.EACCES}
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
@@ -76,13 +76,13 @@ class ProbeServer:
     """Serves one probe.
 
     Args:
-        settings: who the probe is.
+        settings: what the probe was told about itself.
         registry: all its metrics.
         recorder: its channels and samples.
         session: its connection and phase.
         version: version of the probe.
-        policy: who may ask.
-        rejected: counts who may not.
+        policy: access policy of the endpoint.
+        rejected: called with the reason of each rejection.
     """
 
     def __init__(
@@ -130,14 +130,14 @@ class ProbeServer:
             ) from error
 
     async def offer_final_values(self) -> None:
-        """Wait until the values, which change no more, were scraped, or nobody did in time."""
+        """Wait until the final values were scraped, or until the time for it is over."""
         self._values_are_final = True
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.final_scrape_wait_sec):
                 await self._final_values_scraped.wait()
 
     async def stop(self) -> None:
-        """Answer what is being answered, then stop listening."""
+        """Finish the requests in progress, then stop listening."""
         await self._access_control.close()
 
     def _application(self) -> web.Application:
@@ -252,7 +252,7 @@ class ProbeServer:
 
 
 def _reason(error: OSError) -> str:
-    """Why, without the place, which the standard library adds to the system's own words."""
+    """Why, without the address, which the standard library appends to the system's message."""
     if isinstance(error, socket.gaierror) or error.errno is None:
         return error.strerror or str(error)
     return os.strerror(error.errno)

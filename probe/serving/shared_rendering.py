@@ -1,4 +1,4 @@
-"""One rendering for all who scrape at the same time."""
+"""One rendering for all scrapes that arrive at the same time."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _LOG: Final = logs.logger(__name__)
 class SharedRenderer:
     """Renders a registry, one rendering at a time, however many ask for it.
 
-    Who asks while one is made gets the next one, together with all others who wait for the same
-    format: so a scrape's values are never older than the scrape, and fifty scrapers at once take
-    the reader no more time than two.
+    A request that arrives during a rendering gets the next one, together with all others that wait
+    for the same format. So a scrape's values are never older than the scrape, and fifty scrapers
+    at once delay the reader no more than two.
 
     Args:
         registry: what is rendered.

@@ -115,7 +115,7 @@ def test_sighup_reads_the_web_configuration_again_and_keeps_the_old_if_it_is_bad
         since = probe.value("feed_config_last_reload_success_timestamp_seconds")
         web.write_text("http_server_config: {headers: {X-Frame-Options: maybe}}\n")
         probe.process.send_signal(signal.SIGHUP)
-        probe.wait_for_log("the old access rules of the metrics endpoint stay in force")
+        probe.wait_for_log("the old access policy stays in force")
         probe.wait_for_log(f'error="{web}: http_server')
         assert probe.value(successful) == 0
         web.write_text("http_server_config: {headers: {X-Frame-Options: sameorigin}}\n")

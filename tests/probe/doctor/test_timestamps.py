@@ -24,7 +24,7 @@ def test_this_kernel_timestamps_between_sending_and_reading() -> None:
 
 def test_a_kernel_without_timestamps_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timestamps, "enable_receive_timestamps", lambda _sock: None)
-    monkeypatch.setattr(timestamps, "_PATIENCE_SEC", 0.0)
+    monkeypatch.setattr(timestamps, "_START_TIMEOUT_SEC", 0.0)
     result = timestamps.check_receive_timestamps()
     assert (result.status, result.found) == (CheckStatus.FAIL, "the kernel gives none")
 

@@ -453,7 +453,7 @@ async def test_bad_files_leave_the_door_as_it_was(
         write(users_file, {"basic_auth_users": {"prom": "plain-text-password"}})
         assert (await door.get())[0] == 401
         assert (await door.get(headers=basic("prom", PASSWORD)))[0] == 200
-        assert "the old access rules of the metrics endpoint stay in force" in caplog.text
+        assert "the old access policy stays in force" in caplog.text
         assert "plain-text-password" not in caplog.text
 
 
