@@ -28,6 +28,7 @@ from tests.probe.scripted_exchange import (
     serving,
     until,
 )
+from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -489,6 +490,8 @@ async def test_lines_of_the_log_tell_what_a_connection_does_and_which_it_is(
     async with running(exchange, instruments) as session:
         await exchange.connection(0)
         await until(lambda: session.connectivity.connected)
+        run = ONE_RUN.run_at(time.time_ns())
+        session._begin(run)
         session._supervisors[0].replace(ReconnectReason.ROLLOVER)
         await exchange.connection(1)
         await until(lambda: "connection closed" in caplog.messages)
@@ -505,4 +508,4 @@ async def test_lines_of_the_log_tell_what_a_connection_does_and_which_it_is(
     for message in ("resolved", "connect step", "connected", "close frame sent"):
         assert log[message]["connection"] == "0"
         assert log[message]["stream"] == "trade,bookTicker"
-        assert log[message]["run"] == log["run begins"]["run"]
+        assert log[message]["run"] == log["run begins"]["run"] == run.label
