@@ -57,5 +57,5 @@ class Loop(uvloop.Loop):
             if not answer.done():
                 resolve(what)
 
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
+        with suppress(RuntimeError):  # the loop is closed
             self.call_soon_threadsafe(tell)

@@ -220,7 +220,7 @@ class WebSocketConnection:
         elif opcode is Opcode.PONG:
             sent = self._pings.pop(bytes(frame.data), None)
             if sent is not None:
-                # Between two readings of a clock that nobody sets, less what waited to be read.
+                # Between two readings of a monotonic clock, less the time it waited to be read.
                 waited_sec = (read_ns - timestamp_ns) * 1e-9
                 self._on_rtt(self.last_read - sent - waited_sec)
         elif opcode is Opcode.CLOSE:
