@@ -92,8 +92,8 @@ async def probe(
     feed, recorder = make_recorder(url, symbols, registry)
     receiver = recorder.receiver(feed, recorder.lines[0], lambda: None)
 
-    def on_messages(payloads: list[bytes], binary: bool, timestamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - as the hot path calls it
-        receiver.on_messages(payloads, binary, timestamp_ns, read_ns)
+    def record(payloads: list[bytes], binary: bool, timestamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - as the hot path calls it
+        receiver.record(payloads, binary, timestamp_ns, read_ns)
         for payload in payloads:
             meter.note(payload, timestamp_ns)
         meter.own_ns += [read_ns - timestamp_ns] * len(payloads)
@@ -107,7 +107,7 @@ async def probe(
         f"{url.partition('/stream')[0]}{PATH}",
         headers={},
         tls=tls,
-        on_messages=on_messages if meter.errors else receiver.on_messages,
+        record=record if meter.errors else receiver.record,
         on_rtt=lambda _: None,
         on_step=lambda *_: None,
         receiving=receiving,
@@ -160,7 +160,7 @@ async def _scrape(registry: CollectorRegistry) -> None:
 async def receiving(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
     """This project's reading alone: timestamps, TLS and frames."""
 
-    def on_messages(payloads: list[bytes], binary: bool, timestamp_ns: int, read_ns: int) -> None:  # noqa: ARG001, FBT001 - as the hot path calls it
+    def record(payloads: list[bytes], binary: bool, timestamp_ns: int, read_ns: int) -> None:  # noqa: ARG001, FBT001 - as the hot path calls it
         if meter.errors:
             for payload in payloads:
                 meter.note(payload, timestamp_ns)
@@ -169,7 +169,7 @@ async def receiving(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
         url,
         headers={},
         tls=tls,
-        on_messages=on_messages,
+        record=record,
         on_rtt=lambda _: None,
         on_step=lambda *_: None,
     )
@@ -283,7 +283,7 @@ async def picows_recorder(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
     import picows  # noqa: PLC0415 - optional
 
     feed, recorder = make_recorder(url, ["BTCUSDT"], CollectorRegistry())
-    on_messages = recorder.receiver(feed, recorder.lines[0], lambda: None).on_messages
+    record = recorder.receiver(feed, recorder.lines[0], lambda: None).record
     text = picows.WSMsgType.TEXT
 
     class Listener(picows.WSListener):
@@ -294,7 +294,7 @@ async def picows_recorder(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
                 return
             timestamp_ns = time.time_ns()
             payload = frame.get_payload_as_bytes()
-            on_messages([payload], False, timestamp_ns, timestamp_ns)  # noqa: FBT003 - the hot path's way
+            record([payload], False, timestamp_ns, timestamp_ns)  # noqa: FBT003 - the hot path's way
             if meter.errors:
                 meter.note(payload, timestamp_ns)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latency_sweep.collector.errors import SweepError
+from latency_sweep.runtime import logs
 from latency_sweep.runtime.atomic_file import replacing
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ FORMAT_VERSION: Final = 1
 STATE_FILE: Final = "state.json"
 EXPERIMENT_FILE: Final = "experiment.yaml"
 EVIDENCE_FILE: Final = "evidence.parquet"
+LOG_FILE: Final = "sweep.log"
 
+_LOG: Final = logs.logger(__name__)
 _LOCK_FILE: Final = ".lock"
 
 ExperimentId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -223,6 +227,7 @@ class Sweep:
     def reach(self, stage: Stage, **changes: object) -> None:
         """Save that a stage is reached; a later one already reached stays."""
         self.save(stage=max(stage, self.state.stage), **changes)
+        _LOG.info("stage reached", extra={"stage": self.state.stage.name.lower()})
 
 
 def load(sweeps: Path, experiment_id: str) -> Sweep:
@@ -286,9 +291,10 @@ def now() -> datetime:
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Keep other commands from changing the same sweep until the context ends.
+    """Keep other commands from changing the same sweep until the context ends, and write its log.
 
-    The lock ends with this process, however it ends.
+    The lock ends with this process, however it ends. The log, `sweep.log`, has everything from
+    `debug` on, of one command after the other.
 
     Raises:
         StateError: another command works on it.
@@ -302,6 +308,13 @@ def exclusive(folder: Path) -> Iterator[None]:
             raise StateError(
                 f"{folder}: another sweep command is working on this sweep; wait until it ends."
             ) from error
-        yield
+        with logs.to_file(folder / LOG_FILE):
+            _LOG.info("command begins", extra={"arguments": " ".join(sys.argv[1:])})
+            try:
+                yield
+            except BaseException:
+                _LOG.debug("command ends early", exc_info=True)
+                raise
+            _LOG.info("command is done")
     finally:
         os.close(descriptor)

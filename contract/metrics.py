@@ -73,8 +73,8 @@ class ConnectStep(StrEnum):
 class ReconnectReason(StrEnum):
     """Why an established connection was replaced.
 
-    `schedule` is the fresh one of a new run and `rollover` the one before the exchange's limit
-    of age; both overlap the old one and lose nothing.
+    `schedule` is for the fresh connection of a new run, `rollover` for the one before the
+    exchange's maximum connection age; both overlap the old one and lose nothing.
     """
 
     SCHEDULE = "schedule"
@@ -86,12 +86,12 @@ class ReconnectReason(StrEnum):
     SERVER_SHUTDOWN = "server_shutdown"
 
 
-# Replacements that the probe itself decided on; constraints on reconnects leave them out.
+# Replacements that the probe planned itself; constraints on reconnects do not count them.
 PLANNED: Final = (ReconnectReason.SCHEDULE, ReconnectReason.ROLLOVER)
 
 
 class ErrorKind(StrEnum):
-    """What can go wrong with something received, or with an attempt to connect."""
+    """What can be wrong with what was received, or with an attempt to connect."""
 
     BAD_JSON = "bad_json"
     BAD_FIELD = "bad_field"
@@ -107,8 +107,8 @@ class ErrorKind(StrEnum):
     INTERNAL = "internal"
 
 
-class RefusalReason(StrEnum):
-    """Why the metrics port turned somebody away."""
+class RejectionReason(StrEnum):
+    """Why the metrics endpoint rejected a connection or a request."""
 
     UNAUTHENTICATED = "unauthenticated"
     WRONG_TOKEN = "wrong_token"  # noqa: S105 - a reason, no token
@@ -146,26 +146,29 @@ LATENCY: Final = _histogram(
 )
 EXCHANGE_DELAY: Final = _histogram(
     "feed_exchange_delay_seconds",
-    "Trade time T to event time E: queueing inside the exchange.",
+    "Trade time T to event time E: delay inside the exchange.",
     FEED_RUN,
 )
 DELAY_VARIATION: Final = _histogram(
     "feed_delay_variation_seconds",
-    "Absolute change of latency between neighbouring messages of one stream.",
+    "Packet delay variation (RFC 3393): absolute difference in latency between consecutive "
+    "messages of one stream.",
     FEED_RUN,
 )
 RECEIVE_DELAY: Final = _histogram(
     "feed_receive_delay_seconds",
-    "Kernel receive timestamp to the probe's program: the probe's own delay.",
+    "Kernel receive timestamp to the read by the probe: the probe's own delay.",
     FEED_RUN,
 )
 CONNECTION_LATENCY: Final = _histogram(
     "feed_connection_latency_seconds",
-    "As feed_latency_seconds, for every copy on each of several parallel connections.",
+    "As feed_latency_seconds, by parallel connection, redundant messages included.",
     ("market", "connection", RUN),
 )
 RTT: Final = _histogram(
-    "feed_rtt_seconds", "WebSocket ping to pong; needs no common clock.", ("market",)
+    "feed_rtt_seconds",
+    "Round-trip time from WebSocket ping to pong; needs no common clock.",
+    ("market",),
 )
 CONNECT_DURATION: Final = _histogram(
     "feed_connect_duration_seconds", "Duration of each step of connecting.", ("market", "step")
@@ -175,10 +178,10 @@ MESSAGES: Final = _counter("feed_messages_total", "Market-data messages received
 BYTES: Final = _counter("feed_bytes_total", "Payload bytes received.")
 LOST: Final = _counter(
     "feed_messages_lost_total",
-    "Messages missing from the sequence and not arrived late; where a message covers a range of "
-    "ids (depth, trades in SBE) a lower bound.",
+    "Messages missing from the sequence for longer than the grace period; where a message covers a "
+    "range of ids (depth, trades in SBE) a lower bound.",
 )
-FOUND: Final = _counter(
+RECOVERED: Final = _counter(
     "feed_messages_recovered_total",
     "Messages that arrived after they had been counted as lost.",
 )
@@ -187,24 +190,24 @@ DUPLICATES: Final = _counter("feed_duplicates_total", "Messages received more th
 OUT_OF_ORDER: Final = _counter(
     "feed_out_of_order_total", "Messages that arrived after a later one."
 )
-COPIES: Final = _counter(
+REDUNDANT: Final = _counter(
     "feed_redundant_messages_total",
-    "Messages that another connection had delivered before.",
+    "Messages that another connection had already delivered.",
     ("market", "connection"),
 )
-WINS: Final = _counter(
+FIRST_ARRIVALS: Final = _counter(
     "feed_first_arrivals_total",
     "Messages that this connection delivered first.",
     ("market", "connection"),
 )
 SHARED_TIMESTAMPS: Final = _counter(
     "feed_shared_timestamps_total",
-    "Messages that came in one read with another before them, and share its timestamp.",
+    "Messages read together with an earlier one, whose timestamp they share.",
     ("market", "connection"),
 )
 WITHOUT_TIMESTAMP: Final = _counter(
     "feed_messages_without_timestamp_total",
-    "Messages without a kernel timestamp, for which the program's clock stood in.",
+    "Messages without a kernel timestamp, timestamped by the program instead.",
     ("market", "connection"),
 )
 NEGATIVE_LATENCY: Final = _counter(
@@ -219,26 +222,24 @@ LAST_MESSAGE: Final = _gauge(
 
 RECONNECTS: Final = _counter(
     "feed_reconnects_total",
-    "Established connections replaced, by reason; `schedule` and `rollover` are planned.",
+    "Established connections that were replaced, by reason; `schedule` and `rollover` are planned.",
     ("market", "reason"),
 )
 DISCONNECTED: Final = _counter(
     "feed_disconnected_seconds_total",
-    "Time in which a stream had no connection, since the first one.",
+    "Time without a connection for at least one stream, since all had one for the first time.",
     ("market",),
     "",
 )
-CONNECTED: Final = _gauge(
-    "feed_connected", "1 while every stream has a connection that can bring it.", ("market",)
-)
+CONNECTED: Final = _gauge("feed_connected", "1 while every stream has a connection.", ("market",))
 CONNECTION_INFO: Final = _gauge(
     "feed_connection_info",
-    "The server's address that a connection uses.",
+    "IP address of the server that a connection uses.",
     ("market", "connection", "remote_address"),
 )
 ERRORS: Final = _counter(
     "feed_errors_total",
-    "Faults in what was received, and failed attempts to connect.",
+    "Errors in what was received, and failed attempts to connect.",
     ("market", "kind"),
 )
 
@@ -281,27 +282,27 @@ EXCHANGE_CLOCK_DRIFT_BOUND: Final = _gauge(
 
 LOOP_DELAY: Final = _histogram(
     "feed_loop_delay_seconds",
-    "How late the probe's event loop handles a kernel timer, looked at ten times a second.",
+    "Delay of the probe's event loop in handling a kernel timer, sampled ten times a second.",
     (),
 )
 GC_PAUSE: Final = _histogram(
     "feed_gc_pause_seconds",
-    "How long each collection of garbage stopped the probe's program.",
+    "Garbage collection pause duration.",
     ("generation",),
 )
 
 HTTP_REJECTED_REQUESTS: Final = _counter(
     "feed_http_rejected_requests_total",
-    "Connections and requests that the metrics port turned away.",
+    "Connections and requests that the metrics endpoint rejected.",
     ("reason",),
 )
 CONFIG_RELOAD_SUCCESSFUL: Final = _gauge(
     "feed_config_last_reload_successful",
-    "1 if the last reading of secrets and web configuration succeeded.",
+    "1 if the last reload of secrets and web configuration succeeded.",
 )
 CONFIG_RELOAD_SUCCESS: Final = _gauge(
     "feed_config_last_reload_success_timestamp_seconds",
-    "When that last succeeded, Unix time.",
+    "Time of the last successful reload, Unix time.",
     (),
     "seconds",
 )
@@ -315,7 +316,7 @@ RUN_PHASE_STARTED: Final = _gauge(
 )
 PROBE_INFO: Final = _gauge(
     "feed_probe_info",
-    "What this probe was told about itself.",
+    "Version of this probe, and the experiment and place it was configured with.",
     ("version", "experiment", "region", "instance_family"),
 )
 BUILD_INFO: Final = _gauge(

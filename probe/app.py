@@ -1,16 +1,14 @@
-"""The running probe: wires feed, connection, clock, numbers and server together."""
+"""The running probe: wires feeds, connections, clocks, measurement and server together."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import json
-import logging
 import platform
 import signal
 import ssl
 import sys
-from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -20,9 +18,6 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 from latency_sweep.contract.program import DISTRIBUTION
 from latency_sweep.contract.timeline import Timeline
 from latency_sweep.probe import tuning
-from latency_sweep.probe.clock import local
-from latency_sweep.probe.clock.reading import ClockError
-from latency_sweep.probe.clock.steps import StepDetector
 from latency_sweep.probe.connection.session import Session
 from latency_sweep.probe.feeds import binance_usdm
 from latency_sweep.probe.feeds.base import FeedConfigError
@@ -30,31 +25,30 @@ from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
 from latency_sweep.probe.feeds.binance_spot import BinanceSpot
 from latency_sweep.probe.http.listener import is_loopback
 from latency_sweep.probe.measurement import own_delays
-from latency_sweep.probe.measurement.exchange_watch import ExchangeWatch
+from latency_sweep.probe.measurement.exchange_clock import ExchangeClockMonitor
 from latency_sweep.probe.measurement.instruments import Instruments
+from latency_sweep.probe.measurement.local_clock import LocalClockMonitor
 from latency_sweep.probe.measurement.recorder import Recorder
-from latency_sweep.probe.measurement.state_collector import StateCollector
 from latency_sweep.probe.net import timestamps_check
 from latency_sweep.probe.net.loop import Loop
 from latency_sweep.probe.net.receiving import TimestampsError
 from latency_sweep.probe.net.timestamped_socket import keep_timestamping_on
 from latency_sweep.probe.net.transport import resolve
 from latency_sweep.probe.reload import Reloader
-from latency_sweep.probe.server import ProbeServer
+from latency_sweep.probe.serving.server import ProbeServer
+from latency_sweep.probe.serving.state_collector import StateCollector
 from latency_sweep.probe.settings import MAX_CONNECTIONS, SettingsError
 from latency_sweep.probe.stop import Stop
-from latency_sweep.runtime import standard_output
+from latency_sweep.runtime import logs, standard_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from latency_sweep.contract.experiment import MarketData
-    from latency_sweep.probe.clock.reading import ClockReading
     from latency_sweep.probe.feeds.base import Feed
     from latency_sweep.probe.settings import Settings
 
-_LOG = logging.getLogger(__name__)
-CLOCK_INTERVAL_SEC: Final = 1.0
+_LOG: Final = logs.logger(__name__)
 _HTTPS_PORT: Final = 443
 # A scrape is encoded in a thread; switching threads this often keeps the reader prompt.
 _SWITCH_INTERVAL_SEC: Final = 2e-5
@@ -125,24 +119,27 @@ class Probe:
             session,
             version=self._version,
             policy=self._reloader.policy,
-            refused=lambda reason: self._instruments.http_refusals.labels(reason.value).inc(),
+            rejected=lambda reason: self._instruments.rejected_requests.labels(reason.value).inc(),
         )
         port = await server.start()
         stop = Stop(session.stop)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reloader.reload)
-        self._announce(port)
-        # Everything long-lived exists now: keep the collector from walking it again and again.
+        self._report_listening(port)
+        # All long-lived objects exist now: keep the garbage collector from traversing them again.
         gc.collect()
         gc.freeze()
-        exchange = ExchangeWatch(
+        exchange = ExchangeClockMonitor(
             self._settings.experiment.market_data,
             self._instruments,
             recorder.count_error,
             interval_sec=self._settings.time_interval_sec,
             tls=self._tls,
         )
+        local_clock = LocalClockMonitor(
+            self._settings.clock_source, self._instruments, exchange.clock_was_set
+        )
         watchers = [
-            asyncio.create_task(self._watch_local_clock(exchange.clock_was_set)),
+            asyncio.create_task(local_clock.run()),
             asyncio.create_task(exchange.run()),
         ]
         try:
@@ -154,17 +151,20 @@ class Probe:
             await asyncio.gather(*watchers, return_exceptions=True)
             await server.stop()
 
-    def _announce(self, port: int) -> None:
+    def _report_listening(self, port: int) -> None:
         host, policy = self._settings.metrics_host, self._reloader.policy.current
         scheme = "http" if policy.context is None else "https"
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-        announced = json.dumps({"event": "listening", "metrics_url": url})
-        if (unwritten := standard_output.write(f"{announced}\n")) is not None:
-            _LOG.warning("standard output: %s; metrics are on %s", unwritten.strerror, url)
+        line = json.dumps({"event": "listening", "metrics_url": url})
+        if (unwritten := standard_output.write(f"{line}\n")) is not None:
+            extra = {"error": unwritten.strerror}
+            _LOG.warning("standard output cannot be written", extra=extra)
+        _LOG.info("listening", extra={"metrics_url": url, "tls": policy.context is not None})
         if policy.open_to_all and not is_loopback(host):
             _LOG.warning(
-                "whoever reaches %s may read it: a firewall or --web-config-file keeps others out",
-                url,
+                "no authentication: any host that can connect may read the metrics; set a firewall "
+                "rule or --web-config-file",
+                extra={"metrics_url": url},
             )
         if policy.credentials.needed and policy.context is None and not is_loopback(host):
             _LOG.warning("passwords and tokens cross the network in clear text without TLS")
@@ -188,10 +188,9 @@ class Probe:
         connections = len(addresses) * len(self._feeds)
         if connections > MAX_CONNECTIONS:
             _LOG.warning(
-                "%d connections: to replace more than %d that are all cut again and again takes "
-                "more attempts than the exchange allows",
-                connections,
-                MAX_CONNECTIONS,
+                "more connections than can all be replaced again and again within the exchange's "
+                "limit of attempts",
+                extra={"connections": connections, "safe_connections": MAX_CONNECTIONS},
             )
         return addresses
 
@@ -205,49 +204,6 @@ class Probe:
         self._instruments.build_info.labels(
             self._version, platform.python_version(), version("websockets")
         ).set(1)
-
-    async def _watch_local_clock(self, on_step: Callable[[], None]) -> None:
-        setting = self._settings.clock_source
-        detector = StepDetector()
-        source, complaint = setting, ""
-        while True:
-            try:
-                # Off the loop: asking a daemon may take up to a second.
-                reading = await asyncio.to_thread(local.SOURCES[setting])
-            except ClockError as error:
-                if str(error) != complaint:
-                    complaint = str(error)
-                    _LOG.warning("clock source %s: %s", source, complaint)
-                self._forget_clock(source)
-                self._instruments.clock_synchronized.labels(source).set(0)
-            else:
-                if reading.source != source:
-                    self._forget_clock(source)
-                    source = reading.source
-                self._show_clock(reading)
-            step_sec = detector.check()
-            if step_sec is not None:
-                self._instruments.clock_steps.inc()
-                _LOG.warning("the local clock was set by %+.6f s", step_sec)
-                on_step()
-            await asyncio.sleep(CLOCK_INTERVAL_SEC)
-
-    def _show_clock(self, reading: ClockReading) -> None:
-        instruments = self._instruments
-        instruments.clock_offset.labels(reading.source).set(reading.offset_sec)
-        instruments.clock_error_bound.labels(reading.source).set(reading.error_bound_sec)
-        instruments.clock_synchronized.labels(reading.source).set(reading.synchronized)
-
-    def _forget_clock(self, source: str) -> None:
-        """Stop exposing a source, so that no stale value stays."""
-        instruments = self._instruments
-        for gauge in (
-            instruments.clock_offset,
-            instruments.clock_error_bound,
-            instruments.clock_synchronized,
-        ):
-            with suppress(KeyError):
-                gauge.remove(source)
 
 
 def make_feeds(data: MarketData, api_key: str | None) -> Sequence[Feed]:

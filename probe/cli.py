@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,8 +12,9 @@ from latency_sweep.probe import app, command_line
 from latency_sweep.probe.command_line import DoctorOptions, RunOptions
 from latency_sweep.probe.doctor import command as doctor
 from latency_sweep.probe.http.errors import WebConfigError
-from latency_sweep.probe.server import ListenError
+from latency_sweep.probe.serving.server import ListenError
 from latency_sweep.probe.settings import SettingsError
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: RunOptions) -> ExitCode:
     try:
         settings = options.settings()
-        logging.basicConfig(
-            level=settings.log_level.upper(),
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        )
-        app.run(settings)
+        with logs.configured(settings.log_format, settings.log_level):
+            app.run(settings)
     except (ExperimentError, SettingsError, WebConfigError) as error:
         return _report(error, ExitCode.BAD_INPUT)
     except ListenError as error:

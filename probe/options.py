@@ -19,10 +19,13 @@ from latency_sweep.probe.clock.local import AUTO, SOURCES
 from latency_sweep.probe.net.receiving import Receiving, Timestamps
 from latency_sweep.probe.settings import MAX_CONNECTIONS, Settings, SettingsError, read_api_key
 from latency_sweep.probe.tuning import Tuning
+from latency_sweep.runtime.logs import LEVELS, LogFormat
 from latency_sweep.runtime.options import (
     CA_FILE_HELP,
     CONFIG_HELP,
     EXPERIMENT_ID_HELP,
+    LOG_FORMAT_HELP,
+    LOG_LEVEL_HELP,
     MARKET_HELP,
     SHIPPED,
     STREAMS_HELP,
@@ -194,11 +197,12 @@ _FLAGS: Final = (
         default=0,
     ),
     _Flag(
-        "--log-level",
-        "least severe messages to log",
-        choices=("debug", "info", "warning", "error"),
-        default="info",
+        "--log-format",
+        LOG_FORMAT_HELP,
+        choices=tuple(LogFormat),
+        default=LogFormat.TEXT.value,
     ),
+    _Flag("--log-level", LOG_LEVEL_HELP, choices=LEVELS, default="info"),
 )
 
 
@@ -277,6 +281,7 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
             realtime_priority=_optional_int(given["--realtime-priority"]),
             low_latency_idle=bool(given["--low-latency-idle"]),
         ),
+        log_format=LogFormat(str(given["--log-format"])),
         log_level=str(given["--log-level"]),
     )
 

@@ -1,8 +1,7 @@
-"""Reads secrets and the web configuration again, at SIGHUP and when their files change."""
+"""Reloads secrets and the web configuration, at SIGHUP and when their files change."""
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +9,7 @@ from latency_sweep.probe.feeds.base import FeedConfigError
 from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
 from latency_sweep.probe.http.policy import LivePolicy
 from latency_sweep.probe.settings import SettingsError, read_api_key
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.measurement.instruments import Instruments
     from latency_sweep.probe.settings import Settings
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = logs.logger(__name__)
 
 
 class Reloader:
@@ -27,7 +27,7 @@ class Reloader:
     Args:
         settings: name the files.
         feeds: take a new API key for their next connection.
-        instruments: tell whether the last reading succeeded.
+        instruments: show whether the last reload succeeded.
 
     Attributes:
         policy: of the metrics port.
@@ -48,7 +48,7 @@ class Reloader:
         self._show()
 
     def reload(self) -> None:
-        """Read everything again; what cannot be used is logged and leaves the old in force."""
+        """Reload everything; what cannot be used is logged, and the old value stays in use."""
         self._reload_api_key()
         self.policy.reload()
 
@@ -63,7 +63,7 @@ class Reloader:
                 feed.use_api_key(key)
         except (SettingsError, FeedConfigError) as error:
             self._api_key_bad = True
-            _LOG.error("the old API key stays in use: %s", error)
+            _LOG.error("the old API key stays in use", extra={"error": error})
         else:
             self._api_key_bad = False
             self._api_key = key

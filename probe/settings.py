@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from latency_sweep.contract.experiment import Experiment
     from latency_sweep.probe.net.receiving import Receiving
     from latency_sweep.probe.tuning import Tuning
+    from latency_sweep.runtime.logs import LogFormat
 
 # Binance allows an address 300 attempts to connect in five minutes. A connection that is cut again
 # and again makes 60 of them: after 5 s it was a good one, and is replaced at once.
@@ -42,7 +43,8 @@ class Settings:
         time_interval_sec: between queries of the exchange's time.
         receiving: where receive timestamps come from, and whether to poll.
         tuning: options that make the reader faster to run.
-        log_level: name of the logging level.
+        log_format: how a line of the log is written.
+        log_level: the least that is logged, one of `runtime.logs.LEVELS`.
     """
 
     experiment: Experiment
@@ -64,6 +66,7 @@ class Settings:
     time_interval_sec: float
     receiving: Receiving
     tuning: Tuning
+    log_format: LogFormat
     log_level: str
 
 

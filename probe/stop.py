@@ -1,26 +1,27 @@
-"""How signals end the probe: in good order, or at once."""
+"""How signals stop the probe: gracefully, or at once."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from typing import TYPE_CHECKING, Final
+
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = logs.logger(__name__)
 
 
 class Stop:
     """Handles SIGTERM and SIGINT of this process.
 
-    SIGTERM comes from a supervisor: the last values wait for their scrape. SIGINT comes from a
-    terminal, whose user does not want to wait. A second signal of either kind ends everything.
+    SIGTERM comes from a process manager: the final values wait for their scrape. SIGINT comes from
+    a terminal, whose user does not want to wait. A second signal of either kind stops at once.
 
     Args:
-        stop_work: ends the work in good order; called once.
+        stop_work: ends the work gracefully; called once.
     """
 
     def __init__(self, stop_work: Callable[[], None]) -> None:
@@ -60,9 +61,9 @@ class Stop:
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._first is not None:
-            _LOG.info("%s again: stopping at once", number.name)
+            _LOG.info("stopping at once", extra={"signal": number.name})
             self._at_once.set()
             return
         self._first = number
-        _LOG.info("%s: stopping", number.name)
+        _LOG.info("stopping", extra={"signal": number.name})
         self._stop_work()

@@ -1,7 +1,7 @@
-"""Options that make the reader prompter, each at a cost; none is needed for right timestamps.
+"""Options that lower the reader's delay, each at a cost; timestamps are right without them.
 
 They lower the probe's own delay (`feed_receive_delay_seconds`), and with it how often messages
-share a timestamp. What an option cannot do here is said once and measured without it.
+share a timestamp.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _MIN_NICENESS: Final = -20
 
 
 class TuningError(Exception):
-    """An option that was asked for cannot be had; the message names it and what it takes."""
+    """An option cannot be applied; the message names it and what it needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What is asked for; None or False leaves a thing as it is.
+    """The options chosen; None or False changes nothing.
 
     Attributes:
         cpu: the core to run on, alone if others are kept off it.

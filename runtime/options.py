@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from latency_sweep.runtime.help import HelpFormatter
+from latency_sweep.runtime.logs import LEVELS, LogFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +32,8 @@ SYMBOLS_HELP: Final = "comma-separated symbols, such as BTCUSDT,ETHUSDT"
 STREAMS_HELP: Final = "comma-separated streams, such as trade,depth@100ms"
 MARKET_HELP: Final = "market of the feeds"
 JSON_HELP: Final = "print JSON to standard output"
+LOG_FORMAT_HELP: Final = "format of the log on standard error"
+LOG_LEVEL_HELP: Final = "least severe messages to log"
 SHIPPED: Final = "default: the one shipped"
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -69,6 +72,19 @@ class PrometheusOptions:
     client_cert: Path | None = None
     client_key: Path | None = None
     timeout_sec: float = TIMEOUT_SEC
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """How to log.
+
+    Attributes:
+        format: of a line.
+        level: the least that is logged, one of `logs.LEVELS`.
+    """
+
+    format: LogFormat
+    level: str
 
 
 def parser(name: str, description: str, epilog: str) -> argparse.ArgumentParser:
@@ -115,6 +131,28 @@ def add_version(to: argparse.ArgumentParser, version: str) -> None:
     to.add_argument(
         "--version", action="version", version=version, help="print the version and exit"
     )
+
+
+def add_log(to: argparse.ArgumentParser) -> None:
+    """Add `--log-format` and `--log-level`; `log_options` reads them."""
+    group = to.add_argument_group("log")
+    group.add_argument(
+        "--log-format",
+        choices=tuple(LogFormat),
+        default=LogFormat.TEXT.value,
+        help=f"{LOG_FORMAT_HELP} (default: {LogFormat.TEXT})",
+    )
+    group.add_argument(
+        "--log-level",
+        choices=LEVELS,
+        default="warning",
+        help=f"{LOG_LEVEL_HELP} (default: warning)",
+    )
+
+
+def log_options(given: argparse.Namespace) -> LogOptions:
+    """What was given for the options of `add_log`."""
+    return LogOptions(LogFormat(given.log_format), given.log_level)
 
 
 def add_config(to: argparse._ActionsContainer, default: str = SHIPPED) -> None:

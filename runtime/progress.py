@@ -9,6 +9,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from latency_sweep.runtime import logs
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 _BAR_WIDTH: Final = 60
+_LOG: Final = logs.logger(__name__)
 _SEC_PER_MIN: Final = 60
 _MIN_PER_HOUR: Final = 60
 
@@ -65,10 +68,13 @@ class ProgressDisplay:
             bar = ProgressBar(total=1.0, completed=share, width=_BAR_WIDTH)
             rest = () if below is None else (Text(), below)
             self._live.update(Group(Text(text, style="bold"), bar, *rest), refresh=True)
-            return
         step = text if step is None else step
-        if step != self._step:
-            self._step = step
+        if step == self._step:
+            return
+        self._step = step
+        if self._live is not None:
+            _LOG.info(text)
+        else:
             self._report(text)
 
     def report(self, line: str) -> None:
@@ -77,8 +83,13 @@ class ProgressDisplay:
 
 
 def reporter(console: Console) -> Callable[[str], None]:
-    """Prints lines as they are, without rich's markup, colours and wrapping."""
-    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+    """Prints lines as they are, without rich's markup, colours and wrapping, and logs them."""
+
+    def report(line: str) -> None:
+        _LOG.info(line)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    return report
 
 
 def duration(seconds: float) -> str:

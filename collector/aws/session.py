@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import boto3
@@ -22,6 +23,7 @@ from botocore.parsers import ResponseParserError
 
 from latency_sweep.collector.errors import SweepError
 from latency_sweep.contract.exit_codes import ExitCode
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_sts import STSClient
 
+_LOG: Final = logs.logger(__name__)
 # Where questions go that concern no region in particular; every account has it.
 HOME_REGION: Final = "us-east-1"
 
@@ -152,7 +155,9 @@ class Aws:
             if key not in self._made:
                 # The overloads of boto3's stubs want a literal; the callers above give the type.
                 make: Callable[..., Any] = self._session.client
-                self._made[key] = make(service, region_name=region, config=_CONFIG)
+                client = make(service, region_name=region, config=_CONFIG)
+                client.meta.events.register("after-call", partial(_log_call, region))
+                self._made[key] = client
             return self._made[key]
 
     def enabled_regions(self) -> tuple[str, ...]:
@@ -166,6 +171,21 @@ class Aws:
         except AWS_ERRORS as error:
             raise AwsError(explain(error, HOME_REGION)) from error
         return tuple(sorted(region["RegionName"] for region in answer["Regions"]))
+
+
+def _log_call(region: str, *, model: Any, http_response: Any, parsed: Any, **_: object) -> None:
+    """Log a call of AWS's API once it is answered; a handler of botocore's `after-call`."""
+    metadata = parsed.get("ResponseMetadata", {})
+    extra = {
+        "service": model.service_model.service_name,
+        "operation": model.name,
+        "region": region,
+        "status": http_response.status_code,
+        "error": parsed.get("Error", {}).get("Code"),
+        "retries": metadata.get("RetryAttempts"),
+        "request_id": metadata.get("RequestId"),
+    }
+    _LOG.debug("AWS answered", extra=extra)
 
 
 def ask_regions(regions: Iterable[str], question: Callable[[str], T]) -> Answers[T]:

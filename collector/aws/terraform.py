@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from latency_sweep.collector.errors import SweepError
 from latency_sweep.collector.state import Probe  # noqa: TC001 - pydantic reads it
 from latency_sweep.contract.exit_codes import ExitCode
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[2] / "deploy" / "aws" / "terraform"
 VARIABLE: Final = "SWEEP_TERRAFORM"
 
+_LOG: Final = logs.logger(__name__)
 _PROGRAMS: Final = ("terraform", "tofu")
 _LOCK_TIMEOUT: Final = "15m"
 _POLL_SEC: Final = 0.05
@@ -253,6 +255,8 @@ class Terraform:
             _errors_of(log).open("wb") as errors,
             log.open("r", encoding="utf-8") as lines,
         ):
+            started = time.monotonic()
+            _LOG.debug("terraform starts", extra={"action": arguments[0], "output": log})
             try:
                 process = subprocess.Popen(  # noqa: S603 - the program the user chose
                     command,
@@ -269,11 +273,18 @@ class Terraform:
                     f"{self._program} cannot be started: {error.strerror}."
                 ) from error
             try:
-                return _follow(process, lines, read)
+                code = _follow(process, lines, read)
             except BaseException:
                 process.send_signal(signal.SIGINT)
                 process.wait()
                 raise
+        extra = {
+            "action": arguments[0],
+            "code": code,
+            "seconds": round(time.monotonic() - started, 3),
+        }
+        _LOG.debug("terraform ended", extra=extra)
+        return code
 
 
 def find_program(given: Path | None) -> Path:

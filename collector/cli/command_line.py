@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from latency_sweep.collector.cli.options import Options
+    from latency_sweep.runtime.options import LogOptions
 
 SWEEPS: Final = Path("sweeps")
 RESULTS: Final = Path("results")
@@ -56,20 +58,33 @@ Each command has its own --help.
 """
 
 
-def parse(argv: Sequence[str] | None = None) -> tuple[str, Callable[[], Options]]:
-    """The name of the command, and a function that makes the record of what it is asked for.
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A command line that could be parsed.
+
+    Attributes:
+        command: name of the command.
+        read: makes the record of what it is asked for; raises UsageError if options do not go
+            together.
+        log: how to log.
+    """
+
+    command: str
+    read: Callable[[], Options]
+    log: LogOptions
+
+
+def parse(argv: Sequence[str] | None = None) -> Invocation:
+    """Parse a command line.
 
     Args:
         argv: arguments without the program's name; those of the process if None.
-
-    Returns:
-        The function raises UsageError if options do not go together.
 
     Raises:
         SystemExit: help was asked for, or an option is not valid.
     """
     given = _parser().parse_args(argv)
-    return given.command, partial(given.read, given)
+    return Invocation(given.command, partial(given.read, given), shared.log_options(given))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,6 +133,7 @@ def _add(
         + exit_codes.table(*codes, *_ANY, ctrl_c, success=success),
     )
     parser.set_defaults(read=read)
+    shared.add_log(parser)
     return parser
 
 

@@ -45,12 +45,14 @@ from latency_sweep.collector.watch.live import NothingThereError
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError
 from latency_sweep.contract.program import report_internal_error
+from latency_sweep.runtime import logs
 from latency_sweep.runtime.interruption import Interrupted, interruptible
 from latency_sweep.runtime.options import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from latency_sweep.collector.cli.command_line import Invocation
     from latency_sweep.collector.cli.options import AwsOptions
 
 _ERRORS: Final[dict[type[Exception], ExitCode]] = {
@@ -70,9 +72,15 @@ _ERRORS: Final[dict[type[Exception], ExitCode]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    name, read = command_line.parse(argv)
+    given = command_line.parse(argv)
+    with logs.configured(given.log.format, given.log.level):
+        return _run(given)
+
+
+def _run(given: Invocation) -> int:
+    name = given.command
     try:
-        options = read()
+        options = given.read()
         if isinstance(options, LocalSweepOptions):
             return demo.run(options)
     except UsageError as error:

@@ -14,6 +14,7 @@ from latency_sweep.analysis.prometheus_api import (
 from latency_sweep.collector.errors import SweepError
 from latency_sweep.contract import metrics
 from latency_sweep.contract.exit_codes import ExitCode
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from latency_sweep.runtime.progress import ProgressDisplay
 
 _LISTED: Final = 10
+_LOG: Final = logs.logger(__name__)
 
 
 class Health(StrEnum):
@@ -83,6 +85,7 @@ def wait_until_ready(
         PrometheusError: the server denies access, or did not answer until time was up.
     """
     deadline = time.monotonic() + within_sec
+    logged: dict[str, Health] = {}
     while True:
         failure: PrometheusError | None = None
         seen: dict[str, Health] = {}
@@ -92,6 +95,12 @@ def wait_until_ready(
             raise
         except PrometheusError as error:  # it may still be starting
             failure = error
+        for probe in probes:
+            state = seen.get(probe.instance_id, Health.UNSEEN)
+            if failure is None and logged.get(probe.instance_id) is not state:
+                logged[probe.instance_id] = state
+                extra = {"instance": probe.instance_id, "region": probe.region, "health": state}
+                _LOG.debug("probe health", extra=extra)
         waiting = [p for p in probes if seen.get(p.instance_id) is not Health.READY]
         ready = len(probes) - len(waiting)
         left = deadline - time.monotonic()

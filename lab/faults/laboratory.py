@@ -373,5 +373,5 @@ class Books:
 
 def _counters(watcher: Watcher, stream: str) -> list[dict[str, float]]:
     """Messages, duplicates, losses and what of these came later, of one stream, by fault."""
-    counters = (metrics.MESSAGES, metrics.DUPLICATES, metrics.LOST, metrics.FOUND)
+    counters = (metrics.MESSAGES, metrics.DUPLICATES, metrics.LOST, metrics.RECOVERED)
     return [_by_fault(watcher, f'{metric.name}{{stream="{stream}"}}') for metric in counters]

@@ -46,10 +46,10 @@ _LONGEST_REPLY: Final = 1024
 _LEAP_UNSYNCHRONISED: Final = 3
 _LOCAL_REFERENCE: Final = 0x7F7F0101  # chronyd's `local` directive: it follows nothing but itself
 _NO_HIGH_SECONDS: Final = 0x7FFFFFFF
-# chronyd calls a clock synchronised long after its sources fell silent. Eight missed updates
+# chronyd calls a clock synchronised long after its sources stopped answering. Eight missed updates
 # empty NTP's register of reachability (RFC 5905, section 13), and then it is free-running.
 _MISSED_UPDATES: Final = 8
-_SILENCE_FLOOR_SEC: Final = 60.0  # updates come in a burst when chronyd starts
+_MIN_UPDATE_AGE_SEC: Final = 60.0  # updates come in a burst when chronyd starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,11 @@ class Tracking:
 
     def synchronized(self, now_sec: float) -> bool:
         """Whether the clock follows something else than itself, and lately."""
-        silence = max(_MISSED_UPDATES * self.update_interval_sec, _SILENCE_FLOOR_SEC)
+        max_age_sec = max(_MISSED_UPDATES * self.update_interval_sec, _MIN_UPDATE_AGE_SEC)
         return (
             self.leap_status != _LEAP_UNSYNCHRONISED
             and self.reference_id != _LOCAL_REFERENCE
-            and abs(now_sec - self.updated_sec) <= silence
+            and abs(now_sec - self.updated_sec) <= max_age_sec
         )
 
 

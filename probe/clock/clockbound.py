@@ -26,8 +26,8 @@ _VERSION: Final = 2
 _SYNCHRONIZED: Final = 1
 _ATTEMPTS: Final = 1000
 _MAX_DRIFT_PPB: Final = 1_000_000_000
-# A daemon that restarts is silent for a moment. Beyond this the clock runs free; the bound stays
-# true, because it keeps growing by the largest drift.
+# A daemon that restarts does not write for a moment. Beyond this the clock runs free; the bound
+# stays true, because it keeps growing by the largest drift.
 _GRACE_SEC: Final = 60.0
 
 
@@ -53,7 +53,7 @@ def read(path: Path = SEGMENT) -> ClockReading:
         raise ClockError(f"ClockBound's {path}: {error.strerror}; restart its daemon.") from error
     finally:
         os.close(descriptor)
-    return _judge(body, path)
+    return _reading(body, path)
 
 
 def _snapshot(descriptor: int, path: Path) -> bytes:
@@ -84,7 +84,7 @@ def _generation(descriptor: int, path: Path) -> int:
     return int(generation)
 
 
-def _judge(body: bytes, path: Path) -> ClockReading:
+def _reading(body: bytes, path: Path) -> ClockReading:
     as_of_sec, as_of_ns, void_sec, void_ns, bound_ns, _marker, drift_ppb, status = _BODY.unpack(
         body
     )

@@ -1,12 +1,13 @@
 """How fast two clocks drift apart, from answers that say only what one of them showed.
 
-The middle of a request is off the truth by half of what its two ways differ. What the ways differ
-at their quickest stays the same from one request to the next, so it moves the offset and not the
-rate; a request that took longer than the quickest is off by at most half of the difference more
-(Veitch, Ridoux and Korada, "Robust synchronization of absolute and difference clocks over
-networks", 2009). Every pair of requests then bounds the slope of a line through all of them.
+The middle of a request is off the server's reading by half the difference between its two paths'
+delays. The difference between the quickest paths stays the same from one request to the next, so
+it moves the offset and not the rate; a request that took longer than the quickest is off by at most
+half of what it took longer (Veitch, Ridoux and Korada, "Robust synchronization of absolute and
+difference clocks over networks", 2009). Every pair of requests then bounds the slope of a line
+through all of them.
 
-A route whose two ways change against each other while their sum stays the same would be taken for
+A route whose two paths change against each other while their sum stays the same would be taken for
 drift until the window has passed over it.
 """
 
@@ -78,8 +79,8 @@ class DriftEstimator:
     def estimate(self) -> Drift | None:
         """The drift, or None where there are fewer than two answers, or no line fits them.
 
-        In the latter case a clock was set, and all but the last answer are forgotten. Costs next to
-        nothing until there is another answer, and then some tenths of a millisecond.
+        In the latter case a clock was set, and all but the last answer are forgotten. The
+        result is kept until there is another answer; a fit takes some tenths of a millisecond.
         """
         if not self._fitted:
             self._drift = self._fit()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class ClockError(Exception):
     """The source cannot be read; the message is one sentence that says which, why and what to do.
 
-    UnknownBoundError: it can be read, but nobody says how wrong its own reference is.
+    UnknownBoundError: it can be read, but the error of its own reference is unknown.
     """
 
 

@@ -56,7 +56,7 @@ class TimeEndpoint:
         wait_sec = self._busy_until - self._now()
         if 0 < wait_sec <= _MINUTE_SEC:
             raise TimeEndpointError(
-                f"{self._url} is left alone: this address has used more than {MOST_WEIGHT} of its "
+                f"{self._url} is not asked: this address has used more than {MOST_WEIGHT} of its "
                 "request weight in this minute",
                 retry_after_sec=wait_sec,
             )

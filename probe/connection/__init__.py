@@ -1,1 +1,1 @@
-"""Connections kept alive and replaced, and the session that follows the timeline."""
+"""Supervised connections, and the session that follows the timeline."""

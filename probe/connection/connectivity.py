@@ -26,7 +26,7 @@ class Connectivity:
         self._incomplete_since: float | None = None
         self._disconnected_sec = 0.0
         self._ended = False
-        # Of each line of each feed: while one replaces the other there are two.
+        # Of each line of each feed; two while one replaces the other.
         self._addresses: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
 
     @property
@@ -71,7 +71,7 @@ class Connectivity:
             self._incomplete_since = time.monotonic()
 
     def end(self) -> None:
-        """The probe closes its connections itself: time without them counts no more."""
+        """The probe closes its connections itself: time without them no longer counts."""
         self._ended = True
         self._disconnected_sec = self.disconnected_sec
         self._incomplete_since = None

@@ -1,4 +1,4 @@
-"""A market on the timeline: its connections kept alive, fresh ones for every run."""
+"""One market on the timeline: supervised connections, fresh ones for every run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from latency_sweep.probe.connection.backoff import Backoff
 from latency_sweep.probe.connection.connectivity import Connectivity
 from latency_sweep.probe.connection.supervisor import ConnectionSupervisor
 from latency_sweep.probe.net.receiving import DEFAULT
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     import ssl
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from latency_sweep.probe.measurement.recorder import Recorder
     from latency_sweep.probe.net.receiving import Receiving
 
+_LOG: Final = logs.logger(__name__)
 # The wall clock may be stepped while we sleep towards a time it shows.
 _TICK_SEC: Final = 1.0
-# A clock that was set by less changes nothing about who was there in time.
+# A smaller step of the clock does not change which run the probe is in time for.
 _SET_SEC: Final = 0.5
 
 
@@ -59,6 +61,9 @@ class Session:
     ) -> None:
         self._timeline = timeline
         self._recorder = recorder
+        # All that changes while the session runs, beside what the supervisors and the recorder
+        # keep for themselves: `stop` sets _stopping; `_begin` alone sets _warm_from_ns, and which
+        # run the recorder is in; the supervisors report to the connectivity.
         self._stopping = asyncio.Event()
         self._warm_from_ns: int | None = None
         self.connectivity = Connectivity(feeds)
@@ -79,7 +84,7 @@ class Session:
         ]
 
     def stop(self) -> None:
-        """End `run` after closing all connections in good order; not ready from now on."""
+        """End `run` after closing all connections gracefully; not ready from now on."""
         self._stopping.set()
         self.connectivity.end()
         for supervisor in self._supervisors:
@@ -117,11 +122,12 @@ class Session:
         while not self._stopping.is_set():
             now_ns = time.time_ns()
             if steps.check() is not None:
-                joined_ns = now_ns  # the clock was set: as if we had just come
+                joined_ns = now_ns  # the clock was set: as if the probe had just started
+                _LOG.debug("joining the timeline anew: the clock was set")
             run = self._timeline.run_at(now_ns)
             if current is not None and 0 < current.start_ns - now_ns <= _SET_SEC * NS_PER_SEC:
-                run = current  # set back a little: what has begun does not begin again from zero
-            # Who joins after a measurement began would pair with others on a part of it only.
+                run = current  # set back a little: a run that has begun does not begin again
+            # A probe that joins later would measure only a part of the run.
             takes_part = joined_ns < run.measure_start_ns
             if run != current:
                 if current is not None:
@@ -138,8 +144,13 @@ class Session:
 
     def _begin(self, run: Run | None) -> None:
         """Record a run, or none until the next."""
-        if run is not None:
+        if run is None:
+            _LOG.info("too late for the current run; waiting for the next")
+        else:
+            measured_sec = (run.measure_end_ns - run.measure_start_ns) // NS_PER_SEC
+            extra = {"run": run.label, "measured_sec": measured_sec}
+            _LOG.info("run begins", extra=extra)
             warm_from_ns = run.measure_start_ns
-            # The first one is the earliest, unless it came of a clock that was ahead.
+            # The first one is the earliest, unless the clock was ahead then.
             self._warm_from_ns = min(self._warm_from_ns or warm_from_ns, warm_from_ns)
         self._recorder.begin_run(run)

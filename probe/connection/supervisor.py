@@ -1,4 +1,4 @@
-"""Keeps one connection of a feed alive: opens it, watches it, replaces it however it ends."""
+"""Supervises one connection of a feed: opens it, watches it, replaces it however it ends."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from latency_sweep.contract.metrics import PLANNED, ConnectStep, ErrorKind, ReconnectReason
 from latency_sweep.probe.connection.backoff import Backoff
@@ -14,6 +15,7 @@ from latency_sweep.probe.connection.stall_detector import StallDetector
 from latency_sweep.probe.net.errors import ConnectFailed
 from latency_sweep.probe.net.receiving import DEFAULT
 from latency_sweep.probe.net.websocket import connect
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     import ssl
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.net.receiving import Receiving
     from latency_sweep.probe.net.websocket import WebSocketConnection
 
-_LOG = logging.getLogger(__name__)
-# Pongs answer our pings, so an open connection is never silent for much longer than between two;
+# Pongs answer our pings, so an open connection is never quiet for much longer than between two;
 # the exchange's own pings come every 20 s, those of USD-M every 3 minutes.
 STALL_TIMEOUT_SEC: Final = 30.0
 FIRST_MESSAGE_TIMEOUT_SEC: Final = 30.0
@@ -35,8 +36,8 @@ FIRST_MESSAGE_TIMEOUT_SEC: Final = 30.0
 PING_INTERVAL_SEC: Final = 5.0
 # Binance cuts a connection after 24 hours; the new one has to run before that.
 ROLLOVER_SEC: Final = 24 * 3600.0 - 600.0
-# A connection that lasted this long was a good one: after it, pauses begin anew. Connections that
-# each last just so long are a fifth of the attempts that Binance allows.
+# After a connection that lasted this long the backoff starts over. Connections that each last just
+# so long are a fifth of the attempts that Binance allows.
 GOOD_CONNECTION_SEC: Final = 5.0
 _TICK_SEC: Final = 1.0
 
@@ -50,7 +51,7 @@ class _Opened:
         shutdown_announced: whether the exchange announced on it that it will close it.
         since: `time.monotonic()` of its opening.
         next_ping: `time.monotonic()` at which the next ping is due.
-        channels_checked: whether channels that never spoke have been reported.
+        channels_checked: whether channels without any message have been reported.
     """
 
     def __init__(
@@ -113,20 +114,27 @@ class ConnectionSupervisor:
         self._address = address
         self._receiving = receiving
         self._backoff = backoff or Backoff()
-        self._stall_detector = StallDetector(STALL_TIMEOUT_SEC)
-        # How long the program stood still in the last wait: what came meanwhile is still unread.
-        self._still_sec = 0.0
-        self._stopping = False
-        # Set by whatever `run` has to look at before the next tick.
-        self._news = asyncio.Event()
-        self._tasks = asyncio.TaskGroup()
+        self._log = logs.logger(__name__, self._log_context)
+        self._streams = ",".join(dict.fromkeys(channel.stream for channel in feed.channels))
+        # All that changes once the supervisor runs. `run` alone assigns these, in its own task:
+        #   _current       the connection in use; None while there is none
+        #   _opening       the task that opens the next one; None while none is wanted
+        #   _why_next      what the next connection counts under; None for the first one
+        #   _suspended_sec how long the program was suspended in the last wait
+        # `replace`, which the session calls too, sets _opening and _why_next while nothing is being
+        # opened. `stop` sets _stopping. Both, and whatever a connection reports, set _news, which
+        # wakes `run`.
         self._current: _Opened | None = None
         self._opening: asyncio.Task[_Opened] | None = None
-        # What the next connection counts under; None for the first one.
         self._why_next: ReconnectReason | None = None
+        self._suspended_sec = 0.0
+        self._stopping = False
+        self._news = asyncio.Event()
+        self._tasks = asyncio.TaskGroup()
+        self._stall_detector = StallDetector(STALL_TIMEOUT_SEC)
 
     def stop(self) -> None:
-        """End `run` after closing the connection in good order."""
+        """End `run` after closing the connection gracefully."""
         self._stopping = True
         self._news.set()
 
@@ -137,6 +145,8 @@ class ConnectionSupervisor:
         """
         if self._current is None or self._opening is not None or self._stopping:
             return
+        extra = {"reason": why.value, "age_sec": round(self._current.age_sec, 3)}
+        self._log.info("replacing the connection", extra=extra)
         self._why_next = why
         self._open_after(self._current)
 
@@ -161,7 +171,7 @@ class ConnectionSupervisor:
     def _open_after(self, previous: _Opened | None) -> None:
         """Begin to open a connection, after a pause if the previous one did not last.
 
-        What the exchange ends or announces may go on without end; plans of our own have their pace.
+        The exchange may end connections again and again; what we plan comes at its own interval.
         """
         pause_sec = 0.0
         if previous is not None:
@@ -181,11 +191,20 @@ class ConnectionSupervisor:
             except ConnectFailed as failure:
                 self._recorder.count_error(failure.kind, str(failure))
                 pause_sec = max(self._backoff.next_pause_sec(), failure.retry_after_sec or 0.0)
+                extra = {
+                    "step": failure.step.value,
+                    "retry_after_sec": failure.retry_after_sec,
+                    "pause_sec": round(pause_sec, 3),
+                }
+                self._log.debug("attempt to connect failed", extra=extra)
 
     async def _attempt(self) -> _Opened:
         shutdown_announced = asyncio.Event()
+        extra = {"host": urlsplit(self._feed.url).netloc, "address": self._address}
+        self._log.debug("connecting", extra=extra)
 
         def on_shutdown() -> None:
+            self._log.info("the exchange announced that it will close the connection")
             shutdown_announced.set()
             self._news.set()
 
@@ -197,15 +216,16 @@ class ConnectionSupervisor:
                 tls=self._tls,
                 address=self._address,
                 receiving=self._receiving,
-                on_messages=receiver.on_messages,
+                record=receiver.record,
                 on_rtt=self._instruments.rtt.labels(self._feed.market).observe,
                 on_step=self._observe_step,
+                log=self._log,
             )
         except BaseException:
             self._recorder.closed(self._feed)
             raise
         if self._current is not None and connection.closed.done():
-            # It would replace a good one by none.
+            # It would replace a good connection by none.
             self._recorder.closed(self._feed)
             why = f"accepted and ended at once: {connection.closed.result().detail}"
             raise ConnectFailed(ConnectStep.UPGRADE, why)
@@ -217,6 +237,12 @@ class ConnectionSupervisor:
         old, self._current, self._opening = self._current, fresh, None
         self._connectivity.opened(self._feed, self._line.name, fresh.connection.remote_address)
         self._stall_detector.opened(time.monotonic())
+        extra = {
+            "remote": fresh.connection.remote_address,
+            "reason": self._why_next.value if self._why_next else "first connection",
+            "replaces": None if old is None else old.connection.remote_address,
+        }
+        self._log.info("connected", extra=extra)
         if self._why_next is not None:
             self._count_reconnect(self._why_next)
             self._why_next = None
@@ -226,6 +252,9 @@ class ConnectionSupervisor:
 
     async def _retire(self, opened: _Opened) -> None:
         await opened.connection.close()
+        end = opened.connection.closed.result()
+        extra = {"remote": opened.connection.remote_address, "detail": end.detail}
+        self._log.debug("connection closed", extra=extra)
         self._lose(opened)
 
     def _lose(self, opened: _Opened) -> None:
@@ -235,25 +264,26 @@ class ConnectionSupervisor:
             self._recorder.interrupted(self._feed)
 
     def _watch(self, opened: _Opened) -> None:
-        """Look after the present connection, whether it is being replaced or not."""
+        """Check the present connection, whether it is being replaced or not."""
         connection = opened.connection
         now = time.monotonic()
-        silent_sec = now - connection.last_read - self._still_sec
-        if silent_sec > STALL_TIMEOUT_SEC and not connection.closed.done():
+        quiet_sec = now - connection.last_read - self._suspended_sec
+        if quiet_sec > STALL_TIMEOUT_SEC and not connection.closed.done():
             detail = f"nothing received for {STALL_TIMEOUT_SEC:g} s"
             connection.abort(ReconnectReason.STALLED, detail)
         if connection.closed.done():
             self._account_for_loss(opened, connection.closed.result())
             return
-        self._stall_detector.excuse(self._still_sec)
+        self._stall_detector.excuse(self._suspended_sec)
         self._stall_detector.note(now, opened.receiver.newest_ns)
         if now >= opened.next_ping:
             connection.ping()
             opened.next_ping = now + PING_INTERVAL_SEC
-        watched_sec = opened.age_sec - self._still_sec
+            self._log_stall_detector("watching for a stalled stream", logging.DEBUG, now)
+        watched_sec = opened.age_sec - self._suspended_sec
         if not opened.channels_checked and watched_sec > FIRST_MESSAGE_TIMEOUT_SEC:
             opened.channels_checked = True
-            self._report_silent_channels(opened.receiver)
+            self._report_channels_without_message(opened.receiver)
         if self._opening is None:
             self._replace_if_due(opened, now)
 
@@ -262,14 +292,28 @@ class ConnectionSupervisor:
             self.replace(ReconnectReason.SERVER_SHUTDOWN)
         elif opened.age_sec > ROLLOVER_SEC:
             self.replace(ReconnectReason.ROLLOVER)
-        elif self._stall_detector.is_suspicious(now):
-            _LOG.warning("the connection is alive but brings no messages; trying another")
+        elif self._stall_detector.is_stalled(now):
+            self._log_stall_detector("stalled stream", logging.WARNING, now)
             self.replace(ReconnectReason.STALLED)
+
+    def _log_stall_detector(self, message: str, level: int, now: float) -> None:
+        detector = self._stall_detector
+        extra = {
+            "pause_sec": round(detector.pause_sec(now), 3),
+            "limit_sec": round(detector.limit_sec, 3),
+        }
+        self._log.log(level, message, extra=extra)
 
     def _account_for_loss(self, opened: _Opened, end: Closed) -> None:
         self._current = None
         self._lose(opened)
-        _LOG.warning("connection ended: %s: %s", end.reason.value, end.detail)
+        extra = {
+            "remote": opened.connection.remote_address,
+            "reason": end.reason.value,
+            "detail": end.detail,
+            "age_sec": round(opened.age_sec, 3),
+        }
+        self._log.warning("connection ended", extra=extra)
         announced = opened.shutdown_announced.is_set()
         self._why_next = ReconnectReason.SERVER_SHUTDOWN if announced else end.reason
         if self._opening is None:
@@ -281,7 +325,7 @@ class ConnectionSupervisor:
             async with asyncio.timeout(_TICK_SEC):
                 await self._news.wait()
         self._news.clear()
-        self._still_sec = max(0.0, time.monotonic() - began - _TICK_SEC)
+        self._suspended_sec = max(0.0, time.monotonic() - began - _TICK_SEC)
 
     async def _pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -294,9 +338,18 @@ class ConnectionSupervisor:
 
     def _observe_step(self, step: ConnectStep, seconds: float) -> None:
         self._instruments.connect_duration.labels(self._feed.market, step.value).observe(seconds)
+        self._log.debug("connect step", extra={"step": step.value, "seconds": round(seconds, 6)})
 
-    def _report_silent_channels(self, receiver: ConnectionReceiver) -> None:
-        for channel in receiver.silent_channels():
+    def _log_context(self) -> dict[str, object]:
+        run = self._recorder.run
+        return {
+            "connection": self._line.name,
+            "stream": self._streams,
+            "run": None if run is None else run.label,
+        }
+
+    def _report_channels_without_message(self, receiver: ConnectionReceiver) -> None:
+        for channel in receiver.channels_without_message():
             self._recorder.count_error(
                 ErrorKind.NO_FIRST_MESSAGE,
                 f"{channel.stream} of {channel.symbol} sent nothing within "

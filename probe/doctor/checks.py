@@ -12,9 +12,9 @@ from latency_sweep.probe.doctor import cpu, ethtool, network_card
 from latency_sweep.probe.doctor.clock import check_leap_smear, check_local_clock, check_steps
 from latency_sweep.probe.doctor.configuration import Configuration, check_configuration
 from latency_sweep.probe.doctor.event_loop import check_lateness, measure_lateness
-from latency_sweep.probe.doctor.exchange_clock import ExchangeWatch
+from latency_sweep.probe.doctor.exchange_clock import ExchangeClockCheck
 from latency_sweep.probe.doctor.limits import check_file_descriptors
-from latency_sweep.probe.doctor.result import Result, Status
+from latency_sweep.probe.doctor.result import CheckResult, CheckStatus
 from latency_sweep.probe.doctor.route import check_endpoint
 from latency_sweep.probe.doctor.timestamps import check_receive_timestamps, check_timestamp_sources
 from latency_sweep.probe.net.loop import Loop
@@ -35,18 +35,18 @@ _NEED_CONFIGURATION: Final = (
 )
 
 
-def run_checks(load: Callable[[], Settings], *, watch_sec: float = WATCH_SEC) -> list[Result]:
+def run_checks(load: Callable[[], Settings], *, watch_sec: float = WATCH_SEC) -> list[CheckResult]:
     """Run every check; takes a little more than `watch_sec`.
 
     Args:
         load: gives the settings, or raises SettingsError or ExperimentError, which is a finding.
-        watch_sec: for how long things that move are watched.
+        watch_sec: how long clock steps, event loop, CPU and network card are watched.
     """
     with asyncio.Runner(loop_factory=Loop) as runner:
         return runner.run(_run(load, watch_sec))
 
 
-async def _run(load: Callable[[], Settings], watch_sec: float) -> list[Result]:
+async def _run(load: Callable[[], Settings], watch_sec: float) -> list[CheckResult]:
     configured, configuration = check_configuration(load)
     clock, reading = check_local_clock(*_clock_source(configuration))
     timestamps = check_receive_timestamps()
@@ -64,7 +64,7 @@ async def _run(load: Callable[[], Settings], watch_sec: float) -> list[Result]:
 
     if configuration is None or exchange is None:
         network = [
-            Result(name, Status.SKIP, "the configuration is not valid", "")
+            CheckResult(name, CheckStatus.SKIP, "the configuration is not valid", "")
             for name in _NEED_CONFIGURATION
         ]
     else:
@@ -114,11 +114,11 @@ def _asked_timestamps(configuration: Configuration | None) -> Timestamps:
     )
 
 
-def _exchange(configuration: Configuration | None) -> ExchangeWatch | None:
+def _exchange(configuration: Configuration | None) -> ExchangeClockCheck | None:
     if configuration is None:
         return None
     url = configuration.settings.experiment.market_data.time_endpoint
-    return ExchangeWatch(url, configuration.tls)
+    return ExchangeClockCheck(url, configuration.tls)
 
 
 def _counters(interface: str | None) -> dict[str, int]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.probe.clock import chrony, shared
 from latency_sweep.probe.clock.reading import ClockError, ClockReading
-from latency_sweep.probe.doctor.result import Result, Status, duration
+from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,46 +22,52 @@ _STEER: Final = (
 
 def check_local_clock(
     read: Callable[[], ClockReading], limit_sec: float
-) -> tuple[Result, ClockReading | None]:
+) -> tuple[CheckResult, ClockReading | None]:
     """Whether the clock follows UTC, and within which bound; with the reading itself."""
     expected = f"synchronised, bound ≤ {duration(limit_sec)}"
     try:
         reading = read()
     except ClockError as error:
-        return Result(_LOCAL, Status.FAIL, str(error), expected, _STEER), None
+        return CheckResult(_LOCAL, CheckStatus.FAIL, str(error), expected, _STEER), None
     found = f"{reading.source}: bound {duration(reading.error_bound_sec)}"
     if not reading.synchronized:
-        return Result(_LOCAL, Status.FAIL, f"{found}, not synchronised", expected, _STEER), reading
+        return CheckResult(
+            _LOCAL, CheckStatus.FAIL, f"{found}, not synchronised", expected, _STEER
+        ), reading
     if reading.error_bound_sec > limit_sec:
-        return Result(_LOCAL, Status.FAIL, found, expected, _STEER), reading
-    return Result(_LOCAL, Status.PASS, found, expected), reading
+        return CheckResult(_LOCAL, CheckStatus.FAIL, found, expected, _STEER), reading
+    return CheckResult(_LOCAL, CheckStatus.PASS, found, expected), reading
 
 
-def check_leap_smear(reading: ClockReading | None) -> Result:
-    """How this clock passes a leap second; places that pass it differently cannot be compared."""
-    expected = "the same at all places"
+def check_leap_smear(reading: ClockReading | None) -> CheckResult:
+    """How this clock handles a leap second; it must be the same for all candidates."""
+    expected = "the same for all candidates"
     if reading is None or not reading.synchronized:
-        return Result(_LEAP, Status.SKIP, "the clock follows nothing", expected)
+        return CheckResult(_LEAP, CheckStatus.SKIP, "the clock follows nothing", expected)
     if reading.source == shared.NAME:
-        return Result(_LEAP, Status.SKIP, "one clock for exchange and probe", expected)
+        return CheckResult(_LEAP, CheckStatus.SKIP, "one clock for exchange and probe", expected)
     if reading.source == chrony.WITH_PHC_NAME:
-        return Result(_LEAP, Status.PASS, "not smeared (PTP clock)", expected)
+        return CheckResult(_LEAP, CheckStatus.PASS, "not smeared (PTP clock)", expected)
     if reading.source == chrony.NAME:
-        return Result(_LEAP, Status.PASS, "smeared, if the NTP server is Amazon's", expected)
-    return Result(_LEAP, Status.PASS, "smeared, unless it follows the PTP clock", expected)
+        return CheckResult(
+            _LEAP, CheckStatus.PASS, "smeared, if the NTP server is Amazon's", expected
+        )
+    return CheckResult(
+        _LEAP, CheckStatus.PASS, "smeared, unless it follows the PTP clock", expected
+    )
 
 
-def check_steps(step_sec: float | None, watched_sec: float) -> Result:
+def check_steps(step_sec: float | None, watched_sec: float) -> CheckResult:
     """Whether the clock was set while it was watched."""
     expected = "slewed, never set"
     if step_sec is None:
         found = f"none in {duration(watched_sec)}"
-        return Result(_STEPS, Status.PASS, found, expected)
+        return CheckResult(_STEPS, CheckStatus.PASS, found, expected)
     direction = "forward" if step_sec > 0 else "back"
-    return Result(
+    return CheckResult(
         _STEPS,
-        Status.FAIL,
+        CheckStatus.FAIL,
         f"set {direction} by {duration(abs(step_sec))}",
         expected,
-        "Find out who sets the clock, let only one daemon steer it, and wait until it is calm.",
+        "Find out what sets the clock, let only one daemon steer it, and run this again.",
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.probe.doctor.checks import run_checks
 from latency_sweep.probe.doctor.report import WIDTH, render_json, render_text
-from latency_sweep.probe.doctor.result import Result, Status
+from latency_sweep.probe.doctor.result import CheckResult, CheckStatus
 from latency_sweep.runtime import standard_output
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _width(*, terminal: bool) -> int:
     return min(shutil.get_terminal_size((WIDTH, 0)).columns, _WIDEST) if terminal else WIDTH
 
 
-def exit_code(results: Sequence[Result]) -> ExitCode:
+def exit_code(results: Sequence[CheckResult]) -> ExitCode:
     """CHECK_FAILED if any check failed."""
-    failed = any(result.status is Status.FAIL for result in results)
+    failed = any(result.status is CheckStatus.FAIL for result in results)
     return ExitCode.CHECK_FAILED if failed else ExitCode.DONE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract.experiment import ExperimentError
 from latency_sweep.probe.app import make_feeds
-from latency_sweep.probe.doctor.result import Result, Status, plural
+from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, plural
 from latency_sweep.probe.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Configuration:
     Attributes:
         settings: all of them.
         url: of the first feed's WebSocket; a market's feeds share the host.
-        tls: certificate authorities to trust.
+        tls: CAs to trust.
     """
 
     settings: Settings
@@ -35,18 +35,24 @@ class Configuration:
     tls: ssl.SSLContext
 
 
-def check_configuration(load: Callable[[], Settings]) -> tuple[Result, Configuration | None]:
+def check_configuration(load: Callable[[], Settings]) -> tuple[CheckResult, Configuration | None]:
     """Whether flags, environment and experiment file make a probe."""
     try:
         settings = load()
         feeds = make_feeds(settings.experiment.market_data, settings.api_key)
         tls = ssl.create_default_context(cafile=settings.ca_file)
     except (ExperimentError, SettingsError) as error:
-        return Result(_NAME, Status.FAIL, str(error), _EXPECTED, "Mend what is named."), None
+        return CheckResult(
+            _NAME, CheckStatus.FAIL, str(error), _EXPECTED, "Correct the setting that is named."
+        ), None
     except (OSError, ssl.SSLError) as error:
         found = f"--ca-file cannot be used: {error.strerror or error}"
-        return Result(_NAME, Status.FAIL, found, _EXPECTED, "Give a readable PEM file."), None
+        return CheckResult(
+            _NAME, CheckStatus.FAIL, found, _EXPECTED, "Give a readable PEM file."
+        ), None
     market = settings.experiment.market_data.market
     channels = sum(len(feed.channels) for feed in feeds)
     found = f"{settings.experiment_id}: {market}, {plural(channels, 'channel')}"
-    return Result(_NAME, Status.PASS, found, _EXPECTED), Configuration(settings, feeds[0].url, tls)
+    return CheckResult(_NAME, CheckStatus.PASS, found, _EXPECTED), Configuration(
+        settings, feeds[0].url, tls
+    )

@@ -1,4 +1,4 @@
-"""Check of how late the event loop is told that something happened."""
+"""Check of the event loop's delay."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.probe.doctor.result import Result, Status, duration
+from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration
 from latency_sweep.probe.measurement.loop_timer import loop_timer
 
 if TYPE_CHECKING:
@@ -35,19 +35,19 @@ async def measure_lateness(duration_sec: float) -> list[int]:
     return late
 
 
-def check_lateness(late_ns: Sequence[int]) -> Result:
-    """Whether the loop is told soon enough, by the p99 of its lateness."""
+def check_lateness(late_ns: Sequence[int]) -> CheckResult:
+    """Whether the loop is prompt enough, by the p99 of its delay."""
     ordered = sorted(late_ns)
     p50, p99 = (ordered[math.ceil(share * len(ordered)) - 1] * 1e-9 for share in (0.5, 0.99))
     found = f"p50 {duration(p50)}, p99 {duration(p99)}, max {duration(ordered[-1] * 1e-9)}"
     expected = f"p99 ≤ {duration(_WARN_P99_SEC)}"
     if p99 <= _WARN_P99_SEC:
-        return Result(_NAME, Status.PASS, found, expected)
-    return Result(
+        return CheckResult(_NAME, CheckStatus.PASS, found, expected)
+    return CheckResult(
         _NAME,
-        Status.FAIL if p99 > _FAIL_P99_SEC else Status.WARN,
+        CheckStatus.FAIL if p99 > _FAIL_P99_SEC else CheckStatus.WARN,
         found,
         expected,
-        "Stop what else runs here, pin the probe to its own core, or use a larger instance; the "
-        "kernel's timestamps keep latencies right, but messages read late share one.",
+        "Stop other programs on this host, pin the probe to its own core, or use a larger "
+        "instance; the kernel's timestamps keep latencies right, but messages read late share one.",
     )

@@ -8,7 +8,7 @@ import aiohttp
 
 from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
 from latency_sweep.probe.clock import exchange, time_endpoint
-from latency_sweep.probe.doctor.result import Result, Status, duration
+from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration
 
 if TYPE_CHECKING:
     import ssl
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 _NAME: Final = "exchange clock"
 _DRIFT_NAME: Final = "clock drift"
 _PPM: Final = 1e-6
-# What a crystal that nobody steers does; a doubt larger than this tells nothing.
-_WORTH_FINDING: Final = 50e-6
+# What an undisciplined crystal drifts; a larger uncertainty says nothing.
+_MAX_UNCERTAINTY: Final = 50e-6
 
 
-class ExchangeWatch:
+class ExchangeClockCheck:
     """Asks the time endpoint whenever told to, and keeps what came of it.
 
     Args:
         url: of the endpoint, or None where there is none.
-        tls: certificate authorities to trust.
+        tls: CAs to trust.
     """
 
     def __init__(self, url: str | None, tls: ssl.SSLContext) -> None:
@@ -47,20 +47,20 @@ class ExchangeWatch:
             except exchange.TimeEndpointError as error:
                 self._refusal = error
 
-    def check_clock(self, reading: ClockReading | None) -> Result:
+    def check_clock(self, reading: ClockReading | None) -> CheckResult:
         """Whether the two clocks agree within what is known of both."""
         expected = f"apart ≤ bounds + {duration(EXCHANGE_TOLERANCE_SEC)}"
         if self._url is None:
-            return Result(_NAME, Status.SKIP, "no time endpoint is set", expected)
+            return CheckResult(_NAME, CheckStatus.SKIP, "no time endpoint is set", expected)
         if self._refusal is not None:
             wait = self._refusal.retry_after_sec
             action = (
-                "Check --time-endpoint and the way to it; without it the exchange's clock is "
+                "Check --time-endpoint and the path to it; without it the exchange's clock is "
                 "unknown."
                 if wait is None
                 else f"Wait {duration(wait)}: the exchange limits requests from this address."
             )
-            return Result(_NAME, Status.WARN, str(self._refusal), expected, action)
+            return CheckResult(_NAME, CheckStatus.WARN, str(self._refusal), expected, action)
         clock = self._estimator.known()
         assert clock is not None, "asked, and not refused"
         side = "behind" if clock.offset_sec > 0 else "ahead"
@@ -70,14 +70,14 @@ class ExchangeWatch:
         if reading is not None and reading.synchronized:
             bound += reading.error_bound_sec
         if abs(clock.offset_sec) <= bound + EXCHANGE_TOLERANCE_SEC:
-            return Result(_NAME, Status.PASS, found, expected)
+            return CheckResult(_NAME, CheckStatus.PASS, found, expected)
         action = (
-            "Set this host's clock right ('chronyc makestep'): the exchange's is seldom wrong by "
+            "Set this host's clock right ('chronyc makestep'): the exchange's is rarely wrong by "
             "more than this. If its source calls it right, the source is wrong: change it."
         )
-        return Result(_NAME, Status.FAIL, found, expected, action)
+        return CheckResult(_NAME, CheckStatus.FAIL, found, expected, action)
 
-    def check_drift(self, *, stepped: bool) -> Result:
+    def check_drift(self, *, stepped: bool) -> CheckResult:
         """Whether the local clock runs at the exchange's rate, as far as the time watched tells.
 
         Args:
@@ -86,18 +86,22 @@ class ExchangeWatch:
         expected = f"≤ {MAX_DRIFT_RATIO / _PPM:g} ppm"
         clock = self._estimator.known()
         if self._refusal is not None or clock is None:
-            return Result(_DRIFT_NAME, Status.SKIP, "the exchange's clock is unknown", expected)
+            return CheckResult(
+                _DRIFT_NAME, CheckStatus.SKIP, "the exchange's clock is unknown", expected
+            )
         if stepped or clock.drift is None:
-            return Result(_DRIFT_NAME, Status.SKIP, "a clock was set meanwhile", expected)
+            return CheckResult(_DRIFT_NAME, CheckStatus.SKIP, "a clock was set meanwhile", expected)
         # The exchange's clock seems to gain what this one loses.
         rate = f"{-clock.drift.ratio / _PPM:+.3g} ppm ± {clock.drift.error_bound / _PPM:.2g}"
         if clock.drift.proven > MAX_DRIFT_RATIO:
             action = (
-                "Let chrony steer the clock, and see with 'chronyc tracking' that it does: nobody "
-                "corrects its rate, or somebody does so wrongly."
+                "Let chrony steer the clock and check it with 'chronyc tracking': its rate is not "
+                "corrected, or wrongly."
             )
-            return Result(_DRIFT_NAME, Status.FAIL, rate, expected, action)
-        if clock.drift.error_bound > _WORTH_FINDING:
-            found = f"not above {clock.drift.error_bound / _PPM:.0f} ppm; --watch-sec 120 tells"
-            return Result(_DRIFT_NAME, Status.SKIP, found, expected)
-        return Result(_DRIFT_NAME, Status.PASS, rate, expected)
+            return CheckResult(_DRIFT_NAME, CheckStatus.FAIL, rate, expected, action)
+        if clock.drift.error_bound > _MAX_UNCERTAINTY:
+            found = (
+                f"not above {clock.drift.error_bound / _PPM:.0f} ppm; --watch-sec 120 measures it"
+            )
+            return CheckResult(_DRIFT_NAME, CheckStatus.SKIP, found, expected)
+        return CheckResult(_DRIFT_NAME, CheckStatus.PASS, rate, expected)

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from latency_sweep.probe.doctor.result import Result, Status
+from latency_sweep.probe.doctor.result import CheckResult, CheckStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 JSON_VERSION: Final = 1
 WIDTH: Final = 100
 _STYLES: Final = {
-    Status.PASS: "green",
-    Status.WARN: "yellow",
-    Status.FAIL: "bold red",
-    Status.SKIP: "dim",
+    CheckStatus.PASS: "green",
+    CheckStatus.WARN: "yellow",
+    CheckStatus.FAIL: "bold red",
+    CheckStatus.SKIP: "dim",
 }
-_NOT_AS_EXPECTED: Final = (Status.FAIL, Status.WARN)  # worst first
+_NOT_AS_EXPECTED: Final = (CheckStatus.FAIL, CheckStatus.WARN)  # worst first
 
 
-def render_text(results: Sequence[Result], *, color: bool = False, width: int = WIDTH) -> str:
+def render_text(results: Sequence[CheckResult], *, color: bool = False, width: int = WIDTH) -> str:
     """One screen: a table of results, then what to do, worst first.
 
-    Below `WIDTH` columns what is expected stands only where it is not so, beside what was found:
-    in a column of its own it would break every line in two.
+    Below `WIDTH` columns what is expected is shown only where it is not met, beside what was found:
+    in a column of its own it would wrap every line.
     """
     wide = width >= WIDTH
     table = Table(box=None, expand=True, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -77,19 +77,21 @@ def render_text(results: Sequence[Result], *, color: bool = False, width: int = 
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
-def _summary(results: Sequence[Result]) -> Text:
+def _summary(results: Sequence[CheckResult]) -> Text:
     counts = Counter(result.status for result in results)
-    shown = [(f"{counts[status]} {status}", _STYLES[status]) for status in Status if counts[status]]
+    shown = [
+        (f"{counts[status]} {status}", _STYLES[status]) for status in CheckStatus if counts[status]
+    ]
     text = Text()
     for index, (part, style) in enumerate(shown):
         text.append(", " if index else "").append(part, style=style)
     return text
 
 
-def render_json(results: Sequence[Result]) -> str:
+def render_json(results: Sequence[CheckResult]) -> str:
     """One document: `version` (of this form), `worst` status and `results` in order."""
-    order = [Status.FAIL, Status.WARN, Status.PASS, Status.SKIP]
-    worst = min((result.status for result in results), key=order.index, default=Status.SKIP)
+    order = [CheckStatus.FAIL, CheckStatus.WARN, CheckStatus.PASS, CheckStatus.SKIP]
+    worst = min((result.status for result in results), key=order.index, default=CheckStatus.SKIP)
     document = {
         "version": JSON_VERSION,
         "worst": worst,

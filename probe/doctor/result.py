@@ -7,17 +7,17 @@ from enum import StrEnum
 from typing import Final
 
 
-class Status(StrEnum):
+class CheckStatus(StrEnum):
     """How a check ended."""
 
     PASS = "PASS"  # noqa: S105 - no password
     WARN = "WARN"  # measures, but worse than it could
     FAIL = "FAIL"  # what is measured here cannot be trusted
-    SKIP = "SKIP"  # could not be asked here; `found` says why
+    SKIP = "SKIP"  # could not be checked here; `found` says why
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CheckResult:
     """One line of the doctor's report.
 
     Attributes:
@@ -29,7 +29,7 @@ class Result:
     """
 
     name: str
-    status: Status
+    status: CheckStatus
     found: str
     expected: str
     action: str = ""

@@ -7,7 +7,7 @@ import statistics
 import time
 from typing import Final
 
-from latency_sweep.probe.doctor.result import Result, Status, duration
+from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration
 from latency_sweep.probe.net import nic_timestamps, timestamps_check
 from latency_sweep.probe.net.receiving import Timestamps
 from latency_sweep.probe.net.timestamped_socket import enable_receive_timestamps, receive
@@ -17,32 +17,34 @@ _SOURCES_NAME: Final = "timestamp sources"
 _EXPECTED: Final = "between sending and reading"
 _ROUNDS: Final = 50
 # The kernel switches timestamping on in the background, some moments after it was asked for.
-_PATIENCE_SEC: Final = 1.0
+_START_TIMEOUT_SEC: Final = 1.0
 _TIMEOUT_SEC: Final = 1.0
 
 
-def check_receive_timestamps() -> Result:
+def check_receive_timestamps() -> CheckResult:
     """Send over loopback TCP and look whether each timestamp lies between sending and reading."""
     try:
         delays_ns = _measure()
     except OSError as error:
         found = f"a loopback connection failed: {error.strerror or error}"
-        return Result(_NAME, Status.FAIL, found, _EXPECTED, "Let the probe use TCP on 127.0.0.1.")
+        return CheckResult(
+            _NAME, CheckStatus.FAIL, found, _EXPECTED, "Let the probe use TCP on 127.0.0.1."
+        )
     except _TimestampError as error:
-        return Result(
+        return CheckResult(
             _NAME,
-            Status.FAIL,
+            CheckStatus.FAIL,
             str(error),
             _EXPECTED,
             "Run on a Linux kernel with SO_TIMESTAMPNS, outside sandboxes that hide it; without "
             "timestamps the probe's own delay is part of every latency.",
         )
     found = f"{_ROUNDS} of {_ROUNDS}, read {duration(statistics.median(delays_ns) * 1e-9)} later"
-    return Result(_NAME, Status.PASS, found, _EXPECTED)
+    return CheckResult(_NAME, CheckStatus.PASS, found, _EXPECTED)
 
 
-def check_timestamp_sources(asked: Timestamps, interface: str | None) -> Result:
-    """Which timestamps besides those of reads can be had here (docs/timestamps.md).
+def check_timestamp_sources(asked: Timestamps, interface: str | None) -> CheckResult:
+    """Which timestamps besides those of reads this host supports (docs/timestamps.md).
 
     Args:
         asked: what the configuration asks for.
@@ -57,8 +59,10 @@ def check_timestamp_sources(asked: Timestamps, interface: str | None) -> Result:
     found = ", ".join(possible)
     why = missing.get(asked)
     if why is None:
-        return Result(_SOURCES_NAME, Status.PASS, found, f"--timestamps {asked} possible")
-    return Result(_SOURCES_NAME, Status.FAIL, found, f"--timestamps {asked} possible", f"{why}.")
+        return CheckResult(_SOURCES_NAME, CheckStatus.PASS, found, f"--timestamps {asked} possible")
+    return CheckResult(
+        _SOURCES_NAME, CheckStatus.FAIL, found, f"--timestamps {asked} possible", f"{why}."
+    )
 
 
 class _TimestampError(Exception):
@@ -75,7 +79,7 @@ def _measure() -> list[int]:
         sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         receiver.settimeout(_TIMEOUT_SEC)
         enable_receive_timestamps(receiver)
-        deadline = time.monotonic() + _PATIENCE_SEC
+        deadline = time.monotonic() + _START_TIMEOUT_SEC
         while _round(sender, receiver)[1] is None:
             if time.monotonic() > deadline:
                 raise _TimestampError("the kernel gives none")
@@ -83,7 +87,7 @@ def _measure() -> list[int]:
     delays = []
     for sent_ns, timestamp_ns, read_ns in rounds:
         if timestamp_ns is None:
-            raise _TimestampError("the kernel gives one only sometimes")
+            raise _TimestampError("the kernel gives one only for some reads")
         if not sent_ns <= timestamp_ns <= read_ns:
             off = duration((timestamp_ns - sent_ns) * 1e-9)
             raise _TimestampError(

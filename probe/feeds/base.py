@@ -1,4 +1,4 @@
-"""What the rest of the probe sees of any exchange: channels, events and faults."""
+"""What the rest of the probe sees of any exchange: channels, events and errors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Binance USD-M futures market data, JSON with times in milliseconds, on routed hosts.
 
 Payloads are those of Binance's documentation, "WebSocket Market Streams" of USD-M futures. A
-stream exists on one route only; subscribing to it on another is acknowledged and stays silent,
+stream exists on one route only; subscribing to it on another is acknowledged and stays quiet,
 so each route has a connection of its own.
 """
 

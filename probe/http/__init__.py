@@ -1,4 +1,4 @@
-"""The door of the probe's HTTP side: who may come in, how often, how much and how slowly.
+"""Access control of the metrics endpoint: authentication, TLS, and limits on clients.
 
-Nothing here knows what is behind the door.
+Nothing here knows what is served.
 """

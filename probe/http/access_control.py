@@ -1,4 +1,4 @@
-"""The access_control: everything that is served stands behind it."""
+"""Access control of the metrics endpoint: every request is checked here first."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
-from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.contract.metrics import RejectionReason
 from latency_sweep.probe.http.connection_limiter import ConnectionLimiter
 from latency_sweep.probe.http.credentials import PasswordCheck
-from latency_sweep.probe.http.limits import Limits
+from latency_sweep.probe.http.limits import EndpointLimits
 from latency_sweep.probe.http.listener import Listener
 from latency_sweep.probe.http.token_bucket import TokenBuckets
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -24,32 +25,32 @@ if TYPE_CHECKING:
 
     from latency_sweep.probe.http.policy import LivePolicy, Policy
 
-_LOG: Final = logging.getLogger(__name__)
-# So long a body that nobody wants is read on, so that its sender sees the answer.
+_LOG: Final = logs.logger(__name__)
+# An unwanted body is read on for so long, so that its sender sees the response.
 _LINGER_SEC: Final = 0.2
 _SHUTDOWN_SEC: Final = 2.0
 _RETRY_AFTER_SEC: Final = 1
-# The parser's own limits stay behind the limiter's, which count.
+# The parser's limits are wider than the connection limiter's, which count rejections.
 _PARSER_FACTOR: Final = 2
 
 _STATUS: Final = {
-    RefusalReason.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
-    RefusalReason.WRONG_TOKEN: HTTPStatus.UNAUTHORIZED,
-    RefusalReason.WRONG_PASSWORD: HTTPStatus.UNAUTHORIZED,
-    RefusalReason.BODY: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    RefusalReason.RATE: HTTPStatus.TOO_MANY_REQUESTS,
+    RejectionReason.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    RejectionReason.WRONG_TOKEN: HTTPStatus.UNAUTHORIZED,
+    RejectionReason.WRONG_PASSWORD: HTTPStatus.UNAUTHORIZED,
+    RejectionReason.BODY: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    RejectionReason.RATE: HTTPStatus.TOO_MANY_REQUESTS,
 }
 
 
 class AccessControl:
-    """Serves an application to those who may come in.
+    """Serves an application to the clients that its policy admits.
 
     Args:
         app: what is served; without a router of its own for errors.
         policy: what is asked of clients.
-        refused: counts.
-        limits: how much of anything.
-        open_paths: served without credentials, to check that the process lives.
+        rejected: called with the reason of each rejection.
+        limits: of size, time, rate and number.
+        open_paths: served without credentials, for liveness checks.
         on_answer: called for each answer that has been written.
     """
 
@@ -57,15 +58,15 @@ class AccessControl:
         self,
         app: web.Application,
         policy: LivePolicy,
-        refused: Callable[[RefusalReason], None],
+        rejected: Callable[[RejectionReason], None],
         *,
-        limits: Limits | None = None,
+        limits: EndpointLimits | None = None,
         open_paths: Collection[str] = (),
         on_answer: Callable[[web.StreamResponse], None] = lambda _: None,
     ) -> None:
         self._policy = policy
-        self._refused = refused
-        self._limits = limits or Limits()
+        self._rejected = rejected
+        self._limits = limits or EndpointLimits()
         self._open_paths = open_paths
         self._rates = TokenBuckets(self._limits.new_per_sec, self._limits.burst)
         self._passwords = PasswordCheck()
@@ -93,7 +94,7 @@ class AccessControl:
         await self._runner.setup()
         server = self._runner.server
         assert server is not None
-        self._listener = Listener(server, self._policy, self._limits, self._refused)
+        self._listener = Listener(server, self._policy, self._limits, self._rejected)
         try:
             return await self._listener.start(host, port)
         except OSError:
@@ -101,7 +102,7 @@ class AccessControl:
             raise
 
     async def close(self) -> None:
-        """Finish what is being answered, then close everything."""
+        """Finish the requests in progress, then close everything."""
         if self._listener is not None:
             await self._listener.stop_accepting()
             await self._runner.cleanup()
@@ -118,33 +119,35 @@ class AccessControl:
                 limiter.understood()
             reason = await self._reason_against(request, policy)
             if reason is not None:
-                return self._refusal(reason, policy)
+                extra = {"reason": reason.value, "client": request.remote}
+                _LOG.debug("request rejected", extra=extra)
+                return self._rejection(reason, policy)
             try:
                 response = await handler(request)
             except web.HTTPClientError:
-                self._refused(RefusalReason.NOT_SERVED)
+                self._rejected(RejectionReason.NOT_SERVED)
                 raise
             if limiter is None or limiter.policy.context is not policy.context:
-                # The connection was made under other rules: the next one follows the new ones.
+                # The connection was made under an older policy: the next one follows the new one.
                 response.force_close()
             return response
 
         return check
 
-    async def _reason_against(self, request: web.Request, policy: Policy) -> RefusalReason | None:
+    async def _reason_against(self, request: web.Request, policy: Policy) -> RejectionReason | None:
         if request.body_exists:
-            return RefusalReason.BODY
+            return RejectionReason.BODY
         if not self._rates.take(request.remote or ""):
-            return RefusalReason.RATE
+            return RejectionReason.RATE
         if policy.bucket is not None and not policy.bucket.take():
-            return RefusalReason.RATE
+            return RejectionReason.RATE
         if request.path in self._open_paths:
             return None
         header = request.headers.get("Authorization")
-        return await policy.credentials.refuse(header, self._passwords)
+        return await policy.credentials.rejection(header, self._passwords)
 
-    def _refusal(self, reason: RefusalReason, policy: Policy) -> web.Response:
-        self._refused(reason)
+    def _rejection(self, reason: RejectionReason, policy: Policy) -> web.Response:
+        self._rejected(reason)
         status = _STATUS[reason]
         response = web.Response(status=status, text=f"{status}: {reason.value}\n")
         if status is HTTPStatus.UNAUTHORIZED:
@@ -182,7 +185,7 @@ def _answer_logger(
 
 def _quiet_logger() -> logging.Logger:
     """A logger that does not quote a malformed request, which may hold a password."""
-    logger = _LOG.getChild("http")
+    logger = logging.getLogger(f"{__name__}.http")
     logger.addFilter(_is_our_fault)
     return logger
 

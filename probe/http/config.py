@@ -2,7 +2,7 @@
 
 Format: https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md, so
 that `promtool check web-config` checks it and one file serves all exporters of a host. What this
-probe cannot do is refused, not ignored: whoever wrote it relies on it.
+probe cannot do is rejected, not ignored: its author relies on it.
 """
 
 from __future__ import annotations

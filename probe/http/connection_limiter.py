@@ -1,4 +1,4 @@
-"""Stands between a connection and the HTTP server: limits its size and its time."""
+"""Limits one connection's time and the size of its requests, in front of the HTTP server."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING, Final, cast
 
-from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.contract.metrics import RejectionReason
 from latency_sweep.probe.http.request_head import HeadState, RequestHead
 from latency_sweep.probe.http.tls import alternative_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from latency_sweep.probe.http.limits import Limits
+    from latency_sweep.probe.http.limits import EndpointLimits
     from latency_sweep.probe.http.policy import Policy
 
-_REFUSALS: Final = {
-    HeadState.LINE_TOO_LONG: (RefusalReason.REQUEST_LINE, b"414 URI Too Long"),
-    HeadState.TOO_LARGE: (RefusalReason.HEADERS, b"431 Request Header Fields Too Large"),
+_REJECTIONS: Final = {
+    HeadState.LINE_TOO_LONG: (RejectionReason.REQUEST_LINE, b"414 URI Too Long"),
+    HeadState.TOO_LARGE: (RejectionReason.HEADERS, b"431 Request Header Fields Too Large"),
 }
 
 
@@ -32,14 +32,14 @@ class _State(Enum):
 class ConnectionLimiter(asyncio.Protocol):
     """The protocol of one connection; passes on what is within the limits.
 
-    A client that sends its request byte by byte, or never reads its answer, is cut off when its
-    time is over, whatever trickles in until then.
+    A client that sends its request byte by byte, or never reads the response, is disconnected at
+    the time limit, whatever it has sent until then.
 
     Args:
         inner: the HTTP server's protocol.
         policy: under which the connection was made.
         limits: of size and time.
-        refused: counts.
+        rejected: called with the reason of each rejection.
         ended: called once the connection is gone.
     """
 
@@ -47,39 +47,39 @@ class ConnectionLimiter(asyncio.Protocol):
         self,
         inner: asyncio.Protocol,
         policy: Policy,
-        limits: Limits,
-        refused: Callable[[RefusalReason], None],
+        limits: EndpointLimits,
+        rejected: Callable[[RejectionReason], None],
         ended: Callable[[ConnectionLimiter], None],
     ) -> None:
         self.policy = policy
         self._inner = inner
         self._limits = limits
-        self._refused = refused
+        self._rejected = rejected
         self._ended = ended
         self._state = _State.NEW
         self._head = self._new_head()
         self._more = False
         self._understood = False
-        self._let_in = False
+        self._accepted = False
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let the connection in, unless its certificate is somebody else's."""
+        """Accept the connection, unless its certificate has none of the allowed names."""
         # uvloop's transports are of no common class.
         self._transport = opened = cast("asyncio.Transport", transport)
         names = self.policy.allowed_names
         certificate = opened.get_extra_info("peercert")
         if names is not None and certificate and not names & alternative_names(certificate):
-            self._refused(RefusalReason.WRONG_CLIENT_CERTIFICATE)
+            self._rejected(RejectionReason.WRONG_CLIENT_CERTIFICATE)
             opened.abort()
             return
-        self._let_in = True
+        self._accepted = True
         self._inner.connection_made(opened)
         self._wait(self._limits.head_sec)
 
     def data_received(self, data: bytes) -> None:
-        """Pass bytes on, as long as the head they belong to is of a sane size."""
+        """Pass bytes on, as long as the request head is within the limits."""
         if self._transport is None or self._transport.is_closing():
             return
         if self._state is _State.ANSWER:
@@ -88,8 +88,8 @@ class ConnectionLimiter(asyncio.Protocol):
             if self._state is _State.IDLE:
                 self._begin_head()
             state = self._head.feed(data)
-            if state in _REFUSALS:
-                self._refuse(state)
+            if state in _REJECTIONS:
+                self._reject(state)
                 return
             if state is HeadState.COMPLETE:
                 self._more = self._head.followed
@@ -101,7 +101,7 @@ class ConnectionLimiter(asyncio.Protocol):
         return self._inner.eof_received()
 
     def pause_writing(self) -> None:
-        """The client reads more slowly than the answer is written."""
+        """The client reads more slowly than the response is written."""
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
@@ -113,18 +113,18 @@ class ConnectionLimiter(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._transport = None
-        if self._let_in:
+        if self._accepted:
             self._inner.connection_lost(exc)
         self._ended(self)
 
     def understood(self) -> None:
-        """What was received is a request, and is being answered."""
+        """What was received is a request, and is being handled."""
         self._understood = True
 
     def answered(self) -> None:
-        """An answer was written."""
+        """A response was written."""
         if not self._understood:
-            self._refused(RefusalReason.MALFORMED)
+            self._rejected(RejectionReason.MALFORMED)
         self._understood = False
         self._head = self._new_head()
         if self._more:
@@ -135,7 +135,7 @@ class ConnectionLimiter(asyncio.Protocol):
             self._wait(self._limits.answer_sec if self._unread else self._limits.idle_sec)
 
     def abort(self) -> None:
-        """Cut the connection."""
+        """Disconnect."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -162,15 +162,15 @@ class ConnectionLimiter(asyncio.Protocol):
 
     def _time_is_up(self) -> None:
         if self._state in {_State.NEW, _State.HEAD} or self._unread:
-            self._refused(RefusalReason.SLOW)
+            self._rejected(RejectionReason.SLOW)
         self.abort()
 
-    def _refuse(self, state: HeadState) -> None:
+    def _reject(self, state: HeadState) -> None:
         assert self._transport is not None
-        reason, status = _REFUSALS[state]
-        self._refused(reason)
+        reason, status = _REJECTIONS[state]
+        self._rejected(reason)
         head = b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         self._transport.write(head)
         self._transport.close()
-        # A client that does not read this keeps its connection no longer than others.
+        # Nor may a client that does not read this keep its connection.
         self._wait(self._limits.head_sec)

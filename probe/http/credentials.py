@@ -1,4 +1,4 @@
-"""Who is let in: bcrypt passwords and bearer tokens, compared in constant time."""
+"""Authentication: bcrypt passwords and bearer tokens, compared in constant time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import bcrypt
 
-from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.contract.metrics import RejectionReason
 from latency_sweep.probe.http.config import bcrypt_cost
 from latency_sweep.probe.http.errors import WebConfigError
 
@@ -29,7 +29,7 @@ MAX_TOKEN_FILE_BYTES: Final = 16 * 1024
 # bcrypt reads no more of a password; htpasswd and Go cut it there too.
 _BCRYPT_BYTES: Final = 72
 _CACHED_LOGINS: Final = 64
-# Each takes about 0.1 s of a core; who comes later is told to try again.
+# Each takes about 0.1 s of a core; beyond so many, clients are told to try again.
 _WAITING_LOGINS: Final = 8
 _DEFAULT_COST: Final = 10
 
@@ -60,9 +60,9 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
 class PasswordCheck:
     """Compares passwords with bcrypt hashes in a thread of its own.
 
-    A comparison takes 0.1 s by design. It lets go of the interpreter's lock and gives way to
-    everything else on its core, so that receiving goes on; and it is done once per login, as in
-    exporter-toolkit, because only digests under a random key of successful ones are remembered.
+    A comparison takes 0.1 s by design. It releases the interpreter's lock and runs at the lowest
+    priority, so that receiving goes on. Successful logins are cached, as in exporter-toolkit, as
+    digests under a random key.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ def _compare(password: bytes, digest: bytes) -> bool:
 
 
 def _give_way() -> None:
-    """Let this thread run when nobody else wants the core."""
+    """Give this thread the lowest priority."""
     with suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     with suppress(OSError):
@@ -113,7 +113,7 @@ def _give_way() -> None:
 
 
 class Credentials:
-    """The users and tokens that are let in; everybody, if there are none.
+    """The users and tokens that are accepted; without any, no credentials are needed.
 
     Args:
         users: bcrypt hash by user.
@@ -122,15 +122,15 @@ class Credentials:
 
     def __init__(self, users: Mapping[str, str], tokens: Sequence[bytes]) -> None:
         self._users = {user.encode(): digest.encode() for user, digest in users.items()}
-        # Digests have one length, so that a comparison tells nothing of a token's.
+        # Digests have one length, so that a comparison reveals nothing of a token's.
         self._tokens = [hashlib.sha256(token).digest() for token in tokens]
-        # Nobody's hash, as dear as the dearest: an unknown user takes as long as a known one.
+        # For unknown users, at the highest cost in use, so that they take as long as known ones.
         cost = max(map(bcrypt_cost, users.values()), default=_DEFAULT_COST)
         self._nobody = f"$2b${cost:02}${'.' * 53}".encode()
 
     @property
     def needed(self) -> bool:
-        """Whether anything has to be shown."""
+        """Whether a request needs credentials."""
         return bool(self._users or self._tokens)
 
     @property
@@ -139,8 +139,8 @@ class Credentials:
         schemes = [("Basic", self._users), ("Bearer", self._tokens)]
         return ", ".join(f'{name} realm="probe"' for name, known in schemes if known)
 
-    async def refuse(self, header: str | None, check: PasswordCheck) -> RefusalReason | None:
-        """Why an `Authorization` header is not enough; None if it is.
+    async def rejection(self, header: str | None, check: PasswordCheck) -> RejectionReason | None:
+        """Why an `Authorization` header is rejected; None if it is accepted.
 
         Args:
             header: its value, or None if there is none.
@@ -150,27 +150,27 @@ class Credentials:
             return None
         scheme, _, value = (header or "").partition(" ")
         if scheme.lower() == "bearer" and self._tokens:
-            return self._refuse_token(value.strip())
+            return self._reject_token(value.strip())
         if scheme.lower() == "basic" and self._users:
-            return await self._refuse_user(value.strip(), check)
-        return RefusalReason.UNAUTHENTICATED
+            return await self._reject_user(value.strip(), check)
+        return RejectionReason.UNAUTHENTICATED
 
-    def _refuse_token(self, token: str) -> RefusalReason | None:
+    def _reject_token(self, token: str) -> RejectionReason | None:
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        # No short cut at the first that fits: each is compared.
+        # No early exit at the first match: every token is compared.
         fits = [hmac.compare_digest(digest, known) for known in self._tokens]
-        return None if any(fits) else RefusalReason.WRONG_TOKEN
+        return None if any(fits) else RejectionReason.WRONG_TOKEN
 
-    async def _refuse_user(self, value: str, check: PasswordCheck) -> RefusalReason | None:
+    async def _reject_user(self, value: str, check: PasswordCheck) -> RejectionReason | None:
         try:
             login = base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError):
-            return RefusalReason.WRONG_PASSWORD
+            return RejectionReason.WRONG_PASSWORD
         user, colon, password = login.partition(b":")
         if not colon:
-            return RefusalReason.WRONG_PASSWORD
+            return RejectionReason.WRONG_PASSWORD
         digest = self._users.get(user)
         equal = await check.matches(password, digest or self._nobody)
         if equal is None:
-            return RefusalReason.RATE
-        return None if equal and digest is not None else RefusalReason.WRONG_PASSWORD
+            return RejectionReason.RATE
+        return None if equal and digest is not None else RejectionReason.WRONG_PASSWORD

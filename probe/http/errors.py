@@ -1,7 +1,7 @@
-"""What can be wrong with the files that describe the door."""
+"""What can be wrong with the web configuration and the token file."""
 
 from __future__ import annotations
 
 
 class WebConfigError(Exception):
-    """The door's files cannot be used; one sentence says which, where and why, without secrets."""
+    """A file cannot be used; one sentence says which, where and why, without secrets."""

@@ -1,4 +1,4 @@
-"""How much of the probe's time and memory strangers may take."""
+"""How much of the probe's time and memory any client may take."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of the metrics port. A Prometheus needs one connection and a request per scrape.
+class EndpointLimits:
+    """Limits of the metrics endpoint. A Prometheus needs one connection and a request per scrape.
 
     Attributes:
         connections: open at the same time.

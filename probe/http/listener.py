@@ -1,10 +1,9 @@
-"""Accepts the metrics port's connections, so many and so fast, and speaks TLS with them."""
+"""Accepts the metrics endpoint's connections, limits their number and rate, and does TLS."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import socket
 import ssl
 from collections import Counter
@@ -12,52 +11,53 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.contract.metrics import RejectionReason
 from latency_sweep.probe.http.connection_limiter import ConnectionLimiter
 from latency_sweep.probe.http.token_bucket import TokenBuckets
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from latency_sweep.probe.http.limits import Limits
+    from latency_sweep.probe.http.limits import EndpointLimits
     from latency_sweep.probe.http.policy import LivePolicy
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = logs.logger(__name__)
 _BACKLOG: Final = 256
-# After each refused connection the next ones wait: turning a flood away costs next to nothing.
+# After each rejected connection the next ones wait, so that a flood costs little CPU time.
 _PAUSE_SEC: Final = 0.01
-# Out of descriptors or memory: nothing to do but to let others finish.
+# Out of descriptors or memory: wait until others finish.
 _EXHAUSTED_PAUSE_SEC: Final = 0.5
 _CLOSE_WITHIN_SEC: Final = 5.0
 _REASONS: Final = {
-    "HTTP_REQUEST": RefusalReason.PLAIN_HTTP,
-    "HTTPS_PROXY_REQUEST": RefusalReason.PLAIN_HTTP,
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": RefusalReason.NO_CLIENT_CERTIFICATE,
-    "CERTIFICATE_VERIFY_FAILED": RefusalReason.WRONG_CLIENT_CERTIFICATE,
+    "HTTP_REQUEST": RejectionReason.PLAIN_HTTP,
+    "HTTPS_PROXY_REQUEST": RejectionReason.PLAIN_HTTP,
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": RejectionReason.NO_CLIENT_CERTIFICATE,
+    "CERTIFICATE_VERIFY_FAILED": RejectionReason.WRONG_CLIENT_CERTIFICATE,
 }
 
 
 class Listener:
-    """The listening sockets and all connections that came in through them.
+    """The listening sockets and the connections they accepted.
 
     Args:
         make_protocol: makes the HTTP server's protocol for a connection.
         policy: whether and how TLS is spoken.
         limits: how many connections.
-        refused: counts.
+        rejected: called with the reason of each rejection.
     """
 
     def __init__(
         self,
         make_protocol: Callable[[], asyncio.Protocol],
         policy: LivePolicy,
-        limits: Limits,
-        refused: Callable[[RefusalReason], None],
+        limits: EndpointLimits,
+        rejected: Callable[[RejectionReason], None],
     ) -> None:
         self._make_protocol = make_protocol
         self._policy = policy
         self._limits = limits
-        self._refused = refused
+        self._rejected = rejected
         self._rates = TokenBuckets(limits.new_per_sec, limits.burst)
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
@@ -104,7 +104,7 @@ class Listener:
         self._sockets.clear()
 
     async def wait_closed(self) -> None:
-        """Wait until all connections are closed; who does not read the rest is cut off."""
+        """Wait until all connections are closed; after a while they are cut off."""
         for task in self._opening:
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
@@ -119,43 +119,46 @@ class Listener:
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        complained = False
+        logged = False
         while True:
             try:
                 connection, peer = await loop.sock_accept(listening)
             except OSError as error:
-                if not complained:
-                    _LOG.error("the metrics port cannot accept connections: %s", error.strerror)
-                    complained = True
+                if not logged:
+                    extra = {"error": error.strerror}
+                    _LOG.error("the metrics port cannot accept connections", extra=extra)
+                    logged = True
                 await asyncio.sleep(_EXHAUSTED_PAUSE_SEC)
                 continue
-            complained = False
+            logged = False
             address = str(peer[0])
             reason = self._reason_against(address)
             if reason is not None:
                 connection.close()
-                self._refused(reason)
+                self._rejected(reason)
+                extra = {"reason": reason.value, "client": address}
+                _LOG.debug("connection rejected", extra=extra)
                 await asyncio.sleep(_PAUSE_SEC)
                 continue
             self._per_address[address] += 1
-            opening = loop.create_task(self._let_in(connection, address))
+            opening = loop.create_task(self._accepted(connection, address))
             self._opening.add(opening)
             opening.add_done_callback(partial(self._opened, connection))
 
-    def _reason_against(self, address: str) -> RefusalReason | None:
+    def _reason_against(self, address: str) -> RejectionReason | None:
         limits = self._limits
         if (
             self._per_address.total() >= limits.connections
             or self._per_address[address] >= limits.connections_per_address
         ):
-            return RefusalReason.CONNECTIONS
-        return None if self._rates.take(address) else RefusalReason.RATE
+            return RejectionReason.CONNECTIONS
+        return None if self._rates.take(address) else RejectionReason.RATE
 
-    async def _let_in(self, connection: socket.socket, address: str) -> None:
+    async def _accepted(self, connection: socket.socket, address: str) -> None:
         """Open the connection; with TLS that is its handshake."""
         policy = self._policy.current
         limiter = ConnectionLimiter(
-            self._make_protocol(), policy, self._limits, self._refused, self._lost
+            self._make_protocol(), policy, self._limits, self._rejected, self._lost
         )
         self._open[limiter] = address
         self._all_closed.clear()
@@ -172,7 +175,10 @@ class Listener:
                 lambda: limiter, connection, ssl=policy.context, **times
             )
         except OSError as error:
-            self._refused(_reason(error))
+            reason = _reason(error)
+            extra = {"reason": reason.value, "client": address, "error": error}
+            _LOG.debug("handshake failed", extra=extra)
+            self._rejected(reason)
             self._lost(limiter)
         except BaseException:
             self._lost(limiter)
@@ -183,7 +189,7 @@ class Listener:
 
     def _opened(self, connection: socket.socket, opening: asyncio.Task[None]) -> None:
         self._opening.discard(opening)
-        if opening.cancelled():  # perhaps before its first step: then it could not do so itself
+        if opening.cancelled():  # perhaps before its first step, which would close it
             connection.close()
 
     def _lost(self, limiter: ConnectionLimiter) -> None:
@@ -205,11 +211,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _reason(error: OSError) -> RefusalReason:
+def _reason(error: OSError) -> RejectionReason:
     """What a handshake failed at."""
     if isinstance(error, ssl.SSLError):
-        return _REASONS.get(error.reason or "", RefusalReason.TLS)
-    # So asyncio and uvloop tell of a handshake that took too long.
+        return _REASONS.get(error.reason or "", RejectionReason.TLS)
+    # How asyncio and uvloop report a handshake that took too long.
     if isinstance(error, TimeoutError) or type(error) is ConnectionAbortedError:
-        return RefusalReason.SLOW
-    return RefusalReason.TLS
+        return RejectionReason.SLOW
+    return RejectionReason.TLS

@@ -1,8 +1,7 @@
-"""The rules of the door as its files have them now."""
+"""The access policy of the metrics endpoint, as its files have it now."""
 
 from __future__ import annotations
 
-import logging
 import ssl
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,7 @@ from latency_sweep.probe.http import config, tls
 from latency_sweep.probe.http.credentials import Credentials, read_tokens
 from latency_sweep.probe.http.errors import WebConfigError
 from latency_sweep.probe.http.token_bucket import TokenBucket
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.probe.http.config import RateLimit
 
-_LOG: Final = logging.getLogger(__name__)
+_LOG: Final = logs.logger(__name__)
 _Signature = tuple[tuple[int, ...] | None, ...]
 
 
@@ -31,9 +31,9 @@ class Policy:
         allowed_names: a client's certificate has one of them; None for any.
         credentials: what a request has to show.
         headers: added to every response.
-        bucket: limits all requests together, or None.
+        bucket: limits the rate of all requests together, or None.
         rate_limit: what `bucket` was made from.
-        files: everything this was read from.
+        files: all files it was read from.
     """
 
     context: ssl.SSLContext | None
@@ -51,12 +51,12 @@ class Policy:
 
     @property
     def open_to_all(self) -> bool:
-        """Whether nothing is asked of anyone."""
+        """Whether any client may read."""
         return not self.credentials.needed and not self.verifies_clients
 
 
 def read(web_config_file: Path | None, bearer_token_file: Path | None) -> Policy:
-    """Read the files that describe the door.
+    """Read the policy from its files.
 
     Raises:
         WebConfigError: one of them cannot be used.
@@ -89,7 +89,7 @@ class LivePolicy:
     """A policy that follows its files.
 
     As in exporter-toolkit a change takes effect with the next connection or request. Unlike there,
-    files that cannot be used leave the old rules in force: the door is neither shut nor open.
+    files that cannot be used leave the old policy in force.
 
     Args:
         web_config_file: in exporter-toolkit's format, or None.
@@ -118,13 +118,13 @@ class LivePolicy:
 
     @property
     def current(self) -> Policy:
-        """The rules, read again if a file has changed since."""
+        """The policy, read again if a file has changed since."""
         if _signature(self._current.files) != self._signature:
             self.reload()
         return self._current
 
     def reload(self) -> None:
-        """Read the files again; rules that cannot be used are logged, and the old ones stay."""
+        """Read the files again; an error is logged, and the old policy stays in force."""
         old, before = self._current, self._signature
         # Taken first, so that a change while they are read is seen the next time.
         self._signature = _signature(old.files)
@@ -137,7 +137,8 @@ class LivePolicy:
             read_now = read(*self._sources)
         except WebConfigError as error:
             self.last_error = str(error)
-            _LOG.error("the old rules of the metrics port stay in force: %s", error)
+            extra = {"error": self.last_error}
+            _LOG.error("the old access policy stays in force", extra=extra)
         else:
             self.last_error = None
             if read_now.rate_limit == old.rate_limit:
@@ -146,8 +147,8 @@ class LivePolicy:
             if read_now.files != old.files:
                 self._signature = _signature(read_now.files)
             if old.files:
-                what = ", ".join(changed) or "nothing"
-                _LOG.info("the rules of the metrics port were read again; changed: %s", what)
+                extra = {"changed": ", ".join(changed) or "nothing"}
+                _LOG.info("access policy read again", extra=extra)
         self._on_reload()
 
 

@@ -1,4 +1,4 @@
-"""The size of a request's head, however its bytes come in."""
+"""The size of a request's head, however its bytes are cut."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RequestHead:
         max_head: most bytes of request line and headers together.
 
     Attributes:
-        followed: whether bytes came with the head's end that are no more of it.
+        followed: whether bytes beyond the head's end came with it.
     """
 
     def __init__(self, max_line: int, max_head: int) -> None:

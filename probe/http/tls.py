@@ -131,23 +131,23 @@ def _set_client_auth(context: ssl.SSLContext, section: TlsServer, source: Path, 
     kind = section.client_auth_type or "NoClientCert"
     if section.client_ca and section.client_ca_file:
         raise WebConfigError(f"{where}: give client_ca or client_ca_file, not both.")
-    has_authority = bool(section.client_ca or section.client_ca_file)
+    has_ca = bool(section.client_ca or section.client_ca_file)
     if kind in _UNVERIFIED:
         raise WebConfigError(
             f"{where}: client_auth_type: {kind} takes certificates without checking them, which "
             "this probe does not; use RequireAndVerifyClientCert."
         )
     if kind == "NoClientCert":
-        if has_authority or section.client_allowed_sans is not None:
+        if has_ca or section.client_allowed_sans is not None:
             raise WebConfigError(
                 f"{where}: client_ca_file and client_allowed_sans need a client_auth_type; use "
                 "RequireAndVerifyClientCert."
             )
         return
-    if not has_authority:
+    if not has_ca:
         raise WebConfigError(
-            f"{where}: client_auth_type: {kind} needs client_ca_file; otherwise every public "
-            "authority's clients would be let in."
+            f"{where}: client_auth_type: {kind} needs client_ca_file; otherwise the clients of "
+            "every public CA would be accepted."
         )
     try:
         if section.client_ca:

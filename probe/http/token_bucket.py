@@ -1,4 +1,4 @@
-"""Token buckets: so many at once, and then so many a second."""
+"""Token buckets: a burst, then a steady rate."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TokenBucket:
 
 
 class TokenBuckets:
-    """A bucket for each name, of the names that were heard of last.
+    """A bucket for each name, of the names seen most recently.
 
     Args:
         per_sec: how many tokens come back to each in a second.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import Counter, Gauge
 
 from latency_sweep.contract import metrics
-from latency_sweep.contract.metrics import ConnectStep, ErrorKind, ReconnectReason, RefusalReason
+from latency_sweep.contract.metrics import ConnectStep, ErrorKind, ReconnectReason, RejectionReason
 from latency_sweep.nativehist.bounds import exponential_bounds
 from latency_sweep.nativehist.instrument import NativeHistogramMetric
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from latency_sweep.contract.experiment import HistogramSettings
     from latency_sweep.contract.metrics import Metric
 
-# Histograms labelled by run: their series leave when the run is history.
+# Histograms labelled by run: their series are dropped when the next run is measured.
 PER_RUN = (
     metrics.LATENCY,
     metrics.EXCHANGE_DELAY,
@@ -26,7 +26,7 @@ PER_RUN = (
     metrics.RECEIVE_DELAY,
     metrics.CONNECTION_LATENCY,
 )
-# A tenth is close enough for what only tells whether the probe is well: a tenth of the buckets.
+# A resolution of 10 % is enough for the probe's health, at a tenth of the buckets.
 _OWN_SCHEMA: Final = 3
 
 
@@ -59,7 +59,7 @@ class Instruments:
         self.exchange_clock_error_bound = self._gauge(metrics.EXCHANGE_CLOCK_ERROR_BOUND)
         self.exchange_clock_drift = self._gauge(metrics.EXCHANGE_CLOCK_DRIFT)
         self.exchange_clock_drift_bound = self._gauge(metrics.EXCHANGE_CLOCK_DRIFT_BOUND)
-        self.http_refusals = self._counter(metrics.HTTP_REJECTED_REQUESTS)
+        self.rejected_requests = self._counter(metrics.HTTP_REJECTED_REQUESTS)
         self.config_reload_successful = self._gauge(metrics.CONFIG_RELOAD_SUCCESSFUL)
         self.config_reload_success = self._gauge(metrics.CONFIG_RELOAD_SUCCESS)
         self.probe_info = self._gauge(metrics.PROBE_INFO)
@@ -73,8 +73,8 @@ class Instruments:
             self.reconnects.labels(market, reason.value)
         for kind in ErrorKind:
             self.errors.labels(market, kind.value)
-        for refusal in RefusalReason:
-            self.http_refusals.labels(refusal.value)
+        for refusal in RejectionReason:
+            self.rejected_requests.labels(refusal.value)
 
     def _histogram(self, metric: Metric, schema: int | None = None) -> NativeHistogramMetric:
         resolution = self._resolution

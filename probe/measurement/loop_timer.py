@@ -1,4 +1,4 @@
-"""How late the event loop is told that something happened."""
+"""The event loop's delay, measured with a kernel timer."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class _TimerSpec(ctypes.Structure):
 
 @contextmanager
 def loop_timer(interval_ns: int, on_late: Callable[[int], None]) -> Iterator[None]:
-    """Tell how late the running loop handles a kernel timer, until the context ends.
+    """Measure how late the running loop handles a kernel timer, until the context ends.
 
-    The timer is a file descriptor (timerfd_create(2)), so a wake-up takes the way of a message;
-    the loop's own timers are cut to milliseconds.
+    The timer is a file descriptor (timerfd_create(2)), so its wake-up takes the same path as a
+    message's; the loop's own timers are cut to milliseconds.
 
     Args:
         interval_ns: between two expirations.

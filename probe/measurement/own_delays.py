@@ -1,4 +1,4 @@
-"""What the probe's own runtime costs: a late event loop, and pauses for collecting garbage."""
+"""Delays of the probe's own runtime: event loop delay and garbage collection pauses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.nativehist.instrument import NativeHistogramMetric
 
-# Often enough for a p99 of five minutes, and no load: each look costs some microseconds.
+# Often enough for a p99 of five minutes, and no load: each sample costs some microseconds.
 INTERVAL_NS: Final = 100_000_000
 
 
@@ -30,9 +30,9 @@ def watched(
     """Observe both from inside the running loop until the context ends.
 
     Args:
-        loop_delay: receives how late the loop is, ten times a second.
-        gc_pause: receives how long each collection stopped every thread, by `generation`.
-        interval_ns: between two looks at the loop.
+        loop_delay: receives the loop's delay, ten times a second.
+        gc_pause: receives the duration of each collection, by `generation`.
+        interval_ns: between two samples of the loop's delay.
 
     Raises:
         OSError: the kernel gives no timer.

@@ -1,4 +1,4 @@
-"""Which ids have been seen, where jumps are normal and several connections bring the same ones."""
+"""Which ids were seen, where jumps are normal and several connections deliver the same ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RecentIds:
         self._order: deque[int] = deque()
 
     def is_first(self, number: int) -> bool:
-        """Whether an id comes for the first time; takes note of it."""
+        """Whether an id arrives for the first time; records it."""
         if number <= self._floor or number in self._ids:
             return False
         self._ids.add(number)

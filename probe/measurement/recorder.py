@@ -1,8 +1,7 @@
-"""From messages to numbers: what each one adds to the counters and histograms of its channel."""
+"""From messages to metrics: what each adds to the counters and histograms of its channel."""
 
 from __future__ import annotations
 
-import logging
 from array import array
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.probe.feeds.base import DecodesRuns, Event, EventRun, FrameError, Ids, Notice
 from latency_sweep.probe.measurement.recent_ids import RecentIds
 from latency_sweep.probe.measurement.sequence import Seen, SequenceCheck
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from latency_sweep.probe.feeds.base import Channel, Feed
     from latency_sweep.probe.measurement.instruments import Instruments
 
-_LOG = logging.getLogger(__name__)
+_LOG: Final = logs.logger(__name__)
 SAMPLES_KEPT: Final = 1000
 # An event time further than this from the clock is in another unit, not late.
 MAX_AGE_NS: Final = 86_400 * NS_PER_SEC
 _LOGGED_PER_KIND: Final = 10
-# From how many messages on looking for a run pays.
+# From how many messages on it pays to look for a run of ids.
 _RUN: Final = 4
-# Messages between looks at how much the histograms have to fold.
+# Messages after which the histograms fold what was appended.
 _FOLD_EVERY: Final = 512
 
 
@@ -82,13 +82,13 @@ class ChannelState:
 
     Attributes:
         channel: which one.
-        messages: messages received; copies of a parallel connection are not among them.
+        messages: messages received, redundant ones not counted.
         payload_bytes: their size.
         negative: messages timestamped later than they were received.
         last_timestamp_ns: receive timestamp of the newest one, or 0.
         newest_id: highest id received where there is no sequence, or -1.
         sequence: the check of its ids, or None where they can show nothing.
-        overlapping: whether several connections bring it, where there is no sequence.
+        overlapping: whether several connections deliver it, where there is no sequence.
         recent: ids received since they overlap, or None.
         histograms: those of the run being measured, or None.
         previous_latency_ns: latency of the previous message of this run, or None.
@@ -132,19 +132,27 @@ class Line:
 
     Attributes:
         name: value of the `connection` label.
-        wins: messages it delivered first.
-        copies: messages that another had delivered before.
+        first_arrivals: messages it delivered first.
+        redundant: messages that another had already delivered.
         shared_timestamps: messages that share the timestamp of their read with one before them.
         without_timestamp: messages for which the kernel gave no timestamp.
-        latency: histogram of the run being measured, of every copy; None if there is one line.
+        latency: histogram of the run being measured, redundant messages included; None if there
+            is one line.
     """
 
-    __slots__ = ("copies", "latency", "name", "shared_timestamps", "wins", "without_timestamp")
+    __slots__ = (
+        "first_arrivals",
+        "latency",
+        "name",
+        "redundant",
+        "shared_timestamps",
+        "without_timestamp",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.wins = 0
-        self.copies = 0
+        self.first_arrivals = 0
+        self.redundant = 0
         self.shared_timestamps = 0
         self.without_timestamp = 0
         self.latency: NativeHistogram | None = None
@@ -153,9 +161,10 @@ class Line:
 class Recorder:
     """Turns every message of one market into observations.
 
-    A message belongs to a run by its event time, not by when it arrived: so all places measure
-    the very same events, and a message that is late by seconds still counts. Messages without
-    an event time belong to it by their receive timestamp. Of several copies, the first one counts.
+    A message belongs to a run by its event time, not by when it arrived: so all candidates
+    measure the very same events, and a message that is late by seconds still counts. Messages
+    without an event time belong to it by their receive timestamp. Of redundant messages the first
+    to arrive counts.
 
     Args:
         market: value of the `market` label.
@@ -227,15 +236,15 @@ class Recorder:
         ]
 
     def expire(self, now_ns: int) -> None:
-        """Drop what is no longer to be exposed, and count what has been missing too long."""
+        """Drop series that are no longer exposed, and let old gaps expire."""
         if self._run is not None and now_ns >= self._run.measure_start_ns:
             self._forget_previous_run()
         for state in self.states:
             if state.sequence is not None:
-                state.sequence.settle(now_ns)
+                state.sequence.expire(now_ns)
 
     def interrupted(self, feed: Feed) -> None:
-        """A feed lost its last connection: messages before and after are no neighbours.
+        """A feed lost its last connection: messages before and after it are not consecutive.
 
         What is missed meanwhile shows as a gap in the ids, and is lost.
         """
@@ -272,8 +281,14 @@ class Recorder:
         logged = self._logged.get(kind, 0)
         if logged < _LOGGED_PER_KIND:
             self._logged[kind] = logged + 1
-            last = "; further ones are only counted" if logged + 1 == _LOGGED_PER_KIND else ""
-            _LOG.warning("%s: %s%s", kind.value, detail, last)
+            last = logged + 1 == _LOGGED_PER_KIND
+            extra = {
+                "kind": kind.value,
+                "detail": detail,
+                "run": None if self._run is None else self._run.label,
+                "note": "further ones of this kind are only counted" if last else None,
+            }
+            _LOG.warning("feed error", extra=extra)
 
     def fold(self, recorded: int) -> None:
         """Let histograms fold what has been appended to them, a few at a time.
@@ -315,13 +330,14 @@ class Recorder:
     def _forget_previous_run(self) -> None:
         if self._previous_run is None:
             return
+        _LOG.debug("series of a previous run dropped", extra={"run": self._previous_run.label})
         for histogram in self._instruments.per_run.values():
             histogram.remove_matching({metrics.RUN: self._previous_run.label})
         self._previous_run = None
 
 
-def _is_first_copy(state: ChannelState, event: Event, timestamp_ns: int, here: Seen) -> bool:
-    """Whether no other connection brought the message before; takes note of its ids."""
+def _is_first_arrival(state: ChannelState, event: Event, timestamp_ns: int, here: Seen) -> bool:
+    """Whether no other connection delivered the message before; records its ids."""
     if state.sequence is not None:
         seen = state.sequence.see(event.first_id, event.last_id, timestamp_ns, here)
         return seen is not Seen.REPEATED or here is Seen.REPEATED
@@ -339,7 +355,7 @@ class ConnectionReceiver:
 
     Two connections overlap when one replaces the other or when they run in parallel, so what has
     been seen on this very connection is kept here: an id seen on it before is a duplicate or out
-    of order; one that only another connection brought before is a copy.
+    of order; one that only another connection delivered before is redundant.
     """
 
     def __init__(
@@ -362,11 +378,11 @@ class ConnectionReceiver:
         """Receive timestamp of the newest message on this connection, 0 before the first."""
         return self._previous_timestamp_ns
 
-    def silent_channels(self) -> list[Channel]:
+    def channels_without_message(self) -> list[Channel]:
         """Channels without any message on this connection."""
-        return [channel for channel in self._feed.channels if self._is_silent(channel.index)]
+        return [channel for channel in self._feed.channels if self._has_no_message(channel.index)]
 
-    def on_messages(  # noqa: C901, PLR0912, PLR0915 - the hot path: what is called for each message costs most
+    def record(  # noqa: C901, PLR0912, PLR0915 - the hot path: what is called for each message costs most
         self,
         frames: Sequence[bytes],
         binary: bool,  # noqa: FBT001 - called by position
@@ -388,9 +404,9 @@ class ConnectionReceiver:
         recorder, decode, checks = self._recorder, self._decode, self._checks
         states, note_sample = recorder.states, recorder.samples.append
         start_ns, end_ns = recorder.measured_ns
-        all_copies = self._line.latency
+        all_arrivals = self._line.latency
         own_delay_sec = (read_ns - timestamp_ns) * 1e-9
-        recorded = copies = 0
+        recorded = redundant = 0
         for frame in frames:
             try:
                 event = decode(frame, binary=binary)
@@ -408,8 +424,8 @@ class ConnectionReceiver:
                     if not -MAX_AGE_NS < latency_ns < MAX_AGE_NS:
                         raise _not_a_time(event_ns, latency_ns)  # noqa: TRY301 - counted as decoding faults are
                     measured = start_ns <= event_ns < end_ns
-                    if all_copies is not None and measured:
-                        all_copies.observe(latency_ns * 1e-9)
+                    if all_arrivals is not None and measured:
+                        all_arrivals.observe(latency_ns * 1e-9)
                 recorded += 1
                 state, check = states[index], checks[index]
                 sequence = state.sequence
@@ -418,13 +434,13 @@ class ConnectionReceiver:
                     check is not None
                     and sequence is not None
                     and first_id == check.next_id == sequence.next_id
-                    and not check.pending_holes
-                    and not sequence.pending_holes
+                    and not check.pending_gaps
+                    and not sequence.pending_gaps
                 ):
                     # What nearly every message is: the next one, and nothing is awaited.
                     check.next_id = sequence.next_id = event.last_id + 1
-                elif not self._is_first_copy(state, event, timestamp_ns):
-                    copies += 1
+                elif not self._is_first_arrival(state, event, timestamp_ns):
+                    redundant += 1
                     continue
                 state.messages += 1
                 state.payload_bytes += len(frame)
@@ -451,7 +467,7 @@ class ConnectionReceiver:
                 recorder.count_error(error.kind, str(error))
             except Exception as error:  # noqa: BLE001 - one bad message must not end a measurement
                 recorder.count_error(ErrorKind.INTERNAL, repr(error))
-        self._count(recorded, copies, timestamp_ns, read_ns)
+        self._count(recorded, redundant, timestamp_ns, read_ns)
         recorder.fold(recorded)
 
     def _record_run(
@@ -473,8 +489,8 @@ class ConnectionReceiver:
             check is None
             or sequence is None
             or not run.first_id == check.next_id == sequence.next_id
-            or check.pending_holes
-            or sequence.pending_holes
+            or check.pending_gaps
+            or sequence.pending_gaps
             or not (measured or newest_ns < start_ns or end_ns <= oldest_ns)
             or not -MAX_AGE_NS < timestamp_ns - newest_ns <= timestamp_ns - oldest_ns < MAX_AGE_NS
             or self._line.latency is not None
@@ -497,8 +513,8 @@ class ConnectionReceiver:
         recorder.fold(count)
         return True
 
-    def _is_first_copy(self, state: ChannelState, event: Event, timestamp_ns: int) -> bool:
-        """Whether a message counts; takes note of its ids here and among all connections."""
+    def _is_first_arrival(self, state: ChannelState, event: Event, timestamp_ns: int) -> bool:
+        """Whether a message counts; records its ids for this connection and for all."""
         index = event.channel.index
         check = self._checks[index]
         if check is not None:
@@ -508,21 +524,21 @@ class ConnectionReceiver:
             self._newest_ids[index] = event.last_id
         else:
             here = Seen.REPEATED
-        return _is_first_copy(state, event, timestamp_ns, here)
+        return _is_first_arrival(state, event, timestamp_ns, here)
 
-    def _count(self, recorded: int, copies: int, timestamp_ns: int, read_ns: int) -> None:
+    def _count(self, recorded: int, redundant: int, timestamp_ns: int, read_ns: int) -> None:
         """Count the messages of one read for the line."""
         if not recorded:
             return
         line = self._line
-        line.copies += copies
-        line.wins += recorded - copies
+        line.redundant += redundant
+        line.first_arrivals += recorded - redundant
         line.shared_timestamps += recorded - (timestamp_ns != self._previous_timestamp_ns)
         self._previous_timestamp_ns = timestamp_ns
-        if timestamp_ns == read_ns:  # the transport's stand-in
+        if timestamp_ns == read_ns:  # the kernel gave none, see `Transport`
             line.without_timestamp += recorded
 
-    def _is_silent(self, index: int) -> bool:
+    def _has_no_message(self, index: int) -> bool:
         check = self._checks[index]
         return (self._newest_ids[index] if check is None else check.next_id) < 0
 

@@ -42,7 +42,7 @@ _PROTOCOL: Final = 0xFFFFF000
 _PACKET_TYPE: Final = 0xFFFFF004
 
 
-class Capture:
+class PacketCapture:
     """Captures the segments that a server sends to one socket of ours.
 
     Opened before the connection, so that the first segment, which says where the sequence numbers

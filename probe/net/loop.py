@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Loop(uvloop.Loop):
-    """An event loop whose closing leaves unanswered lookups to themselves."""
+    """An event loop that does not wait for unanswered lookups when it is closed."""
 
     async def getaddrinfo(
         self,
@@ -41,7 +41,7 @@ class Loop(uvloop.Loop):
         def ask() -> None:
             try:
                 found = socket.getaddrinfo(host, port, family, type, proto, flags)
-            except Exception as error:  # noqa: BLE001 - passed on to who asked
+            except Exception as error:  # noqa: BLE001 - passed on to the caller
                 self._tell(answer, answer.set_exception, error)
             else:
                 self._tell(answer, answer.set_result, found)
@@ -50,10 +50,12 @@ class Loop(uvloop.Loop):
         threading.Thread(target=ask, name="lookup", daemon=True).start()
         return await answer
 
-    def _tell(self, answer: Future[list[Any]], settle: Callable[[Any], None], what: object) -> None:
+    def _tell(
+        self, answer: Future[list[Any]], resolve: Callable[[Any], None], what: object
+    ) -> None:
         def tell() -> None:
             if not answer.done():
-                settle(what)
+                resolve(what)
 
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed
             self.call_soon_threadsafe(tell)

@@ -15,12 +15,12 @@ class Timestamps(StrEnum):
 
 
 class TimestampsError(Exception):
-    """Timestamps or polling that were asked for cannot be had; says why and what it takes."""
+    """Timestamps or polling cannot be done on this host; says why and what it needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receiving:
-    """What is asked for.
+    """How to receive.
 
     Attributes:
         timestamps: where receive timestamps come from.

@@ -19,8 +19,8 @@ class SegmentTimestamps:
     """The timestamps of a stream's segments until they are read.
 
     A byte can be used no sooner than all before it, so its timestamp is the newest of them: a
-    segment overtaken by others lends them its own, later one. Of several copies of a byte the
-    first counts, as it does for the kernel.
+    segment overtaken by others lends them its own, later one. Of a byte that is
+    received again the first reception counts, as it does for the kernel.
 
     Args:
         first: sequence number of the first byte of the stream: that of the SYN, plus one.
@@ -36,10 +36,10 @@ class SegmentTimestamps:
         self._segments: deque[tuple[int, int]] = (
             deque()
         )  # end and timestamp, ascending, not yet read
-        self._ahead: list[tuple[int, int, int]] = []  # start, end and timestamp, after a hole
+        self._ahead: list[tuple[int, int, int]] = []  # start, end and timestamp, after a gap
 
     def add(self, sequence: int, size: int, timestamp_ns: int) -> None:
-        """Take note of a segment.
+        """Record a segment.
 
         Args:
             sequence: its 32-bit sequence number.

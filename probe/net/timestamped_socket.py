@@ -21,7 +21,7 @@ SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h; Python's socket module does 
 READ_SIZE: Final = 65536
 _TIMESPEC: Final = struct.Struct("@qq")
 _ANCILLARY_SIZE: Final = 128
-_STAMPING_TIMEOUT_SEC: Final = 1.0
+_TIMESTAMPING_TIMEOUT_SEC: Final = 1.0
 _SO_BUSY_POLL: Final = 46
 _SO_PREFER_BUSY_POLL: Final = 69
 _NS: Final = 1_000_000_000
@@ -62,9 +62,9 @@ def keep_timestamping_on() -> socket.socket:
     holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         holder.bind(("127.0.0.1", 0))
-        holder.settimeout(_STAMPING_TIMEOUT_SEC)
+        holder.settimeout(_TIMESTAMPING_TIMEOUT_SEC)
         enable_receive_timestamps(holder)
-        deadline = time.monotonic() + _STAMPING_TIMEOUT_SEC
+        deadline = time.monotonic() + _TIMESTAMPING_TIMEOUT_SEC
         while time.monotonic() < deadline:
             holder.sendto(b"?", holder.getsockname())
             if receive(holder, bytearray(1))[1] is not None:

@@ -1,11 +1,11 @@
-"""Whether the timestamps and the polling that are asked for can be had on this host."""
+"""Whether this host supports the timestamps and the polling that were chosen."""
 
 from __future__ import annotations
 
 import socket
 
 from latency_sweep.probe.net import nic_timestamps
-from latency_sweep.probe.net.capture import Capture
+from latency_sweep.probe.net.capture import PacketCapture
 from latency_sweep.probe.net.receiving import Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.net.timestamped_socket import enable_busy_polling
 
@@ -13,17 +13,17 @@ _ANY_PORT = 9  # nothing is sent to it
 
 
 def check(receiving: Receiving, host: str) -> None:
-    """Try what is asked for without a connection.
+    """Try the options without a connection.
 
     Args:
-        receiving: what is asked for.
+        receiving: the options.
         host: the server's name or address, which says which network card will be used.
 
     Raises:
-        TimestampsError: it cannot be had; says why and what it takes.
+        TimestampsError: this host does not support them; says why and what it needs.
     """
     if receiving.timestamps is Timestamps.CAPTURE:
-        Capture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
+        PacketCapture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
     elif receiving.timestamps is Timestamps.NIC:
         nic_timestamps.switch_on(_interface_towards(host))
     if receiving.busy_poll_us:
@@ -34,14 +34,14 @@ def check(receiving: Receiving, host: str) -> None:
 def why_no_capture() -> str | None:
     """Why packets cannot be captured here, or None."""
     try:
-        Capture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
+        PacketCapture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
     except TimestampsError as error:
         return str(error).rstrip(".")
     return None
 
 
 def poll_busily(sock: socket.socket, microseconds: int) -> None:
-    """`enable_busy_polling`, with a sentence for who may not.
+    """`enable_busy_polling`, with an error that says what it needs.
 
     Raises:
         TimestampsError: without CAP_NET_ADMIN.

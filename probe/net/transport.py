@@ -16,18 +16,22 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from latency_sweep.contract.metrics import ConnectStep
 from latency_sweep.probe.net import timestamped_socket
-from latency_sweep.probe.net.capture import Capture
-from latency_sweep.probe.net.errors import ConnectFailed
+from latency_sweep.probe.net.capture import PacketCapture
+from latency_sweep.probe.net.errors import failing_at
 from latency_sweep.probe.net.nic_timestamps import NicTimestamps
-from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Timestamps, TimestampsError
+from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Timestamps
 from latency_sweep.probe.net.timestamps_check import poll_busily
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from latency_sweep.runtime.logs import ContextLogger
 
     _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 _T = TypeVar("_T")
+_LOG: Final = logs.logger(__name__)
 
 # Reads before the event loop gets a turn: enough for a burst, not enough to starve a scrape.
 _READS_PER_TURN: Final = 16
@@ -55,7 +59,7 @@ class Transport:
         remote_address: str,
         tls: _Tls | None,
         *,
-        capture: Capture | None = None,
+        capture: PacketCapture | None = None,
         nic: NicTimestamps | None = None,
         busy_poll_us: int = 0,
     ) -> None:
@@ -72,7 +76,7 @@ class Transport:
         self._unsent = bytearray()
         self._receiver: Receiver | None = None
         self._closed = False
-        # The kernel tells of a broken stream once: who sends then leaves the reader a plain end.
+        # The kernel reports a broken stream once, to the sender here; the reader sees only the end.
         self._send_error: OSError | None = None
         self.remote_address = remote_address
         self.reads_without_timestamp = 0
@@ -274,6 +278,7 @@ async def open_transport(
     timeout_sec: float,
     on_step: Callable[[ConnectStep, float], None],
     receiving: Receiving = DEFAULT,
+    log: ContextLogger = _LOG,
 ) -> Transport:
     """Resolve, connect and, with a TLS context, negotiate.
 
@@ -285,6 +290,7 @@ async def open_transport(
         timeout_sec: limit of each step.
         on_step: told the duration in seconds of each step that succeeded.
         receiving: where timestamps come from, and whether to poll.
+        log: told which addresses there are, and why one did not do.
 
     Raises:
         ConnectFailed: naming the step, or what `receiving` asks for that cannot be had.
@@ -292,22 +298,23 @@ async def open_transport(
     addresses = await _step(
         ConnectStep.DNS, resolve(address or host, port), timeout_sec=timeout_sec, on_step=on_step
     )
+    log.debug("resolved", extra={"host": host, "addresses": [info[4][0] for info in addresses]})
     link = await _step(
         ConnectStep.TCP,
-        _connect(addresses, receiving, timeout_sec),
+        _connect(addresses, receiving, timeout_sec, log),
         timeout_sec=timeout_sec,
         on_step=on_step,
     )
     try:
-        session = None
+        encryption = None
         if tls is not None:
-            session = await _step(
+            encryption = await _step(
                 ConnectStep.TLS,
                 _negotiate(tls, host, link),
                 timeout_sec=timeout_sec,
                 on_step=on_step,
             )
-        with _failing_as(ConnectStep.TCP):
+        with failing_at(ConnectStep.TCP, timeout_sec):
             nic = NicTimestamps(link.sock) if receiving.timestamps is Timestamps.NIC else None
     except BaseException:
         link.close()
@@ -315,7 +322,7 @@ async def open_transport(
     return Transport(
         link.sock,
         link.remote_address,
-        session,
+        encryption,
         capture=link.capture,
         nic=nic,
         busy_poll_us=receiving.busy_poll_us,
@@ -330,24 +337,11 @@ async def _step(
     on_step: Callable[[ConnectStep, float], None],
 ) -> _T:
     started = time.perf_counter()
-    with _failing_as(step):
-        try:
-            async with asyncio.timeout(timeout_sec):
-                result = await work
-        except TimeoutError as error:
-            raise ConnectFailed(step, f"no answer within {timeout_sec:g} s") from error
+    with failing_at(step, timeout_sec):
+        async with asyncio.timeout(timeout_sec):
+            result = await work
     on_step(step, time.perf_counter() - started)
     return result
-
-
-@contextlib.contextmanager
-def _failing_as(step: ConnectStep) -> Iterator[None]:
-    """Whatever the network or the system refuses is a failure to connect."""
-    try:
-        yield
-    # SSLError and gaierror are OSErrors; a ValueError is about a host that cannot be a name.
-    except (OSError, ValueError, TimestampsError) as error:
-        raise ConnectFailed(step, str(error)) from error
 
 
 async def resolve(host: str, port: int) -> Sequence[_AddressInfo]:
@@ -361,7 +355,7 @@ class _Link:
 
     sock: socket.socket
     remote_address: str
-    capture: Capture | None
+    capture: PacketCapture | None
 
     def close(self) -> None:
         self.sock.close()
@@ -370,7 +364,7 @@ class _Link:
 
 
 async def _connect(
-    addresses: Sequence[_AddressInfo], receiving: Receiving, timeout_sec: float
+    addresses: Sequence[_AddressInfo], receiving: Receiving, timeout_sec: float, log: ContextLogger
 ) -> _Link:
     """Connect to the first address that answers.
 
@@ -393,12 +387,14 @@ async def _connect(
                 capture = None
                 if receiving.timestamps is Timestamps.CAPTURE:
                     sock.bind(("", 0))  # the capture has to know our port before we connect
-                    capture = Capture(address[0], address[1], sock.getsockname()[1])
+                    capture = PacketCapture(address[0], address[1], sock.getsockname()[1])
                     opened.callback(capture.close)
                 async with asyncio.timeout(max(share_sec, _LEAST_SHARE_SEC)):
                     await loop.sock_connect(sock, address)
             except OSError as error:  # TimeoutError is one
                 failure = error
+                extra = {"remote": address[0], "error": str(error) or type(error).__name__}
+                log.debug("address does not answer", extra=extra)
                 continue
             opened.pop_all()
             return _Link(sock, str(address[0]), capture)
@@ -406,8 +402,8 @@ async def _connect(
 
 
 async def _negotiate(context: ssl.SSLContext, server_name: str, link: _Link) -> _Tls:
-    session = _Tls(context, server_name)
-    await session.handshake(link.sock)
+    encryption = _Tls(context, server_name)
+    await encryption.handshake(link.sock)
     if link.capture is not None:
-        link.capture.read(session.handshake_bytes)
-    return session
+        link.capture.read(encryption.handshake_bytes)
+    return encryption

@@ -13,17 +13,17 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from latency_sweep.contract.metrics import ConnectStep, ReconnectReason
-from latency_sweep.probe.net.errors import Closed, ConnectFailed, retry_after_sec
-from latency_sweep.probe.net.framing import Flow, FrameSplitter
+from latency_sweep.probe.net.errors import Closed, ConnectFailed, connect_failed, failing_at
+from latency_sweep.probe.net.framing import FrameSplitter, Kind
 from latency_sweep.probe.net.receiving import DEFAULT
 from latency_sweep.probe.net.transport import open_transport
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     import ssl
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
     from latency_sweep.probe.net.receiving import Receiving
     from latency_sweep.probe.net.transport import Transport
+    from latency_sweep.runtime.logs import ContextLogger
 
     # Payloads, whether they came in binary frames, kernel timestamp and time of the read, Unix ns.
-    OnMessages = Callable[[list[bytes], bool, int, int], None]
+    Record = Callable[[list[bytes], bool, int, int], None]
 
 MAX_MESSAGE_BYTES: Final = 8 * 2**20
 CONNECT_TIMEOUT_SEC: Final = 10.0
@@ -42,12 +43,12 @@ _MAX_OPEN_PINGS: Final = 64
 _SWITCHING_PROTOCOLS: Final = b"HTTP/1.1 101"
 _END_OF_HEADERS: Final = b"\r\n\r\n"
 _MAX_RESPONSE_BYTES: Final = 65536
-# Of the reason that a server gives for refusing.
-_SHOWN_BYTES: Final = 200
+
+_LOG: Final = logs.logger(__name__)
 
 # The core logs each frame at debug level; asking it costs time in the hot path.
-_LOGGER = logging.getLogger("latency_sweep.probe.net.websocket")
-_LOGGER.setLevel(logging.WARNING)
+_CORE_LOG: Final = logging.getLogger(f"{__name__}.core")
+_CORE_LOG.setLevel(logging.WARNING)
 
 
 class WebSocketConnection:
@@ -62,16 +63,16 @@ class WebSocketConnection:
         self,
         transport: Transport,
         protocol: ClientProtocol,
-        on_messages: OnMessages,
+        record: Record,
         on_rtt: Callable[[float], None],
+        log: ContextLogger = _LOG,
     ) -> None:
         self._transport = transport
         self._protocol = protocol
-        self._on_messages = on_messages
+        self._record = record
         self._on_rtt = on_rtt
-        self._splitter = FrameSplitter(self, MAX_MESSAGE_BYTES)
-        self._timestamp_ns = 0
-        self._read_ns = 0
+        self._log = log
+        self._splitter = FrameSplitter(MAX_MESSAGE_BYTES)
         self._upgraded: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._response = bytearray()
         self._fragments: list[bytes] = []
@@ -89,7 +90,7 @@ class WebSocketConnection:
 
     @property
     def reads_without_timestamp(self) -> int:
-        """Reads for which the kernel gave no timestamp and the program's clock stood in."""
+        """Reads without a kernel timestamp, timestamped by the program instead."""
         return self._transport.reads_without_timestamp
 
     async def upgrade(self, headers: Mapping[str, str], timeout_sec: float) -> None:
@@ -103,13 +104,9 @@ class WebSocketConnection:
         self._protocol.send_request(request)
         self._transport.start(self)
         self._flush()
-        try:
+        with failing_at(ConnectStep.UPGRADE, timeout_sec):
             async with asyncio.timeout(timeout_sec):
                 await self._upgraded
-        except TimeoutError as error:
-            raise ConnectFailed(
-                ConnectStep.UPGRADE, f"no answer within {timeout_sec:g} s"
-            ) from error
 
     def ping(self) -> None:
         """Send a ping; its round trip is reported when the pong arrives."""
@@ -124,9 +121,10 @@ class WebSocketConnection:
         self._flush()
 
     async def close(self) -> None:
-        """Close in good order: messages the server sent before its own close still arrive."""
+        """Close gracefully: messages the server sent before its own close frame still arrive."""
         if self._protocol.state is State.OPEN:
-            self._protocol.send_close(1000)
+            self._log.debug("close frame sent", extra={"code": int(CloseCode.NORMAL_CLOSURE)})
+            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
             self._flush()
             self._expect_end()
         await asyncio.shield(self.closed)
@@ -138,36 +136,22 @@ class WebSocketConnection:
     def bytes_received(self, data: bytes, timestamp_ns: int, read_ns: int) -> None:
         """Pass on what is complete; see `transport.Receiver`."""
         self.last_read = time.monotonic()
-        self._timestamp_ns = timestamp_ns
-        self._read_ns = read_ns
-        if self._protocol.state is State.CONNECTING:  # for good, if the upgrade was refused
-            self._receive_response(data)
-        else:
-            self._splitter.feed(data)
         protocol = self._protocol
+        if protocol.state is State.CONNECTING:  # for good, if the upgrade was refused
+            data = self._receive_response(data)
+        for kind, frames in self._splitter.split(data):
+            if kind is Kind.OTHER:
+                self._receive_frame(frames[0], timestamp_ns, read_ns)
+                if protocol.close_rcvd is not None or protocol.parser_exc is not None:
+                    break
+            else:
+                self._record(frames, kind is Kind.BINARY, timestamp_ns, read_ns)
         if protocol.close_rcvd is not None or protocol.parser_exc is not None:
             # Nothing more counts: whether the server hangs up now or never makes no difference.
             if not self.closed.done():
                 self.stream_ended(None)
         elif protocol.close_expected():
             self._expect_end()
-
-    def on_messages(self, payloads: list[bytes], *, binary: bool) -> None:
-        """Complete messages; see `framing.Sink`."""
-        self._on_messages(payloads, binary, self._timestamp_ns, self._read_ns)
-
-    def on_other(self, frame: bytes) -> Flow:
-        """Anything else, for the core; see `framing.Sink`."""
-        protocol = self._protocol
-        if frame and protocol.state is not State.CLOSED:
-            protocol.receive_data(frame)
-        for event in protocol.events_received():
-            assert isinstance(event, Frame)
-            self._on_frame(event)
-        self._flush()
-        if protocol.close_rcvd is not None or protocol.parser_exc is not None:
-            return Flow.ENDED
-        return Flow.MESSAGES if protocol.current_size is None else Flow.FRAGMENTS
 
     def stream_ended(self, error: Exception | None) -> None:
         """The byte stream is over; see `Receiver`."""
@@ -179,14 +163,14 @@ class WebSocketConnection:
             protocol.receive_eof()
         self._finish(self._how_it_ended(error))
 
-    def _receive_response(self, data: bytes) -> None:
-        """The answer to the upgrade, and the first frames if they came with it."""
+    def _receive_response(self, data: bytes) -> bytes:
+        """Take the answer to the upgrade; returns the first frames if they came with it."""
         self._response += data
         end = self._response.find(_END_OF_HEADERS)
         # Also while so little of it is there that it may still become an acceptance.
         accepted = self._response.startswith(_SWITCHING_PROTOCOLS[: len(self._response)])
         if accepted and end < 0 and len(self._response) < _MAX_RESPONSE_BYTES:
-            return
+            return b""
         # A rejection has a body, which the core reads to its end; an acceptance has none.
         cut = end + len(_END_OF_HEADERS) if accepted and end >= 0 else len(self._response)
         response, frames = bytes(self._response[:cut]), bytes(self._response[cut:])
@@ -196,38 +180,51 @@ class WebSocketConnection:
             assert isinstance(event, Response)
             self._on_response(event)
         self._flush()
-        if frames and self._protocol.state is State.OPEN:
-            self._splitter.feed(frames)
+        return frames if self._protocol.state is State.OPEN else b""
 
     def _on_response(self, response: Response) -> None:
         if self._upgraded.done():
             return
+        extra = {"status": response.status_code, "server": response.headers.get("Server")}
+        self._log.debug("upgrade answered", extra=extra)
         rejection = self._protocol.handshake_exc
         if rejection is None:
             self._upgraded.set_result(response)
         else:
-            self._upgraded.set_exception(_rejected(rejection))
+            self._upgraded.set_exception(connect_failed(ConnectStep.UPGRADE, rejection))
 
-    def _on_frame(self, frame: Frame) -> None:
+    def _receive_frame(self, frame: bytes, timestamp_ns: int, read_ns: int) -> None:
+        """Let the core take a frame that is no complete message, and act on what it makes of it."""
+        if self._protocol.state is not State.CLOSED:
+            self._protocol.receive_data(frame)
+        for event in self._protocol.events_received():
+            assert isinstance(event, Frame)
+            self._on_frame(event, timestamp_ns, read_ns)
+        self._flush()
+
+    def _on_frame(self, frame: Frame, timestamp_ns: int, read_ns: int) -> None:
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            binary = opcode is Opcode.BINARY
             if frame.fin:
-                self.on_messages([bytes(frame.data)], binary=opcode is Opcode.BINARY)
+                self._record([bytes(frame.data)], binary, timestamp_ns, read_ns)
             else:
                 self._fragments = [bytes(frame.data)]
-                self._fragments_binary = opcode is Opcode.BINARY
+                self._fragments_binary = binary
         elif opcode is Opcode.CONT:
             self._fragments.append(bytes(frame.data))
             if frame.fin:
                 message = b"".join(self._fragments)
                 self._fragments = []
-                self.on_messages([message], binary=self._fragments_binary)
+                self._record([message], self._fragments_binary, timestamp_ns, read_ns)
         elif opcode is Opcode.PONG:
             sent = self._pings.pop(bytes(frame.data), None)
             if sent is not None:
-                # Between two readings of a clock that nobody sets, less what waited to be read.
-                waited_sec = (self._read_ns - self._timestamp_ns) * 1e-9
+                # Between two readings of a monotonic clock, less the time it waited to be read.
+                waited_sec = (read_ns - timestamp_ns) * 1e-9
                 self._on_rtt(self.last_read - sent - waited_sec)
+        elif opcode is Opcode.CLOSE:
+            self._log.debug("close frame received", extra={"close": str(self._protocol.close_rcvd)})
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():
@@ -266,12 +263,13 @@ async def connect(
     *,
     headers: Mapping[str, str],
     tls: ssl.SSLContext | None,
-    on_messages: OnMessages,
+    record: Record,
     on_rtt: Callable[[float], None],
     on_step: Callable[[ConnectStep, float], None],
     address: str | None = None,
     timeout_sec: float = CONNECT_TIMEOUT_SEC,
     receiving: Receiving = DEFAULT,
+    log: ContextLogger = _LOG,
 ) -> WebSocketConnection:
     """Open a WebSocket connection.
 
@@ -279,20 +277,19 @@ async def connect(
         url: `ws://` or `wss://` URL.
         headers: extra headers of the upgrade request.
         tls: context used for `wss`.
-        on_messages: called with all complete data messages of a read, from the event loop.
+        record: called with complete data messages of one read, from the event loop; see `Record`.
         on_rtt: called with the seconds between a `ping` and its pong.
         on_step: called with the seconds each step of connecting took.
         address: IP address to use instead of resolving the URL's host, or None.
         timeout_sec: limit of each step.
         receiving: where timestamps come from, and whether to poll.
+        log: told what the server answers, and of close frames.
 
     Raises:
         ConnectFailed: naming the step that failed and why.
     """
-    try:
+    with failing_at(ConnectStep.DNS, timeout_sec):
         uri = parse_uri(url)
-    except InvalidURI as error:
-        raise ConnectFailed(ConnectStep.DNS, str(error)) from error
     transport = await open_transport(
         uri.host,
         uri.port,
@@ -301,10 +298,11 @@ async def connect(
         timeout_sec=timeout_sec,
         on_step=on_step,
         receiving=receiving,
+        log=log,
     )
     # No extensions: decompression would run inside the measured path.
-    protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_LOGGER)
-    connection = WebSocketConnection(transport, protocol, on_messages, on_rtt)
+    protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_CORE_LOG)
+    connection = WebSocketConnection(transport, protocol, record, on_rtt, log)
     started = time.perf_counter()
     try:
         await connection.upgrade(headers, timeout_sec)
@@ -313,21 +311,3 @@ async def connect(
         raise
     on_step(ConnectStep.UPGRADE, time.perf_counter() - started)
     return connection
-
-
-def _rejected(error: Exception) -> ConnectFailed:
-    wait = None
-    detail = str(error)
-    if isinstance(error, InvalidStatus):
-        wait = retry_after_sec(error.response.headers)
-        if said := _shown(error.response.body or b""):
-            detail = f"{detail}: {said}"
-    elif not isinstance(error, InvalidHandshake):
-        raise error
-    return ConnectFailed(ConnectStep.UPGRADE, detail, retry_after_sec=wait)
-
-
-def _shown(body: bytes | bytearray) -> str:
-    """The beginning of an answer as one line that a terminal can bear."""
-    text = body[:_SHOWN_BYTES].decode("utf-8", "replace")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

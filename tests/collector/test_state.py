@@ -86,3 +86,24 @@ def test_two_commands_do_not_change_one_sweep_at_once(tmp_path: Path) -> None:
         pass
     with state.exclusive(tmp_path):
         pass
+
+
+def test_a_command_writes_what_it_does_and_why_it_ends_into_the_sweeps_folder(
+    tmp_path: Path,
+) -> None:
+    made = sweep(tmp_path)
+    with state.exclusive(made.folder):
+        made.reach(Stage.DEPLOYED)
+    with pytest.raises(StateError), state.exclusive(made.folder):
+        raise StateError("of the test")
+    log = (made.folder / state.LOG_FILE).read_text("utf-8")
+    lines = [line for line in log.splitlines() if " collector.state " in line]
+    assert [" ".join(line.split()[3:5]) for line in lines] == [
+        "command begins",
+        "stage reached",
+        "command is",
+        "command begins",
+        "command ends",
+    ]
+    assert lines[1].endswith(" stage=deployed")
+    assert log.endswith("StateError: of the test\n")

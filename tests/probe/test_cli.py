@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -195,3 +196,18 @@ def test_an_experiment_that_cannot_work_is_said_in_one_whole_sentence(
     file.write_text(experiment.default_path().read_text().replace(old, new))
     assert cli.main(["run", "--config", str(file)]) == 2
     assert capsys.readouterr().err == f"probe: {file}: {sentence}\n"
+
+
+def test_the_log_is_json_on_request() -> None:
+    command = [PROBE, "run", "--metrics-port", "0", *OFFLINE, "--log-format", "json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["metrics_url"]
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=50)
+    lines = {document["message"]: document for document in map(json.loads, log.splitlines())}
+    assert lines["listening"]["metrics_url"] == url
+    assert lines["stopping"]["signal"] == "SIGINT"
+    assert {"time", "level", "logger"} <= set(lines["stopping"])

@@ -78,7 +78,7 @@ def running(folder: Path, *arguments: str) -> Iterator[Probe]:
 def test_after_sigterm_it_is_not_ready_and_ends_once_it_was_scraped(tmp_path: Path) -> None:
     with running(tmp_path, *FOREVER) as probe:
         probe.process.send_signal(signal.SIGTERM)
-        probe.wait_for_log("SIGTERM: stopping")
+        probe.wait_for_log("stopping signal=SIGTERM")
         assert probe.get("/-/ready") == (503, "stopping\n")
         assert probe.get("/-/healthy") == (200, "OK\n")
         status, text = probe.get("/metrics")
@@ -95,7 +95,7 @@ def test_after_sigterm_it_waits_no_longer_than_told(tmp_path: Path) -> None:
 def test_a_second_sigterm_ends_it_at_once(tmp_path: Path) -> None:
     with running(tmp_path, *FOREVER) as probe:
         probe.process.send_signal(signal.SIGTERM)
-        probe.wait_for_log("SIGTERM: stopping")
+        probe.wait_for_log("stopping signal=SIGTERM")
         assert probe.end(signal.SIGTERM) == 0
 
 
@@ -115,11 +115,12 @@ def test_sighup_reads_the_web_configuration_again_and_keeps_the_old_if_it_is_bad
         since = probe.value("feed_config_last_reload_success_timestamp_seconds")
         web.write_text("http_server_config: {headers: {X-Frame-Options: maybe}}\n")
         probe.process.send_signal(signal.SIGHUP)
-        probe.wait_for_log(f"the old rules of the metrics port stay in force: {web}: http_server")
+        probe.wait_for_log("the old access policy stays in force")
+        probe.wait_for_log(f'error="{web}: http_server')
         assert probe.value(successful) == 0
         web.write_text("http_server_config: {headers: {X-Frame-Options: sameorigin}}\n")
         probe.process.send_signal(signal.SIGHUP)
-        probe.wait_for_log(f"read again; changed: {web}")
+        probe.wait_for_log(f"read again changed={web}")
         assert probe.value(successful) == 1
         assert probe.value("feed_config_last_reload_success_timestamp_seconds") > since
 
@@ -156,7 +157,8 @@ def test_it_measures_although_nothing_can_be_written_to_its_output(tmp_path: Pat
         finally:
             process.kill()
     logged = log.read_text(encoding="utf-8")
-    assert "standard output: No space left on device; metrics are on http://127.0.0.1:" in logged
+    assert 'standard output cannot be written error="No space left on device"' in logged
+    assert "metrics_url=http://127.0.0.1:" in logged
     assert "Traceback" not in logged
 
 

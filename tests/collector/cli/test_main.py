@@ -128,3 +128,16 @@ def test_help_of_each_aws_command_gives_examples_and_exit_codes(
     output = capsys.readouterr().out
     assert f"examples:\n  sweep {command}" in output
     assert "exit codes:\n    0  success" in output
+
+
+@pytest.mark.parametrize("command", ["demo", "run", "deploy", "collect", "destroy", "watch"])
+def test_each_command_takes_the_options_of_the_log(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exited:
+        main.main([command, "--log-level", "debug", "--log-format", "text", "--help"])
+    assert exited.value.code == 0
+    assert "--log-format {text,json}" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main.main([command, "--log-level", "loud"])
+    assert "argument --log-level: invalid choice: 'loud'" in capsys.readouterr().err

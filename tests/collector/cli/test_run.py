@@ -205,3 +205,12 @@ def test_killed_at_every_stage_a_sweep_finishes_without_double_instances_or_lost
         Bucket=BUCKET, Key=f"binance-latency-sweep/{experiment_id}/evidence.parquet"
     )
     assert stored["Body"].read() == evidence.read_bytes()
+    log = (sweeps / experiment_id / "sweep.log").read_text("utf-8")
+    for stage in ("deployed", "ready", "collected", "archived", "destroyed"):
+        assert f"stage reached stage={stage}\n" in log
+    for line in (
+        "terraform ended action=apply code=0 ",
+        "operation=DescribeInstances ",
+        " probe health ",
+    ):
+        assert line in log

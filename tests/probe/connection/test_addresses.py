@@ -15,9 +15,10 @@ from latency_sweep.probe.app import Probe
 from latency_sweep.probe.connection.session import Session
 from latency_sweep.probe.feeds.binance_spot import BinanceSpot
 from latency_sweep.probe.measurement.recorder import Recorder
-from latency_sweep.probe.measurement.state_collector import StateCollector
 from latency_sweep.probe.options import settings_of
+from latency_sweep.probe.serving.state_collector import StateCollector
 from latency_sweep.probe.settings import SettingsError
+from latency_sweep.runtime.logs import TextFormatter
 from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
@@ -113,9 +114,10 @@ async def test_more_addresses_than_the_limit_of_attempts_is_good_for_are_warned_
         return [(None, None, None, None, (f"192.0.2.{n}", 1)) for n in range(6)]
 
     monkeypatch.setattr(app, "resolve", six)
+    caplog.handler.setFormatter(TextFormatter())
     found = await Probe(resolve("--endpoint", "ws://x.test", "--all-addresses"))._addresses()
     assert len(found) == 6
-    assert "6 connections" in caplog.text
+    assert "connections=6" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
 import socket
 import struct
@@ -27,6 +28,7 @@ from tests.probe.scripted_exchange import (
     serving,
     until,
 )
+from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -479,3 +481,31 @@ async def test_a_reset_right_after_connecting_is_tried_again(
                 session.stop()
     labels = {"market": "spot", "kind": "upgrade_rejected"}
     assert registry.get_sample_value("feed_errors_total", labels) == 3
+
+
+async def test_lines_of_the_log_tell_what_a_connection_does_and_which_it_is(
+    exchange: Exchange, instruments: Instruments, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "latency_sweep")
+    async with running(exchange, instruments) as session:
+        await exchange.connection(0)
+        await until(lambda: session.connectivity.connected)
+        run = ONE_RUN.run_at(time.time_ns())
+        session._begin(run)
+        session._supervisors[0].replace(ReconnectReason.ROLLOVER)
+        await exchange.connection(1)
+        await until(lambda: "connection closed" in caplog.messages)
+    log = {record.message: getattr(record, "context", {}) for record in caplog.records}
+    assert log["connecting"]["host"] == f"127.0.0.1:{exchange.port}"
+    assert log["resolved"]["addresses"] == ["127.0.0.1"]
+    assert log["upgrade answered"]["status"] == 101
+    assert log["replacing the connection"]["reason"] == "rollover"
+    assert log["connected"]["replaces"] == log["connected"]["remote"] == "127.0.0.1"
+    assert log["close frame sent"]["code"] == 1000
+    assert log["close frame received"]["close"].startswith("1000")
+    steps = [r.context for r in caplog.records if r.message == "connect step"]  # type: ignore[attr-defined]
+    assert [step["step"] for step in steps] == ["dns", "tcp", "upgrade"] * 2
+    for message in ("resolved", "connect step", "connected", "close frame sent"):
+        assert log[message]["connection"] == "0"
+        assert log[message]["stream"] == "trade,bookTicker"
+        assert log[message]["run"] == log["run begins"]["run"] == run.label

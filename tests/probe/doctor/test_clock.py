@@ -6,7 +6,7 @@ import pytest
 
 from latency_sweep.probe.clock.reading import ClockError, ClockReading
 from latency_sweep.probe.doctor.clock import check_leap_smear, check_local_clock, check_steps
-from latency_sweep.probe.doctor.result import Status
+from latency_sweep.probe.doctor.result import CheckStatus
 
 
 def reading(
@@ -17,19 +17,19 @@ def reading(
 
 def test_a_clock_within_its_limit_passes() -> None:
     result, found = check_local_clock(reading, limit_sec=1e-3)
-    assert (result.status, result.found) == (Status.PASS, "chrony: bound 20 µs")
+    assert (result.status, result.found) == (CheckStatus.PASS, "chrony: bound 20 µs")
     assert found == reading()
 
 
 def test_a_bound_beyond_the_limit_fails() -> None:
     result, _ = check_local_clock(lambda: reading(2e-3), limit_sec=1e-3)
-    assert (result.status, result.found) == (Status.FAIL, "chrony: bound 2 ms")
+    assert (result.status, result.found) == (CheckStatus.FAIL, "chrony: bound 2 ms")
     assert "169.254.169.123" in result.action
 
 
 def test_a_small_bound_of_a_clock_that_follows_nothing_fails() -> None:
     result, _ = check_local_clock(lambda: reading(synchronized=False), limit_sec=1e-3)
-    assert result.status is Status.FAIL
+    assert result.status is CheckStatus.FAIL
     assert "not synchronised" in result.found
 
 
@@ -38,7 +38,11 @@ def test_a_source_that_cannot_be_read_fails_with_its_reason() -> None:
         raise ClockError("chronyd does not answer.")
 
     result, found = check_local_clock(read, limit_sec=1e-3)
-    assert (result.status, result.found, found) == (Status.FAIL, "chronyd does not answer.", None)
+    assert (result.status, result.found, found) == (
+        CheckStatus.FAIL,
+        "chronyd does not answer.",
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +56,7 @@ def test_a_source_that_cannot_be_read_fails_with_its_reason() -> None:
 )
 def test_how_a_leap_second_is_passed_depends_on_what_is_followed(source: str, found: str) -> None:
     result = check_leap_smear(reading(source=source))
-    assert result.status is Status.PASS
+    assert result.status is CheckStatus.PASS
     assert found in result.found
 
 
@@ -60,11 +64,11 @@ def test_how_a_leap_second_is_passed_depends_on_what_is_followed(source: str, fo
 def test_leap_seconds_are_not_evaluated_where_nothing_is_followed(
     state: ClockReading | None,
 ) -> None:
-    assert check_leap_smear(state).status is Status.SKIP
+    assert check_leap_smear(state).status is CheckStatus.SKIP
 
 
 def test_a_calm_clock_passes() -> None:
-    assert check_steps(None, 1.0).status is Status.PASS
+    assert check_steps(None, 1.0).status is CheckStatus.PASS
 
 
 @pytest.mark.parametrize(
@@ -72,4 +76,4 @@ def test_a_calm_clock_passes() -> None:
 )
 def test_a_clock_that_is_set_while_watched_fails(step_sec: float, found: str) -> None:
     result = check_steps(step_sec, 1.0)
-    assert (result.status, result.found) == (Status.FAIL, found)
+    assert (result.status, result.found) == (CheckStatus.FAIL, found)

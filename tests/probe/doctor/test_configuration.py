@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latency_sweep.probe.doctor.configuration import check_configuration
-from latency_sweep.probe.doctor.result import Status
+from latency_sweep.probe.doctor.result import CheckStatus
 from latency_sweep.probe.options import settings_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def given(*flags: str) -> Callable[[], Settings]:
 def test_settings_that_make_a_feed_pass() -> None:
     flags = given("--symbols", "BTCUSDT", "--streams", "trade", "--endpoint", "ws://127.0.0.1:1")
     result, configuration = check_configuration(flags)
-    assert result.status is Status.PASS
+    assert result.status is CheckStatus.PASS
     assert result.found.endswith("spot, 1 channel")
     assert configuration is not None
     assert configuration.url.startswith("ws://127.0.0.1:1/")
@@ -33,7 +33,7 @@ def test_settings_that_make_a_feed_pass() -> None:
 def test_channels_of_all_feeds_count() -> None:
     flags = given("--market", "usdm", "--symbols", "BTCUSDT", "--streams", "trade,bookTicker")
     result, _ = check_configuration(flags)
-    assert (result.status, result.found[-16:]) == (Status.PASS, "usdm, 2 channels")
+    assert (result.status, result.found[-16:]) == (CheckStatus.PASS, "usdm, 2 channels")
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def test_channels_of_all_feeds_count() -> None:
 )
 def test_settings_that_make_none_fail_with_the_reason(flags: list[str], reason: str) -> None:
     result, configuration = check_configuration(given(*flags))
-    assert (result.status, configuration) == (Status.FAIL, None)
+    assert (result.status, configuration) == (CheckStatus.FAIL, None)
     assert reason in result.found
 
 
 def test_a_missing_authority_fails(tmp_path: Path) -> None:
     result, configuration = check_configuration(given("--ca-file", str(tmp_path / "none.pem")))
-    assert (result.status, configuration) == (Status.FAIL, None)
+    assert (result.status, configuration) == (CheckStatus.FAIL, None)
     assert "--ca-file" in result.found

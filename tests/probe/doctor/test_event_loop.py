@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from latency_sweep.probe.doctor.event_loop import check_lateness, measure_lateness
-from latency_sweep.probe.doctor.result import Status
+from latency_sweep.probe.doctor.result import CheckStatus
 
 US = 1_000
 MS = 1_000_000
@@ -35,12 +35,12 @@ async def test_a_blocked_loop_is_late_for_every_timer_it_missed() -> None:
 @pytest.mark.parametrize(
     ("late_ns", "status"),
     [
-        ([50 * US] * 99 + [90 * MS], Status.PASS),
-        ([50 * US] * 98 + [2 * MS] * 2, Status.WARN),
-        ([50 * US] * 98 + [20 * MS] * 2, Status.FAIL),
+        ([50 * US] * 99 + [90 * MS], CheckStatus.PASS),
+        ([50 * US] * 98 + [2 * MS] * 2, CheckStatus.WARN),
+        ([50 * US] * 98 + [20 * MS] * 2, CheckStatus.FAIL),
     ],
 )
-def test_the_p99_decides(late_ns: list[int], status: Status) -> None:
+def test_the_p99_decides(late_ns: list[int], status: CheckStatus) -> None:
     assert check_lateness(late_ns).status is status
 
 

@@ -7,18 +7,18 @@ import resource
 import pytest
 
 from latency_sweep.probe.doctor.limits import check_file_descriptors
-from latency_sweep.probe.doctor.result import Status
+from latency_sweep.probe.doctor.result import CheckStatus
 
 
 @pytest.mark.parametrize(
     ("limit", "status", "found"),
     [
-        (1024, Status.PASS, "1024"),
-        (1023, Status.WARN, "1023"),
-        (resource.RLIM_INFINITY, Status.PASS, "unlimited"),
+        (1024, CheckStatus.PASS, "1024"),
+        (1023, CheckStatus.WARN, "1023"),
+        (resource.RLIM_INFINITY, CheckStatus.PASS, "unlimited"),
     ],
 )
-def test_file_descriptors_must_suffice(limit: int, status: Status, found: str) -> None:
+def test_file_descriptors_must_suffice(limit: int, status: CheckStatus, found: str) -> None:
     result = check_file_descriptors(limit)
     assert (result.status, result.found) == (status, found)
 

@@ -10,7 +10,7 @@ import pytest
 
 from latency_sweep.probe.doctor import ethtool
 from latency_sweep.probe.doctor.network_card import check_allowances, default_interface
-from latency_sweep.probe.doctor.result import Status
+from latency_sweep.probe.doctor.result import CheckStatus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,27 +27,27 @@ CALM = {
 
 
 def test_a_card_that_was_never_shaped_passes() -> None:
-    assert check_allowances("ens5", CALM, CALM).status is Status.PASS
+    assert check_allowances("ens5", CALM, CALM).status is CheckStatus.PASS
 
 
 def test_a_card_shaped_before_is_told_by_how_much() -> None:
     shaped = CALM | {"pps_allowance_exceeded": 12}
     result = check_allowances("ens5", shaped, shaped)
-    assert (result.status, result.found) == (Status.WARN, "ens5, since boot: pps 12")
+    assert (result.status, result.found) == (CheckStatus.WARN, "ens5, since boot: pps 12")
 
 
 def test_a_card_shaped_right_now_fails() -> None:
     result = check_allowances("ens5", CALM, CALM | {"bw_in_allowance_exceeded": 1})
-    assert (result.status, result.found) == (Status.FAIL, "ens5: bw_in exceeded right now")
+    assert (result.status, result.found) == (CheckStatus.FAIL, "ens5: bw_in exceeded right now")
 
 
 def test_a_card_of_another_make_is_skipped() -> None:
-    assert check_allowances("eth0", {}, {"rx_drops": 1}).status is Status.SKIP
+    assert check_allowances("eth0", {}, {"rx_drops": 1}).status is CheckStatus.SKIP
 
 
 def test_a_host_without_a_way_out_is_skipped() -> None:
     result = check_allowances(None, {}, {})
-    assert (result.status, result.found) == (Status.SKIP, "no default route")
+    assert (result.status, result.found) == (CheckStatus.SKIP, "no default route")
 
 
 def routes(proc: Path, *lines: str) -> Path:

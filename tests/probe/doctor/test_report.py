@@ -7,13 +7,17 @@ import json
 import pytest
 
 from latency_sweep.probe.doctor.report import render_json, render_text
-from latency_sweep.probe.doctor.result import Result, Status, duration
+from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration
 
 RESULTS = [
-    Result("clock", Status.PASS, "chrony: bound 20 µs", "bound ≤ 1 ms"),
-    Result("CPU load", Status.WARN, "3.1 a core", "≤ 0.7 a core", "Stop what else runs here."),
-    Result("TLS", Status.FAIL, "certificate: [expired]", "verified", "Check the host's clock."),
-    Result("ENI allowances", Status.SKIP, "eth0 is not an ENA card", "nothing exceeded"),
+    CheckResult("clock", CheckStatus.PASS, "chrony: bound 20 µs", "bound ≤ 1 ms"),
+    CheckResult(
+        "CPU load", CheckStatus.WARN, "3.1 a core", "≤ 0.7 a core", "Stop what else runs here."
+    ),
+    CheckResult(
+        "TLS", CheckStatus.FAIL, "certificate: [expired]", "verified", "Check the host's clock."
+    ),
+    CheckResult("ENI allowances", CheckStatus.SKIP, "eth0 is not an ENA card", "nothing exceeded"),
 ]
 
 
@@ -47,7 +51,7 @@ def test_a_healthy_host_is_told_to_do_nothing() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_no_line_is_wider_than_the_screen(width: int) -> None:
-    results = [*RESULTS, Result("DNS", Status.FAIL, "x" * 200, "y" * 30, "z " * 100)]
+    results = [*RESULTS, CheckResult("DNS", CheckStatus.FAIL, "x" * 200, "y" * 30, "z " * 100)]
     assert max(map(len, render_text(results, width=width).splitlines())) <= width
 
 
@@ -62,7 +66,7 @@ def test_with_color_a_failure_is_red() -> None:
 def test_json_holds_every_field_and_the_worst_status() -> None:
     document = json.loads(render_json(RESULTS))
     assert (document["version"], document["worst"]) == (1, "FAIL")
-    assert [Result(**result) for result in document["results"]] == RESULTS
+    assert [CheckResult(**result) for result in document["results"]] == RESULTS
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from latency_sweep.probe.doctor import route
-from latency_sweep.probe.doctor.result import Status
+from latency_sweep.probe.doctor.result import CheckStatus
 
 if TYPE_CHECKING:
     from latency_sweep.probe.doctor.route import Address
@@ -38,10 +38,10 @@ async def test_a_reachable_endpoint_passes_all_the_way(
     results = await route.check_endpoint(exchange.feed, trust)
     assert [result.name for result in results] == ["DNS", "route to exchange", "TLS"]
     dns, reached, tls = results
-    assert dns.status in {Status.PASS, Status.WARN}, dns.found
+    assert dns.status in {CheckStatus.PASS, CheckStatus.WARN}, dns.found
     # localhost may also resolve to ::1, where nothing listens.
-    assert reached.status in {Status.PASS, Status.WARN}, reached.found
-    assert tls.status is Status.PASS, tls.found
+    assert reached.status in {CheckStatus.PASS, CheckStatus.WARN}, reached.found
+    assert tls.status is CheckStatus.PASS, tls.found
     assert tls.found.startswith("TLSv1.3 in ")
 
 
@@ -50,7 +50,7 @@ async def test_a_pinned_address_is_used_in_the_name_s_place(
 ) -> None:
     url = exchange.feed.replace("localhost", "feed.invalid")
     dns, reached, tls = await route.check_endpoint(url, trust, pinned="127.0.0.1")
-    assert (dns.status, reached.status) == (Status.PASS, Status.PASS)
+    assert (dns.status, reached.status) == (CheckStatus.PASS, CheckStatus.PASS)
     assert "feed.invalid" in tls.found  # still the name that the certificate must have
 
 
@@ -58,14 +58,22 @@ async def test_an_endpoint_without_tls_needs_no_certificate(
     exchange: Exchange, trust: ssl.SSLContext
 ) -> None:
     results = await route.check_endpoint(f"ws://127.0.0.1:{exchange.port}", trust)
-    assert [result.status for result in results] == [Status.PASS, Status.PASS, Status.SKIP]
+    assert [result.status for result in results] == [
+        CheckStatus.PASS,
+        CheckStatus.PASS,
+        CheckStatus.SKIP,
+    ]
 
 
 async def test_what_comes_after_a_name_that_does_not_resolve_is_skipped(
     trust: ssl.SSLContext,
 ) -> None:
     results = await route.check_endpoint("wss://feed.invalid", trust)
-    assert [result.status for result in results] == [Status.FAIL, Status.SKIP, Status.SKIP]
+    assert [result.status for result in results] == [
+        CheckStatus.FAIL,
+        CheckStatus.SKIP,
+        CheckStatus.SKIP,
+    ]
     assert results[0].found.startswith("feed.invalid: ")
 
 
@@ -77,12 +85,12 @@ async def test_every_address_is_told_once() -> None:
 async def test_a_resolver_far_away_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(route, "_SLOW_DNS_SEC", -1.0)
     result, _ = await route.check_dns("127.0.0.1", 9443)
-    assert result.status is Status.WARN
+    assert result.status is CheckStatus.WARN
 
 
 async def test_an_endpoint_that_refuses_fails(closed_port: int) -> None:
     result, nearest = await route.check_route([at(closed_port)])
-    assert (result.status, nearest) == (Status.FAIL, None)
+    assert (result.status, nearest) == (CheckStatus.FAIL, None)
     assert result.found == "none of 1; 127.0.0.1: Connection refused"
 
 
@@ -90,14 +98,14 @@ async def test_an_address_that_refuses_beside_one_that_does_not_is_a_warning(
     exchange: Exchange, closed_port: int
 ) -> None:
     result, nearest = await route.check_route([at(closed_port), at(exchange.port)])
-    assert (result.status, nearest) == (Status.WARN, at(exchange.port))
+    assert (result.status, nearest) == (CheckStatus.WARN, at(exchange.port))
     assert result.found.startswith("1 of 2 addresses, ")
 
 
 async def test_a_certificate_nobody_vouches_for_fails(exchange: Exchange) -> None:
     stranger = ssl.create_default_context()
     result = await route.check_tls("localhost", at(exchange.port), stranger)
-    assert result.status is Status.FAIL
+    assert result.status is CheckStatus.FAIL
     assert result.found.startswith("certificate: ")
 
 
@@ -105,7 +113,7 @@ async def test_a_certificate_for_another_name_fails(
     exchange: Exchange, trust: ssl.SSLContext
 ) -> None:
     result = await route.check_tls("feed.example", at(exchange.port), trust)
-    assert result.status is Status.FAIL
+    assert result.status is CheckStatus.FAIL
     assert "feed.example" in result.found
 
 
@@ -114,7 +122,7 @@ async def test_a_certificate_that_ends_soon_is_a_warning(
 ) -> None:
     monkeypatch.setattr(route, "_EXPIRES_SOON_DAYS", 365)
     result = await route.check_tls("localhost", at(exchange.port), trust)
-    assert result.status is Status.WARN
+    assert result.status is CheckStatus.WARN
     assert "29 days more" in result.found
 
 
@@ -127,6 +135,6 @@ async def test_a_server_that_speaks_no_tls_fails(trust: ssl.SSLContext) -> None:
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         result = await route.check_tls("localhost", at(port), trust)
-    assert result.status is Status.FAIL
+    assert result.status is CheckStatus.FAIL
     assert "wrong version number" in result.found
     assert "intercepts or blocks TLS" in result.action

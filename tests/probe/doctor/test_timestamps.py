@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latency_sweep.probe.doctor import timestamps
-from latency_sweep.probe.doctor.result import Status
+from latency_sweep.probe.doctor.result import CheckStatus
 from latency_sweep.probe.net import timestamps_check
 from latency_sweep.probe.net.receiving import Timestamps
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 def test_this_kernel_timestamps_between_sending_and_reading() -> None:
     result = timestamps.check_receive_timestamps()
-    assert result.status is Status.PASS, result.found
+    assert result.status is CheckStatus.PASS, result.found
     assert result.found.startswith("50 of 50, read ")
 
 
 def test_a_kernel_without_timestamps_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timestamps, "enable_receive_timestamps", lambda _sock: None)
-    monkeypatch.setattr(timestamps, "_PATIENCE_SEC", 0.0)
+    monkeypatch.setattr(timestamps, "_START_TIMEOUT_SEC", 0.0)
     result = timestamps.check_receive_timestamps()
-    assert (result.status, result.found) == (Status.FAIL, "the kernel gives none")
+    assert (result.status, result.found) == (CheckStatus.FAIL, "the kernel gives none")
 
 
 @pytest.mark.parametrize("error_sec", [-1, 1])
@@ -40,7 +40,7 @@ def test_a_timestamp_that_cannot_be_right_fails(
 
     monkeypatch.setattr(timestamps, "receive", receive)
     result = timestamps.check_receive_timestamps()
-    assert result.status is Status.FAIL
+    assert result.status is CheckStatus.FAIL
     assert "not before reading" in result.found
 
 
@@ -50,7 +50,7 @@ def test_no_loopback_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(timestamps, "enable_receive_timestamps", refuse)
     result = timestamps.check_receive_timestamps()
-    assert result.status is Status.FAIL
+    assert result.status is CheckStatus.FAIL
     assert "Operation not permitted" in result.found
 
 
@@ -59,7 +59,7 @@ def test_the_sources_of_timestamps_that_can_be_had_are_named(
 ) -> None:
     monkeypatch.setattr(timestamps_check, "why_no_capture", lambda: None)
     result = timestamps.check_timestamp_sources(Timestamps.SOCKET, "lo")
-    assert (result.status, result.found) == (Status.PASS, "socket, capture")
+    assert (result.status, result.found) == (CheckStatus.PASS, "socket, capture")
 
 
 def test_a_source_that_is_asked_for_and_cannot_be_had_fails(
@@ -67,5 +67,5 @@ def test_a_source_that_is_asked_for_and_cannot_be_had_fails(
 ) -> None:
     monkeypatch.setattr(timestamps_check, "why_no_capture", lambda: "needs CAP_NET_RAW")
     result = timestamps.check_timestamp_sources(Timestamps.CAPTURE, None)
-    assert (result.status, result.found) == (Status.FAIL, "socket")
+    assert (result.status, result.found) == (CheckStatus.FAIL, "socket")
     assert "CAP_NET_RAW" in result.action

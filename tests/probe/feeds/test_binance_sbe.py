@@ -82,7 +82,7 @@ def test_a_missing_message_is_one_however_many_trades_it_held() -> None:
             first = 1 + 5 * message_number
             event = decode(trades(*range(first, first + 5)))
             check.see(event.first_id, event.last_id, 0)
-    check.settle(GRACE_NS)
+    check.expire(GRACE_NS)
     assert (check.gaps, check.lost) == (1, 1)
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from latency_sweep.contract.metrics import RefusalReason
-    from latency_sweep.probe.http.limits import Limits
+    from latency_sweep.contract.metrics import RejectionReason
+    from latency_sweep.probe.http.limits import EndpointLimits
 
 PASSWORD = "correct horse"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -104,19 +104,19 @@ class Refusals:
     """Counts refusals, and lets a test await them."""
 
     def __init__(self) -> None:
-        self.counts: Counter[RefusalReason] = Counter()
+        self.counts: Counter[RejectionReason] = Counter()
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
-    def count(self, reason: RefusalReason) -> None:
+    def count(self, reason: RejectionReason) -> None:
         """Called in the access_control's thread."""
         self._loop.call_soon_threadsafe(self._count, reason)
 
-    def _count(self, reason: RefusalReason) -> None:
+    def _count(self, reason: RejectionReason) -> None:
         self.counts[reason] += 1
         self._changed.set()
 
-    async def wait_for(self, reason: RefusalReason, number: int = 1) -> None:
+    async def wait_for(self, reason: RejectionReason, number: int = 1) -> None:
         while self.counts[reason] < number:
             self._changed.clear()
             await self._changed.wait()
@@ -202,7 +202,7 @@ def open_endpoint(
     async def open_it(
         web_config: Path | None = None,
         token_file: Path | None = None,
-        limits: Limits | None = None,
+        limits: EndpointLimits | None = None,
     ) -> AsyncIterator[OpenDoor]:
         policy, refusals = LivePolicy(web_config, token_file), Refusals()
         listening: Future[tuple[int, Callable[[], object]]] = Future()

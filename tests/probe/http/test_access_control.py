@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from latency_sweep.contract.metrics import RefusalReason
-from latency_sweep.probe.http.limits import Limits
+from latency_sweep.contract.metrics import RejectionReason
+from latency_sweep.probe.http.limits import EndpointLimits
+from latency_sweep.runtime.logs import TextFormatter
 from tests.probe.http.conftest import HASH, LARGE, PASSWORD, TOKEN
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ async def test_unauthenticated_is_refused_with_what_is_asked_for(
         status, _, headers = await door.get()
         assert status == 401
         assert headers["WWW-Authenticate"] == 'Basic realm="probe", Bearer realm="probe"'
-        await door.refusals.wait_for(RefusalReason.UNAUTHENTICATED)
+        await door.refusals.wait_for(RejectionReason.UNAUTHENTICATED)
 
 
 async def test_right_password_is_let_in(open_endpoint: OpenIt, users_file: Path) -> None:
@@ -126,7 +127,7 @@ async def test_wrong_password_or_user_is_refused(
 ) -> None:
     async with open_endpoint(users_file) as door:
         assert (await door.get(headers=headers))[0] == 401
-        await door.refusals.wait_for(RefusalReason.WRONG_PASSWORD)
+        await door.refusals.wait_for(RejectionReason.WRONG_PASSWORD)
 
 
 async def test_right_token_is_let_in(open_endpoint: OpenIt, token_file: Path) -> None:
@@ -139,7 +140,7 @@ async def test_wrong_token_is_refused(open_endpoint: OpenIt, token_file: Path, t
     async with open_endpoint(None, token_file) as door:
         status, _, headers = await door.get(headers=bearer(token))
         assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="probe"')
-        await door.refusals.wait_for(RefusalReason.WRONG_TOKEN)
+        await door.refusals.wait_for(RejectionReason.WRONG_TOKEN)
 
 
 async def test_no_path_is_told_to_strangers_and_only_health_is_open(
@@ -155,7 +156,7 @@ async def test_what_is_not_served_is_counted(open_endpoint: OpenIt) -> None:
         assert (await door.get("/nothing"))[0] == 404
         async with door.client.delete(door.url("/metrics")) as response:
             assert response.status == 405
-        await door.refusals.wait_for(RefusalReason.NOT_SERVED, 2)
+        await door.refusals.wait_for(RejectionReason.NOT_SERVED, 2)
 
 
 async def test_no_client_certificate_is_refused(
@@ -163,7 +164,7 @@ async def test_no_client_certificate_is_refused(
 ) -> None:
     async with open_endpoint(mutual_file) as door:
         await door.refuses(keys.client_context())
-        await door.refusals.wait_for(RefusalReason.NO_CLIENT_CERTIFICATE)
+        await door.refusals.wait_for(RejectionReason.NO_CLIENT_CERTIFICATE)
 
 
 async def test_a_strangers_certificate_is_refused(
@@ -171,7 +172,7 @@ async def test_a_strangers_certificate_is_refused(
 ) -> None:
     async with open_endpoint(mutual_file) as door:
         await door.refuses(keys.client_context(keys.stranger))
-        await door.refusals.wait_for(RefusalReason.WRONG_CLIENT_CERTIFICATE)
+        await door.refusals.wait_for(RejectionReason.WRONG_CLIENT_CERTIFICATE)
 
 
 async def test_a_certificate_of_another_name_is_refused(
@@ -180,7 +181,7 @@ async def test_a_certificate_of_another_name_is_refused(
     write(web_file, mutual_tls(keys, client_allowed_sans=["client"]))
     async with open_endpoint(web_file) as door:
         await door.refuses(keys.client_context(keys.other_client))
-        await door.refusals.wait_for(RefusalReason.WRONG_CLIENT_CERTIFICATE)
+        await door.refusals.wait_for(RejectionReason.WRONG_CLIENT_CERTIFICATE)
         assert (await door.get(ssl=keys.client_context(keys.client)))[0] == 200
 
 
@@ -196,7 +197,7 @@ async def test_plain_http_to_the_tls_port_is_closed(open_endpoint: OpenIt, tls_f
         reader, writer = await door.connect()
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"200" not in await closed(reader)
-        await door.refusals.wait_for(RefusalReason.PLAIN_HTTP)
+        await door.refusals.wait_for(RejectionReason.PLAIN_HTTP)
 
 
 async def test_noise_to_the_tls_port_is_closed(open_endpoint: OpenIt, tls_file: Path) -> None:
@@ -204,7 +205,7 @@ async def test_noise_to_the_tls_port_is_closed(open_endpoint: OpenIt, tls_file: 
         reader, writer = await door.connect()
         writer.write(bytes(100))
         assert b"200" not in await closed(reader)
-        await door.refusals.wait_for(RefusalReason.TLS)
+        await door.refusals.wait_for(RejectionReason.TLS)
 
 
 async def test_an_older_tls_is_refused(open_endpoint: OpenIt, web_file: Path, keys: Keys) -> None:
@@ -213,39 +214,39 @@ async def test_an_older_tls_is_refused(open_endpoint: OpenIt, web_file: Path, ke
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     async with open_endpoint(web_file) as door:
         await door.refuses(context)
-        await door.refusals.wait_for(RefusalReason.TLS)
+        await door.refusals.wait_for(RejectionReason.TLS)
 
 
 async def test_tls_to_the_plain_port_is_refused(open_endpoint: OpenIt) -> None:
     async with open_endpoint() as door:
         with pytest.raises(aiohttp.ClientError):
             await door.client.get(f"https://127.0.0.1:{door.port}/metrics")
-        await door.refusals.wait_for(RefusalReason.MALFORMED)
+        await door.refusals.wait_for(RejectionReason.MALFORMED)
 
 
 @pytest.mark.parametrize(
     ("request_bytes", "status", "reason"),
     [
-        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n", b"414", RefusalReason.REQUEST_LINE),
-        (b"GET / HTTP/1.1\r\nA: " + b"a" * 20_000, b"431", RefusalReason.HEADERS),
-        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 3000, b"431", RefusalReason.HEADERS),
+        (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n", b"414", RejectionReason.REQUEST_LINE),
+        (b"GET / HTTP/1.1\r\nA: " + b"a" * 20_000, b"431", RejectionReason.HEADERS),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 3000, b"431", RejectionReason.HEADERS),
         (
             b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n" + bytes(30_000),
             b"413",
-            RefusalReason.BODY,
+            RejectionReason.BODY,
         ),
         (
             b"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
             b"413",
-            RefusalReason.BODY,
+            RejectionReason.BODY,
         ),
-        (b"\x16\x03\x01 noise\r\n\r\n", b"400", RefusalReason.MALFORMED),
-        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"400", RefusalReason.MALFORMED),
+        (b"\x16\x03\x01 noise\r\n\r\n", b"400", RejectionReason.MALFORMED),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"400", RejectionReason.MALFORMED),
     ],
     ids=["line", "header", "headers", "body", "chunks", "noise", "no header"],
 )
 async def test_too_large_or_no_request_is_refused(
-    open_endpoint: OpenIt, request_bytes: bytes, status: bytes, reason: RefusalReason
+    open_endpoint: OpenIt, request_bytes: bytes, status: bytes, reason: RejectionReason
 ) -> None:
     async with open_endpoint() as door:
         reader, writer = await door.connect()
@@ -258,11 +259,12 @@ async def test_a_malformed_request_is_not_quoted_in_the_log(
     open_endpoint: OpenIt, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.handler.setFormatter(TextFormatter())
     async with open_endpoint() as door:
         reader, writer = await door.connect()
         writer.write(b"GET / HTTP/1.1\r\nAuthorization: Bearer \x01secret\r\n\r\n")
         await closed(reader)
-        await door.refusals.wait_for(RefusalReason.MALFORMED)
+        await door.refusals.wait_for(RejectionReason.MALFORMED)
     assert "secret" not in caplog.text
 
 
@@ -272,37 +274,37 @@ async def test_the_files_rate_limit_holds(open_endpoint: OpenIt, web_file: Path)
         answers = [await door.get() for _ in range(3)]
         assert [status for status, _, _ in answers] == [200, 200, 429]
         assert answers[2][2]["Retry-After"] == "1"
-        await door.refusals.wait_for(RefusalReason.RATE)
+        await door.refusals.wait_for(RejectionReason.RATE)
 
 
 async def test_too_many_requests_of_one_address_are_refused(open_endpoint: OpenIt) -> None:
-    async with open_endpoint(limits=Limits(new_per_sec=0.001, burst=3)) as door:
+    async with open_endpoint(limits=EndpointLimits(new_per_sec=0.001, burst=3)) as door:
         reader, writer = await door.connect()
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
         answers = await closed(reader)
         assert (answers.count(b"HTTP/1.1 200"), answers.count(b"HTTP/1.1 429")) == (3, 1)
-        await door.refusals.wait_for(RefusalReason.RATE)
+        await door.refusals.wait_for(RejectionReason.RATE)
 
 
 async def test_too_many_new_connections_are_closed(open_endpoint: OpenIt) -> None:
-    async with open_endpoint(limits=Limits(new_per_sec=0.001, burst=1)) as door:
+    async with open_endpoint(limits=EndpointLimits(new_per_sec=0.001, burst=1)) as door:
         assert (await door.get())[0] == 200
         reader, _ = await door.connect()
         assert await closed(reader) == b""
-        await door.refusals.wait_for(RefusalReason.RATE)
+        await door.refusals.wait_for(RejectionReason.RATE)
 
 
 async def test_too_many_connections_at_once_are_closed(open_endpoint: OpenIt) -> None:
-    async with open_endpoint(limits=Limits(connections_per_address=2)) as door:
+    async with open_endpoint(limits=EndpointLimits(connections_per_address=2)) as door:
         await door.connect()
         await door.connect()
         reader, _ = await door.connect()
         assert await closed(reader) == b""
-        await door.refusals.wait_for(RefusalReason.CONNECTIONS)
+        await door.refusals.wait_for(RejectionReason.CONNECTIONS)
 
 
 async def test_a_place_is_free_again_after_a_connection_ended(open_endpoint: OpenIt) -> None:
-    async with open_endpoint(limits=Limits(connections_per_address=1)) as door:
+    async with open_endpoint(limits=EndpointLimits(connections_per_address=1)) as door:
         for _ in range(5):
             reader, writer = await door.connect()
             writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -313,7 +315,7 @@ async def test_a_place_is_free_again_after_a_connection_ended(open_endpoint: Ope
 
 
 async def test_slow_loris_is_cut_off_while_others_are_served(open_endpoint: OpenIt) -> None:
-    async with open_endpoint(limits=Limits(head_sec=1.5)) as door:
+    async with open_endpoint(limits=EndpointLimits(head_sec=1.5)) as door:
         reader, writer = await door.connect()
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
         assert (await door.get())[0] == 200
@@ -327,35 +329,35 @@ async def test_slow_loris_is_cut_off_while_others_are_served(open_endpoint: Open
         assert await closed(reader) == b""
         trickling.cancel()
         await asyncio.wait({trickling})
-        await door.refusals.wait_for(RefusalReason.SLOW)
+        await door.refusals.wait_for(RejectionReason.SLOW)
 
 
 async def test_a_slow_second_request_is_cut_off_too(open_endpoint: OpenIt) -> None:
-    async with open_endpoint(limits=Limits(head_sec=1.5)) as door:
+    async with open_endpoint(limits=EndpointLimits(head_sec=1.5)) as door:
         reader, writer = await door.connect()
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /me")
         assert (await closed(reader)).count(b"HTTP/1.1 200") == 1
-        await door.refusals.wait_for(RefusalReason.SLOW)
+        await door.refusals.wait_for(RejectionReason.SLOW)
 
 
 async def test_a_slow_handshake_is_cut_off(open_endpoint: OpenIt, tls_file: Path) -> None:
-    async with open_endpoint(tls_file, limits=Limits(handshake_sec=0.2)) as door:
+    async with open_endpoint(tls_file, limits=EndpointLimits(handshake_sec=0.2)) as door:
         reader, writer = await door.connect()
         writer.write(b"\x16\x03\x01")
         assert await closed(reader) == b""
-        await door.refusals.wait_for(RefusalReason.SLOW)
+        await door.refusals.wait_for(RejectionReason.SLOW)
 
 
 async def test_who_does_not_read_the_answer_is_cut_off(open_endpoint: OpenIt) -> None:
-    async with open_endpoint(limits=Limits(answer_sec=1.5)) as door:
+    async with open_endpoint(limits=EndpointLimits(answer_sec=1.5)) as door:
         _, writer = await door.connect()
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-        await door.refusals.wait_for(RefusalReason.SLOW)
+        await door.refusals.wait_for(RejectionReason.SLOW)
 
 
 async def test_an_idle_connection_is_closed_and_not_blamed(open_endpoint: OpenIt) -> None:
-    async with open_endpoint(limits=Limits(idle_sec=0.1)) as door:
+    async with open_endpoint(limits=EndpointLimits(idle_sec=0.1)) as door:
         reader, writer = await door.connect()
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"up 1" in await closed(reader)
@@ -368,7 +370,7 @@ async def test_fifty_clients_at_once_are_all_served(
 ) -> None:
     write(web_file, {**tls(keys), "basic_auth_users": {"prom": HASH}})
     # Each waits for its turn among all the handshakes, and both sides take turns in this process.
-    patient = Limits(handshake_sec=60.0, head_sec=60.0)
+    patient = EndpointLimits(handshake_sec=60.0, head_sec=60.0)
     async with open_endpoint(web_file, limits=patient) as door:
         headers = basic("prom", PASSWORD)
         assert (await door.get(headers=headers))[0] == 200
@@ -451,7 +453,7 @@ async def test_bad_files_leave_the_door_as_it_was(
         write(users_file, {"basic_auth_users": {"prom": "plain-text-password"}})
         assert (await door.get())[0] == 401
         assert (await door.get(headers=basic("prom", PASSWORD)))[0] == 200
-        assert "the old rules of the metrics port stay in force" in caplog.text
+        assert "the old access policy stays in force" in caplog.text
         assert "plain-text-password" not in caplog.text
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import bcrypt
 import pytest
 
-from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.contract.metrics import RejectionReason
 from latency_sweep.probe.http import credentials
 from latency_sweep.probe.http.credentials import Credentials, PasswordCheck
 
@@ -59,7 +59,7 @@ async def test_a_right_password_is_compared_once(
 ) -> None:
     known = Credentials({"a": bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode()}, ())
     for _ in range(3):
-        assert await known.refuse(header("a", "x"), check) is None
+        assert await known.rejection(header("a", "x"), check) is None
     assert len(comparisons) == 1
 
 
@@ -68,7 +68,7 @@ async def test_a_wrong_password_is_compared_each_time(
 ) -> None:
     known = Credentials({"a": bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode()}, ())
     for _ in range(3):
-        assert await known.refuse(header("a", "y"), check) is RefusalReason.WRONG_PASSWORD
+        assert await known.rejection(header("a", "y"), check) is RejectionReason.WRONG_PASSWORD
     assert len(comparisons) == 3
 
 
@@ -76,7 +76,7 @@ async def test_an_unknown_user_costs_as_much_as_a_known_one(
     check: PasswordCheck, comparisons: list[bytes]
 ) -> None:
     known = Credentials({"a": bcrypt.hashpw(b"x", bcrypt.gensalt(6)).decode()}, ())
-    assert await known.refuse(header("b", "x"), check) is RefusalReason.WRONG_PASSWORD
+    assert await known.rejection(header("b", "x"), check) is RejectionReason.WRONG_PASSWORD
     assert [digest[4:6] for digest in comparisons] == [b"06"]
 
 
@@ -105,17 +105,17 @@ async def test_tokens_are_all_compared_in_constant_time(
 
     monkeypatch.setattr(hmac, "compare_digest", compare_digest)
     known = Credentials({}, [b"first-token-of-two", b"second"])
-    assert await known.refuse("Bearer first-token-of-two", check) is None
-    assert await known.refuse("Bearer f", check) is RefusalReason.WRONG_TOKEN
+    assert await known.rejection("Bearer first-token-of-two", check) is None
+    assert await known.rejection("Bearer f", check) is RejectionReason.WRONG_TOKEN
     assert lengths == [(32, 32)] * 4
 
 
 async def test_both_of_two_tokens_are_let_in(check: PasswordCheck) -> None:
     known = Credentials({}, [b"old", b"new"])
-    assert await known.refuse("Bearer old", check) is None
-    assert await known.refuse("bearer  new", check) is None
+    assert await known.rejection("Bearer old", check) is None
+    assert await known.rejection("bearer  new", check) is None
 
 
 async def test_a_scheme_that_is_not_configured_is_no_answer(check: PasswordCheck) -> None:
     known = Credentials({}, [b"token"])
-    assert await known.refuse(header("a", "x"), check) is RefusalReason.UNAUTHENTICATED
+    assert await known.rejection(header("a", "x"), check) is RejectionReason.UNAUTHENTICATED

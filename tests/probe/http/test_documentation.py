@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from latency_sweep.contract.metrics import RefusalReason
+from latency_sweep.contract.metrics import RejectionReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,4 +77,4 @@ def test_every_command_works(tmp_path: Path, shell: Callable[[str], str]) -> Non
 
 def test_every_reason_is_explained() -> None:
     explained = set(re.findall(r"`([a-z_]+)`", DOCUMENT.partition("| reason |")[2]))
-    assert {reason.value for reason in RefusalReason} <= explained
+    assert {reason.value for reason in RejectionReason} <= explained

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latency_sweep.probe.http import listener
-from latency_sweep.probe.http.limits import Limits
+from latency_sweep.probe.http.limits import EndpointLimits
 from latency_sweep.probe.http.listener import Listener, is_loopback
 from latency_sweep.probe.http.policy import LivePolicy
+from latency_sweep.runtime.logs import TextFormatter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,7 +28,7 @@ class Echo(asyncio.Protocol):
 
 @pytest.fixture
 async def listening() -> AsyncIterator[Listener]:
-    made = Listener(Echo, LivePolicy(None, None), Limits(), lambda _: None)
+    made = Listener(Echo, LivePolicy(None, None), EndpointLimits(), lambda _: None)
     yield made
     await made.stop_accepting()
     await made.wait_closed()
@@ -61,6 +62,7 @@ async def test_out_of_descriptors_is_said_once_and_passes(
     listening: Listener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(listener, "_EXHAUSTED_PAUSE_SEC", 0)
+    caplog.handler.setFormatter(TextFormatter())
     loop = asyncio.get_running_loop()
     accept, failures = loop.sock_accept, iter(range(3))
 

@@ -53,7 +53,7 @@ def test_latency_is_receive_timestamp_minus_event_time(
 ) -> None:
     recorder.begin_run(run)
     event = run.measure_start_ns + 5 * MS
-    connection.on_messages([frames.trade(1, event)], False, event + 3 * MS, event + 4 * MS)
+    connection.record([frames.trade(1, event)], False, event + 3 * MS, event + 4 * MS)
     latency = histogram(instruments, metrics.LATENCY, run)
     assert latency.count == 1
     assert latency.sum == pytest.approx(0.003, abs=1e-6)
@@ -68,7 +68,7 @@ def test_receive_delay_is_the_programs_own(
 ) -> None:
     recorder.begin_run(run)
     event = run.measure_start_ns
-    connection.on_messages([frames.trade(1, event)], False, event + 3 * MS, event + 5 * MS)
+    connection.record([frames.trade(1, event)], False, event + 3 * MS, event + 5 * MS)
     assert histogram(instruments, metrics.RECEIVE_DELAY, run).sum == pytest.approx(0.002)
 
 
@@ -82,7 +82,7 @@ def test_exchange_delay_is_kept_apart(
     recorder.begin_run(run)
     event = run.measure_start_ns
     frame = frames.trade(1, event, trade_ns=event - 7 * MS)
-    connection.on_messages([frame], False, event + 3 * MS, event + 3 * MS)
+    connection.record([frame], False, event + 3 * MS, event + 3 * MS)
     assert histogram(instruments, metrics.EXCHANGE_DELAY, run).sum == pytest.approx(0.007)
     assert histogram(instruments, metrics.LATENCY, run).sum == pytest.approx(0.003, abs=1e-6)
 
@@ -98,7 +98,7 @@ def test_delay_variation_compares_neighbours(
     for number, latency_ms in enumerate((3, 5, 1)):
         event = run.measure_start_ns + number * 10 * MS
         timestamp = event + latency_ms * MS
-        connection.on_messages([frames.trade(number, event)], False, timestamp, timestamp)
+        connection.record([frames.trade(number, event)], False, timestamp, timestamp)
     variation = histogram(instruments, metrics.DELAY_VARIATION, run)
     assert variation.count == 2
     assert variation.sum == pytest.approx(0.002 + 0.004, abs=1e-5)
@@ -114,10 +114,10 @@ def test_neighbours_on_different_connections_are_not_compared(
 ) -> None:
     recorder.begin_run(run)
     event = run.measure_start_ns
-    connection.on_messages([frames.trade(1, event)], False, event, event)
+    connection.record([frames.trade(1, event)], False, event, event)
     recorder.interrupted(feed)
     connection = recorder.receiver(feed, recorder.lines[0], lambda: None)
-    connection.on_messages([frames.trade(2, event)], False, event + MS, event + MS)
+    connection.record([frames.trade(2, event)], False, event + MS, event + MS)
     assert histogram(instruments, metrics.DELAY_VARIATION, run).count == 0
 
 
@@ -132,7 +132,7 @@ def test_membership_of_a_run_starts_with_the_event_time(
 ) -> None:
     recorder.begin_run(run)
     event = run.measure_start_ns + offset_ns
-    connection.on_messages([frames.trade(1, event)], False, event + 50 * MS, event + 50 * MS)
+    connection.record([frames.trade(1, event)], False, event + 50 * MS, event + 50 * MS)
     histograms = state_of(recorder, "trade").histograms
     assert histograms is not None
     assert histograms.latency is not None
@@ -150,7 +150,7 @@ def test_a_late_message_still_belongs_to_its_run(
     recorder.begin_run(run)
     event = run.measure_end_ns - MS
     timestamp = run.measure_end_ns + 6_000 * MS
-    connection.on_messages([frames.trade(1, event)], False, timestamp, timestamp)
+    connection.record([frames.trade(1, event)], False, timestamp, timestamp)
     assert histogram(instruments, metrics.LATENCY, run).sum == pytest.approx(6.001, abs=1e-5)
 
 
@@ -163,7 +163,7 @@ def test_negative_latency_is_counted_and_recorded_as_it_is(
 ) -> None:
     recorder.begin_run(run)
     event = run.measure_start_ns + 10 * MS
-    connection.on_messages([frames.trade(1, event)], False, event - 4 * MS, event)
+    connection.record([frames.trade(1, event)], False, event - 4 * MS, event)
     assert state_of(recorder, "trade").negative == 1
     assert histogram(instruments, metrics.LATENCY, run).sum == pytest.approx(-0.004, abs=1e-5)
 
@@ -177,7 +177,7 @@ def test_book_ticker_never_yields_a_latency(
 ) -> None:
     recorder.begin_run(run)
     timestamp = run.measure_start_ns + MS
-    connection.on_messages([frames.book_ticker(7)], False, timestamp, timestamp + MS)
+    connection.record([frames.book_ticker(7)], False, timestamp, timestamp + MS)
     assert state_of(recorder, "bookTicker").messages == 1
     streams = {
         series.labels["stream"]
@@ -193,7 +193,7 @@ def test_jumps_of_book_ticker_ids_are_no_gaps(
 ) -> None:
     recorder.begin_run(run)
     for number in (1, 50, 4000):
-        connection.on_messages([frames.book_ticker(number)], False, run.end_ns, run.end_ns)
+        connection.record([frames.book_ticker(number)], False, run.end_ns, run.end_ns)
     assert state_of(recorder, "bookTicker").sequence is None
 
 
@@ -206,7 +206,7 @@ def test_while_waiting_messages_are_counted_but_not_measured(
 ) -> None:
     recorder.begin_run(None)
     event = run.measure_start_ns
-    connection.on_messages([frames.trade(1, event)], False, event, event)
+    connection.record([frames.trade(1, event)], False, event, event)
     assert state_of(recorder, "trade").messages == 1
     assert series_names(instruments, metrics.LATENCY) == set()
 
@@ -241,10 +241,10 @@ def test_what_is_missed_while_disconnected_is_lost(
     recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver, feed: BinanceSpot
 ) -> None:
     now = run.measure_start_ns
-    connection.on_messages([frames.trade(1, now)], False, now, now)
+    connection.record([frames.trade(1, now)], False, now, now)
     recorder.interrupted(feed)
     connection = recorder.receiver(feed, recorder.lines[0], lambda: None)
-    connection.on_messages([frames.trade(10, now)], False, now, now)
+    connection.record([frames.trade(10, now)], False, now, now)
     recorder.expire(now + 10**10)
     sequence = state_of(recorder, "trade").sequence
     assert sequence is not None
@@ -255,8 +255,8 @@ def test_a_bad_frame_is_counted_and_changes_nothing_else(
     recorder: Recorder, registry: CollectorRegistry, run: Run, connection: ConnectionReceiver
 ) -> None:
     recorder.begin_run(run)
-    connection.on_messages([b"garbage"], False, 1, 1)
-    connection.on_messages([b"\x00"], True, 1, 1)
+    connection.record([b"garbage"], False, 1, 1)
+    connection.record([b"\x00"], True, 1, 1)
     assert errors(registry, ErrorKind.BAD_JSON) == 1
     assert errors(registry, ErrorKind.BINARY_FRAME) == 1
     assert sum(state.messages for state in recorder.states) == 0
@@ -271,7 +271,7 @@ def test_an_event_time_in_another_unit_is_an_error_not_a_latency(
 ) -> None:
     recorder.begin_run(run)
     now = run.measure_start_ns
-    connection.on_messages([frames.trade(1, now // 1000)], False, now, now)
+    connection.record([frames.trade(1, now // 1000)], False, now, now)
     assert errors(registry, ErrorKind.BAD_FIELD) == 1
     assert state_of(recorder, "trade").messages == 0
 
@@ -286,14 +286,14 @@ def test_a_fault_of_our_own_ends_no_measurement(
         raise ZeroDivisionError
 
     monkeypatch.setattr(connection, "_decode", broken)
-    connection.on_messages([b"{}"], False, 1, 1)
+    connection.record([b"{}"], False, 1, 1)
     assert errors(registry, ErrorKind.INTERNAL) == 1
 
 
 def test_an_announced_shutdown_is_passed_on(
     recorder: Recorder, shutdowns: list[bool], connection: ConnectionReceiver
 ) -> None:
-    connection.on_messages([b'{"e":"serverShutdown","E":1}'], False, 1, 1)
+    connection.record([b'{"e":"serverShutdown","E":1}'], False, 1, 1)
     assert shutdowns == [True]
 
 
@@ -302,7 +302,7 @@ def test_only_the_newest_samples_are_kept(
 ) -> None:
     now = run.measure_start_ns
     for number in range(SAMPLES_KEPT + 10):
-        connection.on_messages([frames.trade(number, now)], False, now, now)
+        connection.record([frames.trade(number, now)], False, now, now)
     assert len(recorder.samples) == SAMPLES_KEPT
     assert recorder.newest_samples()[-1][0].first_id == SAMPLES_KEPT + 9
 
@@ -311,8 +311,8 @@ def test_channels_without_a_message_are_known(
     recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver
 ) -> None:
     now = run.measure_start_ns
-    connection.on_messages([frames.trade(1, now)], False, now, now)
-    silent = {channel.stream for channel in connection.silent_channels()}
+    connection.record([frames.trade(1, now)], False, now, now)
+    silent = {channel.stream for channel in connection.channels_without_message()}
     assert silent == {"aggTrade", "depth@100ms", "bookTicker"}
 
 
@@ -328,11 +328,11 @@ def test_of_two_copies_the_first_counts(
     fast, slow = (pair.receiver(feed, line, lambda: None) for line in pair.lines)
     pair.begin_run(run)
     event = run.measure_start_ns
-    fast.on_messages([frames.trade(1, event)], False, event + MS, event + MS)
-    slow.on_messages([frames.trade(1, event)], False, event + 5 * MS, event + 5 * MS)
+    fast.record([frames.trade(1, event)], False, event + MS, event + MS)
+    slow.record([frames.trade(1, event)], False, event + 5 * MS, event + 5 * MS)
     assert state_of(pair, "trade").messages == 1
     assert histogram(instruments, metrics.LATENCY, run).sum == pytest.approx(0.001)
-    assert [(line.wins, line.copies) for line in pair.lines] == [(1, 0), (0, 1)]
+    assert [(line.first_arrivals, line.redundant) for line in pair.lines] == [(1, 0), (0, 1)]
 
 
 def test_every_copy_shows_in_its_connections_own_histogram(
@@ -341,8 +341,8 @@ def test_every_copy_shows_in_its_connections_own_histogram(
     fast, slow = (pair.receiver(feed, line, lambda: None) for line in pair.lines)
     pair.begin_run(run)
     event = run.measure_start_ns
-    fast.on_messages([frames.trade(1, event)], False, event + MS, event + MS)
-    slow.on_messages([frames.trade(1, event)], False, event + 5 * MS, event + 5 * MS)
+    fast.record([frames.trade(1, event)], False, event + MS, event + MS)
+    slow.record([frames.trade(1, event)], False, event + 5 * MS, event + 5 * MS)
     sums = [line.latency.snapshot().sum for line in pair.lines if line.latency is not None]
     assert sums == [pytest.approx(0.001), pytest.approx(0.005)]
 
@@ -353,11 +353,11 @@ def test_copies_of_messages_without_sequence_are_recognised_too(
     fast, slow = (pair.receiver(feed, line, lambda: None) for line in pair.lines)
     now = run.measure_start_ns
     for number in (5, 9):
-        fast.on_messages([frames.book_ticker(number)], False, now, now)
+        fast.record([frames.book_ticker(number)], False, now, now)
     for number in (5, 9, 12):
-        slow.on_messages([frames.book_ticker(number)], False, now, now)
+        slow.record([frames.book_ticker(number)], False, now, now)
     assert state_of(pair, "bookTicker").messages == 3
-    assert [(line.wins, line.copies) for line in pair.lines] == [(2, 0), (1, 2)]
+    assert [(line.first_arrivals, line.redundant) for line in pair.lines] == [(2, 0), (1, 2)]
 
 
 def test_an_id_that_goes_back_makes_no_copy_new(
@@ -366,10 +366,10 @@ def test_an_id_that_goes_back_makes_no_copy_new(
     first = pair.receiver(feed, pair.lines[0], lambda: None)
     now = run.measure_start_ns
     for number in (10, 8):
-        first.on_messages([frames.book_ticker(number)], False, now, now)
+        first.record([frames.book_ticker(number)], False, now, now)
     second = pair.receiver(feed, pair.lines[1], lambda: None)
-    second.on_messages([frames.book_ticker(10)], False, now, now)
-    assert [(line.wins, line.copies) for line in pair.lines] == [(2, 0), (0, 1)]
+    second.record([frames.book_ticker(10)], False, now, now)
+    assert [(line.first_arrivals, line.redundant) for line in pair.lines] == [(2, 0), (0, 1)]
 
 
 def test_copies_are_recognised_until_the_connection_that_is_left_has_caught_up(
@@ -378,11 +378,11 @@ def test_copies_are_recognised_until_the_connection_that_is_left_has_caught_up(
     fast, slow = (pair.receiver(feed, line, lambda: None) for line in pair.lines)
     now = run.measure_start_ns
     for number in (5, 9):
-        fast.on_messages([frames.book_ticker(number)], False, now, now)
+        fast.record([frames.book_ticker(number)], False, now, now)
     pair.closed(feed)
     for number in (7, 9, 12):
-        slow.on_messages([frames.book_ticker(number)], False, now, now)
-    assert [(line.wins, line.copies) for line in pair.lines] == [(2, 0), (2, 1)]
+        slow.record([frames.book_ticker(number)], False, now, now)
+    assert [(line.first_arrivals, line.redundant) for line in pair.lines] == [(2, 0), (2, 1)]
     assert state_of(pair, "bookTicker").recent is None
 
 
@@ -392,11 +392,11 @@ def test_a_true_duplicate_is_no_copy(
     only = pair.receiver(feed, pair.lines[0], lambda: None)
     now = run.measure_start_ns
     for _ in range(2):
-        only.on_messages([frames.trade(1, now)], False, now, now)
+        only.record([frames.trade(1, now)], False, now, now)
     sequence = state_of(pair, "trade").sequence
     assert sequence is not None
     assert sequence.duplicates == 1
-    assert pair.lines[0].copies == 0
+    assert pair.lines[0].redundant == 0
     assert state_of(pair, "trade").messages == 2
 
 
@@ -406,9 +406,9 @@ def test_what_one_connection_loses_the_other_brings(
     first, second = (pair.receiver(feed, line, lambda: None) for line in pair.lines)
     now = run.measure_start_ns
     for number in (1, 3):
-        first.on_messages([frames.trade(number, now)], False, now, now)
+        first.record([frames.trade(number, now)], False, now, now)
     for number in (1, 2, 3):
-        second.on_messages([frames.trade(number, now)], False, now, now)
+        second.record([frames.trade(number, now)], False, now, now)
     pair.expire(now + 10**10)
     sequence = state_of(pair, "trade").sequence
     assert sequence is not None
@@ -430,13 +430,13 @@ def test_a_copy_that_is_late_on_its_own_connection_is_still_a_copy(
     fast, slow = (pair.receiver(feed, line, lambda: None) for line in pair.lines)
     now = run.measure_start_ns
     for number in (1, 2, 3):
-        fast.on_messages([frames.trade(number, now)], False, now, now)
+        fast.record([frames.trade(number, now)], False, now, now)
     for number in (1, 3, 2):
-        slow.on_messages([frames.trade(number, now)], False, now, now)
+        slow.record([frames.trade(number, now)], False, now, now)
     sequence = state_of(pair, "trade").sequence
     assert sequence is not None
     assert (sequence.duplicates, sequence.out_of_order) == (0, 0)
-    assert pair.lines[1].copies == 3
+    assert pair.lines[1].redundant == 3
 
 
 def test_messages_of_one_read_share_their_timestamp(
@@ -444,7 +444,7 @@ def test_messages_of_one_read_share_their_timestamp(
 ) -> None:
     now = run.measure_start_ns
     for number, timestamp_ns in enumerate((now, now, now, now + MS)):
-        connection.on_messages([frames.trade(number, now)], False, timestamp_ns, timestamp_ns + MS)
+        connection.record([frames.trade(number, now)], False, timestamp_ns, timestamp_ns + MS)
     assert recorder.lines[0].shared_timestamps == 2
     assert recorder.lines[0].without_timestamp == 0
 
@@ -453,5 +453,5 @@ def test_messages_that_the_kernel_did_not_timestamp_are_counted(
     recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver
 ) -> None:
     now = run.measure_start_ns
-    connection.on_messages([frames.trade(1, now)], False, now, now)
+    connection.record([frames.trade(1, now)], False, now, now)
     assert recorder.lines[0].without_timestamp == 1

@@ -74,7 +74,7 @@ def outcome(reads: Sequence[Sequence[bytes]], *, one_by_one: bool, lines: int) -
         timestamp_ns = NOW_NS + number * 10**6
         receiver = receivers[number % lines]
         for batch in [[frame] for frame in read] if one_by_one else [read]:
-            receiver.on_messages(batch, False, timestamp_ns, timestamp_ns + 5000)
+            receiver.record(batch, False, timestamp_ns, timestamp_ns + 5000)
     recorder.expire(NOW_NS + 10 * NS_PER_SEC)
     histograms = {}
     for metric in PER_RUN:
@@ -93,7 +93,7 @@ def outcome(reads: Sequence[Sequence[bytes]], *, one_by_one: bool, lines: int) -
         "histograms": histograms,
         "samples": recorder.newest_samples(),
         "lines": [
-            (li.wins, li.copies, li.shared_timestamps, li.without_timestamp)
+            (li.first_arrivals, li.redundant, li.shared_timestamps, li.without_timestamp)
             for li in recorder.lines
         ],
         "errors": [

@@ -23,7 +23,7 @@ def seen(ids: list[int], *, step_ns: int = 0) -> SequenceCheck:
 
 
 def settled(check: SequenceCheck) -> tuple[int, int, int, int]:
-    check.settle(10**18)
+    check.expire(10**18)
     return check.gaps, check.lost, check.duplicates, check.out_of_order
 
 
@@ -53,9 +53,9 @@ def test_too_late_stays_lost() -> None:
 
 def test_loss_waits_for_the_grace_period() -> None:
     check = seen([5, 7])
-    check.settle(GRACE_NS - 1)
+    check.expire(GRACE_NS - 1)
     assert (check.lost, check.pending) == (0, 1)
-    check.settle(GRACE_NS)
+    check.expire(GRACE_NS)
     assert (check.lost, check.pending) == (1, 0)
 
 
@@ -172,9 +172,9 @@ def test_what_comes_after_it_was_given_up_is_found() -> None:
     check = SequenceCheck(per_id=True)
     check.see(1, 1, 0)
     check.see(4, 4, 0)
-    check.settle(2 * GRACE_NS)
+    check.expire(2 * GRACE_NS)
     check.see(2, 2, 2 * GRACE_NS)
-    assert (check.lost, check.found) == (2, 1)
+    assert (check.lost, check.recovered) == (2, 1)
 
 
 def test_what_comes_late_but_in_time_was_never_lost() -> None:
@@ -182,18 +182,18 @@ def test_what_comes_late_but_in_time_was_never_lost() -> None:
     check.see(1, 1, 0)
     check.see(3, 3, 0)
     check.see(2, 2, GRACE_NS // 2)
-    assert (check.lost, check.found) == (0, 0)
+    assert (check.lost, check.recovered) == (0, 0)
 
 
 def test_a_lost_range_is_found_when_nothing_of_it_is_missing() -> None:
     check = SequenceCheck(per_id=False)
     check.see(1, 5, 0)
     check.see(16, 20, 0)
-    check.settle(2 * GRACE_NS)
+    check.expire(2 * GRACE_NS)
     check.see(6, 10, 2 * GRACE_NS)
-    assert (check.lost, check.found) == (1, 0)
+    assert (check.lost, check.recovered) == (1, 0)
     check.see(11, 15, 2 * GRACE_NS)
-    assert (check.lost, check.found) == (1, 1)
+    assert (check.lost, check.recovered) == (1, 1)
 
 
 @given(st.permutations(range(1, 12)), st.integers(0, 11))
@@ -204,12 +204,12 @@ def test_of_lost_ranges_as_many_are_missing_as_there_are_holes(
     check = SequenceCheck(per_id=False)
     check.see(0, 4, 0)
     check.see(60, 64, 0)
-    check.settle(2 * GRACE_NS)
+    check.expire(2 * GRACE_NS)
     for number in order[:arriving]:
         check.see(5 * number, 5 * number + 4, 2 * GRACE_NS)
     missing = set(order[arriving:])
-    holes = sum(number - 1 not in missing for number in missing)
-    assert check.lost - check.found == holes
+    gaps = sum(number - 1 not in missing for number in missing)
+    assert check.lost - check.recovered == gaps
     assert check.out_of_order == arriving
 
 
@@ -218,7 +218,7 @@ def test_a_message_older_than_the_first_one_seen_was_never_lost() -> None:
     check.see(10, 10, 0)
     check.see(7, 7, 0)
     check.see(8, 8, 2 * GRACE_NS)
-    assert (check.lost, check.found) == (0, 0)
+    assert (check.lost, check.recovered) == (0, 0)
 
 
 @given(st.integers(1, 50))
@@ -228,7 +228,7 @@ def test_gaps_take_no_memory_for_good(gaps: int) -> None:
     for number in range(gaps):
         check.see(2 * number, 2 * number, number * apart_ns)
     assert check.lost + check.pending == gaps - 1
-    assert len(check._holes) <= 2
+    assert len(check._missing) <= 2
 
 
 def test_what_was_lost_long_ago_is_taken_for_repeated() -> None:
@@ -236,7 +236,7 @@ def test_what_was_lost_long_ago_is_taken_for_repeated() -> None:
     check.see(1, 1, 0)
     check.see(3, 3, 0)
     much_later = 2 * (GRACE_NS + REMEMBER_NS)
-    check.settle(much_later)
+    check.expire(much_later)
     check.see(5, 5, much_later)
     assert check.see(2, 2, much_later) is Seen.REPEATED
-    assert (check.lost, check.found, check.pending) == (1, 0, 1)
+    assert (check.lost, check.recovered, check.pending) == (1, 0, 1)

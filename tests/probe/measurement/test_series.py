@@ -19,7 +19,7 @@ from latency_sweep.probe.connection.session import Session
 from latency_sweep.probe.feeds.binance_spot import BinanceSpot
 from latency_sweep.probe.measurement.instruments import Instruments
 from latency_sweep.probe.measurement.recorder import Recorder
-from latency_sweep.probe.measurement.state_collector import StateCollector
+from latency_sweep.probe.serving.state_collector import StateCollector
 from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ async def test_a_hundred_reconnects_add_no_series(lines: int) -> None:
     known: list[set[tuple[str, ...]]] = []
 
     def received() -> float:
-        return sum(line.wins + line.copies for line in recorder.lines)
+        return sum(line.first_arrivals + line.redundant for line in recorder.lines)
 
     exchange = Exchange(received)
     async with serve(exchange.handle, "127.0.0.1", 0, compression=None) as server:

@@ -18,7 +18,7 @@ import pytest
 from latency_sweep.lab.local.timestamps import may_capture
 from latency_sweep.lab.local.tls import make_certificates
 from latency_sweep.probe.net import timestamped_socket
-from latency_sweep.probe.net.capture import Capture
+from latency_sweep.probe.net.capture import PacketCapture
 from latency_sweep.probe.net.receiving import Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.net.transport import open_transport
 
@@ -155,7 +155,7 @@ async def test_a_segment_is_captured_after_it_was_sent_and_before_tcp_has_it() -
         client.bind(("", 0))
         port = server.getsockname()[1]
         timestamped_socket.enable_receive_timestamps(client)
-        capture = Capture("127.0.0.1", port, client.getsockname()[1])
+        capture = PacketCapture("127.0.0.1", port, client.getsockname()[1])
         try:
             client.connect(("127.0.0.1", port))
             peer, _ = server.accept()
@@ -178,7 +178,7 @@ async def test_a_segment_is_captured_after_it_was_sent_and_before_tcp_has_it() -
 async def test_other_connections_are_not_captured() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as other:
         port = server.getsockname()[1]
-        capture = Capture("127.0.0.1", port, 1)
+        capture = PacketCapture("127.0.0.1", port, 1)
         try:
             other.connect(("127.0.0.1", port))
             peer, _ = server.accept()
@@ -200,7 +200,7 @@ def test_without_the_privilege_the_sentence_says_what_it_takes(
     with pytest.raises(
         TimestampsError, match=r"--timestamps capture needs CAP_NET_RAW.*--timestamps socket"
     ):
-        Capture("127.0.0.1", 1, 1)
+        PacketCapture("127.0.0.1", 1, 1)
 
 
 async def test_busy_polling_delivers_everything_and_stops() -> None:

@@ -12,7 +12,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from latency_sweep.probe.net.framing import Flow, FrameSplitter
+from latency_sweep.probe.net.framing import FrameSplitter, Kind
 
 # More than all fragments of an example together: the splitter shows the core whole frames, so the
 # core notices a sum that is too large at the end of a frame instead of at its beginning.
@@ -22,7 +22,7 @@ Message = tuple[bool, bytes]
 
 @dataclass
 class Core:
-    """`websockets`' core as the only reader: the reference, and the splitter's other sink."""
+    """`websockets`' core as the only reader: the reference, and what takes the other frames."""
 
     messages: list[Message] = field(default_factory=list)
     others: list[Opcode] = field(default_factory=list)
@@ -33,18 +33,20 @@ class Core:
         uri = parse_uri("ws://x.test/")
         self.protocol = ClientProtocol(uri, max_size=MAX_BYTES, state=State.OPEN)
 
-    def on_messages(self, payloads: list[bytes], *, binary: bool) -> None:
-        self.messages += [(binary, payload) for payload in payloads]
+    def take(self, kind: Kind, frames: list[bytes]) -> None:
+        if self.protocol.close_rcvd is not None or self.protocol.parser_exc is not None:
+            return
+        if kind is Kind.OTHER:
+            self.receive(frames[0])
+        else:
+            self.messages += [(kind is Kind.BINARY, payload) for payload in frames]
 
-    def on_other(self, frame: bytes) -> Flow:
-        if frame and self.protocol.state is not State.CLOSED:
-            self.protocol.receive_data(frame)
+    def receive(self, data: bytes) -> None:
+        if data and self.protocol.state is not State.CLOSED:
+            self.protocol.receive_data(data)
         for event in self.protocol.events_received():
             assert isinstance(event, Frame)
             self._on_frame(event)
-        if self.protocol.close_rcvd is not None or self.protocol.parser_exc is not None:
-            return Flow.ENDED
-        return Flow.MESSAGES if self.protocol.current_size is None else Flow.FRAGMENTS
 
     def _on_frame(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
@@ -52,7 +54,7 @@ class Core:
                 self.parts, self.binary = [], frame.opcode is Opcode.BINARY
             self.parts.append(bytes(frame.data))
             if frame.fin:
-                self.on_messages([b"".join(self.parts)], binary=self.binary)
+                self.messages.append((self.binary, b"".join(self.parts)))
         else:
             self.others.append(frame.opcode)
 
@@ -97,15 +99,16 @@ def cut(stream: bytes, points: list[int]) -> list[bytes]:
 
 def split(pieces: list[bytes]) -> Core:
     core = Core()
-    splitter = FrameSplitter(core, MAX_BYTES)
+    splitter = FrameSplitter(MAX_BYTES)
     for piece in pieces:
-        splitter.feed(piece)
+        for kind, frames in splitter.split(piece):
+            core.take(kind, frames)
     return core
 
 
 def reference(stream: bytes) -> Core:
     core = Core()
-    core.on_other(stream)
+    core.receive(stream)
     return core
 
 

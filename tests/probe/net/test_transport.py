@@ -44,7 +44,7 @@ async def open_websocket(
         f"{'wss' if tls else 'ws'}://127.0.0.1:{port}/stream",
         headers={},
         tls=tls,
-        on_messages=lambda payloads, *_: received.extend(payloads),
+        record=lambda payloads, *_: received.extend(payloads),
         on_rtt=lambda _: None,
         on_step=on_step,
     )

@@ -48,7 +48,7 @@ class Client:
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     rtts: asyncio.Queue[float] = field(default_factory=asyncio.Queue)
 
-    def on_messages(
+    def record(
         self,
         payloads: list[bytes],
         binary: bool,  # noqa: FBT001 - as the hot path calls it
@@ -65,7 +65,7 @@ class Client:
             f"ws://127.0.0.1:{port}/stream",
             headers={"X-Test": "yes"},
             tls=None,
-            on_messages=self.on_messages,
+            record=self.record,
             on_rtt=self.rtts.put_nowait,
             on_step=lambda step, _: self.steps.append(step),
             timeout_sec=timeout_sec,
@@ -156,7 +156,7 @@ async def upgrading(client: Client) -> AsyncIterator[tuple[WebSocketConnection, 
     connection = WebSocketConnection(
         cast("Transport", wire),
         ClientProtocol(parse_uri("ws://exchange.test/")),
-        client.on_messages,
+        client.record,
         client.rtts.put_nowait,
     )
     upgrade = asyncio.create_task(connection.upgrade({}, timeout_sec=60.0))
@@ -530,7 +530,7 @@ async def test_an_unknown_name_fails_the_dns_phase() -> None:
             "ws://name.invalid/",
             headers={},
             tls=None,
-            on_messages=client.on_messages,
+            record=client.record,
             on_rtt=client.rtts.put_nowait,
             on_step=lambda *_: None,
         )

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from latency_sweep.probe.http.shared_rendering import SharedRenderer
+from latency_sweep.probe.serving.shared_rendering import SharedRenderer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

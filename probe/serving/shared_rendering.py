@@ -1,12 +1,14 @@
-"""One rendering for all who scrape at the same time."""
+"""One rendering for all scrapes that arrive at the same time."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from latency_sweep.nativehist.exposition import render, take_snapshot
 from latency_sweep.nativehist.negotiation import accepts_gzip, choose_format
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -15,13 +17,15 @@ if TYPE_CHECKING:
 
     Answer = tuple[bytes, dict[str, str]]
 
+_LOG: Final = logs.logger(__name__)
+
 
 class SharedRenderer:
     """Renders a registry, one rendering at a time, however many ask for it.
 
-    Who asks while one is made gets the next one, together with all others who wait for the same
-    format: so a scrape's values are never older than the scrape, and fifty scrapers at once take
-    the reader no more time than two.
+    A request that arrives during a rendering gets the next one, together with all others that wait
+    for the same format. So a scrape's values are never older than the scrape, and fifty scrapers
+    at once delay the reader no more than two.
 
     Args:
         registry: what is rendered.
@@ -52,7 +56,17 @@ class SharedRenderer:
         try:
             # The snapshot is one moment of the event loop; turning it into bytes takes
             # milliseconds, which a thread may take without delaying the reader.
+            started = time.perf_counter()
             snapshot = take_snapshot(self._registry)
-            return await asyncio.to_thread(render, snapshot, accept, accept_encoding)
+            answer = await asyncio.to_thread(render, snapshot, accept, accept_encoding)
+            extra = {
+                "accept": accept,
+                "format": wanted[0].name.lower(),
+                "gzip": wanted[1],
+                "bytes": len(answer[0]),
+                "seconds": round(time.perf_counter() - started, 6),
+            }
+            _LOG.debug("metrics rendered", extra=extra)
+            return answer
         finally:
             self._one_at_a_time.release()

@@ -17,9 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from latency_sweep.contract import metrics
 from latency_sweep.probe.connection.session import Session
 from latency_sweep.probe.http.policy import LivePolicy
-from latency_sweep.probe.measurement.state_collector import StateCollector
 from latency_sweep.probe.options import settings_of
-from latency_sweep.probe.server import ListenError, ProbeServer
+from latency_sweep.probe.serving.server import ListenError, ProbeServer
+from latency_sweep.probe.serving.state_collector import StateCollector
 from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def client(
         session,
         version="1.2.3",
         policy=LivePolicy(None, None),
-        refused=lambda reason: instruments.http_refusals.labels(reason.value).inc(),
+        rejected=lambda reason: instruments.rejected_requests.labels(reason.value).inc(),
     )
     port = await server.start()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
@@ -82,7 +82,7 @@ async def test_an_address_that_is_not_of_this_host_is_what_to_change(
         session,
         version="1.2.3",
         policy=LivePolicy(None, None),
-        refused=lambda _: None,
+        rejected=lambda _: None,
     )
     with pytest.raises(ListenError) as caught:
         await server.start()
@@ -94,8 +94,8 @@ def record_one(recorder: Recorder, feed: BinanceSpot, run: Run, frames: Any) -> 
     recorder.begin_run(run)
     event = run.measure_start_ns
     connection = recorder.receiver(feed, recorder.lines[0], lambda: None)
-    connection.on_messages([frames.trade(7, event)], False, event + 2_000_000, event + 3_000_000)
-    connection.on_messages([frames.book_ticker(8)], False, event + 2_000_000, event + 3_000_000)
+    connection.record([frames.trade(7, event)], False, event + 2_000_000, event + 3_000_000)
+    connection.record([frames.book_ticker(8)], False, event + 2_000_000, event + 3_000_000)
 
 
 async def test_prometheus_gets_protobuf(client: aiohttp.ClientSession) -> None:

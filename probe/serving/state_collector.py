@@ -48,7 +48,7 @@ class StateCollector(Collector):
         yield self._per_channel(metrics.BYTES, lambda state: state.payload_bytes)
         for metric, attribute in (
             (metrics.LOST, "lost"),
-            (metrics.FOUND, "found"),
+            (metrics.RECOVERED, "recovered"),
             (metrics.GAPS, "gaps"),
             (metrics.DUPLICATES, "duplicates"),
             (metrics.OUT_OF_ORDER, "out_of_order"),
@@ -83,8 +83,8 @@ class StateCollector(Collector):
 
     def _lines(self) -> Iterable[Metric]:
         for metric, attribute in (
-            (metrics.WINS, "wins"),
-            (metrics.COPIES, "copies"),
+            (metrics.FIRST_ARRIVALS, "first_arrivals"),
+            (metrics.REDUNDANT, "redundant"),
             (metrics.SHARED_TIMESTAMPS, "shared_timestamps"),
             (metrics.WITHOUT_TIMESTAMP, "without_timestamp"),
         ):

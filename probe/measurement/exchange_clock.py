@@ -1,17 +1,18 @@
-"""The exchange's clock, asked for again and again, and what is known of it exposed."""
+"""Polls the exchange's clock and exposes what is known of it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
 from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.probe.clock.exchange import ExchangeClockEstimator, TimeEndpointError
 from latency_sweep.probe.clock.time_endpoint import TimeEndpoint
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     import ssl
@@ -20,15 +21,17 @@ if TYPE_CHECKING:
     from latency_sweep.contract.experiment import MarketData
     from latency_sweep.probe.measurement.instruments import Instruments
 
+_LOG: Final = logs.logger(__name__)
 
-class ExchangeWatch:
+
+class ExchangeClockMonitor:
     """Asks the time endpoint of a market at an interval.
 
     Args:
         data: names the market and its endpoint.
         instruments: show what is known.
-        count_error: told of every refusal, with a sentence about it.
-        interval_sec: from one look to the next, seconds.
+        count_error: called for each failure, with a sentence about it.
+        interval_sec: between polls, seconds.
         tls: certificate authorities to trust.
         monotonic: seconds that no setting of a clock moves.
     """
@@ -59,10 +62,10 @@ class ExchangeWatch:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Ask and show until cancelled; returns at once where there is no endpoint.
+        """Poll and expose until cancelled; returns at once where there is no endpoint.
 
-        An endpoint that wants to be left alone is not asked. What is known meanwhile grows
-        uncertain all the same, and is shown so.
+        An endpoint that asked for a pause is not polled until it is over. The exposed error bound
+        grows meanwhile.
         """
         url = self._data.time_endpoint
         if url is None:
@@ -74,20 +77,26 @@ class ExchangeWatch:
             while True:
                 self._wanted.clear()
                 if self._monotonic() >= ask_from:
-                    alone_sec = await self._ask(endpoint)
-                    ask_from = self._monotonic() + alone_sec
+                    pause_sec = await self._ask(endpoint)
+                    ask_from = self._monotonic() + pause_sec
                 self._show()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._interval_sec):
                         await self._wanted.wait()
 
     async def _ask(self, endpoint: TimeEndpoint) -> float:
-        """A few requests; returns for how long the endpoint wants no more, seconds."""
+        """A few requests; returns the pause that the endpoint asks for, seconds."""
         try:
-            await self._estimator.update(endpoint.fetch)
+            clock = await self._estimator.update(endpoint.fetch)
         except TimeEndpointError as error:
             self._count_error(ErrorKind.TIME_ENDPOINT, str(error))
             return error.retry_after_sec or 0.0
+        extra = {
+            "offset_sec": round(clock.offset_sec, 9),
+            "error_bound_sec": round(clock.error_bound_sec, 9),
+            "drift_ratio": clock.drift.ratio if clock.drift else None,
+        }
+        _LOG.debug("exchange clock", extra=extra)
         return 0.0
 
     def _show(self) -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from latency_sweep.contract import experiment
 from latency_sweep.probe.clock.exchange import SAMPLES
-from latency_sweep.probe.measurement.exchange_watch import ExchangeWatch
+from latency_sweep.probe.measurement.exchange_clock import ExchangeClockMonitor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -69,7 +69,7 @@ class Observer:
         data = experiment.load().market_data.model_copy(update={"time_endpoint": url})
         self.now_sec = 0.0
         self.errors: list[str] = []
-        self.watch = ExchangeWatch(
+        self.watch = ExchangeClockMonitor(
             data,
             instruments,
             self._note,
@@ -162,5 +162,5 @@ async def test_a_clock_that_was_set_is_asked_for_at_once(
 async def test_without_an_endpoint_there_is_nothing_to_watch(instruments: Instruments) -> None:
     data = experiment.load().market_data.model_copy(update={"time_endpoint": None})
     tls = ssl.create_default_context()
-    watch = ExchangeWatch(data, instruments, print, interval_sec=1.0, tls=tls)
+    watch = ExchangeClockMonitor(data, instruments, print, interval_sec=1.0, tls=tls)
     await watch.run()

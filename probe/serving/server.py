@@ -18,14 +18,14 @@ from aiohttp import web
 from latency_sweep.contract import metrics
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.probe.http.access_control import AccessControl
-from latency_sweep.probe.http.shared_rendering import SharedRenderer
+from latency_sweep.probe.serving.shared_rendering import SharedRenderer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from prometheus_client import CollectorRegistry
 
-    from latency_sweep.contract.metrics import RefusalReason
+    from latency_sweep.contract.metrics import RejectionReason
     from latency_sweep.nativehist.snapshot import HistogramSnapshot
     from latency_sweep.probe.connection.session import Session
     from latency_sweep.probe.http.policy import LivePolicy
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.settings import Settings
 
 _HEALTHY: Final = "/-/healthy"
-# Another port helps against these, another address against all others.
+# For these another port may help, for all others another address.
 _PORT_FAULTS: Final = {errno.EADDRINUSE, errno.EACCES}
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
@@ -76,13 +76,13 @@ class ProbeServer:
     """Serves one probe.
 
     Args:
-        settings: who the probe is.
+        settings: what the probe was told about itself.
         registry: all its metrics.
         recorder: its channels and samples.
         session: its connection and phase.
         version: version of the probe.
-        policy: who may ask.
-        refused: counts who may not.
+        policy: access policy of the endpoint.
+        rejected: called with the reason of each rejection.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ProbeServer:
         *,
         version: str,
         policy: LivePolicy,
-        refused: Callable[[RefusalReason], None],
+        rejected: Callable[[RejectionReason], None],
     ) -> None:
         self._settings = settings
         self._renderer = SharedRenderer(registry)
@@ -105,10 +105,10 @@ class ProbeServer:
         self._values_are_final = False
         self._final_answers: list[web.StreamResponse] = []
         self._final_values_scraped = asyncio.Event()
-        self._door = AccessControl(
+        self._access_control = AccessControl(
             self._application(),
             policy,
-            refused,
+            rejected,
             open_paths={_HEALTHY},
             on_answer=self._answered,
         )
@@ -121,7 +121,7 @@ class ProbeServer:
         """
         host, port = self._settings.metrics_host, self._settings.metrics_port
         try:
-            return await self._door.open(host, port)
+            return await self._access_control.open(host, port)
         except OSError as error:
             flag = "--metrics-port" if error.errno in _PORT_FAULTS else "--metrics-host"
             raise ListenError(
@@ -130,15 +130,15 @@ class ProbeServer:
             ) from error
 
     async def offer_final_values(self) -> None:
-        """Wait until the values, which change no more, were scraped, or nobody did in time."""
+        """Wait until the final values were scraped, or until the time for it is over."""
         self._values_are_final = True
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.final_scrape_wait_sec):
                 await self._final_values_scraped.wait()
 
     async def stop(self) -> None:
-        """Answer what is being answered, then stop listening."""
-        await self._door.close()
+        """Finish the requests in progress, then stop listening."""
+        await self._access_control.close()
 
     def _application(self) -> web.Application:
         app = web.Application(client_max_size=1024)
@@ -225,7 +225,7 @@ class ProbeServer:
             metrics.DUPLICATES.name: sum(check.duplicates for check in checks),
             metrics.OUT_OF_ORDER.name: sum(check.out_of_order for check in checks),
             metrics.NEGATIVE_LATENCY.name: sum(state.negative for state in states),
-            metrics.COPIES.name: sum(line.copies for line in self._recorder.lines),
+            metrics.REDUNDANT.name: sum(line.redundant for line in self._recorder.lines),
             metrics.DISCONNECTED.name: disconnected_sec,
         }
 
@@ -252,7 +252,7 @@ class ProbeServer:
 
 
 def _reason(error: OSError) -> str:
-    """Why, without the place, which the standard library adds to the system's own words."""
+    """Why, without the address, which the standard library appends to the system's message."""
     if isinstance(error, socket.gaierror) or error.errno is None:
         return error.strerror or str(error)
     return os.strerror(error.errno)
