@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from latency_sweep.lab.exchange.config import ConfigError, ExchangeConfig, Replay, load
-from latency_sweep.lab.exchange.replay import ReplayError
 from latency_sweep.lab.exchange.server import ServerError, new_loop, serve
+from latency_sweep.lab.exchange.sources.replay import ReplayError
 
 CANNOT_START = 1
 MISTAKE = 2

@@ -107,7 +107,7 @@ class Level(_Section):
     step_sec: Positive = 1.0
 
 
-class Site(_Section):
+class SiteConfig(_Section):
     """One site where the feed is received: its latency and its faults.
 
     Attributes:
@@ -192,10 +192,10 @@ class Tls(_Section):
     key: AnyPath
 
 
-class Limits(_Section):
+class LimitOverrides(_Section):
     """What a connection is allowed, and what happens to it by the clock.
 
-    Whatever is None is as the market has it; see `rules.Limits`.
+    Whatever is None is as the market has it; see `rules.ConnectionLimits`.
     """
 
     messages_per_sec: Annotated[int, Field(ge=1)] | None = None
@@ -205,7 +205,7 @@ class Limits(_Section):
     lifetime_sec: Positive | None = None
 
 
-class Market(_Section):
+class MarketConfig(_Section):
     """One market of the exchange.
 
     Attributes:
@@ -258,12 +258,14 @@ class ExchangeConfig(_Section):
     """
 
     seed: Annotated[int, Field(ge=0)] = 1
-    sites: Annotated[dict[SiteName, Site], Field(min_length=1)]
-    markets: Annotated[dict[MarketName, Market], Field(min_length=1)] = {"spot": Market()}
+    sites: Annotated[dict[SiteName, SiteConfig], Field(min_length=1)]
+    markets: Annotated[dict[MarketName, MarketConfig], Field(min_length=1)] = {
+        "spot": MarketConfig()
+    }
     symbols: dict[SymbolName, Symbol] = {}
     exchange_delay: Delay = Lognormal(distribution="lognormal", median_ms=1.2, sigma=0.8)
     clock_offset_ms: Finite = 0.0
-    limits: Limits = Limits()
+    limits: LimitOverrides = LimitOverrides()
     tls: Tls | None = None
     host: Literal["127.0.0.1", "::1"] = "127.0.0.1"
     rest_port: Annotated[int, Field(ge=0, le=65535)] = 0

@@ -9,13 +9,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from latency_sweep.lab.exchange.delivery import Dispatcher, Site, Stall
-from latency_sweep.lab.exchange.ground_truth_file import Outcome
-from latency_sweep.lab.exchange.market import Market
-from latency_sweep.lab.exchange.markets import RULES
-from latency_sweep.lab.exchange.pausing import PausingSource
-from latency_sweep.lab.exchange.replay import MAX_PAUSES_NS, NS_PER_MS, Recording
-from latency_sweep.lab.exchange.session import Session, Surroundings
+from latency_sweep.lab.exchange.connection import MarketContext, ServerConnection
+from latency_sweep.lab.exchange.delivery import Dispatcher, SiteState, StallMode
+from latency_sweep.lab.exchange.ground_truth.writer import MessageOutcome
+from latency_sweep.lab.exchange.markets.table import RULES
+from latency_sweep.lab.exchange.sources.generated import GeneratedMarket
+from latency_sweep.lab.exchange.sources.pausing import PausingSource
+from latency_sweep.lab.exchange.sources.replay import MAX_PAUSES_NS, NS_PER_MS, ReplaySource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,21 +31,23 @@ class UnknownSiteError(ValueError):
     """A command names a site that does not exist."""
 
 
-class _OneMarket:
+class _ServedMarket:
     """What the connections of one market share.
 
     Attributes:
         name: of the market.
         dispatcher: carries its events.
         recording: where they come from, or None while they are made up.
-        surroundings: what a connection sees of all this.
+        context: what a connection sees of all this.
     """
 
-    def __init__(self, name: MarketName, recording: Recording | None, around: Surroundings) -> None:
+    def __init__(
+        self, name: MarketName, recording: ReplaySource | None, context: MarketContext
+    ) -> None:
         self.name = name
-        self.dispatcher = around.dispatcher
+        self.dispatcher = context.dispatcher
         self.recording = recording
-        self.surroundings = around
+        self.context = context
 
 
 class Exchange:
@@ -67,31 +69,32 @@ class Exchange:
         now_ns = time.time_ns()
         self._config = config
         self._loop = asyncio.get_running_loop()
-        self._sessions: set[Session] = set()
+        self._sessions: set[ServerConnection] = set()
         self._nobody = asyncio.Event()
         next_number = itertools.count(1).__next__
         self._markets = {
-            name: self._one_market(name, next_number, now_ns) for name in config.markets
+            name: self._served_market(name, next_number, now_ns) for name in config.markets
         }
         if config.ground_truth_dir is not None:
             config.ground_truth_dir.mkdir(parents=True, exist_ok=True)
         self.sites = {
-            name: Site(name, config, self.ground_truth_path(name), now_ns) for name in config.sites
+            name: SiteState(name, config, self.ground_truth_path(name), now_ns)
+            for name in config.sites
         }
 
-    def _one_market(
+    def _served_market(
         self, name: MarketName, next_number: Callable[[], int], now_ns: int
-    ) -> _OneMarket:
+    ) -> _ServedMarket:
         config = self._config
-        recording: Recording | None = None
+        recording: ReplaySource | None = None
         if config.replay is not None and name == config.replayed_market:
-            recording = Recording(
+            recording = ReplaySource(
                 config.replay,
                 offset_ns=config.clock_offset_ns,
                 may_start=partial(self._everybody_listens, name),
                 now_ns=now_ns,
             )
-        around = Surroundings(
+        context = MarketContext(
             market=name,
             rules=RULES[name],
             api_keys=frozenset(config.markets[name].api_keys),
@@ -103,22 +106,22 @@ class Exchange:
             left=self._left,
             audience_changed=partial(self._audience_changed, name),
         )
-        return _OneMarket(name, recording, around)
+        return _ServedMarket(name, recording, context)
 
     def ground_truth_path(self, site: str) -> Path | None:
         """The file of a site's ground truth, or None if none is written."""
         folder = self._config.ground_truth_dir
         return None if folder is None else folder / f"{site}.truth"
 
-    def session(self, site: str, market: MarketName) -> Session:
+    def session(self, site: str, market: MarketName) -> ServerConnection:
         """A new connection of a site to a market, for its listener."""
-        return Session(self.sites[site], self._markets[market].surroundings)
+        return ServerConnection(self.sites[site], self._markets[market].context)
 
     def open(self) -> None:
         """Begin to send."""
         for market in self._markets.values():
             if market.recording is None:
-                made_up = Market(self._config, time.time_ns(), market.name)
+                made_up = GeneratedMarket(self._config, time.time_ns(), market.name)
                 source = PausingSource(made_up)
             else:
                 source = PausingSource(
@@ -176,7 +179,7 @@ class Exchange:
                 )
         return len(sessions)
 
-    def stall(self, site: str | None, mode: Stall, *, market: MarketName | None = None) -> int:
+    def stall(self, site: str | None, mode: StallMode, *, market: MarketName | None = None) -> int:
         """Let the connections that are open now fall silent."""
         sessions = self._of(site, market)
         for session in sessions:
@@ -213,7 +216,7 @@ class Exchange:
                 name: {
                     "connections": site.connections,
                     "streams": sorted({s for each in self._of(name) for s in each.streams}),
-                    "messages": {o.name.lower(): site.outcomes[o] for o in Outcome},
+                    "messages": {o.name.lower(): site.outcomes[o] for o in MessageOutcome},
                     "disconnects": dict(site.disconnects),
                 }
                 for name, site in self.sites.items()
@@ -225,7 +228,7 @@ class Exchange:
                 document["replay"] = {"sent": sent, "total": total, "finished": sent == total}
         return document
 
-    def _chosen(self, site: str | None) -> list[Site]:
+    def _chosen(self, site: str | None) -> list[SiteState]:
         if site is None:
             return list(self.sites.values())
         if site not in self.sites:
@@ -233,7 +236,7 @@ class Exchange:
             raise UnknownSiteError(f"there is no site {site!r}; choose one of: {known}")
         return [self.sites[site]]
 
-    def _of(self, site: str | None, market: MarketName | None = None) -> list[Session]:
+    def _of(self, site: str | None, market: MarketName | None = None) -> list[ServerConnection]:
         chosen = self._chosen(site)
         return [
             session
@@ -251,7 +254,7 @@ class Exchange:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._nobody.wait(), FAREWELL_SEC)
 
-    def _left(self, session: Session) -> None:
+    def _left(self, session: ServerConnection) -> None:
         self._sessions.discard(session)
         if not self._sessions:
             self._nobody.set()

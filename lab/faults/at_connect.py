@@ -74,7 +74,7 @@ class BadCertificate(AtConnect):
         self.identity = identity
 
 
-class Status(AtConnect):
+class RejectUpgrade(AtConnect):
     """The upgrade is answered with an error, and how long to stay away."""
 
     def __init__(self, status: int, retry_after_sec: int | None) -> None:

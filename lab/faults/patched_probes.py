@@ -61,7 +61,7 @@ async def serve(probes: list[list[str]]) -> None:
     await asyncio.gather(*tasks)
 
 
-class Loop(uvloop.Loop):
+class SharedLoop(uvloop.Loop):
     """Probes share it, so SIGTERM is not theirs."""
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
@@ -77,7 +77,7 @@ def main() -> None:
         assert hasattr(supervisor, name)
         setattr(supervisor, name, seconds)
     transport.resolve = resolving_test_names(transport.resolve, setup["dns_port"])  # type: ignore[assignment]
-    with keep_timestamping_on(), asyncio.Runner(loop_factory=Loop) as runner:
+    with keep_timestamping_on(), asyncio.Runner(loop_factory=SharedLoop) as runner:
         runner.run(serve(setup["probes"]))
 
 

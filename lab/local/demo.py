@@ -16,9 +16,9 @@ from latency_sweep.analysis.cli import exit_codes
 from latency_sweep.contract.experiment import ExperimentError
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 from latency_sweep.lab.binaries.prometheus_binary import PrometheusUnavailableError, find_or_fetch
-from latency_sweep.lab.exchange.replay import ReplayError
+from latency_sweep.lab.exchange.sources.replay import ReplayError
 from latency_sweep.lab.local import recording
-from latency_sweep.lab.local.plan import Options, Plan, ResultsError, demo_plan, replay_plan
+from latency_sweep.lab.local.plan import DemoPlan, Options, ResultsError, demo_plan, replay_plan
 from latency_sweep.lab.local.progress import display_for
 from latency_sweep.lab.local.recording import RecordingError, first_run
 from latency_sweep.lab.local.sites import SitesError
@@ -135,7 +135,7 @@ def _run(options: Options, console: Console) -> int:
     raise DemoError("this machine is too busy to start everything in time; try again later.")
 
 
-def _measure(plan: Plan, options: Options, binaries: Binaries, console: Console) -> int:
+def _measure(plan: DemoPlan, options: Options, binaries: Binaries, console: Console) -> int:
     """Start the stack, wait for the runs, analyse, stop; the exit code of `analyze`."""
     announce = partial(_print, console)
     try:
@@ -155,7 +155,7 @@ def _measure(plan: Plan, options: Options, binaries: Binaries, console: Console)
     return code
 
 
-def _runs(plan: Plan) -> list[Run]:
+def _runs(plan: DemoPlan) -> list[Run]:
     timeline = Timeline.of(plan.setup.experiment.timing)
     now_ns = time.time_ns()
     first = plan.first or first_run(timeline, now_ns)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
-from latency_sweep.lab.exchange.config import Replay, Site
+from latency_sweep.lab.exchange.config import Replay, SiteConfig
 from latency_sweep.lab.local import sites
-from latency_sweep.lab.local.recording import Recording, first_run
+from latency_sweep.lab.local.recording import RecordingSummary, first_run
 from latency_sweep.lab.local.stack import Setup
 from latency_sweep.lab.local.timestamps import best_timestamps
 
@@ -53,7 +53,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DemoPlan:
     """What is to be done.
 
     Attributes:
@@ -67,7 +67,7 @@ class Plan:
     first: Run | None
 
 
-def demo_plan(options: Options) -> Plan:
+def demo_plan(options: Options) -> DemoPlan:
     """The simulated market at every site; makes the folder of the results.
 
     Raises:
@@ -79,10 +79,10 @@ def demo_plan(options: Options) -> Plan:
     scenario = sites.load(options.sites)
     sites.check(scenario, description)
     setup = _setup(options, description, scenario)
-    return Plan(setup, options.runs or description.decision.min_runs, first=None)
+    return DemoPlan(setup, options.runs or description.decision.min_runs, first=None)
 
 
-def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan:
+def replay_plan(options: Options, recorded: RecordingSummary, *, lead_sec: int) -> DemoPlan:
     """A recording at one site: the frames carry their own latency, so one tells everything.
 
     Makes the folder of the results.
@@ -102,7 +102,7 @@ def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan
     description = recorded.adapted(experiment.load(options.config), ready_by_ns)
     run = first_run(Timeline.of(description.timing), ready_by_ns)
     scenario = sites.load(options.sites)
-    site = scenario.sites[0].model_copy(update={"feed": Site()})
+    site = scenario.sites[0].model_copy(update={"feed": SiteConfig()})
     scenario = scenario.model_copy(update={"sites": [site]})
     sites.check(scenario, description)
     replay = Replay(
@@ -112,7 +112,7 @@ def replay_plan(options: Options, recorded: Recording, *, lead_sec: int) -> Plan
         start_at=recorded.start_ns(run) / NS_PER_SEC,
     )
     setup = _setup(options, description, scenario, replay)
-    return Plan(setup, runs=1, first=run)
+    return DemoPlan(setup, runs=1, first=run)
 
 
 def _setup(

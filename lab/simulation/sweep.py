@@ -41,7 +41,7 @@ _LOWEST_SEC, _HIGHEST_SEC = 1e-4, 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class GroundTruth:
     """What a simulated sweep is made of. Times are seconds, spreads are of logarithms.
 
     Attributes:
@@ -79,12 +79,12 @@ class Truth:
     clock_bound: float = 20e-6
 
 
-def simulate(actual: Truth, rng: np.random.Generator) -> Evidence:
+def simulate(actual: GroundTruth, rng: np.random.Generator) -> Evidence:
     """One sweep."""
     return evidence_of(actual, simulate_latencies(actual, rng))
 
 
-def evidence_of(actual: Truth, latencies: Floats) -> Evidence:
+def evidence_of(actual: GroundTruth, latencies: Floats) -> Evidence:
     """Latencies of shape (sites, runs, windows, messages) as evidence."""
     runs = [
         _run(candidate(site), run, latencies[site, run], actual)
@@ -104,7 +104,7 @@ def evidence_of(actual: Truth, latencies: Floats) -> Evidence:
     return Evidence(scope, tuple(runs), source="simulation")
 
 
-def simulate_latencies(actual: Truth, rng: np.random.Generator) -> Floats:
+def simulate_latencies(actual: GroundTruth, rng: np.random.Generator) -> Floats:
     """Latencies in seconds, shape (sites, runs, windows, messages)."""
     sites, shape = len(actual.network), (actual.runs, actual.windows)
     # Queues at the exchange belong to the minute, whoever looks.
@@ -140,14 +140,14 @@ def _levels(
 
 
 def candidate(site: int) -> Candidate:
-    """The name under which a site of `Truth.network` goes; there are 24."""
+    """The name under which a site of `GroundTruth.network` goes; there are 24."""
     region = REGIONS[site // len(INSTANCE_TYPES) % len(REGIONS)]
     return Candidate(
         ("region", "instance_type"), (region, INSTANCE_TYPES[site % len(INSTANCE_TYPES)])
     )
 
 
-def _run(site: Candidate, index: int, latencies: Floats, actual: Truth) -> RunEvidence:
+def _run(site: Candidate, index: int, latencies: Floats, actual: GroundTruth) -> RunEvidence:
     names = tuple(STRATA)
     stratum = names[index % len(names)]
     if actual.back_to_back:

@@ -24,7 +24,7 @@ from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvid
 from latency_sweep.analysis.evidence.run_queries import Place
 from latency_sweep.analysis.prometheus_api import PrometheusError
 from latency_sweep.contract.experiment import default_path, load
-from latency_sweep.lab.local.remote_write import History
+from latency_sweep.lab.simulation.remote_write import History
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.analysis.planted import (
     CHANNELS,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latency_sweep.lab.exchange.config import MarketName
-    from latency_sweep.lab.exchange.events import Event
+    from latency_sweep.lab.exchange.markets.events import MarketEvent
 
 MAGIC: Final = b"BXTRUTH1"
 HEADER: Final = struct.Struct("<8sq32x")
@@ -48,7 +48,7 @@ RECORD: Final = np.dtype(
 BUFFER_BYTES: Final = 1 << 20
 
 
-class Outcome(IntEnum):
+class MessageOutcome(IntEnum):
     """What became of a message on one connection.
 
     `DROPPED` is scripted loss; `UNSENT` was on its way when the connection ended.
@@ -74,7 +74,12 @@ class GroundTruthWriter:
         self._numbers: dict[tuple[MarketName, str], int] = {}
 
     def record(
-        self, market: MarketName, connection: int, event: Event, send_ns: int, outcome: Outcome
+        self,
+        market: MarketName,
+        connection: int,
+        event: MarketEvent,
+        send_ns: int,
+        outcome: MessageOutcome,
     ) -> None:
         """Note one message; `send_ns` is 0 for one that was not sent."""
         number = self._numbers.get((market, event.stream))

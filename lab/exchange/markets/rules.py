@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from latency_sweep.lab.exchange import config
-    from latency_sweep.lab.exchange.book import Book, Lot
-    from latency_sweep.lab.exchange.events import Event, TimeUnit
+    from latency_sweep.lab.exchange.markets.book import Book, Lot
+    from latency_sweep.lab.exchange.markets.events import MarketEvent, TimeUnit
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """What Binance allows a connection, and what it does by the clock.
 
     Attributes:
@@ -31,7 +31,7 @@ class Limits:
     pong_timeout_sec: float
     lifetime_sec: float = 86_400.0
 
-    def changed(self, changes: config.Limits) -> Limits:
+    def changed(self, changes: config.LimitOverrides) -> ConnectionLimits:
         """These limits with what a configuration changes."""
         return replace(self, **changes.model_dump(exclude_none=True))
 
@@ -79,13 +79,13 @@ class Push(NamedTuple):
 class Style(Protocol):
     """How one symbol's happenings are told: the messages of one market's streams."""
 
-    def order(self, order: Order) -> list[Event]:
+    def order(self, order: Order) -> list[MarketEvent]:
         """An order was filled; the book has changed already."""
 
-    def quote(self, event_ns: int, changed_ns: int) -> list[Event]:
+    def quote(self, event_ns: int, changed_ns: int) -> list[MarketEvent]:
         """The book changed."""
 
-    def push(self, push: Push) -> list[Event]:
+    def push(self, push: Push) -> list[MarketEvent]:
         """A stream's timer rang."""
 
 
@@ -123,7 +123,7 @@ class Rules:
         style: makes the messages.
     """
 
-    limits: Limits
+    limits: ConnectionLimits
     routes: Mapping[str, Callable[[str], bool]]
     units: tuple[TimeUnit, ...]
     needs_key: bool

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from latency_sweep.lab.exchange.events import JsonEvent, TimeUnit
-from latency_sweep.lab.exchange.ground_truth_file import NAME_BYTES
+from latency_sweep.lab.exchange.ground_truth.writer import NAME_BYTES
+from latency_sweep.lab.exchange.markets.events import JsonEvent, TimeUnit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -187,7 +187,7 @@ def _ids(data: dict[str, Any]) -> tuple[int, int]:
     return 0, 0
 
 
-class Recording:
+class ReplaySource:
     """Recorded frames as an `events.Source`; silent before its start and after its end."""
 
     def __init__(
