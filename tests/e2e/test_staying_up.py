@@ -172,7 +172,7 @@ async def run(binaries: Binaries, folder: Path, prometheus: ExitStack) -> Afterm
         urls = {name: subject.url for name, subject in subjects.items()}
 
         with running_scraper(binaries, folder / "prometheus") as first:
-            first.watch(urls)
+            first.scrape(urls)
             for subject in subjects.values():
                 await subject.receiving()
             await laboratory.scraped(first, len(NAMES), time.time())
@@ -185,7 +185,7 @@ async def run(binaries: Binaries, folder: Path, prometheus: ExitStack) -> Afterm
         )
         await asyncio.sleep(away_since + AWAY_SEC - time.monotonic())
         second = prometheus.enter_context(running_scraper(binaries, folder / "prometheus"))
-        second.watch(urls)
+        second.scrape(urls)
         await asyncio.to_thread(exchange.stop)
         await laboratory.scraped(second, len(NAMES), time.time() + 2.5)
         books = Books(second, exchange)
