@@ -120,7 +120,7 @@ def test_make_lint_fails_when_an_arrow_runs_up(tmp_path: Path) -> None:
 
     def lint_imports() -> subprocess.CompletedProcess[str]:
         # It looks for the package in the folder that it runs in.
-        command = [LINT_IMPORTS, "--no-cache"]
+        command: list[str | Path] = [LINT_IMPORTS, "--no-cache"]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     kept = lint_imports()
