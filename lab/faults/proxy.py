@@ -67,7 +67,6 @@ class Link:
     Attributes:
         fault: what happens to it.
         opened: `time.monotonic()` of the upgrade, or of the beginning before it.
-        upgraded: whether the exchange's answer to the upgrade has been passed on.
         frames: frames passed on or withheld so far.
         well_since: `time.monotonic()` of the first frames passed on without a fault, since the
             last one; None before.
@@ -76,7 +75,6 @@ class Link:
     def __init__(self, proxy: FaultProxy, fault: Fault) -> None:
         self.fault = fault
         self.opened = time.monotonic()
-        self.upgraded = False
         self.frames = 0
         self.well_since: float | None = None
         self.probe = _Side(self)
@@ -146,7 +144,6 @@ class Link:
         if response:
             self.send(response)
             self.opened = time.monotonic()
-            self.upgraded = True
         if frames:
             self.frames += len(frames)
             if self.well_since is None and type(self.fault) is Fault:
