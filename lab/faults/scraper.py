@@ -1,4 +1,4 @@
-"""A Prometheus that scrapes whatever it is told to, with a label for each fault."""
+"""A Prometheus that scrapes the probes it is given, with a label for each fault."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Scraper:
     """
 
     def __init__(self, prometheus: Prometheus, targets: Path) -> None:
-        """Made by `running_scraper`."""
+        """Use `running_scraper`."""
         self.url = prometheus.url
         self.child = prometheus.child
         self._targets = targets
 
     def scrape(self, probes: Mapping[str, str]) -> None:
-        """Scrape these, and no others: base URL of each probe by the value of its label."""
+        """Scrape exactly these probes: base URL of each by the value of its label."""
         document = [
             {"targets": [url.removeprefix("http://")], "labels": {LABEL: name}}
             for name, url in probes.items()
@@ -65,8 +65,8 @@ def running_scraper(
 
     Args:
         binaries: which Prometheus.
-        folder: where configuration, database and log go; made if needed. What another one left
-            there is kept.
+        folder: where configuration, database and log go; made if needed. Existing data
+            is kept.
         scrape_interval_sec: seconds between scrapes.
 
     Raises:
