@@ -114,7 +114,7 @@ def table(folder: Path, scraper: Scraper) -> str:
         recovered = "never" if outcome.recovered_sec is None else f"{outcome.recovered_sec:.2f}"
         mark = " ¹" if entry.patched == "dns" else " ²" if entry.patched else ""
         lines.append(
-            f"| `{name}`{mark} | {entry.says} "
+            f"| `{name}`{mark} | {entry.description} "
             f"| {'yes' if outcome.survived else 'no'} | {recovered} "
             f"| {account.sent:,} | {account.received:,} | {account.lost:,} | {account.in_flight} "
             f"| {account.unaccounted} |"

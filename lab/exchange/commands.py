@@ -1,4 +1,4 @@
-"""What a client may ask for: the URL of a connection and the requests sent over it.
+"""What a client may request: by the URL of a connection and by messages sent over it.
 
 Errors are worded like the exchange's; see its "Live Subscribing/Unsubscribing to streams".
 """

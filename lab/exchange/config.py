@@ -30,7 +30,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the message names the file, the key and the mend."""
+    """The configuration cannot be used; the message names the file, the key and the fix."""
 
 
 class _Section(BaseModel):
@@ -193,9 +193,9 @@ class Tls(_Section):
 
 
 class LimitOverrides(_Section):
-    """What a connection is allowed, and what happens to it by the clock.
+    """Changes to the limits of a connection, and to its timers.
 
-    Whatever is None is as the market has it; see `rules.ConnectionLimits`.
+    None keeps the market's own limit; see `rules.ConnectionLimits`.
     """
 
     messages_per_sec: Annotated[int, Field(ge=1)] | None = None
@@ -253,7 +253,7 @@ class ExchangeConfig(_Section):
         host: address of every listener; a loopback address.
         rest_port: port of the REST listener; 0 takes a free one.
         control_port: port of the control listener; 0 takes a free one.
-        ready_file: where the addresses are announced, beside the line on stdout.
+        ready_file: where the addresses are written, besides the line on stdout.
         ground_truth_dir: folder of the ground truth; None writes none.
     """
 

@@ -49,11 +49,11 @@ WRONG_KEY: Final = '{"code":-2015,"msg":"Invalid API-key, IP, or permissions for
 
 @dataclass(frozen=True, slots=True)
 class MarketContext:
-    """What every connection of a market shares.
+    """What all connections of a market share.
 
     Attributes:
         market: its name.
-        rules: what the market is like.
+        rules: the market's rules.
         api_keys: keys that open a connection, where one is needed.
         dispatcher: carries the events.
         limits: what a connection is allowed.
@@ -101,7 +101,7 @@ class ServerConnection(asyncio.Protocol):
         self._inbound_times: deque[float] = deque(maxlen=context.limits.messages_per_sec)
         self._pings: dict[bytes, asyncio.TimerHandle] = {}
         self._ping_timer: asyncio.TimerHandle | None = None
-        self._life_timer: asyncio.TimerHandle | None = None
+        self._lifetime_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
         self._direct = False
         self._end_reason = "client"
@@ -110,7 +110,7 @@ class ServerConnection(asyncio.Protocol):
     # The transport's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the clock of the connection's life."""
+        """Register the connection."""
         # asyncio's own TLS transport is no subclass of asyncio.Transport.
         self._transport = cast("asyncio.Transport", transport)
         number = self._context.next_number()
@@ -129,7 +129,7 @@ class ServerConnection(asyncio.Protocol):
         self._loop.call_later((due_ns - now_ns) / NS_PER_SEC, self._handle_arrived)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Clear up."""
+        """Clean up."""
         self._lost = True
         self._leave()
         if self._end_timer is not None:
@@ -144,7 +144,7 @@ class ServerConnection(asyncio.Protocol):
         self._outbox.set_congested(congested=True)
 
     def resume_writing(self) -> None:
-        """Send on."""
+        """Continue sending."""
         self._outbox.set_congested(congested=False)
 
     # The dispatcher's side.
@@ -183,7 +183,7 @@ class ServerConnection(asyncio.Protocol):
         self.send_text(payload)
 
     def stall(self, mode: StallMode | None) -> None:
-        """Fall silent, or resume with None."""
+        """Stall, or resume with None."""
         self._outbox.set_stall(mode)
 
     def close(self, code: int, text: str, reason: str, *, at_once: bool = False) -> None:
@@ -193,7 +193,7 @@ class ServerConnection(asyncio.Protocol):
             code: WebSocket close code.
             text: reason inside the close frame.
             reason: name under which the end is counted.
-            at_once: give up what is queued.
+            at_once: discard what is queued.
         """
         if self._websocket.state is not OPEN:
             self.cut(reason)
@@ -247,10 +247,10 @@ class ServerConnection(asyncio.Protocol):
         self._context.dispatcher.subscribe(self, self._carried(opening.streams))
         self._context.audience_changed()
         self._ping_timer = self._loop.call_later(limits.ping_interval_sec, self._ping)
-        self._life_timer = self._loop.call_later(limits.lifetime_sec, self._end_of_life)
+        self._lifetime_timer = self._loop.call_later(limits.lifetime_sec, self._lifetime_over)
 
     def _admit(self, request: Request) -> Opening:
-        """What the request for a connection asks for, if it may have it."""
+        """Parse the request for a connection, or refuse it."""
         context = self._context
         if self.market in self.site.refusing:
             raise _RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "out of service")
@@ -333,7 +333,7 @@ class ServerConnection(asyncio.Protocol):
         self._pings.pop(payload, None)
         self.close(CloseCode.POLICY_VIOLATION, "Pong timeout", "pong_timeout")
 
-    def _end_of_life(self) -> None:
+    def _lifetime_over(self) -> None:
         self.close(CloseCode.GOING_AWAY, "", "lifetime")
 
     def _send_pending(self) -> None:
@@ -347,7 +347,7 @@ class ServerConnection(asyncio.Protocol):
                 self._transport.write(data)
 
     def _begin_end(self) -> None:
-        """Take no more part in the market, and end within a bounded time."""
+        """Unsubscribe, and end within a bounded time."""
         self._leave()
         if self._end_timer is None:
             self._end_timer = self._loop.call_later(CLOSE_TIMEOUT_SEC, self.cut, self._end_reason)
@@ -358,7 +358,7 @@ class ServerConnection(asyncio.Protocol):
             self._context.dispatcher.unsubscribe(self, streams)
             self._subscriptions = None
             self._context.audience_changed()
-        for timer in (self._ping_timer, self._life_timer, *self._pings.values()):
+        for timer in (self._ping_timer, self._lifetime_timer, *self._pings.values()):
             if timer is not None:
                 timer.cancel()
         self._pings.clear()

@@ -32,7 +32,7 @@ END: Final = b""
 
 
 class StallMode(Enum):
-    """How a connection falls silent: `HOLD` keeps everything for later, `DROP` loses messages."""
+    """How a connection stalls: `HOLD` keeps everything for later, `DROP` loses messages."""
 
     HOLD = "hold"
     DROP = "drop"
@@ -69,16 +69,16 @@ class _Faults:
 
 
 class SiteState:
-    """One site: its latency, its faults, its ground truth and its counters.
+    """The state of one site: its latency, its faults, its ground truth and its counters.
 
     Attributes:
         name: of the site.
         latency: from the exchange to it, whatever the market.
         faults: what happens to messages on the way.
-        truth: where they are written down, or None.
-        outcomes: what became of how many.
-        connections: how many there are.
-        disconnects: how they ended.
+        ground_truth: writer of the site's ground truth, or None.
+        outcomes: number of messages by outcome.
+        connections: number of open connections.
+        disconnects: number of ended connections by reason.
         refusing: markets that take no new connections.
     """
 
@@ -112,7 +112,7 @@ class SiteState:
         send_ns: int,
         outcome: MessageOutcome,
     ) -> None:
-        """Count a message and note it in the ground truth."""
+        """Count a message and record it in the ground truth."""
         self.outcomes[outcome] += 1
         if self.ground_truth is not None:
             self.ground_truth.record(market, connection, event, send_ns, outcome)
@@ -215,7 +215,7 @@ class Outbox:
             self._transport.close()
 
     def discard(self) -> None:
-        """Forget what is queued and queue nothing more; the connection has ended."""
+        """Discard what is queued and queue nothing more; the connection has ended."""
         self._closed = True
         unsent = [event for _, _, event, outcome in self._queue if outcome is MessageOutcome.SENT]
         unsent += [event for _, event in self._held_back.values()]
@@ -231,7 +231,7 @@ class Outbox:
         self._dispatcher.schedule(self)
 
     def set_stall(self, stall: StallMode | None) -> None:
-        """Fall silent, or resume."""
+        """Stall, or resume with None."""
         self._stall = stall
         self._dispatcher.schedule(self)
 

@@ -1,4 +1,4 @@
-"""The exchange itself: its sites, its markets, and what can be done to connections on demand."""
+"""The exchange: its sites, its markets, and commands that disturb connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.lab.exchange.config import ExchangeConfig, MarketName
 
-# How long clients have to answer a close frame when the exchange stops.
+# How long clients have to answer the close frame when the exchange stops.
 FAREWELL_SEC: Final = 1.0
 
 
@@ -37,8 +37,8 @@ class _ServedMarket:
     Attributes:
         name: of the market.
         dispatcher: carries its events.
-        recording: where they come from, or None while they are made up.
-        context: what a connection sees of all this.
+        recording: the recording that is replayed, or None for a generated market.
+        context: what its connections share.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Exchange:
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._sessions: set[ServerConnection] = set()
-        self._nobody = asyncio.Event()
+        self._no_sessions = asyncio.Event()
         next_number = itertools.count(1).__next__
         self._markets = {
             name: self._served_market(name, next_number, now_ns) for name in config.markets
@@ -91,7 +91,7 @@ class Exchange:
             recording = ReplaySource(
                 config.replay,
                 offset_ns=config.clock_offset_ns,
-                may_start=partial(self._everybody_listens, name),
+                may_start=partial(self._every_site_subscribed, name),
                 now_ns=now_ns,
             )
         context = MarketContext(
@@ -118,11 +118,11 @@ class Exchange:
         return ServerConnection(self.sites[site], self._markets[market].context)
 
     def open(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         for market in self._markets.values():
             if market.recording is None:
-                made_up = GeneratedMarket(self._config, time.time_ns(), market.name)
-                source = PausingSource(made_up)
+                generated = GeneratedMarket(self._config, time.time_ns(), market.name)
+                source = PausingSource(generated)
             else:
                 source = PausingSource(
                     market.recording, step_ns=NS_PER_MS, at_most_ns=MAX_PAUSES_NS
@@ -135,10 +135,10 @@ class Exchange:
             market.dispatcher.stop()
         for session in tuple(self._sessions):
             session.close(1001, "", "shutdown", at_once=True)
-        await self._until_nobody_is_connected()
+        await self._until_all_are_closed()
         for session in tuple(self._sessions):
             session.cut("shutdown")
-        await self._until_nobody_is_connected()
+        await self._until_all_are_closed()
         for site in self.sites.values():
             if site.ground_truth is not None:
                 site.ground_truth.close()
@@ -180,7 +180,7 @@ class Exchange:
         return len(sessions)
 
     def stall(self, site: str | None, mode: StallMode, *, market: MarketName | None = None) -> int:
-        """Let the connections that are open now fall silent."""
+        """Stall the connections that are open now."""
         sessions = self._of(site, market)
         for session in sessions:
             session.stall(mode)
@@ -244,20 +244,20 @@ class Exchange:
             if session.site in chosen and market in (None, session.market)
         ]
 
-    def _everybody_listens(self, market: MarketName) -> bool:
+    def _every_site_subscribed(self, market: MarketName) -> bool:
         listening = {s.site.name for s in self._of(None, market) if s.streams}
         return listening == set(self.sites)
 
-    async def _until_nobody_is_connected(self) -> None:
-        self._nobody.clear()
+    async def _until_all_are_closed(self) -> None:
+        self._no_sessions.clear()
         if self._sessions:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._nobody.wait(), FAREWELL_SEC)
+                await asyncio.wait_for(self._no_sessions.wait(), FAREWELL_SEC)
 
     def _left(self, session: ServerConnection) -> None:
         self._sessions.discard(session)
         if not self._sessions:
-            self._nobody.set()
+            self._no_sessions.set()
 
     def _audience_changed(self, name: MarketName) -> None:
         market = self._markets[name]

@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
     from latency_sweep.lab.exchange.config import ExchangeConfig, MarketName
 
-# They only keep a fault from being waited for without an end; a busy machine takes its time.
+# Generous: a busy machine is slow, and these only bound the wait for a failure.
 READY_TIMEOUT_SEC = 120.0
 STOP_TIMEOUT_SEC = 60.0
 CONTROL_TIMEOUT_SEC = 10.0
 
 
 class ExchangeProcessError(Exception):
-    """The exchange refused a command; the message carries its own words."""
+    """The exchange refused a command; the message quotes it."""
 
 
 class ExchangeProcess:
     """Start, command and stop a simulated exchange. A context manager.
 
     The folder receives `exchange.json` (the configuration), `exchange.log` (its standard error)
-    and, unless the configuration names other sites, `ready.json` and `ground_truth/`.
+    and, unless the configuration names other paths, `ready.json` and `ground_truth/`.
     """
 
     def __init__(self, config: ExchangeConfig, folder: Path) -> None:
@@ -155,7 +155,7 @@ class ExchangeProcess:
             data=body,
             headers={"Content-Type": "application/json"},
         )
-        # A proxy of the environment must not get between.
+        # A proxy in the environment must not be used.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=CONTROL_TIMEOUT_SEC) as response:

@@ -54,7 +54,7 @@ async def serve(config: ExchangeConfig) -> None:
         if config.ready_file is not None:
             _write_atomically(config.ready_file, text)
         print(text, flush=True)
-        # What lives now lives to the end; do not walk through it again and again.
+        # These objects live to the end; keep the collector from scanning them again and again.
         gc.collect()
         gc.freeze()
         await stop.wait()

@@ -24,7 +24,7 @@ TIME_PATH: Final = "/time"
 
 
 class Command(BaseModel):
-    """What every control request may say."""
+    """What every control request may contain."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -46,7 +46,7 @@ class ShutdownEvent(Command):
 
 
 class StallCommand(Command):
-    """Fall silent: keep everything for later, or lose the market's messages."""
+    """Stall: keep everything for later, or lose the market's messages."""
 
     mode: Literal["hold", "drop"] = "hold"
 

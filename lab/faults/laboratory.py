@@ -1,6 +1,6 @@
-"""Many faults at once: a probe and a proxy for each, one exchange, one Prometheus; then the books.
+"""Many faults at once: a probe and a proxy for each, one exchange, one Prometheus.
 
-The exchange is stopped in the end, so that its record of what was sent, and to whom, is complete.
+The exchange is stopped at the end, so that its ground truth is complete.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _CYCLE_SEC: Final = 3600
 
 
 class LaboratoryError(Exception):
-    """The run says nothing about a fault; the message says why."""
+    """The run cannot be evaluated; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +83,16 @@ class ProbeSpec:
 
 @dataclass(frozen=True, slots=True)
 class FaultResult:
-    """What became of one probe under one fault. Counters are as Prometheus has them.
+    """The result of one fault for its probe. Counters are as Prometheus has them.
 
     Attributes:
-        survived: whether the probe still runs and met nothing that it did not expect.
-        recovered_sec: from the end of the fault, or from its strike, to the first message that
-            was passed to the probe untouched; None if none ever was.
+        survived: whether the probe still runs and counted no internal error.
+        recovered_sec: from the end of the fault, or from its injection if it is momentary, to
+            the first message that passed the proxy unchanged; None if there was none.
         began_ns: when the fault began, Unix nanoseconds.
         over_ns: just before it was lifted.
         accounts: of each stream.
-        shown: value of each series that the fault is to show in.
+        shown: value of each series that must show the fault.
         disconnected_sec: time without a connection.
     """
 
@@ -127,7 +127,7 @@ class _Subject:
 async def run(
     faults: Mapping[str, Entry], folder: Path, scraper: Scraper, start: Start
 ) -> dict[str, FaultResult]:
-    """Let each fault happen to a probe of its own, all at the same time.
+    """Inject each fault for a probe of its own, all at the same time.
 
     Args:
         faults: by name.
@@ -136,7 +136,7 @@ async def run(
         start: starts the probes.
 
     Raises:
-        LaboratoryError: the calm before the faults was none, or Prometheus does not follow.
+        LaboratoryError: probes received nothing before the faults, or Prometheus lags behind.
         ChildError: a process does not start, or ended.
     """
     async with AsyncExitStack() as stack:
@@ -262,7 +262,7 @@ def _experiment_of(url: str) -> str:
 
 
 async def _calm(subjects: Sequence[_Subject], children: Sequence[Child]) -> None:
-    """Wait until every probe receives, and see that each still has its first connection."""
+    """Wait until every probe has received enough messages."""
     deadline = time.monotonic() + _READY_WITHIN_SEC
     while late := [s.name for s in subjects if _frames(s) < _CALM_FRAMES]:
         for child in children:
@@ -277,7 +277,7 @@ def _frames(subject: _Subject) -> int:
 
 
 async def _strike(subject: _Subject, exchange: ExchangeProcess) -> None:
-    """Let the fault happen, and wait until messages pass untouched again and none is withheld."""
+    """Inject the fault, and wait until messages pass unchanged again and none is held."""
     entry, proxy = subject.entry, subject.proxy
     fault = entry.make(subject.context)
     struck = time.monotonic()
@@ -302,7 +302,7 @@ async def _strike(subject: _Subject, exchange: ExchangeProcess) -> None:
 
 
 async def _shown(scraper: Scraper, faults: Mapping[str, Entry]) -> dict[str, dict[str, float]]:
-    """What every fault is to show in, by selector and fault."""
+    """The series that must show each fault, by selector and fault."""
     selectors = sorted({selector for entry in faults.values() for selector in entry.shows})
     return {
         selector: await asyncio.to_thread(_by_fault, scraper, selector) for selector in selectors

@@ -1,4 +1,4 @@
-"""Probes of the fault laboratory that need a seam: real ones, several in one process if asked.
+"""Probes of the fault laboratory that need patches: real probes, several per process if required.
 
 What is replaced, and only that: where names are resolved (a host's own resolver needs root to be
 pointed elsewhere), and the long waits of `connection.supervisor` (23 h 50 min cannot be

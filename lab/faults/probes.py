@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.lab.faults.laboratory import ProbeSpec
 
-# 23 h 50 min are as much as this.
+# In place of 23 h 50 min.
 SCALED_ROLLOVER_SEC = 4.0
 
 

@@ -1,4 +1,4 @@
-"""The table of faults: every one by its name, with what it does and how a probe shows it."""
+"""The table of faults by name: what each does and which metrics must show it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOVED_TO: Final = "127.0.0.2"
 
 @dataclass(frozen=True, slots=True)
 class FaultContext:
-    """What a fault may need beside its proxy.
+    """What a fault may need besides its proxy.
 
     Attributes:
         dns: the server that resolves the probe's names.
@@ -45,16 +45,16 @@ class Entry:
     """One fault of the table.
 
     Attributes:
-        says: what happens, for a reader.
+        description: description for the report.
         make: makes the fault for one proxy.
-        window_sec: for how long it is there.
+        window_sec: duration.
         shows: selectors of series of the probe that must be above zero afterwards.
         command: what the exchange is told when the fault begins: action and parameters.
         patched: which part of the probe is patched for it, `dns` or `rollover`; empty for none.
-        lossless: whether not a single message may be lost by it.
+        lossless: whether no message may be lost.
     """
 
-    says: str
+    description: str
     make: Callable[[FaultContext], Fault]
     window_sec: float
     shows: tuple[str, ...] = ()
@@ -64,11 +64,11 @@ class Entry:
 
     @property
     def lasting(self) -> bool:
-        """Whether it goes on for its window; else it strikes once, at the beginning."""
+        """Whether it lasts for its window; else it occurs once, at the beginning."""
         return self.window_sec > STRIKE_SEC
 
 
-# A fault that strikes once is given this long to find a frame to strike at.
+# A momentary fault gets this long to find a frame to change.
 STRIKE_SEC: Final = 1.0
 
 
@@ -87,21 +87,21 @@ _SILENT = _reconnects(ReconnectReason.STALLED)
 _CONNECT_FAILED = _errors(ErrorKind.CONNECT_FAILED)
 
 
-def _once(says: str, make: Callable[[], Fault], *shows: str) -> Entry:
-    return Entry(says, lambda _: make(), STRIKE_SEC, shows)
+def _once(description: str, make: Callable[[], Fault], *shows: str) -> Entry:
+    return Entry(description, lambda _: make(), STRIKE_SEC, shows)
 
 
-def _while(says: str, make: Callable[[], Fault], window_sec: float, *shows: str) -> Entry:
-    return Entry(says, lambda _: make(), window_sec, shows)
+def _while(description: str, make: Callable[[], Fault], window_sec: float, *shows: str) -> Entry:
+    return Entry(description, lambda _: make(), window_sec, shows)
 
 
-def _harmless(says: str, make: Callable[[], Fault], window_sec: float, *shows: str) -> Entry:
-    return Entry(says, lambda _: make(), window_sec, shows, lossless=True)
+def _harmless(description: str, make: Callable[[], Fault], window_sec: float, *shows: str) -> Entry:
+    return Entry(description, lambda _: make(), window_sec, shows, lossless=True)
 
 
-def _dns(says: str, failure: int | Silence) -> Entry:
+def _dns(description: str, failure: int | Silence) -> Entry:
     return Entry(
-        says,
+        description,
         lambda context: c.DnsFailure(context.dns, context.host, failure),
         6.0,
         (_CONNECT_FAILED, _LOST),

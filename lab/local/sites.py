@@ -1,4 +1,4 @@
-"""The sites of the local stack: where each pretends to be, and how the feed reaches it."""
+"""The sites of the local stack: which region each simulates, and how the feed reaches it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHIPPED: Final = Path(__file__).with_name("sites.yaml")
 
 
 class SitesError(Exception):
-    """The sites cannot be used; the message names the file, the key and the mend."""
+    """The sites cannot be used; the message names the file, the key and the fix."""
 
 
 class LocalSite(BaseModel):
@@ -77,10 +77,10 @@ def load(path: Path = SHIPPED) -> Scenario:
 
 
 def check(scenario: Scenario, experiment: Experiment) -> None:
-    """Check that sites and experiment speak of the same regions, types and symbols.
+    """Check that sites and experiment name the same regions, types and symbols.
 
     Raises:
-        SitesError: one sentence that names what has no counterpart.
+        SitesError: one sentence that names what is missing in the experiment.
     """
     names = [site.name for site in scenario.sites]
     for name in names:

@@ -74,7 +74,7 @@ class Setup:
     timestamps: str = "socket"
 
     def priority(self, wanted: Priority) -> Priority:
-        """What a process gets that had better have the priority `wanted`."""
+        """The priority that a process gets if it should have `wanted`."""
         return wanted if self.urgent else Priority.NORMAL
 
     @property
@@ -95,7 +95,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class LocalProbe:
-    """A probe that stands for a site.
+    """The probe of a site.
 
     Attributes:
         site: the site.
@@ -120,7 +120,7 @@ class LocalExchange:
         control_url: base URL of its control interface.
         ca: CA to trust.
         child: its process.
-        api_key: opens its connections where the market needs a key; made up for this stack.
+        api_key: opens its connections where the market needs a key; generated for this stack.
     """
 
     endpoints: dict[str, str]
@@ -182,7 +182,7 @@ def running_stack(
     Args:
         setup: what to start.
         binaries: which Prometheus.
-        announce: told each step in one line.
+        announce: called with one line for each step.
 
     Raises:
         ChildError: a process does not start; the message quotes its log.

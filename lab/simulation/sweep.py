@@ -1,4 +1,4 @@
-"""Simulated sweeps: evidence as Prometheus would give it, of sites whose truth is known.
+"""Simulated sweeps: evidence as Prometheus would give it, with a known ground truth.
 
 Each site sees the same exchange at the same time. A message's latency is
 
@@ -42,7 +42,7 @@ _LOWEST_SEC, _HIGHEST_SEC = 1e-4, 60.0
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """What a simulated sweep is made of. Times are seconds, spreads are of logarithms.
+    """The ground truth of a simulated sweep. Times are seconds, spreads are of logarithms.
 
     Attributes:
         network: typical network latency per site.
@@ -107,7 +107,7 @@ def evidence_of(actual: GroundTruth, latencies: Floats) -> Evidence:
 def simulate_latencies(actual: GroundTruth, rng: np.random.Generator) -> Floats:
     """Latencies in seconds, shape (sites, runs, windows, messages)."""
     sites, shape = len(actual.network), (actual.runs, actual.windows)
-    # Queues at the exchange belong to the minute, whoever looks.
+    # All sites see the same queues at the exchange.
     shared = _levels(rng, (1, *shape), actual.correlation, carry_over=actual.back_to_back)[0]
     queue = actual.exchange * np.exp(actual.exchange_sd * shared)
     queue *= np.where(rng.random(shape) < actual.burst_share, 5.0, 1.0)

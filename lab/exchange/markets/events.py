@@ -60,7 +60,7 @@ class MarketEvent(ABC):
         self.depart_ns = event_ns if depart_ns is None else depart_ns
 
     def postpone(self, delay_ns: int) -> None:
-        """Let it happen later; only before its first frame is made."""
+        """Delay the event; only before its first frame is made."""
         self.event_ns += delay_ns
         self.depart_ns += delay_ns
         self.trade_ns += delay_ns if self.trade_ns else 0

@@ -1,4 +1,4 @@
-"""What the JSON markets tell alike: trades, best quotes and changes of the book."""
+"""What the JSON markets encode alike: trades, best quotes and changes of the book."""
 
 from __future__ import annotations
 

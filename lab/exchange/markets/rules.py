@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What Binance allows a connection, and what it does by the clock.
+    """Binance's limits and timers of a connection.
 
     Attributes:
         messages_per_sec: inbound messages of any kind, control frames included.
@@ -32,7 +32,7 @@ class ConnectionLimits:
     lifetime_sec: float = 86_400.0
 
     def changed(self, changes: config.LimitOverrides) -> ConnectionLimits:
-        """These limits with what a configuration changes."""
+        """These limits with a configuration's overrides."""
         return replace(self, **changes.model_dump(exclude_none=True))
 
 
@@ -55,15 +55,15 @@ class Order(NamedTuple):
 
 
 class Push(NamedTuple):
-    """A timer that tells what the book went through since it rang before.
+    """The changes of a book since the previous push of a periodic stream.
 
     Attributes:
         stream: the stream it belongs to, without symbol.
-        event_ns: when it rings, Unix nanoseconds.
+        event_ns: time of the push, Unix nanoseconds.
         changed_ns: when the book changed last.
         first_id: update id of the first change since, 0 if there was none.
         last_id: that of the last change so far.
-        previous_id: last id of the ring before.
+        previous_id: last id of the previous push.
         changes: how many changes there were.
     """
 
@@ -77,7 +77,7 @@ class Push(NamedTuple):
 
 
 class Style(Protocol):
-    """How one symbol's happenings are told: the messages of one market's streams."""
+    """Encodes what happens to one symbol as the messages of its market's streams."""
 
     def order(self, order: Order) -> list[MarketEvent]:
         """An order was filled; the book has changed already."""
@@ -86,7 +86,7 @@ class Style(Protocol):
         """The book changed."""
 
     def push(self, push: Push) -> list[MarketEvent]:
-        """A stream's timer rang."""
+        """A periodic stream is due."""
 
 
 class StyleMaker(Protocol):

@@ -2,7 +2,7 @@
 
 Orders arrive as a Poisson process with bursts; one order makes several fills that share T and E.
 Ids follow Binance's rules: trade ids and aggregate ids are consecutive, and update ids only rise.
-Prices and quantities are plausible, no more. How it is told is the market's `rules.Style`.
+Prices and quantities are merely plausible. The market's `rules.Style` encodes the messages.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class GeneratedMarket:
 
 
 class _Timer:
-    """A stream that is pushed regularly: what the book went through since the last time."""
+    """A stream that is pushed regularly: the changes of the book since the last push."""
 
     __slots__ = ("changes", "first_id", "period_ns", "previous_id", "stream")
 
@@ -77,7 +77,7 @@ class _Timer:
         self.changes += 1
 
     def ring(self, event_ns: int, changed_ns: int, update_id: int) -> Push:
-        """What to tell; the next time begins."""
+        """The push that is due; starts the next interval."""
         push = Push(
             self.stream,
             event_ns,

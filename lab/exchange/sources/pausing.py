@@ -1,7 +1,7 @@
 """A market, generated or recorded, that waits while this process gets no processor.
 
-Without it a stall of the machine would make every event late that should have happened meanwhile,
-at all sites alike: a property of the machine, not of the network that is simulated.
+Without it a stall of the machine would delay every event that was due meanwhile, at all sites: a
+property of the machine, not of the simulated network.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class PausingSource:
         return None if due_ns is None else due_ns + self.paused_ns
 
     def take_due(self, now_ns: int) -> Sequence[MarketEvent]:
-        """The events due at `now_ns`; who asks too late has paused the market."""
+        """The events due at `now_ns`; asking too late pauses the market."""
         due_ns = self.next_ns()
         if due_ns is not None and now_ns - due_ns > TOLERANCE_NS:
             # Rounded up: an event that is not due yet can be on time, a late one cannot.

@@ -60,7 +60,7 @@ def test_every_fault_can_be_made_and_says_what_it_does(name: str) -> None:
     dns.answers["here.test"] = "127.0.0.1"
     entry = FAULTS[name]
     assert isinstance(entry.make(FaultContext(dns, "here.test")), Fault)
-    assert entry.says
+    assert entry.description
     assert entry.window_sec > 0
 
 
