@@ -18,7 +18,10 @@ demo: $(VENV)/.installed-local ## Run a whole sweep on this machine against a si
 	@$(BIN)/sweep demo
 
 test: $(VENV)/.installed-dev $(CHECKOV)/.installed-$(CHECKOV_VERSION) ## Run every test, the end-to-end ones included.
-	$(BIN)/python -m pytest -n 2 -m "not e2e"
+	$(BIN)/coverage erase
+	$(BIN)/python -m pytest -n 2 -m "not e2e" -p tests.branch_coverage
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --format=total
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "e2e and not alone"
 	$(BIN)/python -m pytest -m "e2e and alone"
 

@@ -31,7 +31,7 @@ from latency_sweep.contract.experiment import load
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.lab.binaries.prometheus_binary import find_or_fetch
 from latency_sweep.lab.local.prometheus_process import running_with
-from latency_sweep.lab.local.remote_write import HISTORY, History, Native
+from latency_sweep.lab.simulation.remote_write import HISTORY, History, Native
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)

@@ -37,16 +37,16 @@ from latency_sweep.lab.faults.certificates import Identity, make_identities
 from latency_sweep.lab.faults.dns import DnsServer
 from latency_sweep.lab.faults.probes import each_its_own
 from latency_sweep.lab.faults.proxy import HOST, FaultProxy
-from latency_sweep.lab.faults.registry import FAULTS, Scene
-from latency_sweep.lab.faults.watcher import LABEL, running_watcher
+from latency_sweep.lab.faults.registry import FAULTS, FaultContext
+from latency_sweep.lab.faults.scraper import LABEL, running_scraper
 from latency_sweep.lab.local.stack import console_command
 from latency_sweep.runtime.child import Child, Priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from latency_sweep.lab.faults.laboratory import Outcome
-    from latency_sweep.lab.faults.watcher import Watcher
+    from latency_sweep.lab.faults.laboratory import FaultResult
+    from latency_sweep.lab.faults.scraper import Scraper
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "reliability.md"
 WAVE = 17
@@ -92,14 +92,14 @@ SOAK_BENDING = (
 SOAK_WINDOW_SEC = 3.0
 
 
-def table(folder: Path, watcher: Watcher) -> str:
+def table(folder: Path, scraper: Scraper) -> str:
     names = [*SLOW, *(name for name in FAULTS if name not in SLOW)]
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, FaultResult] = {}
     for number in range(0, len(names), WAVE):
         wave = {name: FAULTS[name] for name in names[number : number + WAVE]}
         say(f"faults {number + 1} to {number + len(wave)} of {len(names)} ...")
         outcomes |= asyncio.run(
-            laboratory.run(wave, folder / f"wave-{number}", watcher, each_its_own),
+            laboratory.run(wave, folder / f"wave-{number}", scraper, each_its_own),
         )
     lines = [
         (
@@ -112,9 +112,9 @@ def table(folder: Path, watcher: Watcher) -> str:
         outcome = outcomes[name]
         account = outcome.accounts[STREAM]
         recovered = "never" if outcome.recovered_sec is None else f"{outcome.recovered_sec:.2f}"
-        mark = " ¹" if entry.seam == "dns" else " ²" if entry.seam else ""
+        mark = " ¹" if entry.patched == "dns" else " ²" if entry.patched else ""
         lines.append(
-            f"| `{name}`{mark} | {entry.says} "
+            f"| `{name}`{mark} | {entry.description} "
             f"| {'yes' if outcome.survived else 'no'} | {recovered} "
             f"| {account.sent:,} | {account.received:,} | {account.lost:,} | {account.in_flight} "
             f"| {account.unaccounted} |"
@@ -211,7 +211,7 @@ class Step:
         return kept_up and not self.lost and self.p99_sec < MAX_DELAY_SEC
 
 
-def load(folder: Path, watcher: Watcher) -> str:
+def load(folder: Path, scraper: Scraper) -> str:
     """Raise the rate until it is not held; each has some tries, as the machine has other work."""
     identities = make_identities(folder, [])
     ca = f"--ca-file={identities.ca}"
@@ -220,16 +220,16 @@ def load(folder: Path, watcher: Watcher) -> str:
         fast_sender(folder / f"{Identity.TRUSTED}.pem") as sender,
         probe("load", f"wss://{HOST}:{sender.port}", folder, ca) as (child, url),
     ):
-        watcher.watch({"load": url})
+        scraper.scrape({"load": url})
         sender.set_rate(START_RATE)
-        watch_until(watcher, "feed_receive_delay_seconds", child)
+        watch_until(scraper, "feed_receive_delay_seconds", child)
         rate = START_RATE
         while True:
             sender.set_rate(rate)
             time.sleep(2)
             for _ in range(TRIES):
                 time.sleep(STEP_SEC)
-                step = measured(watcher, rate)
+                step = measured(scraper, rate)
                 say(f"{step}")
                 if step.held:
                     break
@@ -258,20 +258,20 @@ def load(folder: Path, watcher: Watcher) -> str:
     return "\n".join(lines)
 
 
-def watch_until(watcher: Watcher, metric: str, child: Child) -> None:
+def watch_until(scraper: Scraper, metric: str, child: Child) -> None:
     """Wait until the measurement has begun: the histogram has observations."""
     child.wait_until(
-        lambda: watcher.query(f"histogram_count({metric}) > 0") != {},
+        lambda: scraper.query(f"histogram_count({metric}) > 0") != {},
         within_sec=60,
         what="measure",
     )
 
 
-def measured(watcher: Watcher, rate: float) -> Step:
+def measured(scraper: Scraper, rate: float) -> Step:
     window = f"[{STEP_SEC}s]"
 
     def value(expression: str) -> float:
-        return watcher.query(expression).get("load", float("nan"))
+        return scraper.query(expression).get("load", float("nan"))
 
     quantile = f"histogram_quantile(0.99, rate(feed_receive_delay_seconds{window}))"
     return Step(
@@ -283,7 +283,7 @@ def measured(watcher: Watcher, rate: float) -> Step:
     )
 
 
-async def soak(seconds: float, folder: Path, watcher: Watcher) -> str:
+async def soak(seconds: float, folder: Path, scraper: Scraper) -> str:
     """Faults one after the other on one connection, at full rate; then the books."""
     identities = make_identities(folder, [])
     faults = itertools.cycle(
@@ -298,7 +298,7 @@ async def soak(seconds: float, folder: Path, watcher: Watcher) -> str:
             endpoint = f"wss://{HOST}:{proxy.port}"
             with probe("soak", endpoint, folder, f"--ca-file={identities.ca}") as started:
                 child, url = started
-                watcher.watch({"soak": url})
+                scraper.scrape({"soak": url})
                 sender.set_rate(SOAK_RATE)
                 while not any(link.frames for link in proxy.links):
                     await asyncio.sleep(0.1)
@@ -306,7 +306,7 @@ async def soak(seconds: float, folder: Path, watcher: Watcher) -> str:
                 while time.monotonic() < until:
                     name = next(faults)
                     counted[name] = counted.get(name, 0) + 1
-                    fault = FAULTS[name].make(Scene(dns, HOST))
+                    fault = FAULTS[name].make(FaultContext(dns, HOST))
                     proxy.inject(fault)
                     window_sec = min(FAULTS[name].window_sec, SOAK_WINDOW_SEC)
                     await asyncio.sleep(window_sec)
@@ -317,7 +317,7 @@ async def soak(seconds: float, folder: Path, watcher: Watcher) -> str:
                 report = await asyncio.to_thread(sender.finish)
                 await asyncio.sleep(5.0)
                 child.check()
-                return soaked(watcher, report, counted, seconds)
+                return soaked(scraper, report, counted, seconds)
 
 
 async def healthy(proxy: FaultProxy) -> None:
@@ -327,9 +327,9 @@ async def healthy(proxy: FaultProxy) -> None:
         await asyncio.sleep(0.1)
 
 
-def soaked(watcher: Watcher, report: Report, counted: dict[str, int], seconds: float) -> str:
+def soaked(scraper: Scraper, report: Report, counted: dict[str, int], seconds: float) -> str:
     def value(expression: str) -> float:
-        return watcher.query(f"sum by ({LABEL}) ({expression})")["soak"]
+        return scraper.query(f"sum by ({LABEL}) ({expression})")["soak"]
 
     sent = report.last - report.first_sent + 1
     in_flight = report.last - report.last_sent
@@ -348,20 +348,20 @@ def soaked(watcher: Watcher, report: Report, counted: dict[str, int], seconds: f
         "**unaccounted**": f"**{sent - in_flight - received - lost:,.0f}**",
         "connections lost and replaced": f"{value('feed_reconnects_total'):,.0f}",
         "time without a connection, s": f"{value('feed_disconnected_seconds_total'):,.0f}",
-        "errors of the probe's own": f"{internal(watcher):,.0f}",
+        "errors of the probe's own": f"{internal(scraper):,.0f}",
         "CPU seconds of the probe": f"{value('process_cpu_seconds_total'):,.0f}",
-        "largest resident memory, MiB": f"{largest_memory(watcher, seconds):,.0f}",
+        "largest resident memory, MiB": f"{largest_memory(scraper, seconds):,.0f}",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
 
 
-def internal(watcher: Watcher) -> float:
-    return watcher.query('sum by (fault) (feed_errors_total{kind="internal"})').get("soak", 0.0)
+def internal(scraper: Scraper) -> float:
+    return scraper.query('sum by (fault) (feed_errors_total{kind="internal"})').get("soak", 0.0)
 
 
-def largest_memory(watcher: Watcher, seconds: float) -> float:
+def largest_memory(scraper: Scraper, seconds: float) -> float:
     expression = f"max_over_time(process_resident_memory_bytes[{int(seconds) + 60}s])"
-    return watcher.query(expression)["soak"] / 2**20
+    return scraper.query(expression)["soak"] / 2**20
 
 
 def machine() -> str:
@@ -397,14 +397,14 @@ def main() -> None:
     parts: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder = Path(name)
-        with running_watcher(find_or_fetch(), folder / "prometheus") as watcher:
+        with running_scraper(find_or_fetch(), folder / "prometheus") as scraper:
             if options.table:
-                parts["table"] = table(folder, watcher)
+                parts["table"] = table(folder, scraper)
             if options.load:
-                parts["load"] = load(folder, watcher)
+                parts["load"] = load(folder, scraper)
             if options.soak:
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    parts["soak"] = runner.run(soak(options.soak, folder, watcher))
+                    parts["soak"] = runner.run(soak(options.soak, folder, scraper))
     for part, text in parts.items():
         print(f"{text}\n")
         if not options.no_document:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from latency_sweep.contract import exit_codes
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.lab.exchange.config import ConfigError, ExchangeConfig, Replay, load
-from latency_sweep.lab.exchange.replay import ReplayError
 from latency_sweep.lab.exchange.server import ServerError, new_loop, serve
+from latency_sweep.lab.exchange.sources.replay import ReplayError
 from latency_sweep.runtime import options as shared
 
 if TYPE_CHECKING:

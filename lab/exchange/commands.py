@@ -1,4 +1,4 @@
-"""What a client may ask for: the URL of a connection and the requests sent over it.
+"""What a client may request: by the URL of a connection and by messages sent over it.
 
 Errors are worded like the exchange's; see its "Live Subscribing/Unsubscribing to streams".
 """
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from latency_sweep.lab.exchange.events import TimeUnit
+from latency_sweep.lab.exchange.markets.events import TimeUnit
 
 if TYPE_CHECKING:
-    from latency_sweep.lab.exchange.rules import Rules
+    from latency_sweep.lab.exchange.markets.rules import Rules
 
 METHODS: Final = (
     "SUBSCRIBE",

@@ -30,7 +30,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the message names the file, the key and the mend."""
+    """The configuration cannot be used; the message names the file, the key and the fix."""
 
 
 class _Section(BaseModel):
@@ -107,7 +107,7 @@ class Level(_Section):
     step_sec: Positive = 1.0
 
 
-class Site(_Section):
+class SiteConfig(_Section):
     """One site where the feed is received: its latency and its faults.
 
     Attributes:
@@ -192,10 +192,10 @@ class Tls(_Section):
     key: AnyPath
 
 
-class Limits(_Section):
-    """What a connection is allowed, and what happens to it by the clock.
+class LimitOverrides(_Section):
+    """Changes to the limits of a connection, and to its timers.
 
-    Whatever is None is as the market has it; see `rules.Limits`.
+    None keeps the market's own limit; see `rules.ConnectionLimits`.
     """
 
     messages_per_sec: Annotated[int, Field(ge=1)] | None = None
@@ -205,7 +205,7 @@ class Limits(_Section):
     lifetime_sec: Positive | None = None
 
 
-class Market(_Section):
+class MarketConfig(_Section):
     """One market of the exchange.
 
     Attributes:
@@ -253,17 +253,19 @@ class ExchangeConfig(_Section):
         host: address of every listener; a loopback address.
         rest_port: port of the REST listener; 0 takes a free one.
         control_port: port of the control listener; 0 takes a free one.
-        ready_file: where the addresses are announced, beside the line on stdout.
+        ready_file: where the addresses are written, besides the line on stdout.
         ground_truth_dir: folder of the ground truth; None writes none.
     """
 
     seed: Annotated[int, Field(ge=0)] = 1
-    sites: Annotated[dict[SiteName, Site], Field(min_length=1)]
-    markets: Annotated[dict[MarketName, Market], Field(min_length=1)] = {"spot": Market()}
+    sites: Annotated[dict[SiteName, SiteConfig], Field(min_length=1)]
+    markets: Annotated[dict[MarketName, MarketConfig], Field(min_length=1)] = {
+        "spot": MarketConfig()
+    }
     symbols: dict[SymbolName, Symbol] = {}
     exchange_delay: Delay = Lognormal(distribution="lognormal", median_ms=1.2, sigma=0.8)
     clock_offset_ms: Finite = 0.0
-    limits: Limits = Limits()
+    limits: LimitOverrides = LimitOverrides()
     tls: Tls | None = None
     host: Literal["127.0.0.1", "::1"] = "127.0.0.1"
     rest_port: Annotated[int, Field(ge=0, le=65535)] = 0

@@ -15,16 +15,15 @@ from collections import Counter, deque
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
 
-from latency_sweep.lab.exchange.ground_truth_file import GroundTruthWriter, Outcome
+from latency_sweep.lab.exchange.ground_truth.writer import GroundTruthWriter, MessageOutcome
 from latency_sweep.lab.exchange.latency import SiteLatency, scalar_random
 
 if TYPE_CHECKING:
     import asyncio
     from pathlib import Path
 
-    from latency_sweep.lab.exchange.config import ExchangeConfig, MarketName, PerKind
-    from latency_sweep.lab.exchange.config import Site as SiteConfig
-    from latency_sweep.lab.exchange.events import Event, Source
+    from latency_sweep.lab.exchange.config import ExchangeConfig, MarketName, PerKind, SiteConfig
+    from latency_sweep.lab.exchange.markets.events import MarketEvent, Source
 
 NS_PER_SEC: Final = 1e9
 ALL_KINDS: Final = "*"
@@ -32,8 +31,8 @@ ALL_KINDS: Final = "*"
 END: Final = b""
 
 
-class Stall(Enum):
-    """How a connection falls silent: `HOLD` keeps everything for later, `DROP` loses messages."""
+class StallMode(Enum):
+    """How a connection stalls: `HOLD` keeps everything for later, `DROP` loses messages."""
 
     HOLD = "hold"
     DROP = "drop"
@@ -69,17 +68,17 @@ class _Faults:
         return _Fate.SEND
 
 
-class Site:
-    """One site: its latency, its faults, its ground truth and its counters.
+class SiteState:
+    """The state of one site: its latency, its faults, its ground truth and its counters.
 
     Attributes:
         name: of the site.
         latency: from the exchange to it, whatever the market.
         faults: what happens to messages on the way.
-        truth: where they are written down, or None.
-        outcomes: what became of how many.
-        connections: how many there are.
-        disconnects: how they ended.
+        ground_truth: writer of the site's ground truth, or None.
+        outcomes: number of messages by outcome.
+        connections: number of open connections.
+        disconnects: number of ended connections by reason.
         refusing: markets that take no new connections.
     """
 
@@ -100,21 +99,26 @@ class Site:
             if ground_truth_path
             else None
         )
-        self.outcomes: Counter[Outcome] = Counter()
+        self.outcomes: Counter[MessageOutcome] = Counter()
         self.connections = 0
         self.disconnects: Counter[str] = Counter()
         self.refusing: set[MarketName] = set()
 
     def record(
-        self, market: MarketName, connection: int, event: Event, send_ns: int, outcome: Outcome
+        self,
+        market: MarketName,
+        connection: int,
+        event: MarketEvent,
+        send_ns: int,
+        outcome: MessageOutcome,
     ) -> None:
-        """Count a message and note it in the ground truth."""
+        """Count a message and record it in the ground truth."""
         self.outcomes[outcome] += 1
         if self.ground_truth is not None:
             self.ground_truth.record(market, connection, event, send_ns, outcome)
 
 
-class Transport(Protocol):
+class OutboxTransport(Protocol):
     """What the delivery needs of a connection's transport."""
 
     def write(self, data: bytes, /) -> None:
@@ -129,10 +133,10 @@ class Outbox:
 
     def __init__(
         self,
-        site: Site,
+        site: SiteState,
         market: MarketName,
         connection: int,
-        transport: Transport,
+        transport: OutboxTransport,
         dispatcher: Dispatcher,
     ) -> None:
         """An empty outbox of connection number `connection`."""
@@ -142,42 +146,44 @@ class Outbox:
         self.scheduled = False
         self._transport = transport
         self._dispatcher = dispatcher
-        self._queue: deque[tuple[int, bytes, Event | None, Outcome]] = deque()
-        self._held_back: dict[str, tuple[bytes, Event]] = {}
+        self._queue: deque[tuple[int, bytes, MarketEvent | None, MessageOutcome]] = deque()
+        self._held_back: dict[str, tuple[bytes, MarketEvent]] = {}
         self._last_depart_ns = 0
         self._last_due_ns = 0
         self._congested = False
-        self._stall: Stall | None = None
+        self._stall: StallMode | None = None
         self._closed = False
 
     @property
     def due_ns(self) -> int | None:
         """When the first entry may be written; None if nothing can be written at all."""
-        blocked = self._congested or self._stall is Stall.HOLD
+        blocked = self._congested or self._stall is StallMode.HOLD
         return self._queue[0][0] if self._queue and not blocked else None
 
-    def deliver(self, event: Event, frame: bytes) -> None:
+    def deliver(self, event: MarketEvent, frame: bytes) -> None:
         """Queue one market message with the site's latency and faults."""
         site = self.site
         fate = site.faults.next(event.kind)
-        if fate is _Fate.DROP or self._stall is Stall.DROP:
-            site.record(self.market, self.connection, event, 0, Outcome.DROPPED)
+        if fate is _Fate.DROP or self._stall is StallMode.DROP:
+            site.record(self.market, self.connection, event, 0, MessageOutcome.DROPPED)
             return
         if fate is _Fate.HOLD_BACK and event.stream not in self._held_back:
             self._held_back[event.stream] = frame, event
             return
-        self._push(event.depart_ns, frame, event, Outcome.SENT)
+        self._push(event.depart_ns, frame, event, MessageOutcome.SENT)
         if fate is _Fate.REPEAT:
-            self._queue.append((self._last_due_ns, frame, event, Outcome.DUPLICATE))
+            self._queue.append((self._last_due_ns, frame, event, MessageOutcome.DUPLICATE))
         late = self._held_back.pop(event.stream, None)
         if late is not None:
-            self._queue.append((self._last_due_ns, *late, Outcome.SENT))
+            self._queue.append((self._last_due_ns, *late, MessageOutcome.SENT))
 
     def control(self, data: bytes) -> None:
         """Queue bytes that are no market message, with the site's latency."""
-        self._push(time.time_ns(), data, None, Outcome.SENT)
+        self._push(time.time_ns(), data, None, MessageOutcome.SENT)
 
-    def _push(self, depart_ns: int, data: bytes, event: Event | None, outcome: Outcome) -> None:
+    def _push(
+        self, depart_ns: int, data: bytes, event: MarketEvent | None, outcome: MessageOutcome
+    ) -> None:
         if self._closed:
             return
         if depart_ns != self._last_depart_ns:
@@ -190,7 +196,7 @@ class Outbox:
     def send_due(self, now_ns: int) -> None:
         """Write everything due at `now_ns` at once and record it."""
         chunks: list[bytes] = []
-        messages: list[tuple[Event, Outcome]] = []
+        messages: list[tuple[MarketEvent, MessageOutcome]] = []
         end = False
         while not end and (due_ns := self.due_ns) is not None and due_ns <= now_ns:
             _, data, event, outcome = self._queue.popleft()
@@ -209,23 +215,23 @@ class Outbox:
             self._transport.close()
 
     def discard(self) -> None:
-        """Forget what is queued and queue nothing more; the connection has ended."""
+        """Discard what is queued and queue nothing more; the connection has ended."""
         self._closed = True
-        unsent = [event for _, _, event, outcome in self._queue if outcome is Outcome.SENT]
+        unsent = [event for _, _, event, outcome in self._queue if outcome is MessageOutcome.SENT]
         unsent += [event for _, event in self._held_back.values()]
         self._queue.clear()
         self._held_back.clear()
         for event in unsent:
             if event is not None:
-                self.site.record(self.market, self.connection, event, 0, Outcome.UNSENT)
+                self.site.record(self.market, self.connection, event, 0, MessageOutcome.UNSENT)
 
     def set_congested(self, *, congested: bool) -> None:
         """Hold while the transport's buffer is full, so that send timestamps stay true."""
         self._congested = congested
         self._dispatcher.schedule(self)
 
-    def set_stall(self, stall: Stall | None) -> None:
-        """Fall silent, or resume."""
+    def set_stall(self, stall: StallMode | None) -> None:
+        """Stall, or resume with None."""
         self._stall = stall
         self._dispatcher.schedule(self)
 
@@ -233,7 +239,7 @@ class Outbox:
 class Subscriber(Protocol):
     """A connection as the dispatcher sees it."""
 
-    def receive(self, event: Event) -> None:
+    def receive(self, event: MarketEvent) -> None:
         """Take a message of a subscribed stream."""
 
 

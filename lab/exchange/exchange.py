@@ -1,4 +1,4 @@
-"""The exchange itself: its sites, its markets, and what can be done to connections on demand."""
+"""The exchange: its sites, its markets, and commands that disturb connections."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from latency_sweep.lab.exchange.delivery import Dispatcher, Site, Stall
-from latency_sweep.lab.exchange.ground_truth_file import Outcome
-from latency_sweep.lab.exchange.market import Market
-from latency_sweep.lab.exchange.markets import RULES
-from latency_sweep.lab.exchange.pausing import PausingSource
-from latency_sweep.lab.exchange.replay import MAX_PAUSES_NS, NS_PER_MS, Recording
-from latency_sweep.lab.exchange.session import Session, Surroundings
+from latency_sweep.lab.exchange.connection import MarketContext, ServerConnection
+from latency_sweep.lab.exchange.delivery import Dispatcher, SiteState, StallMode
+from latency_sweep.lab.exchange.ground_truth.writer import MessageOutcome
+from latency_sweep.lab.exchange.markets.table import RULES
+from latency_sweep.lab.exchange.sources.generated import GeneratedMarket
+from latency_sweep.lab.exchange.sources.pausing import PausingSource
+from latency_sweep.lab.exchange.sources.replay import MAX_PAUSES_NS, NS_PER_MS, ReplaySource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.lab.exchange.config import ExchangeConfig, MarketName
 
-# How long clients have to answer a close frame when the exchange stops.
+# How long clients have to answer the close frame when the exchange stops.
 FAREWELL_SEC: Final = 1.0
 
 
@@ -31,21 +31,23 @@ class UnknownSiteError(ValueError):
     """A command names a site that does not exist."""
 
 
-class _OneMarket:
+class _ServedMarket:
     """What the connections of one market share.
 
     Attributes:
         name: of the market.
         dispatcher: carries its events.
-        recording: where they come from, or None while they are made up.
-        surroundings: what a connection sees of all this.
+        recording: the recording that is replayed, or None for a generated market.
+        context: what its connections share.
     """
 
-    def __init__(self, name: MarketName, recording: Recording | None, around: Surroundings) -> None:
+    def __init__(
+        self, name: MarketName, recording: ReplaySource | None, context: MarketContext
+    ) -> None:
         self.name = name
-        self.dispatcher = around.dispatcher
+        self.dispatcher = context.dispatcher
         self.recording = recording
-        self.surroundings = around
+        self.context = context
 
 
 class Exchange:
@@ -67,31 +69,32 @@ class Exchange:
         now_ns = time.time_ns()
         self._config = config
         self._loop = asyncio.get_running_loop()
-        self._sessions: set[Session] = set()
-        self._nobody = asyncio.Event()
+        self._sessions: set[ServerConnection] = set()
+        self._no_sessions = asyncio.Event()
         next_number = itertools.count(1).__next__
         self._markets = {
-            name: self._one_market(name, next_number, now_ns) for name in config.markets
+            name: self._served_market(name, next_number, now_ns) for name in config.markets
         }
         if config.ground_truth_dir is not None:
             config.ground_truth_dir.mkdir(parents=True, exist_ok=True)
         self.sites = {
-            name: Site(name, config, self.ground_truth_path(name), now_ns) for name in config.sites
+            name: SiteState(name, config, self.ground_truth_path(name), now_ns)
+            for name in config.sites
         }
 
-    def _one_market(
+    def _served_market(
         self, name: MarketName, next_number: Callable[[], int], now_ns: int
-    ) -> _OneMarket:
+    ) -> _ServedMarket:
         config = self._config
-        recording: Recording | None = None
+        recording: ReplaySource | None = None
         if config.replay is not None and name == config.replayed_market:
-            recording = Recording(
+            recording = ReplaySource(
                 config.replay,
                 offset_ns=config.clock_offset_ns,
-                may_start=partial(self._everybody_listens, name),
+                may_start=partial(self._every_site_subscribed, name),
                 now_ns=now_ns,
             )
-        around = Surroundings(
+        context = MarketContext(
             market=name,
             rules=RULES[name],
             api_keys=frozenset(config.markets[name].api_keys),
@@ -103,23 +106,23 @@ class Exchange:
             left=self._left,
             audience_changed=partial(self._audience_changed, name),
         )
-        return _OneMarket(name, recording, around)
+        return _ServedMarket(name, recording, context)
 
     def ground_truth_path(self, site: str) -> Path | None:
         """The file of a site's ground truth, or None if none is written."""
         folder = self._config.ground_truth_dir
         return None if folder is None else folder / f"{site}.truth"
 
-    def session(self, site: str, market: MarketName) -> Session:
+    def session(self, site: str, market: MarketName) -> ServerConnection:
         """A new connection of a site to a market, for its listener."""
-        return Session(self.sites[site], self._markets[market].surroundings)
+        return ServerConnection(self.sites[site], self._markets[market].context)
 
     def open(self) -> None:
-        """Begin to send."""
+        """Start sending."""
         for market in self._markets.values():
             if market.recording is None:
-                made_up = Market(self._config, time.time_ns(), market.name)
-                source = PausingSource(made_up)
+                generated = GeneratedMarket(self._config, time.time_ns(), market.name)
+                source = PausingSource(generated)
             else:
                 source = PausingSource(
                     market.recording, step_ns=NS_PER_MS, at_most_ns=MAX_PAUSES_NS
@@ -132,10 +135,10 @@ class Exchange:
             market.dispatcher.stop()
         for session in tuple(self._sessions):
             session.close(1001, "", "shutdown", at_once=True)
-        await self._until_nobody_is_connected()
+        await self._until_all_are_closed()
         for session in tuple(self._sessions):
             session.cut("shutdown")
-        await self._until_nobody_is_connected()
+        await self._until_all_are_closed()
         for site in self.sites.values():
             if site.ground_truth is not None:
                 site.ground_truth.close()
@@ -176,8 +179,8 @@ class Exchange:
                 )
         return len(sessions)
 
-    def stall(self, site: str | None, mode: Stall, *, market: MarketName | None = None) -> int:
-        """Let the connections that are open now fall silent."""
+    def stall(self, site: str | None, mode: StallMode, *, market: MarketName | None = None) -> int:
+        """Stall the connections that are open now."""
         sessions = self._of(site, market)
         for session in sessions:
             session.stall(mode)
@@ -213,7 +216,7 @@ class Exchange:
                 name: {
                     "connections": site.connections,
                     "streams": sorted({s for each in self._of(name) for s in each.streams}),
-                    "messages": {o.name.lower(): site.outcomes[o] for o in Outcome},
+                    "messages": {o.name.lower(): site.outcomes[o] for o in MessageOutcome},
                     "disconnects": dict(site.disconnects),
                 }
                 for name, site in self.sites.items()
@@ -225,7 +228,7 @@ class Exchange:
                 document["replay"] = {"sent": sent, "total": total, "finished": sent == total}
         return document
 
-    def _chosen(self, site: str | None) -> list[Site]:
+    def _chosen(self, site: str | None) -> list[SiteState]:
         if site is None:
             return list(self.sites.values())
         if site not in self.sites:
@@ -233,7 +236,7 @@ class Exchange:
             raise UnknownSiteError(f"there is no site {site!r}; choose one of: {known}")
         return [self.sites[site]]
 
-    def _of(self, site: str | None, market: MarketName | None = None) -> list[Session]:
+    def _of(self, site: str | None, market: MarketName | None = None) -> list[ServerConnection]:
         chosen = self._chosen(site)
         return [
             session
@@ -241,20 +244,20 @@ class Exchange:
             if session.site in chosen and market in (None, session.market)
         ]
 
-    def _everybody_listens(self, market: MarketName) -> bool:
+    def _every_site_subscribed(self, market: MarketName) -> bool:
         listening = {s.site.name for s in self._of(None, market) if s.streams}
         return listening == set(self.sites)
 
-    async def _until_nobody_is_connected(self) -> None:
-        self._nobody.clear()
+    async def _until_all_are_closed(self) -> None:
+        self._no_sessions.clear()
         if self._sessions:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._nobody.wait(), FAREWELL_SEC)
+                await asyncio.wait_for(self._no_sessions.wait(), FAREWELL_SEC)
 
-    def _left(self, session: Session) -> None:
+    def _left(self, session: ServerConnection) -> None:
         self._sessions.discard(session)
         if not self._sessions:
-            self._nobody.set()
+            self._no_sessions.set()
 
     def _audience_changed(self, name: MarketName) -> None:
         market = self._markets[name]

@@ -89,7 +89,7 @@ class LevelProcess:
 class SiteLatency:
     """One-way latency from the exchange to one site."""
 
-    def __init__(self, name: str, site: config.Site, seed: int, start_ns: int) -> None:
+    def __init__(self, name: str, site: config.SiteConfig, seed: int, start_ns: int) -> None:
         """The latency of site `name`; every site draws from its own generator."""
         self._sampler = DelaySampler(site.latency, generator(seed, "latency", name))
         self._level: LevelProcess | None = None

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any, Self
 
-from latency_sweep.lab.exchange.ground_truth import read_ground_truth
+from latency_sweep.lab.exchange.ground_truth.reader import read_ground_truth
 from latency_sweep.runtime.child import Child
 
 if TYPE_CHECKING:
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
 
     from latency_sweep.lab.exchange.config import ExchangeConfig, MarketName
 
-# They only keep a fault from being waited for without an end; a busy machine takes its time.
+# Generous: a busy machine is slow, and these only bound the wait for a failure.
 READY_TIMEOUT_SEC = 120.0
 STOP_TIMEOUT_SEC = 60.0
 CONTROL_TIMEOUT_SEC = 10.0
 
 
 class ExchangeProcessError(Exception):
-    """The exchange refused a command; the message carries its own words."""
+    """The exchange refused a command; the message quotes it."""
 
 
 class ExchangeProcess:
     """Start, command and stop a simulated exchange. A context manager.
 
     The folder receives `exchange.json` (the configuration), `exchange.log` (its standard error)
-    and, unless the configuration names other sites, `ready.json` and `truth/`.
+    and, unless the configuration names other paths, `ready.json` and `ground_truth/`.
     """
 
     def __init__(self, config: ExchangeConfig, folder: Path) -> None:
         """Prepare an exchange with a folder of its own; nothing is started yet."""
-        self._truth_dir = config.ground_truth_dir or folder / "truth"
+        self._ground_truth_dir = config.ground_truth_dir or folder / "ground_truth"
         self._ready_file = config.ready_file or folder / "ready.json"
         self.config = config.model_copy(
-            update={"ground_truth_dir": self._truth_dir, "ready_file": self._ready_file}
+            update={"ground_truth_dir": self._ground_truth_dir, "ready_file": self._ready_file}
         )
         self.folder = folder
         self._child: Child | None = None
@@ -143,10 +143,10 @@ class ExchangeProcess:
         return answer
 
     def ground_truth(self, site: str) -> pd.DataFrame:
-        """The ground truth of a site so far; see `truth.read_ground_truth`."""
+        """The ground truth of a site so far; see `ground_truth.reader.read_ground_truth`."""
         if self._child is not None:
             self.control("flush", site=site)
-        return read_ground_truth(self._truth_dir / f"{site}.truth")
+        return read_ground_truth(self._ground_truth_dir / f"{site}.truth")
 
     def _request(self, action: str, parameters: dict[str, object] | None) -> dict[str, Any]:
         body = None if parameters is None else json.dumps(parameters).encode()
@@ -155,7 +155,7 @@ class ExchangeProcess:
             data=body,
             headers={"Content-Type": "application/json"},
         )
-        # A proxy of the environment must not get between.
+        # A proxy in the environment must not be used.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=CONTROL_TIMEOUT_SEC) as response:

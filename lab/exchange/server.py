@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from latency_sweep.lab.exchange.exchange import Exchange
-from latency_sweep.lab.exchange.markets import RULES
+from latency_sweep.lab.exchange.markets.table import RULES
 from latency_sweep.lab.exchange.web import TIME_PATH, control_app, rest_app
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def serve(config: ExchangeConfig) -> None:
         if config.ready_file is not None:
             _write_atomically(config.ready_file, text)
         print(text, flush=True)
-        # What lives now lives to the end; do not walk through it again and again.
+        # These objects live to the end; keep the collector from scanning them again and again.
         gc.collect()
         gc.freeze()
         await stop.wait()
@@ -64,8 +64,8 @@ async def serve(config: ExchangeConfig) -> None:
 async def running(config: ExchangeConfig) -> AsyncIterator[dict[str, Any]]:
     """Start everything, yield the announcement of the addresses, stop everything.
 
-    The announcement: `sites` (name → `urls`, of each market; `url`, of the first one; `truth`, the
-    path of its ground truth or null), `rest`, `time` (of each market), `control`.
+    The announcement: `sites` (name → `urls`, one per market; `url`, that of the first market;
+    `ground_truth`, the path of its file or null), `rest`, `time` (one per market), `control`.
 
     Raises:
         ServerError: a certificate, port or file cannot be used.
@@ -93,7 +93,7 @@ async def running(config: ExchangeConfig) -> AsyncIterator[dict[str, Any]]:
                 sites[name] = {
                     "url": next(iter(urls.values())),
                     "urls": urls,
-                    "truth": _text(exchange.ground_truth_path(name)),
+                    "ground_truth": _text(exchange.ground_truth_path(name)),
                 }
             rest = await _listen(
                 stack, rest_app(config.clock_offset_ns), config.host, config.rest_port, tls

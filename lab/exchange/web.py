@@ -9,10 +9,10 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from latency_sweep.lab.exchange.config import MarketName  # noqa: TC001 - pydantic reads it
-from latency_sweep.lab.exchange.delivery import Stall
-from latency_sweep.lab.exchange.events import TimeUnit
+from latency_sweep.lab.exchange.delivery import StallMode
 from latency_sweep.lab.exchange.exchange import UnknownSiteError
-from latency_sweep.lab.exchange.markets import RULES
+from latency_sweep.lab.exchange.markets.events import TimeUnit
+from latency_sweep.lab.exchange.markets.table import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ TIME_PATH: Final = "/time"
 
 
 class Command(BaseModel):
-    """What every control request may say."""
+    """What every control request may contain."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -46,7 +46,7 @@ class ShutdownEvent(Command):
 
 
 class StallCommand(Command):
-    """Fall silent: keep everything for later, or lose the market's messages."""
+    """Stall: keep everything for later, or lose the market's messages."""
 
     mode: Literal["hold", "drop"] = "hold"
 
@@ -115,7 +115,7 @@ def control_app(exchange: Exchange) -> web.Application:
             _action(
                 "stall",
                 StallCommand,
-                lambda c: exchange.stall(c.site, Stall(c.mode), market=c.market),
+                lambda c: exchange.stall(c.site, StallMode(c.mode), market=c.market),
             ),
             _action("refuse", Command, lambda c: exchange.refuse(c.site, market=c.market)),
             _action("resume", Command, lambda c: exchange.resume(c.site, market=c.market)),

@@ -1,17 +1,17 @@
-"""Do the accounts close? What the exchange says it sent beside what Prometheus says of the probe.
+"""Is every message accounted for? What the exchange sent against what the probe counted.
 
 For a stream whose ids go up one by one, message by message:
 
     sent = received + counted lost + in flight at the cut
 
-- *sent*: what the market sent from the first message to this probe on, whether the probe was
-  connected or not. The exchange's own record of a witness that is never disturbed says so.
-- *received*: `feed_messages_total` without the duplicates among them (`feed_duplicates_total`).
-- *counted lost*: `feed_messages_lost_total` without what came after all, so late that it had been
-  given up (`feed_messages_recovered_total`). What is missed while there is no connection shows as a
-  gap in the ids and is among them.
-- *in flight*: what the market sent after the last message that was sent to this probe. No later
-  message can tell the probe that these are missing.
+- *sent*: what the market sent since the first message to this probe, whether or not the probe was
+  connected: the ground truth of a witness, a connection that has no faults.
+- *received*: `feed_messages_total` minus duplicates (`feed_duplicates_total`).
+- *counted lost*: `feed_messages_lost_total` minus what arrived after it had been counted lost
+  (`feed_messages_recovered_total`). Messages missed without a connection are a gap in the ids and
+  are included.
+- *in flight*: what the market sent after the last message to this probe. No later message can
+  reveal these as missing.
 
 Where a message covers a range of ids (depth), a gap says that at least one is missing, not how
 many: the counter is a lower bound and can be checked only as such.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What the exchange says of one stream and one probe.
+    """What the exchange sent in one stream, as seen from one probe.
 
     Attributes:
         messages: sent by the market since the probe's first one.
@@ -45,10 +45,10 @@ class Account:
 
     Attributes:
         sent: messages of the market.
-        in_flight: of these, on their way at the end.
-        received: messages the probe counted, duplicates left out.
+        in_flight: of these, still on the way at the end.
+        received: messages the probe counted, without duplicates.
         duplicates: messages it counted more than once.
-        lost: messages it counted as lost and that never came.
+        lost: messages it counted as lost and that never arrived.
     """
 
     sent: int
@@ -64,7 +64,7 @@ class Account:
 
     @property
     def unaccounted(self) -> int:
-        """Messages of which the probe knows nothing, or that it counted twice if negative."""
+        """Missing messages that the probe did not count; negative if it counted some twice."""
         return self.missing - self.lost
 
 

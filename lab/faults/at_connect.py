@@ -1,6 +1,6 @@
-"""Faults that a connection meets while it is being opened: name, TCP, TLS, upgrade, route.
+"""Faults while a connection is being opened: name resolution, TCP, TLS, upgrade, route.
 
-Each first resets the connections there are, so that the probe has to connect again.
+Each first resets the existing connections, so that the probe has to reconnect.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from latency_sweep.lab.faults.dns import DnsServer, Silence
     from latency_sweep.lab.faults.proxy import FaultProxy, Link
 
-# 418 is Binance's word for a banned address.
+# Binance answers a banned address with 418.
 _PHRASES = {418: "I'm a teapot"}
 
 
 class AtConnect(Fault):
-    """Makes the probe connect again."""
+    """Makes the probe reconnect."""
 
     def injected(self, proxy: FaultProxy) -> None:
-        """Reset what there is."""
+        """Reset the existing connections."""
         proxy.reset_links()
 
 
 class Refuse(AtConnect):
-    """Nobody listens: TCP answers with a reset."""
+    """Nothing listens on the port: TCP answers with a reset."""
 
     def injected(self, proxy: FaultProxy) -> None:
         """Stop listening."""
@@ -48,37 +48,37 @@ class ResetOnAccept(AtConnect):
     """A connection is reset as soon as it is accepted."""
 
     async def admit(self, sock: socket.socket) -> bool:
-        """Never."""
+        """Reset it and drop it."""
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return False
 
 
 class SlowTls(AtConnect):
-    """The server takes its time before it answers the TLS handshake."""
+    """The server answers the TLS handshake late."""
 
     def __init__(self, delay_sec: float) -> None:
-        """Answer after this time."""
+        """Answer after `delay_sec`."""
         self._delay_sec = delay_sec
 
     async def admit(self, sock: socket.socket) -> bool:  # noqa: ARG002 - as declared
-        """Later."""
+        """Wait."""
         await asyncio.sleep(self._delay_sec)
         return True
 
 
 class BadCertificate(AtConnect):
-    """The server shows a certificate that must not be trusted."""
+    """The server presents a certificate that must not be trusted."""
 
     def __init__(self, identity: Identity) -> None:
-        """Show this one."""
+        """Present the certificate of `identity`."""
         self.identity = identity
 
 
-class Status(AtConnect):
-    """The upgrade is answered with an error, and how long to stay away."""
+class RejectUpgrade(AtConnect):
+    """The upgrade is rejected with an HTTP error, with or without `Retry-After`."""
 
     def __init__(self, status: int, retry_after_sec: int | None) -> None:
-        """Answer with this status."""
+        """Reject with `status`."""
         phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
         body = b'{"code":-1003,"msg":"fault laboratory"}'
         wait = f"Retry-After: {retry_after_sec}\r\n" if retry_after_sec is not None else ""
@@ -89,37 +89,37 @@ class Status(AtConnect):
         self._answer = head.encode() + body
 
     def answer(self, request: bytes) -> bytes | None:  # noqa: ARG002 - as declared
-        """The error."""
+        """The HTTP error."""
         return self._answer
 
 
 class WrongRoute(AtConnect):
-    """Handshake and pings work, but no message ever comes on a connection opened meanwhile."""
+    """Handshake and pings work, but a connection opened meanwhile never delivers a message."""
 
     sticky = True
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """Only control frames."""
+        """Pass control frames only."""
         link.send(b"".join(frame for frame in frames if not is_data(frame)))
 
 
 class DnsFailure(AtConnect):
-    """The name cannot be resolved any more."""
+    """The name cannot be resolved."""
 
     def __init__(self, server: DnsServer, name: str, failure: int | Silence) -> None:
-        """Let `name` fail in this way."""
+        """Let the resolution of `name` fail with `failure`."""
         self._server = server
         self._name = name
         self._failure = failure
         self._before = server.answers[name]
 
     def injected(self, proxy: FaultProxy) -> None:
-        """Forget the name."""
+        """Let the name fail, then reset."""
         self._server.answers[self._name] = self._failure
         super().injected(proxy)
 
     def lifted(self, proxy: FaultProxy) -> None:  # noqa: ARG002 - as declared
-        """Know it again."""
+        """Restore the answer."""
         self._server.answers[self._name] = self._before
 
 
@@ -127,17 +127,17 @@ class DnsChange(AtConnect):
     """The exchange moves to another address; the old one refuses."""
 
     def __init__(self, server: DnsServer, name: str, address: str) -> None:
-        """Let `name` resolve to this address in the end."""
+        """Let `name` resolve to `address` once the fault is lifted."""
         self._server = server
         self._name = name
         self._address = address
 
     def injected(self, proxy: FaultProxy) -> None:
-        """Be gone; the name still tells the old address."""
+        """Stop listening; the name still resolves to the old address."""
         proxy.stop_listening()
         super().injected(proxy)
 
     def lifted(self, proxy: FaultProxy) -> None:
-        """Be at the new one, and tell."""
+        """Listen at the new address and update the name."""
         proxy.listen(self._address)
         self._server.answers[self._name] = self._address

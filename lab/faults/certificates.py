@@ -1,4 +1,4 @@
-"""Certificates as they should be and as they should not: expired, and for another name."""
+"""Server certificates: a trusted one, an expired one, and one for another name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ELSEWHERE: Final = "elsewhere.test"
 
 
 class Identity(StrEnum):
-    """What a server's certificate says of it."""
+    """Which certificate a server presents."""
 
     TRUSTED = "trusted"
     EXPIRED = "expired"
@@ -60,7 +60,7 @@ def make_identities(folder: Path, names: list[str]) -> Identities:
         Identity.EXPIRED: (here, now - timedelta(minutes=1)),
         Identity.WRONG_NAME: ([x509.DNSName(_ELSEWHERE)], now + _VALID_FOR),
     }
-    ca = CertificateAuthority("Fault laboratory authority", _VALID_FOR)
+    ca = CertificateAuthority("Fault laboratory CA", _VALID_FOR)
     trusted = folder / "ca.pem"
     trusted.write_bytes(ca.pem)
     contexts = {}

@@ -1,8 +1,8 @@
-"""A tiny DNS server on 127.0.0.1 that can fail, fall silent and change its mind.
+"""A minimal DNS server on 127.0.0.1 that can fail, time out and change its answers.
 
-It answers A queries for the names it was told (RFC 1035, section 4); everything else it does not
-know. A host's own resolver asks port 53 of the servers in resolv.conf, which needs root to change:
-so a probe that is to use this one has its resolution replaced by `query`.
+It answers A queries for configured names (RFC 1035, section 4) and NXDOMAIN for all others. The
+host's resolver asks port 53 of the servers in resolv.conf, which needs root to change; a probe that
+is to use this server has its resolver patched with `query`.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ QUERY_TIMEOUT_SEC: Final = 2.0
 
 
 class Silence(Enum):
-    """In site of an answer."""
+    """No answer at all."""
 
     SILENT = "silent"
 
 
 class DnsServer(asyncio.DatagramProtocol):
-    """Answers for names whose answers can be changed at any time.
+    """Answers that can be changed at any time.
 
     Attributes:
-        answers: for each name an IPv4 address, a DNS error code, or silence.
-        queries: how many came.
+        answers: for each name an IPv4 address, a DNS error code, or no answer.
+        queries: number of queries received.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ def query(name: str, port: int, timeout_sec: float = QUERY_TIMEOUT_SEC) -> str:
     """Ask the server on a port of 127.0.0.1 for a name's address. Blocks.
 
     Raises:
-        socket.gaierror: it does not know, fails, or stays silent; as `getaddrinfo` raises it.
+        socket.gaierror: unknown name, failure or timeout, as `getaddrinfo` raises it.
     """
     number = random.getrandbits(16)
     labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))

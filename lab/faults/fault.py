@@ -1,4 +1,4 @@
-"""What a fault may do: the moments at which a proxy asks it. The base does nothing at all."""
+"""The hooks that a proxy calls on a fault. The base class passes everything on."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Fault:
-    """One way in which things go wrong, for one proxy. This one passes everything on.
+    """One fault of one proxy. The base class passes everything on.
 
     Attributes:
-        lasting: whether it concerns connections that come later too; else only those there are.
-        sticky: whether a connection that it concerns never gets rid of it.
-        identity: the certificate that the server shows.
+        lasting: whether it affects later connections too, or only the existing ones.
+        sticky: whether a connection stays affected after the fault is lifted.
+        identity: the certificate that the server presents.
     """
 
     lasting = True
@@ -27,37 +27,37 @@ class Fault:
 
     @property
     def withholds(self) -> bool:
-        """Whether something is still to come that the probe should have had."""
+        """Whether anything is held back that the probe should have received."""
         return False
 
     def injected(self, proxy: FaultProxy) -> None:
-        """It begins."""
+        """Called when the fault begins."""
 
     def lifted(self, proxy: FaultProxy) -> None:
-        """It is over."""
+        """Called when the fault is lifted."""
 
     async def admit(self, sock: socket.socket) -> bool:  # noqa: ARG002 - for subclasses
-        """Decide on a connection just accepted, before TLS; False to drop it."""
+        """Called for an accepted connection before TLS; False drops it."""
         return True
 
     def answer(self, request: bytes) -> bytes | None:  # noqa: ARG002 - for subclasses
-        """An answer to the upgrade in place of the exchange's, or None."""
+        """The answer to the upgrade instead of the exchange's, or None."""
         return None
 
     def began(self, link: Link) -> None:
-        """A connection that was there before is concerned from now on."""
+        """Called for each existing connection when the fault begins."""
 
     def ended(self, link: Link) -> None:
-        """It is no longer; the site to send what was withheld."""
+        """Called for each affected connection when the fault is lifted; sends what was held."""
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """Frames of the exchange for the probe."""
+        """Handle frames from the exchange to the probe."""
         link.send(b"".join(frames))
 
     def upstream(self, link: Link, frames: list[bytes]) -> None:
-        """Frames of the probe for the exchange, behind the request for the upgrade."""
+        """Handle frames from the probe to the exchange, after the upgrade."""
         link.forward(b"".join(frames))
 
     def exchange_ended(self, link: Link) -> None:
-        """The exchange has closed its side."""
+        """Called when the exchange has closed its side."""
         link.close()

@@ -1,4 +1,4 @@
-"""Faults that strike an established connection: its bytes, its frames, its end."""
+"""Faults of an established connection: its bytes, its frames, its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _US_PER_SEC: Final = 1_000_000
 
 
 class OnConnection(Fault):
-    """Concerns the connections there are, and none that comes later."""
+    """Affects the existing connections only."""
 
     lasting = False
 
@@ -31,28 +31,28 @@ class Reset(OnConnection):
     """A TCP reset."""
 
     def began(self, link: Link) -> None:
-        """Reset."""
+        """Reset the probe's side."""
         link.reset()
 
 
 class HalfOpen(OnConnection):
-    """The peer has vanished without a word; the connection stays open for the probe."""
+    """The peer disappears without closing; for the probe the connection stays open."""
 
     sticky = True
 
     def began(self, link: Link) -> None:
-        """Vanish."""
+        """Stop responding."""
         link.vanish()
 
     def exchange_ended(self, link: Link) -> None:
-        """Do not tell."""
+        """Do not pass it on."""
 
 
 class Close(OnConnection):
-    """A close frame, then the end."""
+    """A close frame, then the end of the connection."""
 
     def __init__(self, code: int | None) -> None:
-        """With this code, or with none."""
+        """Close with `code`, or without one for None."""
         self._code = code
 
     def began(self, link: Link) -> None:
@@ -62,15 +62,15 @@ class Close(OnConnection):
 
 
 class Violation(OnConnection):
-    """One frame that no server may send, in place of the next one."""
+    """One frame that violates the protocol, instead of the next data frame."""
 
     def __init__(self, make: Callable[[bytes], bytes]) -> None:
-        """Made out of the frame that it replaces."""
+        """`make` turns the frame it replaces into the violation."""
         self._make = make
         self._done: set[Link] = set()
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """Once."""
+        """Replace one data frame per connection."""
         for frame in frames:
             if f.is_data(frame) and link not in self._done:
                 self._done.add(link)
@@ -83,21 +83,21 @@ class CutMidFrame(OnConnection):
     """The connection ends in the middle of a frame."""
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """Half of the first one, then nothing."""
+        """Send half of the first frame and cut the connection."""
         link.send(frames[0][: len(frames[0]) // 2])
         link.cut()
 
 
 class Withholding(Fault):
-    """Keeps frames for later; whatever waits is sent when the fault is lifted."""
+    """Holds frames back and sends them when the fault is lifted."""
 
     def __init__(self) -> None:
-        """Keep nothing yet."""
+        """Hold nothing yet."""
         self._held: dict[Link, deque[tuple[float, bytes]]] = {}
         self._exchange_gone: set[Link] = set()
 
     def hold(self, link: Link, frames: list[bytes]) -> deque[tuple[float, bytes]]:
-        """Keep frames of a connection; returns what waits, each with the time of its arrival."""
+        """Hold frames of a connection; returns all that are held, with arrival times."""
         held = self._held.setdefault(link, deque())
         now = time.monotonic()
         held.extend((now, frame) for frame in frames)
@@ -105,80 +105,80 @@ class Withholding(Fault):
 
     @property
     def withholds(self) -> bool:
-        """Whether anything waits."""
+        """Whether any frame is held."""
         return any(self._held.values())
 
     def release(self, link: Link) -> None:
-        """Send everything that waits, at once."""
+        """Send everything that is held, in one write."""
         link.send(b"".join(frame for _, frame in self._held.pop(link, ())))
 
     def forget(self, link: Link) -> None:
-        """Drop everything that waits."""
+        """Drop everything that is held."""
         self._held.pop(link, None)
 
     def ended(self, link: Link) -> None:
-        """Send what waits, and the end if it came meanwhile."""
+        """Send what is held, and close if the exchange has closed meanwhile."""
         self.release(link)
         if link in self._exchange_gone:
             link.close()
 
     def exchange_ended(self, link: Link) -> None:
-        """Not before what waits."""
+        """Close only after what is held has been sent."""
         self._exchange_gone.add(link)
 
 
 class Stall(Withholding):
-    """Silence in both directions without a close; afterwards everything comes late."""
+    """No traffic in either direction, without a close; then everything arrives late."""
 
     lasting = False
 
     def __init__(self) -> None:
-        """Keep nothing yet."""
+        """Hold nothing yet."""
         super().__init__()
         self._upstream: dict[Link, list[bytes]] = {}
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """Keep."""
+        """Hold."""
         self.hold(link, frames)
 
     def upstream(self, link: Link, frames: list[bytes]) -> None:
-        """Keep."""
+        """Hold."""
         self._upstream.setdefault(link, []).extend(frames)
 
     def ended(self, link: Link) -> None:
-        """Let go."""
+        """Release both directions."""
         link.forward(b"".join(self._upstream.pop(link, ())))
         super().ended(link)
 
 
 class StreamStall(OnConnection):
-    """No message comes any more on a connection that lives: pings are answered."""
+    """A stalled stream: no more messages, while pings are answered."""
 
     sticky = True
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """Only control frames."""
+        """Pass control frames only."""
         link.send(b"".join(frame for frame in frames if not f.is_data(frame)))
 
 
 class Backlog(Withholding):
-    """Messages are withheld while pings are answered, and come when the probe closes."""
+    """Messages are held while pings are answered, and arrive when the probe closes."""
 
     lasting = False
     sticky = True
 
     def __init__(self, delay_sec: float) -> None:
-        """They come by this time after the probe's close frame."""
+        """Release `delay_sec` after the probe's close frame."""
         super().__init__()
         self._delay_sec = delay_sec
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """Keep all but control frames."""
+        """Hold all but control frames."""
         self.hold(link, [frame for frame in frames if f.is_data(frame)])
         link.send(b"".join(frame for frame in frames if not f.is_data(frame)))
 
     def upstream(self, link: Link, frames: list[bytes]) -> None:
-        """Let go some time after a close frame, and only then pass it on."""
+        """Delay a close frame, and release what is held just before it."""
         link.forward(b"".join(frame for frame in frames if not f.is_close(frame)))
         for close in filter(f.is_close, frames):
             asyncio.get_running_loop().call_later(self._delay_sec, self._let_go, link, close)
@@ -188,21 +188,21 @@ class Backlog(Withholding):
         link.forward(close)
 
     def exchange_ended(self, link: Link) -> None:
-        """Nothing waits any more, or nobody waits for it."""
+        """Drop what is held and close."""
         self.forget(link)
         link.close()
 
 
 class Delay(Withholding):
-    """Everything of the exchange comes later by the same time."""
+    """Everything from the exchange arrives later by a constant."""
 
     def __init__(self, delay_sec: float) -> None:
-        """By this time."""
+        """Delay by `delay_sec`."""
         super().__init__()
         self._delay_sec = delay_sec
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """Later."""
+        """Hold for the delay."""
         self.hold(link, frames)
         asyncio.get_running_loop().call_later(self._delay_sec, self._send_due, link)
 
@@ -214,10 +214,10 @@ class Delay(Withholding):
 
 
 class Throttle(Withholding):
-    """Only so many bytes a second get through; the others pile up."""
+    """Limited bandwidth; the rest queues up."""
 
     def __init__(self, bytes_per_sec: float) -> None:
-        """This many."""
+        """Pass `bytes_per_sec`."""
         super().__init__()
         self._bytes_per_sec = bytes_per_sec
         self._busy: set[Link] = set()
@@ -244,44 +244,44 @@ class Join(Withholding):
     """Hundreds of frames arrive in one write."""
 
     def __init__(self, count: int) -> None:
-        """At least this many, or all at the end."""
+        """Join at least `count` frames; the rest is sent at the end."""
         super().__init__()
         self._count = count
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """Collect."""
+        """Hold until there are enough."""
         if len(self.hold(link, frames)) >= self._count:
             self.release(link)
 
 
 class SingleBytes(Fault):
-    """Every byte travels alone."""
+    """Every byte is a write of its own."""
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """One by one."""
+        """Write byte by byte."""
         for frame in frames:
             for byte in frame:
                 link.send(bytes((byte,)))
 
 
 class Fragments(Fault):
-    """Every message comes in fragments, with pings between them."""
+    """Every message is fragmented, with pings between the fragments."""
 
     def __init__(self, pieces: int) -> None:
-        """In this many."""
+        """Cut into `pieces` fragments."""
         self._pieces = pieces
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """Cut."""
+        """Fragment."""
         for frame in frames:
             link.send(f.in_fragments(frame, self._pieces) if f.is_data(frame) else frame)
 
 
 class EveryFrame(Fault):
-    """Does the same to every message."""
+    """Changes every message."""
 
     def __init__(self, change: Callable[[bytes], bytes]) -> None:
-        """Replace each frame by this of it; nothing loses it."""
+        """Replace each frame by `change(frame)`; an empty result drops it."""
         self._change = change
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
@@ -290,7 +290,7 @@ class EveryFrame(Fault):
 
 
 class EveryNth(EveryFrame):
-    """Does something to every n-th message of all streams."""
+    """Changes every n-th message, counted over all streams."""
 
     def __init__(self, n: int, change: Callable[[bytes], bytes]) -> None:
         """Change every n-th frame."""
@@ -304,10 +304,10 @@ class EveryNth(EveryFrame):
 
 
 class Reorder(Fault):
-    """Every n-th message comes right behind its successor in the same stream."""
+    """Every n-th message arrives right after its successor in the same stream."""
 
     def __init__(self, n: int) -> None:
-        """Hold every n-th back."""
+        """Delay every n-th message."""
         self._n = n
         self._count = 0
         self._held: dict[tuple[Link, bytes], bytes] = {}
@@ -327,28 +327,28 @@ class Reorder(Fault):
                 link.send(frame + before)
 
     def ended(self, link: Link) -> None:
-        """Send what has had no successor."""
+        """Send what is still held."""
         for key in [key for key in self._held if key[0] is link]:
             link.send(self._held.pop(key))
 
 
 class NoPings(Fault):
-    """The server's pings never arrive."""
+    """The server's pings are dropped."""
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """Without them."""
+        """Drop pings."""
         link.send(b"".join(frame for frame in frames if not f.is_ping(frame)))
 
 
 class AgeLimit(Fault):
-    """A connection is closed without a warning when it has reached an age; the 24 h, scaled."""
+    """A connection is closed without warning at an age limit: the 24 h, scaled."""
 
     def __init__(self, limit_sec: float) -> None:
-        """At this age."""
+        """Close at the age `limit_sec`."""
         self._limit_sec = limit_sec
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """Until then."""
+        """Pass frames on until then."""
         super().downstream(link, frames)
         if time.monotonic() - link.opened > self._limit_sec:
             link.send(f.close(1001))
@@ -356,7 +356,7 @@ class AgeLimit(Fault):
 
 
 def shift_event_time(frame: bytes, seconds: float) -> bytes:
-    """The frame with an event time that is later by this."""
+    """The frame with its event time shifted by `seconds`."""
 
     def later(match: re.Match[bytes]) -> bytes:
         return b'"E":%d' % (int(match.group(1)) + round(seconds * _US_PER_SEC))
@@ -365,16 +365,16 @@ def shift_event_time(frame: bytes, seconds: float) -> bytes:
 
 
 class ClockSteps(Fault):
-    """The exchange's clock jumps back and forth."""
+    """The exchange's clock steps back and forth."""
 
     def __init__(self, step_sec: float, period_sec: float) -> None:
-        """By this much, every so often."""
+        """Step by `step_sec` and back, each for `period_sec`."""
         self._step_sec = step_sec
         self._period_sec = period_sec
         self._since = time.monotonic()
 
     def downstream(self, link: Link, frames: list[bytes]) -> None:
-        """Every second period."""
+        """Shift event times in every second period."""
         stepped = int((time.monotonic() - self._since) / self._period_sec) % 2 == 0
         for frame in frames:
             shift = stepped and f.is_data(frame)

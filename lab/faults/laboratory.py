@@ -1,6 +1,6 @@
-"""Many faults at once: a probe and a proxy for each, one exchange, one Prometheus; then the books.
+"""Many faults at once: a probe and a proxy for each, one exchange, one Prometheus.
 
-The exchange is stopped in the end, so that its record of what was sent, and to whom, is complete.
+The exchange is stopped at the end, so that its ground truth is complete.
 """
 
 from __future__ import annotations
@@ -18,15 +18,21 @@ from websockets.asyncio.client import connect
 
 from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import ErrorKind
-from latency_sweep.lab.exchange.config import Constant, ExchangeConfig, Limits, Site, Symbol
+from latency_sweep.lab.exchange.config import (
+    Constant,
+    ExchangeConfig,
+    LimitOverrides,
+    SiteConfig,
+    Symbol,
+)
 from latency_sweep.lab.exchange.process import ExchangeProcess
 from latency_sweep.lab.faults import accounting
 from latency_sweep.lab.faults.accounting import Account
 from latency_sweep.lab.faults.certificates import make_identities
 from latency_sweep.lab.faults.dns import DnsServer
 from latency_sweep.lab.faults.proxy import HOST, FaultProxy
-from latency_sweep.lab.faults.registry import Entry, Scene
-from latency_sweep.lab.faults.watcher import LABEL
+from latency_sweep.lab.faults.registry import Entry, FaultContext
+from latency_sweep.lab.faults.scraper import LABEL
 from latency_sweep.runtime.loopback import get_json
 
 if TYPE_CHECKING:
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from latency_sweep.lab.faults.watcher import Watcher
+    from latency_sweep.lab.faults.scraper import Scraper
     from latency_sweep.runtime.child import Child
 
 SYMBOL: Final = "BTCUSDT"
@@ -57,7 +63,7 @@ _CYCLE_SEC: Final = 3600
 
 
 class LaboratoryError(Exception):
-    """The run says nothing about a fault; the message says why."""
+    """The run cannot be evaluated; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +73,26 @@ class ProbeSpec:
     Attributes:
         name: of its fault.
         arguments: for `probe run`.
-        seam: see `registry.Entry.seam`.
+        patched: see `registry.Entry.patched`.
     """
 
     name: str
     arguments: tuple[str, ...]
-    seam: str
+    patched: str
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one probe under one fault. Counters are as Prometheus has them.
+class FaultResult:
+    """The result of one fault for its probe. Counters are as Prometheus has them.
 
     Attributes:
-        survived: whether the probe still runs and met nothing that it did not expect.
-        recovered_sec: from the end of the fault, or from its strike, to the first message that
-            was passed to the probe untouched; None if none ever was.
+        survived: whether the probe still runs and counted no internal error.
+        recovered_sec: from the end of the fault, or from its injection if it is momentary, to
+            the first message that passed the proxy unchanged; None if there was none.
         began_ns: when the fault began, Unix nanoseconds.
         over_ns: just before it was lifted.
         accounts: of each stream.
-        shown: value of each series that the fault is to show in.
+        shown: value of each series that must show the fault.
         disconnected_sec: time without a connection.
     """
 
@@ -112,25 +118,25 @@ class _Subject:
     name: str
     entry: Entry
     proxy: FaultProxy
-    scene: Scene
+    context: FaultContext
     began_ns: int = 0
     over_ns: int = 0
     recovered_sec: float | None = None
 
 
 async def run(
-    faults: Mapping[str, Entry], folder: Path, watcher: Watcher, start: Start
-) -> dict[str, Outcome]:
-    """Let each fault happen to a probe of its own, all at the same time.
+    faults: Mapping[str, Entry], folder: Path, scraper: Scraper, start: Start
+) -> dict[str, FaultResult]:
+    """Inject each fault for a probe of its own, all at the same time.
 
     Args:
         faults: by name.
         folder: receives configuration and logs; made if needed.
-        watcher: the Prometheus that scrapes the probes.
+        scraper: the Prometheus that scrapes the probes.
         start: starts the probes.
 
     Raises:
-        LaboratoryError: the calm before the faults was none, or Prometheus does not follow.
+        LaboratoryError: probes received nothing before the faults, or Prometheus lags behind.
         ChildError: a process does not start, or ended.
     """
     async with AsyncExitStack() as stack:
@@ -150,34 +156,36 @@ async def run(
             proxy = FaultProxy((upstream.hostname, upstream.port), identities.contexts)
             await stack.enter_async_context(proxy)
             dns.answers[hosts[name]] = HOST
-            subjects.append(_Subject(name, entry, proxy, Scene(dns, hosts[name])))
+            subjects.append(_Subject(name, entry, proxy, FaultContext(dns, hosts[name])))
         measure_from = time.time() + _WARMUP_SEC
         specs = [_spec(subject, identities.ca, measure_from) for subject in subjects]
         children = stack.enter_context(start(specs, dns.port, folder))
-        watcher.watch(await _urls(children, len(specs)))
+        scraper.scrape(await _urls(children, len(specs)))
         await _calm(subjects, children)
         await asyncio.sleep(measure_from + 1 - time.time())
         await asyncio.gather(*(_strike(subject, exchange) for subject in subjects))
         await asyncio.sleep(_CALM_AGAIN_SEC)
-        await scraped(watcher, len(subjects), time.time())
-        shown = await _shown(watcher, faults)
-        disconnected = await asyncio.to_thread(_by_fault, watcher, metrics.DISCONNECTED.name)
+        await scraped(scraper, len(subjects), time.time())
+        shown = await _shown(scraper, faults)
+        disconnected = await asyncio.to_thread(_by_fault, scraper, metrics.DISCONNECTED.name)
         # Its own thread: the last messages have to pass the proxies meanwhile.
         await asyncio.to_thread(exchange.stop)
-        await scraped(watcher, len(subjects), time.time() + _SETTLED_SEC)
+        await scraped(scraper, len(subjects), time.time() + _SETTLED_SEC)
         for child in children:
             child.check()
-        return _results(subjects, exchange, watcher, shown, disconnected)
+        return _results(subjects, exchange, scraper, shown, disconnected)
 
 
 def exchange_config(sites: Sequence[str]) -> ExchangeConfig:
     """An undisturbed exchange with these sites, and the witness."""
-    site = Site(latency=Constant(ms=1.0))
+    site = SiteConfig(latency=Constant(ms=1.0))
     return ExchangeConfig(
         sites=dict.fromkeys((*sites, WITNESS), site),
         symbols={SYMBOL: Symbol(trades_per_sec=TRADES_PER_SEC, book_updates_per_sec=20.0)},
         # Pings every second, and pongs to the laboratory's own pings break no limit.
-        limits=Limits(messages_per_sec=100_000, ping_interval_sec=1.0, pong_timeout_sec=60.0),
+        limits=LimitOverrides(
+            messages_per_sec=100_000, ping_interval_sec=1.0, pong_timeout_sec=60.0
+        ),
     )
 
 
@@ -214,10 +222,10 @@ def timing_arguments(measure_from: float) -> list[str]:
 
 
 def _spec(subject: _Subject, ca: Path, measure_from: float) -> ProbeSpec:
-    host = subject.scene.host if subject.entry.seam == "dns" else HOST
+    host = subject.context.host if subject.entry.patched == "dns" else HOST
     endpoint = f"wss://{host}:{subject.proxy.port}"
     arguments = probe_arguments(subject.name, endpoint, ca, measure_from)
-    return ProbeSpec(subject.name, tuple(arguments), subject.entry.seam)
+    return ProbeSpec(subject.name, tuple(arguments), subject.entry.patched)
 
 
 async def keep_listening(url: str) -> None:
@@ -254,7 +262,7 @@ def _experiment_of(url: str) -> str:
 
 
 async def _calm(subjects: Sequence[_Subject], children: Sequence[Child]) -> None:
-    """Wait until every probe receives, and see that each still has its first connection."""
+    """Wait until every probe has received enough messages."""
     deadline = time.monotonic() + _READY_WITHIN_SEC
     while late := [s.name for s in subjects if _frames(s) < _CALM_FRAMES]:
         for child in children:
@@ -269,9 +277,9 @@ def _frames(subject: _Subject) -> int:
 
 
 async def _strike(subject: _Subject, exchange: ExchangeProcess) -> None:
-    """Let the fault happen, and wait until messages pass untouched again and none is withheld."""
+    """Inject the fault, and wait until messages pass unchanged again and none is held."""
     entry, proxy = subject.entry, subject.proxy
-    fault = entry.make(subject.scene)
+    fault = entry.make(subject.context)
     struck = time.monotonic()
     subject.began_ns = time.time_ns()
     proxy.inject(fault)
@@ -293,32 +301,32 @@ async def _strike(subject: _Subject, exchange: ExchangeProcess) -> None:
         await asyncio.sleep(_POLL_SEC)
 
 
-async def _shown(watcher: Watcher, faults: Mapping[str, Entry]) -> dict[str, dict[str, float]]:
-    """What every fault is to show in, by selector and fault."""
+async def _shown(scraper: Scraper, faults: Mapping[str, Entry]) -> dict[str, dict[str, float]]:
+    """The series that must show each fault, by selector and fault."""
     selectors = sorted({selector for entry in faults.values() for selector in entry.shows})
     return {
-        selector: await asyncio.to_thread(_by_fault, watcher, selector) for selector in selectors
+        selector: await asyncio.to_thread(_by_fault, scraper, selector) for selector in selectors
     }
 
 
-def _by_fault(watcher: Watcher, selector: str) -> dict[str, float]:
+def _by_fault(scraper: Scraper, selector: str) -> dict[str, float]:
     """The newest value of a counter; one scrape that came too late does not matter."""
-    return watcher.query(f"sum by ({LABEL}) (last_over_time({selector}{_NEWEST}))")
+    return scraper.query(f"sum by ({LABEL}) (last_over_time({selector}{_NEWEST}))")
 
 
 def _results(
     subjects: Sequence[_Subject],
     exchange: ExchangeProcess,
-    watcher: Watcher,
+    scraper: Scraper,
     shown: Mapping[str, Mapping[str, float]],
     disconnected: Mapping[str, float],
-) -> dict[str, Outcome]:
-    books = Books(watcher, exchange)
-    internal = _by_fault(watcher, f'{metrics.ERRORS.name}{{kind="{ErrorKind.INTERNAL}"}}')
+) -> dict[str, FaultResult]:
+    books = Books(scraper, exchange)
+    internal = _by_fault(scraper, f'{metrics.ERRORS.name}{{kind="{ErrorKind.INTERNAL}"}}')
     outcomes = {}
     for subject in subjects:
         name = subject.name
-        outcomes[name] = Outcome(
+        outcomes[name] = FaultResult(
             survived=not internal.get(name, 0.0),
             recovered_sec=subject.recovered_sec,
             began_ns=subject.began_ns,
@@ -330,12 +338,12 @@ def _results(
     return outcomes
 
 
-async def scraped(watcher: Watcher, count: int, after: float) -> None:
+async def scraped(scraper: Scraper, count: int, after: float) -> None:
     """Wait until the newest scrape of every probe is from after a moment, Unix time."""
     deadline = time.monotonic() + _READY_WITHIN_SEC
     expression = f"min by ({LABEL}) (timestamp({metrics.MESSAGES.name}))"
     while True:
-        scraped = await asyncio.to_thread(watcher.query, expression)
+        scraped = await asyncio.to_thread(scraper.query, expression)
         if sum(moment > after for moment in scraped.values()) == count:
             return
         if time.monotonic() > deadline:
@@ -347,14 +355,14 @@ class Books:
     """What the exchange sent beside what Prometheus says was received and lost.
 
     Args:
-        watcher: has scraped every probe after all was settled.
+        scraper: has scraped every probe after all was settled.
         exchange: has been stopped.
     """
 
-    def __init__(self, watcher: Watcher, exchange: ExchangeProcess) -> None:
+    def __init__(self, scraper: Scraper, exchange: ExchangeProcess) -> None:
         self._exchange = exchange
         self._witness = exchange.ground_truth(WITNESS)
-        self._counters = {stream: _counters(watcher, stream) for stream in STREAMS}
+        self._counters = {stream: _counters(scraper, stream) for stream in STREAMS}
 
     def account(self, name: str, stream: str) -> Account:
         """The account of one probe and one stream."""
@@ -371,7 +379,7 @@ class Books:
         )
 
 
-def _counters(watcher: Watcher, stream: str) -> list[dict[str, float]]:
+def _counters(scraper: Scraper, stream: str) -> list[dict[str, float]]:
     """Messages, duplicates, losses and what of these came later, of one stream, by fault."""
     counters = (metrics.MESSAGES, metrics.DUPLICATES, metrics.LOST, metrics.RECOVERED)
-    return [_by_fault(watcher, f'{metric.name}{{stream="{stream}"}}') for metric in counters]
+    return [_by_fault(scraper, f'{metric.name}{{stream="{stream}"}}') for metric in counters]

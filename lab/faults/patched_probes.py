@@ -1,4 +1,4 @@
-"""Probes of the fault laboratory that need a seam: real ones, several in one process if asked.
+"""Probes of the fault laboratory that need patches: real probes, several per process if required.
 
 What is replaced, and only that: where names are resolved (a host's own resolver needs root to be
 pointed elsewhere), and the long waits of `connection.supervisor` (23 h 50 min cannot be
@@ -59,7 +59,7 @@ async def serve(probes: list[list[str]]) -> None:
     await asyncio.gather(*tasks)
 
 
-class Loop(uvloop.Loop):
+class SharedLoop(uvloop.Loop):
     """Probes share it, so SIGTERM is not theirs."""
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
@@ -75,7 +75,7 @@ def main() -> None:
         assert hasattr(supervisor, name)
         setattr(supervisor, name, seconds)
     transport.resolve = resolving_test_names(transport.resolve, setup["dns_port"])  # type: ignore[assignment]
-    with keep_timestamping_on(), asyncio.Runner(loop_factory=Loop) as runner:
+    with keep_timestamping_on(), asyncio.Runner(loop_factory=SharedLoop) as runner:
         runner.run(serve(setup["probes"]))
 
 

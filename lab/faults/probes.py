@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.lab.faults.laboratory import ProbeSpec
 
-# 23 h 50 min are as much as this.
+# In place of 23 h 50 min.
 SCALED_ROLLOVER_SEC = 4.0
 
 
@@ -24,13 +24,13 @@ SCALED_ROLLOVER_SEC = 4.0
 def each_its_own(
     specs: Sequence[ProbeSpec], dns_port: int, folder: Path
 ) -> Iterator[Sequence[Child]]:
-    """The real command for each; a process with a seam where the fault needs one."""
+    """The real command for each probe, or a patched process where the fault needs one."""
     with ExitStack() as stack:
         children = []
         for spec in specs:
-            if spec.seam:
-                waits = {"ROLLOVER_SEC": SCALED_ROLLOVER_SEC} if spec.seam == "rollover" else {}
-                children.append(_seamed(spec.name, [spec], dns_port, folder, waits))
+            if spec.patched:
+                waits = {"ROLLOVER_SEC": SCALED_ROLLOVER_SEC} if spec.patched == "rollover" else {}
+                children.append(_patched(spec.name, [spec], dns_port, folder, waits))
             else:
                 command = [console_command("probe"), "run", *spec.arguments]
                 children.append(Child(spec.name, command, folder=folder, priority=Priority.PROMPT))
@@ -46,21 +46,21 @@ def in_two_processes(
 ) -> Iterator[Sequence[Child]]:
     """Few processes for many probes, with the waits of `connection.supervisor` scaled."""
     groups = {
-        "probes": [spec for spec in specs if spec.seam != "rollover"],
-        "rollover": [spec for spec in specs if spec.seam == "rollover"],
+        "probes": [spec for spec in specs if spec.patched != "rollover"],
+        "rollover": [spec for spec in specs if spec.patched == "rollover"],
     }
     extra = {"rollover": {"ROLLOVER_SEC": SCALED_ROLLOVER_SEC}}
     with ExitStack() as stack:
         yield [
             stack.enter_context(
-                _seamed(name, group, dns_port, folder, {**waits, **extra.get(name, {})})
+                _patched(name, group, dns_port, folder, {**waits, **extra.get(name, {})})
             )
             for name, group in groups.items()
             if group
         ]
 
 
-def _seamed(
+def _patched(
     name: str,
     specs: Sequence[ProbeSpec],
     dns_port: int,

@@ -1,7 +1,7 @@
-"""Stands between one probe and the exchange, and brings faults about in the middle.
+"""A proxy between one probe and the exchange that injects faults.
 
-Towards the probe it speaks TLS with a certificate of its own, towards the exchange plain TCP: so it
-sees whole frames and can do to bytes, frames, handshakes and connections whatever a fault asks for.
+It speaks TLS with its own certificate to the probe and plain TCP to the exchange. So it sees whole
+frames and can change bytes, frames, handshakes and connections as a fault requires.
 Without a fault it passes everything on, frame by frame, in order.
 """
 
@@ -67,7 +67,6 @@ class Link:
     Attributes:
         fault: what happens to it.
         opened: `time.monotonic()` of the upgrade, or of the beginning before it.
-        upgraded: whether the exchange's answer to the upgrade has been passed on.
         frames: frames passed on or withheld so far.
         well_since: `time.monotonic()` of the first frames passed on without a fault, since the
             last one; None before.
@@ -76,7 +75,6 @@ class Link:
     def __init__(self, proxy: FaultProxy, fault: Fault) -> None:
         self.fault = fault
         self.opened = time.monotonic()
-        self.upgraded = False
         self.frames = 0
         self.well_since: float | None = None
         self.probe = _Side(self)
@@ -98,13 +96,13 @@ class Link:
         self.exchange.write(data)
 
     def close(self) -> None:
-        """End both sides in good order, behind what has been sent."""
+        """Close both sides, after what has been sent."""
         self.exchange.abort()
         if self.probe.transport is not None:
             self.probe.transport.close()
 
     def cut(self) -> None:
-        """End the probe's side without any goodbye of TLS or WebSocket."""
+        """End the probe's side without a TLS or WebSocket close."""
         self.exchange.abort()
         self.probe.abort()
 
@@ -116,7 +114,7 @@ class Link:
         self.cut()
 
     def vanish(self) -> None:
-        """Be there no more, without a word: nothing is sent, nothing is read."""
+        """Stop responding without closing: nothing is sent, nothing is read."""
         self._vanished = True
         if self.probe.transport is not None:
             self.probe.transport.pause_reading()
@@ -125,7 +123,7 @@ class Link:
     # The sides' events.
 
     def received(self, side: _Side, data: bytes) -> None:
-        """Bytes came in."""
+        """Bytes arrived."""
         if self._vanished:
             return
         if side is self.exchange:
@@ -134,7 +132,7 @@ class Link:
             self._from_probe(data)
 
     def side_ended(self, side: _Side) -> None:
-        """One of the sides is over."""
+        """One side has ended."""
         if side is self.exchange:
             self.fault.exchange_ended(self)
         else:
@@ -146,7 +144,6 @@ class Link:
         if response:
             self.send(response)
             self.opened = time.monotonic()
-            self.upgraded = True
         if frames:
             self.frames += len(frames)
             if self.well_since is None and type(self.fault) is Fault:
@@ -179,7 +176,7 @@ class Link:
 
 
 class FaultProxy:
-    """Listens where a probe thinks the exchange is. A context manager.
+    """Listens at the address that the probe has for the exchange. A context manager.
 
     Attributes:
         upstream: host and port of the exchange, plain TCP.
@@ -230,7 +227,7 @@ class FaultProxy:
                     await side.ended
 
     def inject(self, fault: Fault) -> None:
-        """Bring a fault about, until `lift`; one at a time."""
+        """Inject a fault until `lift`; one at a time."""
         if fault.lasting:
             self._fault = fault
         fault.injected(self)
@@ -241,7 +238,7 @@ class FaultProxy:
                 fault.began(link)
 
     def lift(self, fault: Fault) -> None:
-        """Pass everything on again, first of all what was withheld."""
+        """Pass everything on again, first what was held."""
         self._fault = Fault()
         fault.lifted(self)
         for link in tuple(self.links):
@@ -274,12 +271,12 @@ class FaultProxy:
             self._listener = None
 
     def reset_links(self) -> None:
-        """Reset every connection there is."""
+        """Reset every connection."""
         for link in tuple(self.links):
             link.reset()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something that ends with the proxy at the latest."""
+        """Run a task that ends with the proxy at the latest."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -306,7 +303,7 @@ class FaultProxy:
         except BaseException:
             sock.close()
             raise
-        # What was lifted while it let the connection wait does not concern it any more.
+        # The fault may have been lifted while the connection waited.
         fault = self._fault
         link = Link(self, fault)
         self.links[link] = None

@@ -1,4 +1,4 @@
-"""The table of faults: every one by its name, with what it does and how a probe shows it."""
+"""The table of faults by name: what each does and which metrics must show it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ MOVED_TO: Final = "127.0.0.2"
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """What a fault may need beside its proxy.
+class FaultContext:
+    """What a fault may need besides its proxy.
 
     Attributes:
         dns: the server that resolves the probe's names.
@@ -45,30 +45,30 @@ class Entry:
     """One fault of the table.
 
     Attributes:
-        says: what happens, for a reader.
+        description: description for the report.
         make: makes the fault for one proxy.
-        window_sec: for how long it is there.
+        window_sec: duration.
         shows: selectors of series of the probe that must be above zero afterwards.
         command: what the exchange is told when the fault begins: action and parameters.
-        seam: what of the probe has to be replaced for it, `dns` or `rollover`; empty for nothing.
-        lossless: whether not a single message may be lost by it.
+        patched: which part of the probe is patched for it, `dns` or `rollover`; empty for none.
+        lossless: whether no message may be lost.
     """
 
-    says: str
-    make: Callable[[Scene], Fault]
+    description: str
+    make: Callable[[FaultContext], Fault]
     window_sec: float
     shows: tuple[str, ...] = ()
     command: tuple[str, Mapping[str, Any]] | None = None
-    seam: str = ""
+    patched: str = ""
     lossless: bool = False
 
     @property
     def lasting(self) -> bool:
-        """Whether it goes on for its window; else it strikes once, at the beginning."""
+        """Whether it lasts for its window; else it occurs once, at the beginning."""
         return self.window_sec > STRIKE_SEC
 
 
-# A fault that strikes once is given this long to find a frame to strike at.
+# A momentary fault gets this long to find a frame to change.
 STRIKE_SEC: Final = 1.0
 
 
@@ -87,25 +87,25 @@ _SILENT = _reconnects(ReconnectReason.STALLED)
 _CONNECT_FAILED = _errors(ErrorKind.CONNECT_FAILED)
 
 
-def _once(says: str, make: Callable[[], Fault], *shows: str) -> Entry:
-    return Entry(says, lambda _: make(), STRIKE_SEC, shows)
+def _once(description: str, make: Callable[[], Fault], *shows: str) -> Entry:
+    return Entry(description, lambda _: make(), STRIKE_SEC, shows)
 
 
-def _while(says: str, make: Callable[[], Fault], window_sec: float, *shows: str) -> Entry:
-    return Entry(says, lambda _: make(), window_sec, shows)
+def _while(description: str, make: Callable[[], Fault], window_sec: float, *shows: str) -> Entry:
+    return Entry(description, lambda _: make(), window_sec, shows)
 
 
-def _harmless(says: str, make: Callable[[], Fault], window_sec: float, *shows: str) -> Entry:
-    return Entry(says, lambda _: make(), window_sec, shows, lossless=True)
+def _harmless(description: str, make: Callable[[], Fault], window_sec: float, *shows: str) -> Entry:
+    return Entry(description, lambda _: make(), window_sec, shows, lossless=True)
 
 
-def _dns(says: str, failure: int | Silence) -> Entry:
+def _dns(description: str, failure: int | Silence) -> Entry:
     return Entry(
-        says,
-        lambda scene: c.DnsFailure(scene.dns, scene.host, failure),
+        description,
+        lambda context: c.DnsFailure(context.dns, context.host, failure),
         6.0,
         (_CONNECT_FAILED, _LOST),
-        seam="dns",
+        patched="dns",
     )
 
 
@@ -124,10 +124,10 @@ FAULTS: Final[Mapping[str, Entry]] = {
     "dns-silent": _dns("the name server does not answer for 6 s", Silence.SILENT),
     "dns-change": Entry(
         "the exchange moves to another address; the name follows 4 s later",
-        lambda scene: c.DnsChange(scene.dns, scene.host, MOVED_TO),
+        lambda context: c.DnsChange(context.dns, context.host, MOVED_TO),
         4.0,
         (_CONNECT_FAILED, _LOST),
-        seam="dns",
+        patched="dns",
     ),
     "tls-slow": _while("TLS handshakes take 3 s longer, for 6 s", lambda: c.SlowTls(3.0), 6.0),
     "tls-never": _while(
@@ -151,7 +151,7 @@ FAULTS: Final[Mapping[str, Entry]] = {
     **{
         f"http-{status}": _while(
             f"upgrades are answered with {status} and `Retry-After: 2`, for 5 s",
-            partial(c.Status, status, 2),
+            partial(c.RejectUpgrade, status, 2),
             5.0,
             _errors(ErrorKind.UPGRADE_REJECTED),
         )
@@ -159,7 +159,7 @@ FAULTS: Final[Mapping[str, Entry]] = {
     },
     "http-503-bare": _while(
         "upgrades are answered with 503 and no `Retry-After`, for 5 s",
-        partial(c.Status, 503, None),
+        partial(c.RejectUpgrade, 503, None),
         5.0,
         _errors(ErrorKind.UPGRADE_REJECTED),
     ),
@@ -241,7 +241,7 @@ FAULTS: Final[Mapping[str, Entry]] = {
         lambda _: Fault(),
         8.0,
         (_reconnects(ReconnectReason.ROLLOVER),),
-        seam="rollover",
+        patched="rollover",
         lossless=True,
     ),
     "server-shutdown": Entry(

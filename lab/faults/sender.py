@@ -1,12 +1,12 @@
-"""A market that sends as fast as it is asked to: one stream of trades, in bursts of a millisecond.
+"""A market that sends at a given rate: one stream of trades, in bursts of a millisecond.
 
     python -m latency_sweep.lab.faults.sender [PEM]
 
 Prints `{"port": N}` and serves WebSocket connections on 127.0.0.1: over TLS with the certificate
 and key of a PEM file, or plain. The number of trades per second is read from standard input, line
-by line; it begins with none. Ids go up one by one whether anybody listens or not. The end of the
-input ends it: connections are closed in order, and the last line tells the first and the last id
-that were sent to anybody, and the last id of the market.
+by line, and starts at zero. Ids are consecutive whether or not anyone is connected. At the end of
+the input, connections are closed and the last line reports the first and the last id that were
+sent, and the last id of the market.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PAYLOAD: Final = (
 _FIRST_ID: Final = 1_000_000_000
 
 
-class _Session(asyncio.Protocol):
+class _Connection(asyncio.Protocol):
     """One connection."""
 
     def __init__(self, market: _Market) -> None:
@@ -76,10 +76,10 @@ class _Session(asyncio.Protocol):
 
 
 class _Market:
-    """The ids, and who listens."""
+    """The ids and the connections."""
 
     def __init__(self) -> None:
-        self.sessions: dict[_Session, None] = {}
+        self.sessions: dict[_Connection, None] = {}
         self.rate = 0.0
         self.next_id = _FIRST_ID
         self.first_sent = 0
@@ -124,7 +124,7 @@ async def serve(certificate: str | None) -> None:
     if certificate is not None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(certificate)
-    server = await loop.create_server(lambda: _Session(market), "127.0.0.1", 0, ssl=tls)
+    server = await loop.create_server(lambda: _Connection(market), "127.0.0.1", 0, ssl=tls)
     sending = asyncio.create_task(market.run())
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await _read_rates(market)
@@ -152,7 +152,7 @@ async def _read_rates(market: _Market) -> None:
 
 
 def main() -> None:
-    """Serve on an event loop that can write as much."""
+    """Serve on uvloop, which is fast enough."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(sys.argv[1] if len(sys.argv) > 1 else None))
 

@@ -15,7 +15,7 @@ from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 from latency_sweep.lab.binaries.prometheus_binary import PrometheusUnavailableError, find_or_fetch
-from latency_sweep.lab.exchange.replay import ReplayError
+from latency_sweep.lab.exchange.sources.replay import ReplayError
 from latency_sweep.lab.local import recording
 from latency_sweep.lab.local.environment import clean_environment
 from latency_sweep.lab.local.plan import DemoOptions, DemoPlan, ResultsError, demo_plan, replay_plan

@@ -37,7 +37,7 @@ class Machine:
         zone: name of the availability zone, `ap-northeast-1a`.
         instance_type: EC2 instance type.
         architecture: `x86_64` or `arm64`.
-        probe_port: port on 127.0.0.1 of the probe that stands for it.
+        probe_port: port of its probe on 127.0.0.1.
     """
 
     region: str
@@ -49,7 +49,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Ec2Api:
-    """A simulated EC2 that somebody runs.
+    """A simulated EC2 that is running.
 
     Attributes:
         access: how to reach it.
@@ -103,7 +103,7 @@ class Ec2(Ec2Api):
         """See `Ec2Api.create`.
 
         Raises:
-            ChildError: it ended, or does not do as it is told.
+            ChildError: it ended, or refuses the request.
         """
         try:
             return Ec2Api.create(self, machines, experiment=experiment, project=project)

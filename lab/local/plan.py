@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
-from latency_sweep.lab.exchange.config import Replay, Site
+from latency_sweep.lab.exchange.config import Replay, SiteConfig
 from latency_sweep.lab.local import sites
-from latency_sweep.lab.local.recording import Recording, first_run
+from latency_sweep.lab.local.recording import RecordingSummary, first_run
 from latency_sweep.lab.local.stack import Setup
 from latency_sweep.lab.local.timestamps import best_timestamps
 
@@ -83,8 +83,8 @@ def demo_plan(options: DemoOptions) -> DemoPlan:
     return DemoPlan(setup, options.runs or description.decision.min_runs, first=None)
 
 
-def replay_plan(options: DemoOptions, recorded: Recording, *, lead_sec: int) -> DemoPlan:
-    """A recording at one site, since the frames carry their own latency.
+def replay_plan(options: DemoOptions, recorded: RecordingSummary, *, lead_sec: int) -> DemoPlan:
+    """A recording at one site: the frames carry their own latency, so one tells everything.
 
     Makes the folder of the results.
 
@@ -103,7 +103,7 @@ def replay_plan(options: DemoOptions, recorded: Recording, *, lead_sec: int) -> 
     description = recorded.adapted(experiment.load(options.config), ready_by_ns)
     run = first_run(Timeline.of(description.timing), ready_by_ns)
     scenario = sites.load(options.sites)
-    site = scenario.sites[0].model_copy(update={"feed": Site()})
+    site = scenario.sites[0].model_copy(update={"feed": SiteConfig()})
     scenario = scenario.model_copy(update={"sites": [site]})
     sites.check(scenario, description)
     replay = Replay(

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from latency_sweep.contract.experiment import Experiment, Timing, explain
 from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
-from latency_sweep.lab.exchange.events import TimeUnit
-from latency_sweep.lab.exchange.replay import lines_of, read_recording
+from latency_sweep.lab.exchange.markets.events import TimeUnit
+from latency_sweep.lab.exchange.sources.replay import lines_of, read_recording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ class RecordingError(Exception):
     """The recording cannot be measured; the message says why, in one sentence."""
 
 
-class Channel(NamedTuple):
+class RecordedChannel(NamedTuple):
     """What frames can be of: a stream name without symbol, `depth@100ms`, and a symbol.
 
     The symbol is in upper case, and empty for a stream of all symbols.
@@ -44,7 +44,7 @@ class Channel(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class RecordingSummary:
     """A recording, as far as the timeline is concerned.
 
     Attributes:
@@ -62,7 +62,7 @@ class Recording:
     unit: UnitName
     speed: float
     frames: int
-    channels: tuple[Channel, ...]
+    channels: tuple[RecordedChannel, ...]
     earliest_ns: int
     latest_ns: int
     duration_ns: int
@@ -122,7 +122,7 @@ def first_run(timeline: Timeline, not_before_ns: int) -> Run:
     return run if run.start_ns >= not_before_ns else timeline.run_after(run)
 
 
-def inspect(file: Path, *, speed: float) -> Recording:
+def inspect(file: Path, *, speed: float) -> RecordingSummary:
     """Read a recording: lines of `<receive timestamp, Unix µs> <combined frame>`, plain or gzip.
 
     Raises:
@@ -134,7 +134,7 @@ def inspect(file: Path, *, speed: float) -> Recording:
     event_ns = [
         round((f.received_ns - first_ns) / speed) + f.event_ns - f.received_ns for f in frames
     ]
-    return Recording(
+    return RecordingSummary(
         file=file,
         unit=unit,
         speed=speed,
@@ -152,7 +152,11 @@ def _has_microseconds(file: Path) -> bool:
     return _MICROSECOND_EVENT.search(event) is not None
 
 
-def _channel(name: str) -> Channel:
+def _channel(name: str) -> RecordedChannel:
     symbol, at, stream = name.partition("@")
     # Streams of all symbols, `!bookTicker` and `!miniTicker@arr`, belong to none.
-    return Channel(stream, symbol.upper()) if at and not name.startswith("!") else Channel(name, "")
+    return (
+        RecordedChannel(stream, symbol.upper())
+        if at and not name.startswith("!")
+        else RecordedChannel(name, "")
+    )

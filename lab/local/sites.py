@@ -1,4 +1,4 @@
-"""The sites of the local stack: where each pretends to be, and how the feed reaches it."""
+"""The sites of the local stack: which region each simulates, and how the feed reaches it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SitesError(Exception):
     """The sites cannot be used; the message names the file, the key and the fix."""
 
 
-class Site(BaseModel):
+class LocalSite(BaseModel):
     """One site.
 
     Attributes:
@@ -36,7 +36,7 @@ class Site(BaseModel):
     region: str
     zone: str
     instance_type: str
-    feed: exchange.Site = exchange.Site()
+    feed: exchange.SiteConfig = exchange.SiteConfig()
 
     @property
     def name(self) -> str:
@@ -57,7 +57,7 @@ class Scenario(BaseModel):
 
     seed: Annotated[int, Field(ge=0)] = 1
     symbols: dict[exchange.SymbolName, exchange.Symbol] = {}
-    sites: Annotated[list[Site], Field(min_length=1)]
+    sites: Annotated[list[LocalSite], Field(min_length=1)]
 
 
 def load(path: Path = SHIPPED) -> Scenario:
@@ -77,19 +77,19 @@ def load(path: Path = SHIPPED) -> Scenario:
 
 
 def check(scenario: Scenario, experiment: Experiment) -> None:
-    """Check that sites and experiment speak of the same regions, types and symbols.
+    """Check that sites and experiment name the same regions, types and symbols.
 
     Raises:
-        SitesError: one sentence that names what has no counterpart.
+        SitesError: one sentence that names what is missing in the experiment.
     """
     names = [site.name for site in scenario.sites]
     for name in names:
         if names.count(name) > 1:
-            raise SitesError(f"Site {name} stands twice; give each site its own.")
+            raise SitesError(f"LocalSite {name} stands twice; give each site its own.")
     for site in scenario.sites:
         if site.region not in experiment.regions:
-            raise SitesError(f"Site {site.name}: the experiment has no region {site.region}.")
+            raise SitesError(f"LocalSite {site.name}: the experiment has no region {site.region}.")
         if site.instance_type not in experiment.instance_types:
             raise SitesError(
-                f"Site {site.name}: the experiment has no instance type {site.instance_type}."
+                f"LocalSite {site.name}: the experiment has no instance type {site.instance_type}."
             )

@@ -19,7 +19,7 @@ import yaml
 
 from latency_sweep.contract.metrics import JOB
 from latency_sweep.contract.monitoring import Monitoring, Windows
-from latency_sweep.lab.exchange.config import ExchangeConfig, Market, Symbol, Tls
+from latency_sweep.lab.exchange.config import ExchangeConfig, MarketConfig, Symbol, Tls
 from latency_sweep.lab.local import tls
 from latency_sweep.lab.local.ec2 import Machine, running_ec2
 from latency_sweep.lab.local.environment import clean_environment
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from latency_sweep.contract.experiment import Experiment
     from latency_sweep.lab.binaries.prometheus_binary import Binaries
     from latency_sweep.lab.exchange.config import Replay
-    from latency_sweep.lab.local.sites import Scenario, Site
+    from latency_sweep.lab.local.sites import LocalSite, Scenario
     from latency_sweep.prometheus.configuration import RemoteWrite
 
 _READY_WITHIN_SEC: Final = 120.0
@@ -56,7 +56,7 @@ class Setup:
         scenario: the sites and the market.
         folder: receives configuration, logs and data; made if needed.
         replay: recorded frames in place of the generated market, or None.
-        truth: whether the exchange writes down what it really sent, in `folder`/truth.
+        ground_truth: whether the exchange records what it sent, in `folder`/ground_truth.
         windows: of the recording rules and alerts; by default those used on AWS.
         remote_write: stores that receive everything as well.
         urgent: whether exchange and probes come before all other programs, where that is allowed.
@@ -75,7 +75,7 @@ class Setup:
     timestamps: str = "socket"
 
     def priority(self, wanted: Priority) -> Priority:
-        """What a process gets that had better have the priority `wanted`."""
+        """The priority that a process gets if it should have `wanted`."""
         return wanted if self.urgent else Priority.NORMAL
 
     @property
@@ -91,12 +91,12 @@ class Setup:
     @property
     def ground_truth_folder(self) -> Path:
         """Folder of the ground truth, if it is written."""
-        return self.folder / "truth"
+        return self.folder / "ground_truth"
 
 
 @dataclass(frozen=True, slots=True)
 class LocalProbe:
-    """A probe that stands for a site.
+    """The probe of a site.
 
     Attributes:
         site: the site.
@@ -105,14 +105,14 @@ class LocalProbe:
         child: its process.
     """
 
-    site: Site
+    site: LocalSite
     instance: str
     url: str
     child: Child
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class LocalExchange:
     """The simulated exchange.
 
     Attributes:
@@ -121,7 +121,7 @@ class Exchange:
         control_url: base URL of its control interface.
         ca: CA to trust.
         child: its process.
-        api_key: opens its connections where the market needs a key; made up for this stack.
+        api_key: opens its connections where the market needs a key; generated for this stack.
     """
 
     endpoints: dict[str, str]
@@ -154,7 +154,7 @@ class Stack:
     """
 
     setup: Setup
-    exchange: Exchange
+    exchange: LocalExchange
     probes: tuple[LocalProbe, ...]
     prometheus: Prometheus
     children: tuple[Child, ...]
@@ -256,14 +256,14 @@ def running_stack(
                 probe.ask_to_stop()
 
 
-def _start_exchange(cleanup: ExitStack, setup: Setup) -> Exchange:
+def _start_exchange(cleanup: ExitStack, setup: Setup) -> LocalExchange:
     certificates = tls.make_certificates(setup.folder / "tls")
     data = setup.experiment.market_data
     api_key = secrets.token_hex(32)
     config = ExchangeConfig(
         seed=setup.scenario.seed,
         sites={site.name: site.feed for site in setup.scenario.sites},
-        markets={data.market: Market(api_keys=[api_key])},
+        markets={data.market: MarketConfig(api_keys=[api_key])},
         symbols={symbol: setup.scenario.symbols.get(symbol, Symbol()) for symbol in data.symbols},
         tls=Tls(cert=certificates.cert, key=certificates.key),
         ground_truth_dir=setup.ground_truth_folder if setup.ground_truth else None,
@@ -282,7 +282,7 @@ def _start_exchange(cleanup: ExitStack, setup: Setup) -> Exchange:
         )
     )
     addresses = _announcement(child)
-    return Exchange(
+    return LocalExchange(
         endpoints={name: site["urls"][data.market] for name, site in addresses["sites"].items()},
         time_endpoint=addresses["time"][data.market],
         control_url=addresses["control"],
@@ -292,7 +292,7 @@ def _start_exchange(cleanup: ExitStack, setup: Setup) -> Exchange:
     )
 
 
-def _probe(site: Site, setup: Setup, exchange: Exchange) -> Child:
+def _probe(site: LocalSite, setup: Setup, exchange: LocalExchange) -> Child:
     options = {
         "--config": str(setup.experiment_file),
         "--region": site.region,
@@ -305,7 +305,7 @@ def _probe(site: Site, setup: Setup, exchange: Exchange) -> Child:
         "--metrics-port": "0",
         "--ca-file": str(exchange.ca),
         "--timestamps": setup.timestamps,
-        # Exchange and probes run on one machine, whether its clock is synchronised or not.
+        # LocalExchange and probes run on one machine, whether its clock is synchronised or not.
         "--clock-source": "shared",
     }
     arguments = [part for option in options.items() for part in option]

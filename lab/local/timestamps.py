@@ -1,8 +1,8 @@
 """Where the receive timestamps of the local probes come from.
 
-Many processes share this machine's processors, so that no probe reads at once. Of segments that
-waited together a socket tells the newest timestamp only, and what the machine did would be measured
-in place of the network; a packet socket tells the timestamp of each.
+Many processes share this machine's processors, so no probe reads immediately. A socket reports only
+the newest timestamp of the segments that waited together, which would measure the machine instead
+of the network; a packet socket reports the timestamp of each segment.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Self-made certificates for servers on this machine, as files."""
+"""Certificates for servers on this machine from a CA of their own, as files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def make_certificates(folder: Path) -> Certificates:
     """Make a CA and a certificate for localhost, 127.0.0.1 and ::1, valid for 30 days.
 
     Writes `ca.pem`, `server.pem` and `server.key` (readable by the owner only) into the folder,
-    which is made if needed. The authority's own key is thrown away, so nothing else can be signed.
+    which is made if needed. The CA's key is discarded, so nothing else can be signed.
 
     Raises:
         OSError: the folder cannot be written.

@@ -1,4 +1,4 @@
-"""Waits while the runs of a sweep take place, and shows how they get on."""
+"""Waits for the runs of a sweep and shows their progress."""
 
 from __future__ import annotations
 

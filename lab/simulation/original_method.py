@@ -1,4 +1,4 @@
-"""The arithmetic that this project started from, kept to be measured beside the present one.
+"""The method that this project started from, kept to compare the present one with.
 
 A histogram with bounds in steps of 1-2-5, whose percentiles are upper bounds of buckets, is read
 every minute while it accumulates. The readings of one sweep are then treated as independent

@@ -1,4 +1,4 @@
-"""Simulated sweeps: evidence as Prometheus would give it, of sites whose truth is known.
+"""Simulated sweeps: evidence as Prometheus would give it, with a known ground truth.
 
 Each site sees the same exchange at the same time. A message's latency is
 
@@ -47,8 +47,8 @@ _LOWEST_SEC, _HIGHEST_SEC = 1e-4, 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """What a simulated sweep is made of. Times are seconds, spreads are of logarithms.
+class GroundTruth:
+    """The ground truth of a simulated sweep. Times are seconds, spreads are of logarithms.
 
     Attributes:
         network: typical network latency per site.
@@ -85,12 +85,12 @@ class Truth:
     clock_bound: float = 20e-6
 
 
-def simulate(actual: Truth, rng: np.random.Generator) -> Evidence:
+def simulate(actual: GroundTruth, rng: np.random.Generator) -> Evidence:
     """One sweep."""
     return evidence_of(actual, simulate_latencies(actual, rng))
 
 
-def evidence_of(actual: Truth, latencies: Floats) -> Evidence:
+def evidence_of(actual: GroundTruth, latencies: Floats) -> Evidence:
     """Latencies of shape (sites, runs, windows, messages) as evidence."""
     runs = [
         _run(candidate(site), run, latencies[site, run], actual)
@@ -110,10 +110,10 @@ def evidence_of(actual: Truth, latencies: Floats) -> Evidence:
     return Evidence(selection, tuple(runs), source="simulation")
 
 
-def simulate_latencies(actual: Truth, rng: np.random.Generator) -> Floats:
+def simulate_latencies(actual: GroundTruth, rng: np.random.Generator) -> Floats:
     """Latencies in seconds, shape (sites, runs, windows, messages)."""
     sites, shape = len(actual.network), (actual.runs, actual.windows)
-    # Queues at the exchange belong to the minute, whoever looks.
+    # All sites see the same queues at the exchange.
     shared = _levels(rng, (1, *shape), actual.correlation, carry_over=actual.back_to_back)[0]
     queue = actual.exchange * np.exp(actual.exchange_sd * shared)
     queue *= np.where(rng.random(shape) < actual.burst_share, 5.0, 1.0)
@@ -146,14 +146,14 @@ def _levels(
 
 
 def candidate(site: int) -> Candidate:
-    """The name under which a site of `Truth.network` goes; there are 24."""
+    """The name under which a site of `GroundTruth.network` goes; there are 24."""
     region = REGIONS[site // len(INSTANCE_TYPES) % len(REGIONS)]
     return Candidate(
         ("region", "instance_type"), (region, INSTANCE_TYPES[site % len(INSTANCE_TYPES)])
     )
 
 
-def _run(site: Candidate, index: int, latencies: Floats, actual: Truth) -> RunEvidence:
+def _run(site: Candidate, index: int, latencies: Floats, actual: GroundTruth) -> RunEvidence:
     names = tuple(STRATA)
     stratum = names[index % len(names)]
     if actual.back_to_back:

@@ -8,7 +8,7 @@ import pytest
 
 from latency_sweep.analysis.prometheus_api import PrometheusClient
 from latency_sweep.lab.local.prometheus_process import running_with
-from latency_sweep.lab.local.remote_write import HISTORY
+from latency_sweep.lab.simulation.remote_write import HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

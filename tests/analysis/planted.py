@@ -11,7 +11,7 @@ import numpy as np
 from latency_sweep.contract import metrics
 from latency_sweep.contract.experiment import Experiment, default_path, parse
 from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
-from latency_sweep.lab.local.remote_write import History, Native
+from latency_sweep.lab.simulation.remote_write import History, Native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,7 +15,7 @@ from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import parse
 from latency_sweep.contract.targets import Target
 from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
-from latency_sweep.lab.local.remote_write import History
+from latency_sweep.lab.simulation.remote_write import History
 from tests.analysis.planted import CHANNELS, Events, PlantedProbe, poisson_events
 from tests.analysis.planted import short_experiment_text as text_of_short_runs
 

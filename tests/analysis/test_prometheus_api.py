@@ -26,7 +26,7 @@ from latency_sweep.analysis.prometheus_api import (
     TruncatedAnswerError,
     UnreachableError,
 )
-from latency_sweep.lab.local.remote_write import History, Native
+from latency_sweep.lab.simulation.remote_write import History, Native
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 from latency_sweep.runtime.loopback import hold_port
 

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import Timeline
-from latency_sweep.lab.exchange.ground_truth import read_ground_truth
+from latency_sweep.lab.exchange.ground_truth.reader import read_ground_truth
 from latency_sweep.lab.local.recording import first_run
 from latency_sweep.lab.local.sites import Scenario
 from latency_sweep.lab.local.stack import Setup, running_stack

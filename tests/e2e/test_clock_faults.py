@@ -110,7 +110,7 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExchangeProce
     """The same market for every place, 20 ms away."""
     config = exchange_config.ExchangeConfig(
         sites={
-            place: exchange_config.Site(latency=exchange_config.Constant(ms=20.0))
+            place: exchange_config.SiteConfig(latency=exchange_config.Constant(ms=20.0))
             for place in PLACES
         },
         symbols={"BTCUSDT": exchange_config.Symbol(trades_per_sec=250.0)},

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from latency_sweep.contract.exit_codes import ExitCode
-from latency_sweep.lab.exchange.ground_truth import read_ground_truth
+from latency_sweep.lab.exchange.ground_truth.reader import read_ground_truth
 from latency_sweep.lab.local.plan import EXPERIMENT
 from latency_sweep.lab.local.prometheus_process import Prometheus
 from latency_sweep.lab.local.recording import inspect
@@ -186,7 +186,7 @@ def test_replayed_frames_are_counted_as_they_stand_in_the_file(
 
     # What was early by less than the way to the probe takes is not early any more. In the capture
     # made by the test nothing is, so that there the four are one.
-    (file,) = (report.parent / "truth").iterdir()
+    (file,) = (report.parent / "ground_truth").iterdir()
     actual = read_ground_truth(file)
     early = actual[(actual["outcome"] == "sent") & (actual["send_ns"] < actual["event_ns"])]
     sent_early = Counter(stream.partition("@")[2] for stream in early["stream"])

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from latency_sweep.lab.exchange.ground_truth import read_ground_truth
+from latency_sweep.lab.exchange.ground_truth.reader import read_ground_truth
 from latency_sweep.lab.faults import laboratory
 from latency_sweep.lab.faults.probes import in_two_processes
 from latency_sweep.lab.faults.registry import FAULTS
-from latency_sweep.lab.faults.watcher import LABEL, Watcher, running_watcher
+from latency_sweep.lab.faults.scraper import LABEL, Scraper, running_scraper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from latency_sweep.lab.binaries.prometheus_binary import Binaries
-    from latency_sweep.lab.faults.laboratory import Outcome
+    from latency_sweep.lab.faults.laboratory import FaultResult
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -41,15 +41,15 @@ LOSSLESS = [name for name, entry in FAULTS.items() if entry.lossless]
 
 @dataclass(frozen=True)
 class Aftermath:
-    outcomes: dict[str, Outcome]
-    watcher: Watcher
+    outcomes: dict[str, FaultResult]
+    scraper: Scraper
     folder: Path
 
     def ground_truth(self, fault: str) -> pd.DataFrame:
-        return read_ground_truth(self.folder / "truth" / f"{fault}.truth")
+        return read_ground_truth(self.folder / "ground_truth" / f"{fault}.truth")
 
     def value(self, fault: str, expression: str) -> float:
-        return self.watcher.query(expression)[fault]
+        return self.scraper.query(expression)[fault]
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,9 @@ def after(
 ) -> Iterator[Aftermath]:
     folder = tmp_path_factory.mktemp("faults")
     start = partial(in_two_processes, waits=WAITS)
-    with running_watcher(prometheus_binaries, folder / "prometheus", 3) as watcher:
-        outcomes = asyncio.run(laboratory.run(FAULTS, folder / "laboratory", watcher, start))
-        yield Aftermath(outcomes, watcher, folder / "laboratory")
+    with running_scraper(prometheus_binaries, folder / "prometheus", 3) as scraper:
+        outcomes = asyncio.run(laboratory.run(FAULTS, folder / "laboratory", scraper, start))
+        yield Aftermath(outcomes, scraper, folder / "laboratory")
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -27,7 +27,7 @@ from latency_sweep.lab.faults.certificates import make_identities
 from latency_sweep.lab.faults.in_flight import Reset
 from latency_sweep.lab.faults.laboratory import STREAMS, WITNESS, Books
 from latency_sweep.lab.faults.proxy import HOST, FaultProxy
-from latency_sweep.lab.faults.watcher import Watcher, running_watcher
+from latency_sweep.lab.faults.scraper import Scraper, running_scraper
 from latency_sweep.lab.local.stack import console_command
 from latency_sweep.runtime.child import Child
 from latency_sweep.runtime.loopback import hold_port, port_of
@@ -114,7 +114,7 @@ async def full_disk(subject: Subject) -> None:
         await subject.receiving()
 
 
-async def killed(subject: Subject, watcher: Watcher) -> None:
+async def killed(subject: Subject, scraper: Scraper) -> None:
     """Killed without a chance to say anything, and started again at the same port.
 
     It receives again only after a scrape: Prometheus cannot see that a counter began anew if it has
@@ -127,7 +127,7 @@ async def killed(subject: Subject, watcher: Watcher) -> None:
     with hold_port(port_of(subject.url)):
         subject.child = subject.start()
         await subject.listening()
-    await until("it is scraped", lambda: watcher.query(TRADES).get(KILLED) == 0)
+    await until("it is scraped", lambda: scraper.query(TRADES).get(KILLED) == 0)
     subject.proxy.lift(refused)
     await subject.receiving()
 
@@ -135,7 +135,7 @@ async def killed(subject: Subject, watcher: Watcher) -> None:
 @dataclass(frozen=True)
 class Aftermath:
     accounts: dict[tuple[str, str], Account]
-    watcher: Watcher
+    scraper: Scraper
     running: dict[str, bool]
     received_since_restart: int
     seen_before_restart: float
@@ -171,8 +171,8 @@ async def run(binaries: Binaries, folder: Path, prometheus: ExitStack) -> Afterm
         subjects = await stack.enter_async_context(running_subjects(exchange, folder))
         urls = {name: subject.url for name, subject in subjects.items()}
 
-        with running_watcher(binaries, folder / "prometheus") as first:
-            first.watch(urls)
+        with running_scraper(binaries, folder / "prometheus") as first:
+            first.scrape(urls)
             for subject in subjects.values():
                 await subject.receiving()
             await laboratory.scraped(first, len(NAMES), time.time())
@@ -184,8 +184,8 @@ async def run(binaries: Binaries, folder: Path, prometheus: ExitStack) -> Afterm
             full_disk(subjects[FULL_DISK]),
         )
         await asyncio.sleep(away_since + AWAY_SEC - time.monotonic())
-        second = prometheus.enter_context(running_watcher(binaries, folder / "prometheus"))
-        second.watch(urls)
+        second = prometheus.enter_context(running_scraper(binaries, folder / "prometheus"))
+        second.scrape(urls)
         await asyncio.to_thread(exchange.stop)
         await laboratory.scraped(second, len(NAMES), time.time() + 2.5)
         books = Books(second, exchange)
@@ -196,7 +196,7 @@ async def run(binaries: Binaries, folder: Path, prometheus: ExitStack) -> Afterm
             accounts={
                 (name, each): books.account(name, each) for name in NAMES for each in STREAMS
             },
-            watcher=second,
+            scraper=second,
             running={name: subject.child.running for name, subject in subjects.items()},
             received_since_restart=len(last_connection),
             seen_before_restart=seen,
@@ -226,7 +226,7 @@ def test_counters_lose_nothing_while_prometheus_is_away(name: str, after: Afterm
 
 def test_a_lack_of_descriptors_is_counted_as_a_failed_attempt(after: Aftermath) -> None:
     errors = 'last_over_time(feed_errors_total{kind="connect_failed"}[5m])'
-    assert after.watcher.query(errors)[DESCRIPTORS] > 0
+    assert after.scraper.query(errors)[DESCRIPTORS] > 0
 
 
 def test_a_killed_probe_begins_to_count_anew_and_counts_exactly(after: Aftermath) -> None:
@@ -237,11 +237,11 @@ def test_a_killed_probe_begins_to_count_anew_and_counts_exactly(after: Aftermath
 
 def test_a_restart_is_one_reset_to_the_rules_and_no_drop(after: Aftermath) -> None:
     messages = 'feed_messages_total{stream="trade"}[5m]'
-    assert after.watcher.query(f"resets({messages})")[KILLED] == 1
-    increase = after.watcher.query(f"increase({messages})")[KILLED]
+    assert after.scraper.query(f"resets({messages})")[KILLED] == 1
+    increase = after.scraper.query(f"increase({messages})")[KILLED]
     assert increase >= after.received_since_restart
     assert after.seen_before_restart > 0
 
 
 def test_a_restart_shows_in_the_time_of_the_process_start(after: Aftermath) -> None:
-    assert after.watcher.query("changes(process_start_time_seconds[5m])")[KILLED] == 1
+    assert after.scraper.query("changes(process_start_time_seconds[5m])")[KILLED] == 1

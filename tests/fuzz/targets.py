@@ -22,8 +22,8 @@ from requests.adapters import BaseAdapter
 from latency_sweep.analysis.evidence import archive, jsonl
 from latency_sweep.analysis.prometheus_api import PrometheusClient, PrometheusError
 from latency_sweep.contract import experiment
-from latency_sweep.lab.exchange import replay
-from latency_sweep.lab.exchange.events import TimeUnit
+from latency_sweep.lab.exchange.markets.events import TimeUnit
+from latency_sweep.lab.exchange.sources import replay
 from latency_sweep.nativehist.negotiation import accepts_gzip, choose_format
 from latency_sweep.probe.clock import chrony, clockbound
 from latency_sweep.probe.clock.reading import ClockError

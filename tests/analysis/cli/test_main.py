@@ -30,7 +30,7 @@ from latency_sweep.analysis.prometheus_api import PrometheusError
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import default_path, load
 from latency_sweep.contract.targets import Target
-from latency_sweep.lab.local.remote_write import History
+from latency_sweep.lab.simulation.remote_write import History
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 from latency_sweep.runtime.options import PASSWORD_VARIABLE, TOKEN_VARIABLE
 from tests.analysis.candidates import changed

@@ -24,7 +24,7 @@ from latency_sweep.contract import metrics
 from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC
 from latency_sweep.contract.targets import Target
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
-from latency_sweep.lab.local.remote_write import History
+from latency_sweep.lab.simulation.remote_write import History
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.analysis.planted import (
     CHANNELS,

@@ -24,7 +24,7 @@ from latency_sweep.collector.state import Stage
 from latency_sweep.contract import experiment as experiments
 from latency_sweep.lab.local import stack
 from latency_sweep.lab.local.prometheus_process import running_prometheus
-from latency_sweep.lab.local.sites import Scenario, Site
+from latency_sweep.lab.local.sites import LocalSite, Scenario
 from latency_sweep.lab.local.stack import Setup, console_command
 from latency_sweep.prometheus.configuration import PrometheusSettings, SimulatedEc2
 from latency_sweep.runtime.loopback import port_of
@@ -71,7 +71,7 @@ def site(
     document["market_data"] |= {"symbols": ["BTCUSDT"], "endpoint": "ws://127.0.0.1:9"}
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(document))
-    places = [Site(region=r, zone=f"{r}a", instance_type=TYPE) for r in REGIONS]
+    places = [LocalSite(region=r, zone=f"{r}a", instance_type=TYPE) for r in REGIONS]
     setup = Setup(experiments.load(config), Scenario(sites=places), tmp_path / "stack")
     setup.logs.mkdir(parents=True)
     setup.experiment_file.write_text(config.read_text())

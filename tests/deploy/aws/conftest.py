@@ -7,16 +7,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from latency_sweep.contract import experiment as experiment_file
+from latency_sweep.deploy.aws import scrape_secrets
+from tests.deploy.aws import instances
 from tests.deploy.aws.paths import REPOSITORY
 from tests.deploy.aws.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from subprocess import CompletedProcess
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +72,29 @@ def sandbox() -> Iterator[Sandbox]:
         pytest.skip("this machine allows no overlay of its file system")
     yield made
     made.remove()
+
+
+@pytest.fixture(scope="module")
+def secrets() -> dict[str, str]:
+    """As `sweep deploy` makes them."""
+    return scrape_secrets.make()
+
+
+# The instance is that of the test's module, which defines `user_data` and `instance`.
+
+
+@pytest.fixture(scope="module")
+def cloud_config(user_data: str) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(user_data)
+    return document
+
+
+@pytest.fixture(scope="module")
+def first_run(instance: Sandbox, cloud_config: dict[str, Any]) -> CompletedProcess[str]:
+    return instances.bootstrap(instance, cloud_config)
+
+
+@pytest.fixture(scope="module")
+def bootstrapped(instance: Sandbox, first_run: CompletedProcess[str]) -> Sandbox:
+    assert first_run.returncode == 0, first_run.stderr
+    return instance

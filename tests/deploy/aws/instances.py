@@ -9,7 +9,7 @@ import io
 import sysconfig
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from latency_sweep.contract import versions
 from tests.deploy.aws.paths import AWS
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 VERSIONS = versions.load()
 
 
-def settings(wheel: Path, secrets: str) -> dict[str, str]:
+# Path of the parameters that hold the secrets.
+SECRETS: Final = "/binance-latency-sweep/test/scrape"
+
+
+def settings(wheel: Path) -> dict[str, str]:
     """What both roles are told, as Terraform would."""
     return {
         "WHEEL_URI": f"s3://artifacts/releases/{wheel.name}",
@@ -33,7 +37,7 @@ def settings(wheel: Path, secrets: str) -> dict[str, str]:
         "EXPERIMENT_ID": "test",
         "EXPIRES_AT": "2031-01-02 03:04:05 UTC",
         "SCRAPE_TLS": "true",
-        "SECRETS_PATH": secrets,
+        "SECRETS_PATH": SECRETS,
         "AWS_DEFAULT_REGION": "eu-west-1",
         "LOG_GROUP": "/binance-latency-sweep/test",
         "NODE_EXPORTER_VERSION": VERSIONS.node_exporter,

@@ -8,10 +8,9 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
-from latency_sweep.deploy.aws import scrape_secrets
 from tests.deploy.aws import instances
+from tests.deploy.aws.instances import SECRETS
 from tests.deploy.aws.paths import AWS
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 # Making a virtual environment takes a while on a busy machine.
 pytestmark = pytest.mark.timeout(240)
 
-SECRETS = "/binance-latency-sweep/test/scrape"
 UNIT = AWS / "bootstrap" / "binance-probe.service"
 KNOBS = {
     "/proc/sys/net/core/busy_poll": "0",
@@ -35,14 +33,8 @@ KNOBS = {
 
 
 @pytest.fixture(scope="module")
-def secrets() -> dict[str, str]:
-    """As `sweep deploy` makes them."""
-    return scrape_secrets.make()
-
-
-@pytest.fixture(scope="module")
 def environment(wheel: Path) -> dict[str, str]:
-    return {**instances.settings(wheel, SECRETS), "CLOCK": "auto", "METRICS_PORT": "9090"}
+    return {**instances.settings(wheel), "CLOCK": "auto", "METRICS_PORT": "9090"}
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +63,6 @@ def user_data(
 
 
 @pytest.fixture(scope="module")
-def cloud_config(user_data: str) -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load(user_data)
-    return document
-
-
-@pytest.fixture(scope="module")
 def instance(
     sandbox: Sandbox, cloud_config: dict[str, Any], wheel: Path, secrets: dict[str, str]
 ) -> Sandbox:
@@ -92,17 +78,6 @@ def instance(
     release = f"node_exporter-{instances.VERSIONS.node_exporter}"
     instances.publish(sandbox, {release: {"node_exporter": "exit 0"}})
     return sandbox
-
-
-@pytest.fixture(scope="module")
-def first_run(instance: Sandbox, cloud_config: dict[str, Any]) -> CompletedProcess[str]:
-    return instances.bootstrap(instance, cloud_config)
-
-
-@pytest.fixture(scope="module")
-def bootstrapped(instance: Sandbox, first_run: CompletedProcess[str]) -> Sandbox:
-    assert first_run.returncode == 0, first_run.stderr
-    return instance
 
 
 def test_user_data_is_smaller_than_ec2_takes(user_data: str) -> None:

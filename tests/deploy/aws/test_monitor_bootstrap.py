@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from latency_sweep.deploy.aws import scrape_secrets
 from tests.deploy.aws import instances
+from tests.deploy.aws.instances import SECRETS
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 
 # Making a virtual environment takes a while on a busy machine.
 pytestmark = pytest.mark.timeout(240)
-
-SECRETS = "/binance-latency-sweep/test/scrape"
-
-
-@pytest.fixture(scope="module")
-def secrets() -> dict[str, str]:
-    """As `sweep deploy` makes them."""
-    return scrape_secrets.make()
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +46,9 @@ def user_data(
         tmp_path_factory.mktemp("user_data"),
         role="monitor",
         experiment=experiment_path,
-        environment=instances.settings(wheel, SECRETS) | settings,
+        environment=instances.settings(wheel) | settings,
         files={"/etc/latency-sweep/prometheus.env": "RETENTION=30d\n"},
     )
-
-
-@pytest.fixture(scope="module")
-def cloud_config(user_data: str) -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load(user_data)
-    return document
 
 
 @pytest.fixture(scope="module")
@@ -94,17 +80,6 @@ def instance(
     # Grafana's package brings its user.
     sandbox.run(["useradd", "--system", "--user-group", "--no-create-home", "grafana"])
     return sandbox
-
-
-@pytest.fixture(scope="module")
-def first_run(instance: Sandbox, cloud_config: dict[str, Any]) -> CompletedProcess[str]:
-    return instances.bootstrap(instance, cloud_config)
-
-
-@pytest.fixture(scope="module")
-def bootstrapped(instance: Sandbox, first_run: CompletedProcess[str]) -> Sandbox:
-    assert first_run.returncode == 0, first_run.stderr
-    return instance
 
 
 def test_monitors_user_data_is_smaller_than_ec2_takes(user_data: str) -> None:

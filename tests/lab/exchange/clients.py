@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from latency_sweep.lab.exchange.ground_truth import read_ground_truth
+from latency_sweep.lab.exchange.ground_truth.reader import read_ground_truth
 
 if TYPE_CHECKING:
     import ssl

@@ -16,8 +16,8 @@ from latency_sweep.lab.exchange.commands import (
     UnknownPathError,
     parse_target,
 )
-from latency_sweep.lab.exchange.events import TimeUnit
-from latency_sweep.lab.exchange.spot import SPOT
+from latency_sweep.lab.exchange.markets.events import TimeUnit
+from latency_sweep.lab.exchange.markets.spot import SPOT
 
 
 @pytest.fixture

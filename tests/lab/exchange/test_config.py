@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from latency_sweep.lab.exchange.config import ConfigError, ExchangeConfig, load, parse
-from latency_sweep.lab.exchange.markets import RULES
-from latency_sweep.lab.exchange.rules import Limits
+from latency_sweep.lab.exchange.markets.rules import ConnectionLimits
+from latency_sweep.lab.exchange.markets.table import RULES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,19 +43,19 @@ def test_a_configuration_survives_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("market", "limits"),
     [
-        ("spot", Limits(5, 1024, 20, 60, 24 * 3600)),
-        ("usdm", Limits(10, 1024, 180, 600, 24 * 3600)),
-        ("sbe", Limits(5, 1024, 20, 60, 24 * 3600)),
+        ("spot", ConnectionLimits(5, 1024, 20, 60, 24 * 3600)),
+        ("usdm", ConnectionLimits(10, 1024, 180, 600, 24 * 3600)),
+        ("sbe", ConnectionLimits(5, 1024, 20, 60, 24 * 3600)),
     ],
 )
-def test_defaults_are_binance_s_limits(market: MarketName, limits: Limits) -> None:
+def test_defaults_are_binance_s_limits(market: MarketName, limits: ConnectionLimits) -> None:
     assert RULES[market].limits == limits
 
 
 def test_a_limit_that_is_given_leaves_the_market_s_others() -> None:
     config = parse(MINIMAL | {"limits": {"streams": 7}}, source="test")
     limits = RULES["usdm"].limits.changed(config.limits)
-    assert limits == Limits(10, 7, 180, 600, 24 * 3600)
+    assert limits == ConnectionLimits(10, 7, 180, 600, 24 * 3600)
 
 
 def test_a_market_may_trade_other_symbols() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy import stats
 
-from latency_sweep.lab.exchange.config import Constant, Delay, Level, Site
+from latency_sweep.lab.exchange.config import Constant, Delay, Level, SiteConfig
 from latency_sweep.lab.exchange.latency import (
     DelaySampler,
     LevelProcess,
@@ -67,7 +67,7 @@ def test_a_constant_delay_is_itself_in_nanoseconds(ms: float) -> None:
 @given(seed=st.integers(0, 1 << 32), name=st.text(max_size=10))
 @settings(max_examples=20, deadline=None)
 def test_the_same_seed_and_name_give_the_same_latencies(seed: int, name: str) -> None:
-    site = Site.model_validate(
+    site = SiteConfig.model_validate(
         {"latency": {"distribution": "uniform", "low_ms": 0, "high_ms": 9}, "level": {"sigma": 1}}
     )
     one, two = (SiteLatency(name, site, seed, 0) for _ in range(2))
@@ -95,7 +95,7 @@ def test_the_level_stays_between_its_steps() -> None:
 
 
 def test_the_level_scales_the_latency_of_a_site() -> None:
-    site = Site.model_validate(
+    site = SiteConfig.model_validate(
         {"latency": {"distribution": "constant", "ms": 10}, "level": {"sigma": 0.5}}
     )
     latency = SiteLatency("tokyo", site, 1, 0)

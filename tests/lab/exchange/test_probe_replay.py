@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from latency_sweep.lab.exchange.config import ExchangeConfig
-from latency_sweep.lab.exchange.events import JsonEvent, TimeUnit
-from latency_sweep.lab.exchange.market import Market
+from latency_sweep.lab.exchange.markets.events import JsonEvent, TimeUnit
+from latency_sweep.lab.exchange.sources.generated import GeneratedMarket
 from tests.lab.exchange.probing import SYMBOL, Probed, probing
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def recorded_frames() -> list[tuple[int, str, bytes]]:
         }
     )
     frames = []
-    for event in Market(config, START, "usdm").take_due(START + LENGTH_SEC * SECOND):
+    for event in GeneratedMarket(config, START, "usdm").take_due(START + LENGTH_SEC * SECOND):
         stream = event.stream.partition("@")[2]
         if stream not in STREAMS:
             continue

@@ -267,7 +267,7 @@ async def test_a_bad_certificate_is_not_trusted(
 async def test_an_upgrade_is_refused_with_the_time_to_stay_away(
     proxy: FaultProxy, identities: Identities
 ) -> None:
-    proxy.inject(at_connect.Status(429, 7))
+    proxy.inject(at_connect.RejectUpgrade(429, 7))
     with pytest.raises(InvalidStatus) as refused:
         await opened(proxy, identities)
     assert refused.value.response.status_code == 429

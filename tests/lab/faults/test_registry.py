@@ -9,7 +9,7 @@ import pytest
 from latency_sweep.contract import metrics
 from latency_sweep.lab.faults.dns import DnsServer
 from latency_sweep.lab.faults.fault import Fault
-from latency_sweep.lab.faults.registry import FAULTS, Scene
+from latency_sweep.lab.faults.registry import FAULTS, FaultContext
 
 CLOSES = [*range(1000, 1004), *range(1007, 1015), 3000, 4000, 4999]
 WANTED = [
@@ -59,8 +59,8 @@ def test_every_fault_can_be_made_and_says_what_it_does(name: str) -> None:
     dns = DnsServer()
     dns.answers["here.test"] = "127.0.0.1"
     entry = FAULTS[name]
-    assert isinstance(entry.make(Scene(dns, "here.test")), Fault)
-    assert entry.says
+    assert isinstance(entry.make(FaultContext(dns, "here.test")), Fault)
+    assert entry.description
     assert entry.window_sec > 0
 
 

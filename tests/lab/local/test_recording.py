@@ -9,9 +9,15 @@ from hypothesis import strategies as st
 
 from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
-from latency_sweep.lab.exchange.replay import MAX_PAUSES_NS, ReplayError
+from latency_sweep.lab.exchange.sources.replay import MAX_PAUSES_NS, ReplayError
 from latency_sweep.lab.local.plan import EXPERIMENT
-from latency_sweep.lab.local.recording import Channel, Recording, RecordingError, first_run, inspect
+from latency_sweep.lab.local.recording import (
+    RecordedChannel,
+    RecordingError,
+    RecordingSummary,
+    first_run,
+    inspect,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,18 +46,18 @@ def write(file: Path, *frames: tuple[str, int, int | None]) -> Path:
     return file
 
 
-def recording(**changes: object) -> Recording:
+def recording(**changes: object) -> RecordingSummary:
     fields: dict[str, object] = {
         "file": "capture",
         "unit": "MILLISECOND",
         "speed": 1.0,
         "frames": 2,
-        "channels": (Channel("trade", "BTCUSDT"),),
+        "channels": (RecordedChannel("trade", "BTCUSDT"),),
         "earliest_ns": 0,
         "latest_ns": NS_PER_SEC,
         "duration_ns": NS_PER_SEC,
     }
-    return Recording(**(fields | changes))  # type: ignore[arg-type] # fields of mixed types
+    return RecordingSummary(**(fields | changes))  # type: ignore[arg-type] # fields of mixed types
 
 
 def test_channels_are_those_of_the_frames(tmp_path: Path) -> None:
@@ -124,7 +130,7 @@ def test_a_file_that_is_not_there_is_told_in_one_sentence(tmp_path: Path) -> Non
 
 def test_only_what_was_recorded_is_asked_for() -> None:
     adapted = recording(
-        channels=(Channel("depth@100ms", "ETHUSDT"), Channel("kline_1m", "ETHUSDT"))
+        channels=(RecordedChannel("depth@100ms", "ETHUSDT"), RecordedChannel("kline_1m", "ETHUSDT"))
     ).adapted(experiment.load(EXPERIMENT), NOW_NS)
     assert adapted.market_data.streams == ["depth@100ms"]
     assert adapted.market_data.symbols == ["ETHUSDT"]
@@ -142,7 +148,9 @@ def test_symbols_of_streams_that_are_not_measured_are_not_asked_for(tmp_path: Pa
 
 
 def test_a_recording_of_other_streams_is_refused() -> None:
-    other = recording(channels=(Channel("kline_1m", "BTCUSDT"), Channel("!bookTicker", "")))
+    other = recording(
+        channels=(RecordedChannel("kline_1m", "BTCUSDT"), RecordedChannel("!bookTicker", ""))
+    )
     with pytest.raises(
         RecordingError, match=r"none of the streams .* was recorded, but kline_1m, !bookTicker\.$"
     ):
@@ -150,7 +158,7 @@ def test_a_recording_of_other_streams_is_refused() -> None:
 
 
 def test_a_recording_of_an_impossible_symbol_is_refused() -> None:
-    impossible = recording(channels=(Channel("trade", "BTC-USDT"),))
+    impossible = recording(channels=(RecordedChannel("trade", "BTC-USDT"),))
     with pytest.raises(
         RecordingError,
         match=r"^capture: cannot be measured: market_data\.symbols\.0: .*'BTC-USDT'\.$",

@@ -10,7 +10,7 @@ import pytest
 from latency_sweep.contract import experiment
 from latency_sweep.lab.local import sites
 from latency_sweep.lab.local.prometheus_process import Prometheus
-from latency_sweep.lab.local.stack import Exchange, Setup, Stack, _all_are_up
+from latency_sweep.lab.local.stack import LocalExchange, Setup, Stack, _all_are_up
 from latency_sweep.runtime.child import Child, Priority
 
 
@@ -30,5 +30,5 @@ def test_a_prometheus_that_is_too_busy_to_answer_is_asked_again(tmp_path: Path) 
         closed.bind(("127.0.0.1", 0))  # nobody listens
         prometheus = Prometheus(f"http://127.0.0.1:{closed.getsockname()[1]}", child)
         setup = Setup(experiment.load(), sites.load(), tmp_path)
-        exchange = Exchange({}, "", "", tmp_path, child, "")
+        exchange = LocalExchange({}, "", "", tmp_path, child, "")
         assert not _all_are_up(Stack(setup, exchange, (), prometheus, (child,)))

@@ -11,14 +11,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.calibration import Scenario, trial
 from latency_sweep.analysis.decision.decide import decide
 from latency_sweep.analysis.decision.verdict import VerdictKind
 from latency_sweep.analysis.report.words.conclusion import sentence
 from latency_sweep.analysis.report.words.next_steps import next_steps
+from latency_sweep.lab.simulation.calibration import CalibrationCase, trial
 from latency_sweep.lab.simulation.original_method import winners
 from latency_sweep.lab.simulation.sweep import (
-    Truth,
+    GroundTruth,
     candidate,
     histograms,
     simulate,
@@ -30,13 +30,13 @@ from tests.analysis.candidates import rules
 EXPERIMENT = rules()
 TRIALS = 25
 # Constraints are not what is simulated here; short runs could not prove them.
-SHORT = Truth(network=(0.0064, 0.0064), windows=20, rate=100, level_sd=0.02)
+SHORT = GroundTruth(network=(0.0064, 0.0064), windows=20, rate=100, level_sd=0.02)
 LENIENT = rules(
     decision__constraints__reconnects_per_hour=10, decision__constraints__loss_ratio=0.001
 )
 
 
-def winners_of(ground_truth: Truth) -> list[str | None]:
+def winners_of(ground_truth: GroundTruth) -> list[str | None]:
     return [
         decide(simulate(ground_truth, np.random.default_rng([5, n])), LENIENT, seed=n).winner
         for n in range(TRIALS)
@@ -53,9 +53,9 @@ def test_a_clear_difference_is_found_and_never_the_wrong_way_round() -> None:
     assert sum(name is not None for name in found) >= 0.9 * TRIALS
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    scenario = Scenario("identical", SHORT, (0, 1))
-    trials = [trial(scenario, 0.0, LENIENT, (6, n)) for n in range(TRIALS)]
+def test_the_interval_has_about_its_nominal_coverage() -> None:
+    case = CalibrationCase("identical", SHORT, (0, 1))
+    trials = [trial(case, 0.0, LENIENT, (6, n)) for n in range(TRIALS)]
     assert sum(t.covered for t in trials) >= 0.9 * TRIALS
     # On the same data the original arithmetic sees a winner in most.
     assert sum(t.original_exact is not None for t in trials) >= 0.3 * TRIALS
@@ -100,7 +100,7 @@ def test_the_original_arithmetic_finds_what_is_obvious(slower: int) -> None:
 
 
 def test_a_simulated_sweep_passes_every_constraint_of_the_shipped_experiment() -> None:
-    ground_truth = Truth(network=(0.0064, 0.0080), rate=60)
+    ground_truth = GroundTruth(network=(0.0064, 0.0080), rate=60)
     verdict = decide(simulate(ground_truth, np.random.default_rng(3)), EXPERIMENT)
     assert verdict.kind is VerdictKind.WINNER
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latency_sweep.lab.exchange.config import ExchangeConfig, Replay
-from latency_sweep.lab.exchange.events import Event, TimeUnit
-from latency_sweep.lab.exchange.market import Market
-from latency_sweep.lab.exchange.pausing import TOLERANCE_NS, PausingSource
-from latency_sweep.lab.exchange.replay import Recording
+from latency_sweep.lab.exchange.markets.events import MarketEvent, TimeUnit
+from latency_sweep.lab.exchange.sources.generated import GeneratedMarket
+from latency_sweep.lab.exchange.sources.pausing import TOLERANCE_NS, PausingSource
+from latency_sweep.lab.exchange.sources.replay import ReplaySource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +20,9 @@ START = 1_795_000_000_000 * MS
 CONFIG = ExchangeConfig.model_validate({"sites": {"tokyo": {}}, "symbols": {"BTCUSDT": {}}})
 
 
-def attended(source: PausingSource, until_ns: int, stall_at_ns: int = 0) -> list[Event]:
+def attended(source: PausingSource, until_ns: int, stall_at_ns: int = 0) -> list[MarketEvent]:
     """Ask whenever an event is due; once, from `stall_at_ns` on, 250 ms too late."""
-    events: list[Event] = []
+    events: list[MarketEvent] = []
     while (due_ns := source.next_ns()) is not None and due_ns <= until_ns:
         stalled = stall_at_ns and due_ns >= stall_at_ns
         now_ns = due_ns + (250 * MS if stalled else 0)
@@ -33,20 +33,20 @@ def attended(source: PausingSource, until_ns: int, stall_at_ns: int = 0) -> list
     return events
 
 
-def frame(event: Event) -> bytes:
+def frame(event: MarketEvent) -> bytes:
     return event.frame(TimeUnit.MICROSECOND, combined=False)
 
 
 def test_an_attended_market_is_not_changed() -> None:
-    source = PausingSource(Market(CONFIG, START))
-    expected = Market(CONFIG, START).take_due(START + 2000 * MS)
+    source = PausingSource(GeneratedMarket(CONFIG, START))
+    expected = GeneratedMarket(CONFIG, START).take_due(START + 2000 * MS)
     taken = attended(source, START + 2000 * MS)
     assert [frame(event) for event in taken] == [frame(event) for event in expected]
 
 
 def test_a_stall_postpones_the_market_and_makes_no_event_late() -> None:
-    plain = attended(PausingSource(Market(CONFIG, START)), START + 2000 * MS)
-    source = PausingSource(Market(CONFIG, START))
+    plain = attended(PausingSource(GeneratedMarket(CONFIG, START)), START + 2000 * MS)
+    source = PausingSource(GeneratedMarket(CONFIG, START))
     paused = attended(source, START + 2250 * MS, stall_at_ns=START + 1000 * MS)
     assert source.paused_ns == 250 * MS
     assert [event.last_id for event in paused] == [event.last_id for event in plain]
@@ -55,8 +55,8 @@ def test_a_stall_postpones_the_market_and_makes_no_event_late() -> None:
 
 
 def test_the_exchange_delay_of_a_postponed_trade_stays() -> None:
-    source = PausingSource(Market(CONFIG, START))
-    plain = attended(PausingSource(Market(CONFIG, START)), START + 2000 * MS)
+    source = PausingSource(GeneratedMarket(CONFIG, START))
+    plain = attended(PausingSource(GeneratedMarket(CONFIG, START)), START + 2000 * MS)
     paused = attended(source, START + 2250 * MS, stall_at_ns=START + 500 * MS)
     for event, late in zip(plain, paused, strict=True):
         if event.trade_ns:
@@ -68,7 +68,7 @@ LATENCIES_US = [4_107, -893, 12_107, -1_893, 107]
 
 
 @pytest.fixture
-def recorded(tmp_path: Path) -> Recording:
+def recorded(tmp_path: Path) -> ReplaySource:
     """Five trades, 5 ms apart."""
     file = tmp_path / "frames"
     with file.open("w") as lines:
@@ -77,20 +77,20 @@ def recorded(tmp_path: Path) -> Recording:
             event_ms = (received_us - latency_us) // 1_000
             data = f'{{"e":"trade","E":{event_ms},"t":{number}}}'
             lines.write(f'{received_us} {{"stream":"btcusdt@trade","data":{data}}}\n')
-    replay = Recording(Replay(file=file), offset_ns=0, may_start=lambda: True, now_ns=START)
+    replay = ReplaySource(Replay(file=file), offset_ns=0, may_start=lambda: True, now_ns=START)
     replay.audience_changed(START)
     return replay
 
 
-def latencies_us(events: list[Event]) -> list[int]:
+def latencies_us(events: list[MarketEvent]) -> list[int]:
     return [(event.depart_ns - event.event_ns) // 1_000 for event in events]
 
 
 def test_a_recording_waits_for_whole_milliseconds_and_keeps_its_latencies(
-    recorded: Recording,
+    recorded: ReplaySource,
 ) -> None:
     source = PausingSource(recorded, step_ns=MS, at_most_ns=1_000 * MS)
-    taken: list[Event] = []
+    taken: list[MarketEvent] = []
     while (due_ns := source.next_ns()) is not None:
         now_ns = due_ns + (7_300_000 if len(taken) == 1 and not source.paused_ns else 0)
         events = source.take_due(now_ns)
@@ -101,7 +101,7 @@ def test_a_recording_waits_for_whole_milliseconds_and_keeps_its_latencies(
     assert taken[-1].depart_ns - taken[0].depart_ns == (20 + 8) * MS
 
 
-def test_what_is_late_beyond_the_longest_pause_is_sent_late(recorded: Recording) -> None:
+def test_what_is_late_beyond_the_longest_pause_is_sent_late(recorded: ReplaySource) -> None:
     source = PausingSource(recorded, step_ns=MS, at_most_ns=10 * MS)
     due_ns = source.next_ns()
     assert due_ns is not None

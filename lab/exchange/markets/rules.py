@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from latency_sweep.lab.exchange import config
-    from latency_sweep.lab.exchange.book import Book, Lot
-    from latency_sweep.lab.exchange.events import Event, TimeUnit
+    from latency_sweep.lab.exchange.markets.book import Book, Lot
+    from latency_sweep.lab.exchange.markets.events import MarketEvent, TimeUnit
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What Binance allows a connection, and what it does by the clock.
+class ConnectionLimits:
+    """Binance's limits and timers of a connection.
 
     Attributes:
         messages_per_sec: inbound messages of any kind, control frames included.
@@ -31,8 +31,8 @@ class Limits:
     pong_timeout_sec: float
     lifetime_sec: float = 86_400.0
 
-    def changed(self, changes: config.Limits) -> Limits:
-        """These limits with what a configuration changes."""
+    def changed(self, changes: config.LimitOverrides) -> ConnectionLimits:
+        """These limits with a configuration's overrides."""
         return replace(self, **changes.model_dump(exclude_none=True))
 
 
@@ -55,15 +55,15 @@ class Order(NamedTuple):
 
 
 class Push(NamedTuple):
-    """A timer that tells what the book went through since it rang before.
+    """The changes of a book since the previous push of a periodic stream.
 
     Attributes:
         stream: the stream it belongs to, without symbol.
-        event_ns: when it rings, Unix nanoseconds.
+        event_ns: time of the push, Unix nanoseconds.
         changed_ns: when the book changed last.
         first_id: update id of the first change since, 0 if there was none.
         last_id: that of the last change so far.
-        previous_id: last id of the ring before.
+        previous_id: last id of the previous push.
         changes: how many changes there were.
     """
 
@@ -77,16 +77,16 @@ class Push(NamedTuple):
 
 
 class Style(Protocol):
-    """How one symbol's happenings are told: the messages of one market's streams."""
+    """Encodes what happens to one symbol as the messages of its market's streams."""
 
-    def order(self, order: Order) -> list[Event]:
+    def order(self, order: Order) -> list[MarketEvent]:
         """An order was filled; the book has changed already."""
 
-    def quote(self, event_ns: int, changed_ns: int) -> list[Event]:
+    def quote(self, event_ns: int, changed_ns: int) -> list[MarketEvent]:
         """The book changed."""
 
-    def push(self, push: Push) -> list[Event]:
-        """A stream's timer rang."""
+    def push(self, push: Push) -> list[MarketEvent]:
+        """A periodic stream is due."""
 
 
 class StyleMaker(Protocol):
@@ -123,7 +123,7 @@ class Rules:
         style: makes the messages.
     """
 
-    limits: Limits
+    limits: ConnectionLimits
     routes: Mapping[str, Callable[[str], bool]]
     units: tuple[TimeUnit, ...]
     needs_key: bool

@@ -10,17 +10,17 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from latency_sweep.lab.exchange import spot
-from latency_sweep.lab.exchange.book import EXPONENT
-from latency_sweep.lab.exchange.events import Event, TimeUnit, binary_frame
-from latency_sweep.lab.exchange.rules import Rules, every_stream
-from latency_sweep.lab.exchange.sbe_schema import STREAM_1_0
+from latency_sweep.lab.exchange.markets import spot
+from latency_sweep.lab.exchange.markets.book import EXPONENT
+from latency_sweep.lab.exchange.markets.events import MarketEvent, TimeUnit, binary_frame
+from latency_sweep.lab.exchange.markets.rules import Rules, every_stream
+from latency_sweep.lab.exchange.markets.sbe_schema import STREAM_1_0
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from latency_sweep.lab.exchange.book import Book, Lot
-    from latency_sweep.lab.exchange.rules import Order, Push
+    from latency_sweep.lab.exchange.markets.book import Book, Lot
+    from latency_sweep.lab.exchange.markets.rules import Order, Push
 
 _US: Final = TimeUnit.MICROSECOND.value
 _MS: Final = 1_000_000
@@ -41,7 +41,7 @@ class _Contents(NamedTuple):
     groups: Mapping[str, Sequence[Mapping[str, int]]] = MappingProxyType({})
 
 
-class SbeEvent(Event):
+class SbeEvent(MarketEvent):
     """A message in SBE; neither the unit nor combined streams change it."""
 
     __slots__ = ("_contents", "_frame", "_offset_ns", "_symbol")
@@ -57,7 +57,7 @@ class SbeEvent(Event):
         contents: _Contents,
         offset_ns: int,
     ) -> None:
-        """A message of a symbol's stream; see `Event`."""
+        """A message of a symbol's stream; see `MarketEvent`."""
         super().__init__(
             f"{book.symbol.lower()}@{stream}", ids=ids, event_ns=event_ns, trade_ns=trade_ns
         )
@@ -79,7 +79,7 @@ class SbeEvent(Event):
         )
 
     def frame(self, unit: TimeUnit, *, combined: bool) -> bytes:  # noqa: ARG002 - see the class
-        """See `Event.frame`."""
+        """See `MarketEvent.frame`."""
         if self._frame is None:
             self._frame = binary_frame(self.payload())
         return self._frame
@@ -97,7 +97,7 @@ class SbeStyle:
         self._depth_levels = depth_levels
         self._offset_ns = offset_ns
 
-    def order(self, order: Order) -> list[Event]:
+    def order(self, order: Order) -> list[MarketEvent]:
         """All its trades in one message, and the new best quote."""
         entries = [
             {
@@ -119,7 +119,7 @@ class SbeStyle:
         )
         return [trades, *self.quote(order.event_ns, order.trade_ns)]
 
-    def quote(self, event_ns: int, changed_ns: int) -> list[Event]:  # noqa: ARG002 - not told here
+    def quote(self, event_ns: int, changed_ns: int) -> list[MarketEvent]:  # noqa: ARG002 - not told here
         """The best quote."""
         book = self._book
         fields = {
@@ -140,7 +140,7 @@ class SbeStyle:
             )
         ]
 
-    def push(self, push: Push) -> list[Event]:
+    def push(self, push: Push) -> list[MarketEvent]:
         """What changed in the book, or its best levels, if anything changed."""
         if not push.changes:
             return []

@@ -10,20 +10,20 @@ import itertools
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.lab.exchange.book import decimal
-from latency_sweep.lab.exchange.events import TimeUnit
-from latency_sweep.lab.exchange.json_style import JsonStyle, boolean
-from latency_sweep.lab.exchange.rules import Limits, Rules, every_stream
+from latency_sweep.lab.exchange.markets.book import decimal
+from latency_sweep.lab.exchange.markets.events import TimeUnit
+from latency_sweep.lab.exchange.markets.json_style import JsonStyle, boolean
+from latency_sweep.lab.exchange.markets.rules import ConnectionLimits, Rules, every_stream
 
 if TYPE_CHECKING:
-    from latency_sweep.lab.exchange.events import Event
-    from latency_sweep.lab.exchange.rules import Order, Push
+    from latency_sweep.lab.exchange.markets.events import MarketEvent
+    from latency_sweep.lab.exchange.markets.rules import Order, Push
 
 
 class SpotStyle(JsonStyle):
     """See `rules.Style`."""
 
-    def order(self, order: Order) -> list[Event]:
+    def order(self, order: Order) -> list[MarketEvent]:
         """Its trades, their aggregates (one per price) and the new best quote."""
         flags = b',"m":%b,"M":true}' % boolean(order.buyer_is_maker)
         trades = [
@@ -39,13 +39,13 @@ class SpotStyle(JsonStyle):
             first = last + 1
         return [*trades, *aggregates, *self.quote(order.event_ns, order.trade_ns)]
 
-    def quote(self, event_ns: int, changed_ns: int) -> list[Event]:  # noqa: ARG002 - not told here
+    def quote(self, event_ns: int, changed_ns: int) -> list[MarketEvent]:  # noqa: ARG002 - not told here
         """The best quote."""
         number = self._book.update_id
         text = b"{%b}" % self._quote()
         return [self._event("bookTicker", (number, number), event_ns=event_ns, text=(text,))]
 
-    def push(self, push: Push) -> list[Event]:
+    def push(self, push: Push) -> list[MarketEvent]:
         """What changed in the book, if anything."""
         if not push.changes:
             return []
@@ -61,7 +61,7 @@ class SpotStyle(JsonStyle):
 
     def _aggregate(
         self, order: Order, price: int, quantity: int, trade_ids: tuple[int, int], flags: bytes
-    ) -> Event:
+    ) -> MarketEvent:
         number = self._next_aggregate_id()
         middle = b',"s":"%b","a":%d,"p":"%b","q":"%b","f":%d,"l":%d' % (
             self._name,
@@ -72,7 +72,9 @@ class SpotStyle(JsonStyle):
         )
         return self._timed("aggTrade", number, order, middle, flags)
 
-    def _timed(self, kind: str, number: int, order: Order, middle: bytes, flags: bytes) -> Event:
+    def _timed(
+        self, kind: str, number: int, order: Order, middle: bytes, flags: bytes
+    ) -> MarketEvent:
         return self._event(
             kind,
             (number, number),
@@ -83,7 +85,7 @@ class SpotStyle(JsonStyle):
         )
 
 
-LIMITS: Final = Limits(
+LIMITS: Final = ConnectionLimits(
     messages_per_sec=5, streams=1024, ping_interval_sec=20.0, pong_timeout_sec=60.0
 )
 SPOT: Final = Rules(

@@ -10,15 +10,15 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from latency_sweep.lab.exchange.book import decimal
-from latency_sweep.lab.exchange.events import TimeUnit, stream_kind
-from latency_sweep.lab.exchange.json_style import JsonStyle, boolean
-from latency_sweep.lab.exchange.rules import Limits, Rules, no_stream
+from latency_sweep.lab.exchange.markets.book import decimal
+from latency_sweep.lab.exchange.markets.events import TimeUnit, stream_kind
+from latency_sweep.lab.exchange.markets.json_style import JsonStyle, boolean
+from latency_sweep.lab.exchange.markets.rules import ConnectionLimits, Rules, no_stream
 
 if TYPE_CHECKING:
-    from latency_sweep.lab.exchange.book import Book, Lot
-    from latency_sweep.lab.exchange.events import Event
-    from latency_sweep.lab.exchange.rules import Order, Push
+    from latency_sweep.lab.exchange.markets.book import Book, Lot
+    from latency_sweep.lab.exchange.markets.events import MarketEvent
+    from latency_sweep.lab.exchange.markets.rules import Order, Push
 
 _MS: Final = 1_000_000
 _AGGREGATE: Final = "aggTrade"
@@ -51,7 +51,7 @@ class UsdmStyle(JsonStyle):
         )
         self._waiting: list[_Aggregate] = []
 
-    def order(self, order: Order) -> list[Event]:
+    def order(self, order: Order) -> list[MarketEvent]:
         """Its trades and the new best quote; the aggregates wait for their timer."""
         trades = []
         for number, lot in enumerate(order.fills, order.first_trade_id):
@@ -59,7 +59,7 @@ class UsdmStyle(JsonStyle):
             trades.append(self._trade(order, number, lot))
         return [*trades, *self.quote(order.event_ns, order.trade_ns)]
 
-    def quote(self, event_ns: int, changed_ns: int) -> list[Event]:
+    def quote(self, event_ns: int, changed_ns: int) -> list[MarketEvent]:
         """The best quote, with both times."""
         number = self._book.update_id
         return [
@@ -73,7 +73,7 @@ class UsdmStyle(JsonStyle):
             )
         ]
 
-    def push(self, push: Push) -> list[Event]:
+    def push(self, push: Push) -> list[MarketEvent]:
         """What changed in the book, if anything, or the aggregates that wait."""
         if push.stream == _AGGREGATE:
             waiting, self._waiting = self._waiting, []
@@ -95,7 +95,7 @@ class UsdmStyle(JsonStyle):
             )
         ]
 
-    def _trade(self, order: Order, number: int, lot: Lot) -> Event:
+    def _trade(self, order: Order, number: int, lot: Lot) -> MarketEvent:
         # The keys after `q` are the exchange's additions; clients have to overlook such.
         own = b',"X":"MARKET","m":%b,"st":0}' % boolean(order.buyer_is_maker)
         return self._event(
@@ -122,7 +122,7 @@ class UsdmStyle(JsonStyle):
             )
         )
 
-    def _aggregate_event(self, event_ns: int, each: _Aggregate) -> Event:
+    def _aggregate_event(self, event_ns: int, each: _Aggregate) -> MarketEvent:
         number = self._next_aggregate_id()
         middle = b',"a":%d,"s":"%b","p":"%b","q":"%b","nq":"%b","f":%d,"l":%d,"T":' % (
             number,
@@ -153,7 +153,7 @@ def _is_market(stream: str) -> bool:
 
 
 USDM: Final = Rules(
-    limits=Limits(
+    limits=ConnectionLimits(
         messages_per_sec=10, streams=1024, ping_interval_sec=180.0, pong_timeout_sec=600.0
     ),
     # The paths without a route are from before 2026.

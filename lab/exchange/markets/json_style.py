@@ -1,16 +1,16 @@
-"""What the JSON markets tell alike: trades, best quotes and changes of the book."""
+"""What the JSON markets encode alike: trades, best quotes and changes of the book."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latency_sweep.lab.exchange.book import decimal, json_levels
-from latency_sweep.lab.exchange.events import JsonEvent
+from latency_sweep.lab.exchange.markets.book import decimal, json_levels
+from latency_sweep.lab.exchange.markets.events import JsonEvent
 
 if TYPE_CHECKING:
-    from latency_sweep.lab.exchange.book import Book, Lot
-    from latency_sweep.lab.exchange.events import Event
-    from latency_sweep.lab.exchange.rules import Push
+    from latency_sweep.lab.exchange.markets.book import Book, Lot
+    from latency_sweep.lab.exchange.markets.events import MarketEvent
+    from latency_sweep.lab.exchange.markets.rules import Push
 
 
 class JsonStyle:
@@ -36,7 +36,7 @@ class JsonStyle:
         trade_ns: int = 0,
         text: tuple[bytes, ...],
         times_ns: tuple[int, ...] = (),
-    ) -> Event:
+    ) -> MarketEvent:
         """A message of one of the symbol's streams; see `JsonEvent`."""
         return JsonEvent(
             f"{self._prefix}@{stream}",

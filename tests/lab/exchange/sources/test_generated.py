@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from latency_sweep.lab.exchange.config import ExchangeConfig
-from latency_sweep.lab.exchange.events import Event, JsonEvent, TimeUnit
-from latency_sweep.lab.exchange.market import Market
+from latency_sweep.lab.exchange.markets.events import JsonEvent, MarketEvent, TimeUnit
+from latency_sweep.lab.exchange.sources.generated import GeneratedMarket
 
 SECOND = 1_000_000_000
 START = 1_795_000_000 * SECOND
@@ -23,11 +23,11 @@ def config(**symbol: Any) -> ExchangeConfig:
     )
 
 
-def take(market: Market, seconds: float) -> list[Event]:
+def take(market: GeneratedMarket, seconds: float) -> list[MarketEvent]:
     return market.take_due(START + round(seconds * SECOND))
 
 
-def payload(event: Event) -> dict[str, Any]:
+def payload(event: MarketEvent) -> dict[str, Any]:
     assert isinstance(event, JsonEvent)
     document: dict[str, Any] = json.loads(event.payload(TimeUnit.MICROSECOND))
     return document
@@ -35,7 +35,7 @@ def payload(event: Event) -> dict[str, Any]:
 
 def test_trades_come_at_the_configured_rate_bursts_included() -> None:
     bursts = {"probability": 0.05, "orders": 20, "gap_ms": 0.5}
-    market = Market(config(trades_per_sec=200, mean_fills=2, bursts=bursts), START)
+    market = GeneratedMarket(config(trades_per_sec=200, mean_fills=2, bursts=bursts), START)
     trades = Counter(event.stream for event in take(market, 200) if event.kind == "trade")
     assert trades["btcusdt@trade"] / 200 == pytest.approx(200, rel=0.1)
     assert trades["ethusdt@trade"] / 200 == pytest.approx(200, rel=0.1)
@@ -43,20 +43,20 @@ def test_trades_come_at_the_configured_rate_bursts_included() -> None:
 
 def test_book_tickers_come_with_trades_and_between_them() -> None:
     symbol = {"trades_per_sec": 10, "mean_fills": 1, "bursts": {"probability": 0}}
-    market = Market(config(**symbol, book_updates_per_sec=30), START)
+    market = GeneratedMarket(config(**symbol, book_updates_per_sec=30), START)
     tickers = [event for event in take(market, 100) if event.stream == "btcusdt@bookTicker"]
     assert len(tickers) / 100 == pytest.approx(40, rel=0.1)
 
 
 def test_the_market_depends_on_the_seed_alone_not_on_when_it_is_asked() -> None:
-    all_at_once = take(Market(config(), START), 5)
-    market = Market(config(), START)
+    all_at_once = take(GeneratedMarket(config(), START), 5)
+    market = GeneratedMarket(config(), START)
     bit_by_bit = [event for step in range(1, 501) for event in take(market, step / 100)]
     assert [payload(event) for event in all_at_once] == [payload(event) for event in bit_by_bit]
 
 
 def test_events_come_in_order_of_time_and_none_too_early() -> None:
-    market = Market(config(), START)
+    market = GeneratedMarket(config(), START)
     events = take(market, 5)
     assert all(a.event_ns <= b.event_ns for a, b in pairwise(events))
     next_ns = market.next_ns()
@@ -65,12 +65,12 @@ def test_events_come_in_order_of_time_and_none_too_early() -> None:
 
 
 def test_times_are_whole_microseconds() -> None:
-    events = take(Market(config(), START), 5)
+    events = take(GeneratedMarket(config(), START), 5)
     assert all(event.event_ns % 1_000 == event.trade_ns % 1_000 == 0 for event in events)
 
 
 def test_fills_of_one_order_share_both_times() -> None:
-    events = take(Market(config(mean_fills=4), START), 20)
+    events = take(GeneratedMarket(config(mean_fills=4), START), 20)
     trades = [event for event in events if event.stream == "btcusdt@trade"]
     sizes = [
         len({event.trade_ns for event in group})
@@ -82,7 +82,7 @@ def test_fills_of_one_order_share_both_times() -> None:
 
 def test_an_aggregate_sums_the_fills_it_names() -> None:
     by_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for event in take(Market(config(mean_fills=4), START), 20):
+    for event in take(GeneratedMarket(config(mean_fills=4), START), 20):
         if event.stream.startswith("btcusdt"):
             by_kind[event.kind].append(payload(event))
     fills = {trade["t"]: trade for trade in by_kind["trade"]}
@@ -93,7 +93,7 @@ def test_an_aggregate_sums_the_fills_it_names() -> None:
 
 
 def test_a_book_ticker_lies_in_the_depth_update_that_follows() -> None:
-    events = [e for e in take(Market(config(), START), 20) if e.stream.startswith("btc")]
+    events = [e for e in take(GeneratedMarket(config(), START), 20) if e.stream.startswith("btc")]
     depths = [event for event in events if event.stream == "btcusdt@depth@100ms"]
     for ticker in (event for event in events[:-200] if event.kind == "bookTicker"):
         holder = next(d for d in depths if d.first_id <= ticker.last_id <= d.last_id)
@@ -102,7 +102,7 @@ def test_a_book_ticker_lies_in_the_depth_update_that_follows() -> None:
 
 def test_both_depth_streams_cover_the_same_ids_at_their_own_pace() -> None:
     depths = defaultdict(list)
-    for event in take(Market(config(book_updates_per_sec=100), START), 20):
+    for event in take(GeneratedMarket(config(book_updates_per_sec=100), START), 20):
         if event.kind == "depth":
             depths[event.stream].append(event)
     # A timer that rings before the first change has nothing to tell.
@@ -112,12 +112,12 @@ def test_both_depth_streams_cover_the_same_ids_at_their_own_pace() -> None:
 
 
 def test_a_quiet_book_sends_no_depth_update() -> None:
-    market = Market(config(trades_per_sec=0.01, book_updates_per_sec=0), START)
+    market = GeneratedMarket(config(trades_per_sec=0.01, book_updates_per_sec=0), START)
     events = take(market, 20)
     assert sum(event.kind == "depth" for event in events) <= 2 * len(events) / 3
 
 
 def test_prices_stay_positive_however_cheap_the_symbol() -> None:
-    events = take(Market(config(price=0.02, mean_fills=8), START), 50)
+    events = take(GeneratedMarket(config(price=0.02, mean_fills=8), START), 50)
     prices = [float(payload(event)["p"]) for event in events if event.kind == "trade"]
     assert min(prices) > 0

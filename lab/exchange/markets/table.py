@@ -5,15 +5,15 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.lab.exchange.sbe import SBE
-from latency_sweep.lab.exchange.spot import SPOT
-from latency_sweep.lab.exchange.usdm import USDM
+from latency_sweep.lab.exchange.markets.sbe import SBE
+from latency_sweep.lab.exchange.markets.spot import SPOT
+from latency_sweep.lab.exchange.markets.usdm import USDM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from latency_sweep.lab.exchange.config import MarketName
-    from latency_sweep.lab.exchange.rules import Rules
+    from latency_sweep.lab.exchange.markets.rules import Rules
 
 RULES: Final[Mapping[MarketName, Rules]] = MappingProxyType(
     {"spot": SPOT, "usdm": USDM, "sbe": SBE}

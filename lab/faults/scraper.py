@@ -1,4 +1,4 @@
-"""A Prometheus that scrapes whatever it is told to, with a label for each fault."""
+"""A Prometheus that scrapes the probes it is given, with a label for each fault."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LABEL: Final = "fault"
 
 
-class Watcher:
+class Scraper:
     """A running Prometheus of the laboratory.
 
     Attributes:
@@ -31,13 +31,13 @@ class Watcher:
     """
 
     def __init__(self, prometheus: Prometheus, targets: Path) -> None:
-        """Made by `running_watcher`."""
+        """Use `running_scraper`."""
         self.url = prometheus.url
         self.child = prometheus.child
         self._targets = targets
 
-    def watch(self, probes: Mapping[str, str]) -> None:
-        """Scrape these, and no others: base URL of each probe by the value of its label."""
+    def scrape(self, probes: Mapping[str, str]) -> None:
+        """Scrape exactly these probes: base URL of each by the value of its label."""
         document = [
             {"targets": [url.removeprefix("http://")], "labels": {LABEL: name}}
             for name, url in probes.items()
@@ -58,15 +58,15 @@ class Watcher:
 
 
 @contextmanager
-def running_watcher(
+def running_scraper(
     binaries: Binaries, folder: Path, scrape_interval_sec: int = 1
-) -> Iterator[Watcher]:
+) -> Iterator[Scraper]:
     """Run a Prometheus on a free port of 127.0.0.1 until the context ends.
 
     Args:
         binaries: which Prometheus.
-        folder: where configuration, database and log go; made if needed. What another one left
-            there is kept.
+        folder: where configuration, database and log go; made if needed. Existing data
+            is kept.
         scrape_interval_sec: seconds between scrapes.
 
     Raises:
@@ -87,4 +87,4 @@ def running_watcher(
         "scrape_configs": [scrape],
     }
     with running_with(yaml.safe_dump(document, sort_keys=False), binaries, folder) as prometheus:
-        yield Watcher(prometheus, targets)
+        yield Scraper(prometheus, targets)

@@ -2,8 +2,8 @@
 
 One file per site: a header of 48 bytes, then records of 48 bytes, little-endian (`RECORD`).
 The streams of each market are given numbers by records of their own (`outcome` 255) before the
-first use: the market's site in `config.MARKET_NAMES` stands in `connection`, and the name is UTF-8
-in the 40 bytes from `first_id` on, filled up with zeros. `truth` reads them.
+first use: `connection` is the market's index in `config.MARKET_NAMES`, and the name is UTF-8 in the
+40 bytes from `first_id` on, padded with zeros. `ground_truth.reader` reads the file.
 
 `event_ns` and `trade_ns` are on the true time line: the configured error of the exchange's clock,
 kept in the header, is in the frames but not here. So `send_ns - event_ns` is the true latency from
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latency_sweep.lab.exchange.config import MarketName
-    from latency_sweep.lab.exchange.events import Event
+    from latency_sweep.lab.exchange.markets.events import MarketEvent
 
 MAGIC: Final = b"BXTRUTH1"
 HEADER: Final = struct.Struct("<8sq32x")
@@ -48,10 +48,10 @@ RECORD: Final = np.dtype(
 BUFFER_BYTES: Final = 1 << 20
 
 
-class Outcome(IntEnum):
-    """What became of a message on one connection.
+class MessageOutcome(IntEnum):
+    """The outcome of a message on one connection.
 
-    `DROPPED` is scripted loss; `UNSENT` was on its way when the connection ended.
+    `DROPPED` is scripted loss; `UNSENT` was queued when the connection ended.
     """
 
     SENT = 1
@@ -74,9 +74,14 @@ class GroundTruthWriter:
         self._numbers: dict[tuple[MarketName, str], int] = {}
 
     def record(
-        self, market: MarketName, connection: int, event: Event, send_ns: int, outcome: Outcome
+        self,
+        market: MarketName,
+        connection: int,
+        event: MarketEvent,
+        send_ns: int,
+        outcome: MessageOutcome,
     ) -> None:
-        """Note one message; `send_ns` is 0 for one that was not sent."""
+        """Record one message; `send_ns` is 0 for one that was not sent."""
         number = self._numbers.get((market, event.stream))
         if number is None:
             number = self._name(market, event.stream)

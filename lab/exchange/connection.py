@@ -27,16 +27,16 @@ from latency_sweep.lab.exchange.commands import (
     parse_target,
 )
 from latency_sweep.lab.exchange.delivery import END, Outbox
-from latency_sweep.lab.exchange.events import text_frame
+from latency_sweep.lab.exchange.markets.events import text_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from latency_sweep.lab.exchange.commands import Opening
     from latency_sweep.lab.exchange.config import MarketName
-    from latency_sweep.lab.exchange.delivery import Dispatcher, Site, Stall
-    from latency_sweep.lab.exchange.events import Event
-    from latency_sweep.lab.exchange.rules import Limits, Rules
+    from latency_sweep.lab.exchange.delivery import Dispatcher, SiteState, StallMode
+    from latency_sweep.lab.exchange.markets.events import MarketEvent
+    from latency_sweep.lab.exchange.markets.rules import ConnectionLimits, Rules
 
 NS_PER_SEC: Final = 1e9
 NS_PER_MS: Final = 1_000_000
@@ -48,12 +48,12 @@ WRONG_KEY: Final = '{"code":-2015,"msg":"Invalid API-key, IP, or permissions for
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every connection of a market shares.
+class MarketContext:
+    """What all connections of a market share.
 
     Attributes:
         market: its name.
-        rules: what the market is like.
+        rules: the market's rules.
         api_keys: keys that open a connection, where one is needed.
         dispatcher: carries the events.
         limits: what a connection is allowed.
@@ -68,11 +68,11 @@ class Surroundings:
     rules: Rules
     api_keys: frozenset[str]
     dispatcher: Dispatcher
-    limits: Limits
+    limits: ConnectionLimits
     clock_offset_ns: int
     next_number: Callable[[], int]
-    joined: Callable[[Session], None]
-    left: Callable[[Session], None]
+    joined: Callable[[ServerConnection], None]
+    left: Callable[[ServerConnection], None]
     audience_changed: Callable[[], None]
 
 
@@ -84,24 +84,24 @@ class _RefusedError(Exception):
         self.status = status
 
 
-class Session(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """The server's side of one connection."""
 
-    def __init__(self, site: Site, surroundings: Surroundings) -> None:
+    def __init__(self, site: SiteState, context: MarketContext) -> None:
         """A connection of `site` that is not made yet."""
         self.site = site
-        self._around = surroundings
+        self._context = context
         self._loop = asyncio.get_running_loop()
         self._websocket = ServerProtocol(logger=logging.getLogger(__name__))
         self._arrived: deque[bytes] = deque()
         self._last_arrival_ns = 0
-        self._unit = surroundings.rules.units[0]
+        self._unit = context.rules.units[0]
         self._route = ""
         self._subscriptions: Subscriptions | None = None
-        self._inbound_times: deque[float] = deque(maxlen=surroundings.limits.messages_per_sec)
+        self._inbound_times: deque[float] = deque(maxlen=context.limits.messages_per_sec)
         self._pings: dict[bytes, asyncio.TimerHandle] = {}
         self._ping_timer: asyncio.TimerHandle | None = None
-        self._life_timer: asyncio.TimerHandle | None = None
+        self._lifetime_timer: asyncio.TimerHandle | None = None
         self._end_timer: asyncio.TimerHandle | None = None
         self._direct = False
         self._end_reason = "client"
@@ -110,14 +110,14 @@ class Session(asyncio.Protocol):
     # The transport's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the clock of the connection's life."""
+        """Register the connection."""
         # asyncio's own TLS transport is no subclass of asyncio.Transport.
         self._transport = cast("asyncio.Transport", transport)
-        number = self._around.next_number()
+        number = self._context.next_number()
         self._outbox = Outbox(
-            self.site, self.market, number, self._transport, self._around.dispatcher
+            self.site, self.market, number, self._transport, self._context.dispatcher
         )
-        self._around.joined(self)
+        self._context.joined(self)
         self.site.connections += 1
 
     def data_received(self, data: bytes) -> None:
@@ -129,7 +129,7 @@ class Session(asyncio.Protocol):
         self._loop.call_later((due_ns - now_ns) / NS_PER_SEC, self._handle_arrived)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Clear up."""
+        """Clean up."""
         self._lost = True
         self._leave()
         if self._end_timer is not None:
@@ -137,19 +137,19 @@ class Session(asyncio.Protocol):
         self._outbox.discard()
         self.site.connections -= 1
         self.site.disconnects[self._end_reason] += 1
-        self._around.left(self)
+        self._context.left(self)
 
     def pause_writing(self) -> None:
         """Hold further messages while the client does not read."""
         self._outbox.set_congested(congested=True)
 
     def resume_writing(self) -> None:
-        """Send on."""
+        """Continue sending."""
         self._outbox.set_congested(congested=False)
 
     # The dispatcher's side.
 
-    def receive(self, event: Event) -> None:
+    def receive(self, event: MarketEvent) -> None:
         """Queue a message of a subscribed stream."""
         assert self._subscriptions is not None
         frame = event.frame(self._unit, combined=self._subscriptions.combined)
@@ -160,7 +160,7 @@ class Session(asyncio.Protocol):
     @property
     def market(self) -> MarketName:
         """The market it is connected to."""
-        return self._around.market
+        return self._context.market
 
     @property
     def streams(self) -> list[str]:
@@ -176,14 +176,14 @@ class Session(asyncio.Protocol):
         """Send the `serverShutdown` event."""
         if self._subscriptions is None:
             return
-        moment = (time.time_ns() + self._around.clock_offset_ns) // self._unit.value
+        moment = (time.time_ns() + self._context.clock_offset_ns) // self._unit.value
         payload = b'{"e":"serverShutdown","E":%d}' % moment
         if self._subscriptions.combined:
             payload = b'{"stream":"!serverShutdown","data":%b}' % payload
         self.send_text(payload)
 
-    def stall(self, mode: Stall | None) -> None:
-        """Fall silent, or resume with None."""
+    def stall(self, mode: StallMode | None) -> None:
+        """Stall, or resume with None."""
         self._outbox.set_stall(mode)
 
     def close(self, code: int, text: str, reason: str, *, at_once: bool = False) -> None:
@@ -193,7 +193,7 @@ class Session(asyncio.Protocol):
             code: WebSocket close code.
             text: reason inside the close frame.
             reason: name under which the end is counted.
-            at_once: give up what is queued.
+            at_once: discard what is queued.
         """
         if self._websocket.state is not OPEN:
             self.cut(reason)
@@ -240,35 +240,35 @@ class Session(asyncio.Protocol):
             self._end_reason = "rejected"
             return
         self._send_pending()
-        limits = self._around.limits
+        limits = self._context.limits
         self._unit = opening.unit
         self._route = opening.route
         self._subscriptions = Subscriptions(opening, limits.streams)
-        self._around.dispatcher.subscribe(self, self._carried(opening.streams))
-        self._around.audience_changed()
+        self._context.dispatcher.subscribe(self, self._carried(opening.streams))
+        self._context.audience_changed()
         self._ping_timer = self._loop.call_later(limits.ping_interval_sec, self._ping)
-        self._life_timer = self._loop.call_later(limits.lifetime_sec, self._end_of_life)
+        self._lifetime_timer = self._loop.call_later(limits.lifetime_sec, self._lifetime_over)
 
     def _admit(self, request: Request) -> Opening:
-        """What the request for a connection asks for, if it may have it."""
-        around = self._around
+        """Parse the request for a connection, or refuse it."""
+        context = self._context
         if self.market in self.site.refusing:
             raise _RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "out of service")
-        if around.rules.needs_key:
+        if context.rules.needs_key:
             # Binance does not say which status it answers with.
             key = request.headers.get(API_KEY_HEADER)
             if key is None:
                 raise _RefusedError(HTTPStatus.UNAUTHORIZED, NO_KEY)
-            if key not in around.api_keys:
+            if key not in context.api_keys:
                 raise _RefusedError(HTTPStatus.FORBIDDEN, WRONG_KEY)
         try:
-            opening = parse_target(request.path, around.rules)
+            opening = parse_target(request.path, context.rules)
         except UnknownPathError as error:
             raise _RefusedError(HTTPStatus.NOT_FOUND, str(error)) from error
         except BadParameterError as error:
             raise _RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
-        if len(opening.streams) > around.limits.streams:
-            text = f"more than {around.limits.streams} streams"
+        if len(opening.streams) > context.limits.streams:
+            text = f"more than {context.limits.streams} streams"
             raise _RefusedError(HTTPStatus.BAD_REQUEST, text)
         return opening
 
@@ -300,17 +300,17 @@ class Session(asyncio.Protocol):
         reply = self._subscriptions.answer(text)
         self.send_text(reply)
         after = set(self._subscriptions.names)
-        self._around.dispatcher.unsubscribe(self, before - after)
-        self._around.dispatcher.subscribe(self, self._carried(after - before))
-        self._around.audience_changed()
+        self._context.dispatcher.unsubscribe(self, before - after)
+        self._context.dispatcher.subscribe(self, self._carried(after - before))
+        self._context.audience_changed()
 
     def _carried(self, streams: Iterable[str]) -> set[str]:
         """The streams that exist on this connection's route; the others stay silent."""
-        exists = self._around.rules.routes[self._route]
+        exists = self._context.rules.routes[self._route]
         return {stream for stream in streams if exists(stream)}
 
     def _ping(self) -> None:
-        limits = self._around.limits
+        limits = self._context.limits
         payload = b"%d" % (time.time_ns() // NS_PER_MS)
         self._websocket.send_ping(payload)
         self._send_pending()
@@ -333,7 +333,7 @@ class Session(asyncio.Protocol):
         self._pings.pop(payload, None)
         self.close(CloseCode.POLICY_VIOLATION, "Pong timeout", "pong_timeout")
 
-    def _end_of_life(self) -> None:
+    def _lifetime_over(self) -> None:
         self.close(CloseCode.GOING_AWAY, "", "lifetime")
 
     def _send_pending(self) -> None:
@@ -347,7 +347,7 @@ class Session(asyncio.Protocol):
                 self._transport.write(data)
 
     def _begin_end(self) -> None:
-        """Take no more part in the market, and end within a bounded time."""
+        """Unsubscribe, and end within a bounded time."""
         self._leave()
         if self._end_timer is None:
             self._end_timer = self._loop.call_later(CLOSE_TIMEOUT_SEC, self.cut, self._end_reason)
@@ -355,10 +355,10 @@ class Session(asyncio.Protocol):
     def _leave(self) -> None:
         if self._subscriptions is not None:
             streams = set(self._subscriptions.names)
-            self._around.dispatcher.unsubscribe(self, streams)
+            self._context.dispatcher.unsubscribe(self, streams)
             self._subscriptions = None
-            self._around.audience_changed()
-        for timer in (self._ping_timer, self._life_timer, *self._pings.values()):
+            self._context.audience_changed()
+        for timer in (self._ping_timer, self._lifetime_timer, *self._pings.values()):
             if timer is not None:
                 timer.cancel()
         self._pings.clear()

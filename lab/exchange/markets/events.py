@@ -19,7 +19,7 @@ class TimeUnit(Enum):
     MICROSECOND = 1_000
 
 
-class Event(ABC):
+class MarketEvent(ABC):
     """One message of one stream, the same for every site.
 
     Attributes:
@@ -60,7 +60,7 @@ class Event(ABC):
         self.depart_ns = event_ns if depart_ns is None else depart_ns
 
     def postpone(self, delay_ns: int) -> None:
-        """Let it happen later; only before its first frame is made."""
+        """Delay the event; only before its first frame is made."""
         self.event_ns += delay_ns
         self.depart_ns += delay_ns
         self.trade_ns += delay_ns if self.trade_ns else 0
@@ -75,7 +75,7 @@ class Event(ABC):
         """
 
 
-class JsonEvent(Event):
+class JsonEvent(MarketEvent):
     """A message in JSON.
 
     The payload is `text[0] time[0] text[1] time[1] ... text[n]`, so that the times can be written
@@ -96,7 +96,7 @@ class JsonEvent(Event):
         times_ns: tuple[int, ...] = (),
         offset_ns: int = 0,
     ) -> None:
-        """A message with `len(times_ns) + 1` pieces of text; see `Event` for the others.
+        """A message with `len(times_ns) + 1` pieces of text; see `MarketEvent` for the others.
 
         Args:
             stream: full stream name.
@@ -115,7 +115,7 @@ class JsonEvent(Event):
         self._frames: dict[tuple[TimeUnit, bool], bytes] = {}
 
     def postpone(self, delay_ns: int) -> None:
-        """See `Event.postpone`; the times inside the payload move too."""
+        """See `MarketEvent.postpone`; the times inside the payload move too."""
         super().postpone(delay_ns)
         self._times_ns = tuple(time_ns + delay_ns for time_ns in self._times_ns)
 
@@ -128,7 +128,7 @@ class JsonEvent(Event):
         return b"".join(pieces)
 
     def frame(self, unit: TimeUnit, *, combined: bool) -> bytes:
-        """See `Event.frame`."""
+        """See `MarketEvent.frame`."""
         key = unit, combined
         frame = self._frames.get(key)
         if frame is None:
@@ -148,7 +148,7 @@ class Source(Protocol):
         """Unix nanoseconds of the next event, or None while there is none to wait for."""
         ...
 
-    def take_due(self, now_ns: int) -> Sequence[Event]:
+    def take_due(self, now_ns: int) -> Sequence[MarketEvent]:
         """The events due at `now_ns`, in order of time."""
         ...
 

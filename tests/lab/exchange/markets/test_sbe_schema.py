@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latency_sweep.contract.metrics import ErrorKind
-from latency_sweep.lab.exchange.sbe_schema import PRIMITIVES, STREAM_1_0, Field, Message, Schema
+from latency_sweep.lab.exchange.markets.sbe_schema import (
+    PRIMITIVES,
+    STREAM_1_0,
+    Field,
+    Message,
+    Schema,
+)
 from latency_sweep.probe.feeds.base import Event, FrameError
 from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
 

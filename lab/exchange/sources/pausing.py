@@ -1,7 +1,7 @@
 """A market, generated or recorded, that waits while this process gets no processor.
 
-Without it a stall of the machine would make every event late that should have happened meanwhile,
-at all sites alike: a property of the machine, not of the network that is simulated.
+Without it a stall of the machine would delay every event that was due meanwhile, at all sites: a
+property of the machine, not of the simulated network.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latency_sweep.lab.exchange.events import Event, Source
+    from latency_sweep.lab.exchange.markets.events import MarketEvent, Source
 
 # Lateness below this is that of timers, and stays in the latencies.
 TOLERANCE_NS: Final = 1_000_000
@@ -45,8 +45,8 @@ class PausingSource:
         due_ns = self._source.next_ns()
         return None if due_ns is None else due_ns + self.paused_ns
 
-    def take_due(self, now_ns: int) -> Sequence[Event]:
-        """The events due at `now_ns`; who asks too late has paused the market."""
+    def take_due(self, now_ns: int) -> Sequence[MarketEvent]:
+        """The events due at `now_ns`; asking too late pauses the market."""
         due_ns = self.next_ns()
         if due_ns is not None and now_ns - due_ns > TOLERANCE_NS:
             # Rounded up: an event that is not due yet can be on time, a late one cannot.

@@ -2,7 +2,7 @@
 
 Orders arrive as a Poisson process with bursts; one order makes several fills that share T and E.
 Ids follow Binance's rules: trade ids and aggregate ids are consecutive, and update ids only rise.
-Prices and quantities are plausible, no more. How it is told is the market's `rules.Style`.
+Prices and quantities are merely plausible. The market's `rules.Style` encodes the messages.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
-from latency_sweep.lab.exchange.book import Book, Lot
 from latency_sweep.lab.exchange.latency import DelaySampler, generator, scalar_random
-from latency_sweep.lab.exchange.markets import RULES
-from latency_sweep.lab.exchange.rules import Order, Push
+from latency_sweep.lab.exchange.markets.book import Book, Lot
+from latency_sweep.lab.exchange.markets.rules import Order, Push
+from latency_sweep.lab.exchange.markets.table import RULES
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
     from latency_sweep.lab.exchange.config import ExchangeConfig, MarketName, Symbol
-    from latency_sweep.lab.exchange.events import Event
-    from latency_sweep.lab.exchange.rules import Rules
+    from latency_sweep.lab.exchange.markets.events import MarketEvent
+    from latency_sweep.lab.exchange.markets.rules import Rules
 
 NS_PER_SEC = 1_000_000_000
 NS_PER_US = 1_000
@@ -32,12 +32,12 @@ QUOTE_MOVE_PROBABILITY = 0.1
 FIRST_IDS = 1_000_000_000
 
 
-class Market:
+class GeneratedMarket:
     """Every symbol of one market on one time line; an `events.Source`."""
 
     def __init__(self, config: ExchangeConfig, start_ns: int, market: MarketName = "spot") -> None:
         """A market that opens at Unix time `start_ns`."""
-        self._agenda: list[tuple[int, int, Callable[[int], list[Event]]]] = []
+        self._agenda: list[tuple[int, int, Callable[[int], list[MarketEvent]]]] = []
         self._ticket = itertools.count()
         for name, symbol in config.symbols_of(market).items():
             _SymbolMarket(name, symbol, config, market, start_ns=start_ns, at=self._at)
@@ -46,20 +46,20 @@ class Market:
         """Unix nanoseconds of the next event."""
         return self._agenda[0][0]
 
-    def take_due(self, now_ns: int) -> list[Event]:
+    def take_due(self, now_ns: int) -> list[MarketEvent]:
         """The events due at `now_ns`, in order of time."""
-        events: list[Event] = []
+        events: list[MarketEvent] = []
         while self._agenda[0][0] <= now_ns:
             moment_ns, _, action = heapq.heappop(self._agenda)
             events += action(moment_ns)
         return events
 
-    def _at(self, unix_ns: int, action: Callable[[int], list[Event]]) -> None:
+    def _at(self, unix_ns: int, action: Callable[[int], list[MarketEvent]]) -> None:
         heapq.heappush(self._agenda, (unix_ns, next(self._ticket), action))
 
 
 class _Timer:
-    """A stream that is pushed regularly: what the book went through since the last time."""
+    """A stream that is pushed regularly: the changes of the book since the last push."""
 
     __slots__ = ("changes", "first_id", "period_ns", "previous_id", "stream")
 
@@ -77,7 +77,7 @@ class _Timer:
         self.changes += 1
 
     def ring(self, event_ns: int, changed_ns: int, update_id: int) -> Push:
-        """What to tell; the next time begins."""
+        """The push that is due; starts the next interval."""
         push = Push(
             self.stream,
             event_ns,
@@ -105,7 +105,7 @@ class _SymbolMarket:
         market: MarketName,
         *,
         start_ns: int,
-        at: Callable[[int, Callable[[int], list[Event]]], None],
+        at: Callable[[int, Callable[[int], list[MarketEvent]]], None],
     ) -> None:
         rules: Rules = RULES[market]
         self._symbol = symbol
@@ -167,7 +167,7 @@ class _SymbolMarket:
         )
         self._at(_whole_us(now_ns + gap_ns), self._quote)
 
-    def _order(self, event_ns: int, trade_ns: int) -> list[Event]:
+    def _order(self, event_ns: int, trade_ns: int) -> list[MarketEvent]:
         """An order takes lots from the book, the best first."""
         rng, book = self._rng, self._book
         buyer_is_maker = rng.random() < 0.5  # noqa: PLR2004 - a fair coin
@@ -185,7 +185,7 @@ class _SymbolMarket:
         self._plan_order()
         return self._style.order(order)
 
-    def _quote(self, event_ns: int) -> list[Event]:
+    def _quote(self, event_ns: int) -> list[MarketEvent]:
         """A change of the book that no trade made."""
         book = self._book
         self._change(1, event_ns)
@@ -203,8 +203,8 @@ class _SymbolMarket:
             for timer in self._timers:
                 timer.note(book.update_id)
 
-    def _ringing(self, timer: _Timer) -> Callable[[int], list[Event]]:
-        def ring(event_ns: int) -> list[Event]:
+    def _ringing(self, timer: _Timer) -> Callable[[int], list[MarketEvent]]:
+        def ring(event_ns: int) -> list[MarketEvent]:
             self._at(event_ns + timer.period_ns, ring)
             return self._style.push(timer.ring(event_ns, self._changed_ns, self._book.update_id))
 

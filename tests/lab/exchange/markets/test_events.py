@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latency_sweep.lab.exchange.events import JsonEvent, TimeUnit, stream_kind, text_frame
+from latency_sweep.lab.exchange.markets.events import JsonEvent, TimeUnit, stream_kind, text_frame
 
 
 def event(offset_ns: int = 0) -> JsonEvent:

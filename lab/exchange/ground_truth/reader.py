@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from latency_sweep.lab.exchange.config import MARKET_NAMES
-from latency_sweep.lab.exchange.ground_truth_file import (
+from latency_sweep.lab.exchange.ground_truth.writer import (
     HEADER,
     MAGIC,
     NAME_LAYOUT,
     NAME_OUTCOME,
     RECORD,
-    Outcome,
+    MessageOutcome,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def read_ground_truth(path: Path) -> pd.DataFrame:
     columns |= {
         name: messages[name] for name in ("first_id", "last_id", "event_ns", "trade_ns", "send_ns")
     }
-    outcomes = np.array(["", *(outcome.name.lower() for outcome in Outcome)], dtype=object)
+    outcomes = np.array(["", *(outcome.name.lower() for outcome in MessageOutcome)], dtype=object)
     columns["outcome"] = outcomes[messages["outcome"].astype(np.intp)]
     table = pd.DataFrame(columns)
     table.attrs["clock_offset_ns"] = clock_offset_ns

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latency_sweep.lab.exchange.config import Replay
-from latency_sweep.lab.exchange.events import JsonEvent, TimeUnit
-from latency_sweep.lab.exchange.replay import Recording, ReplayError, read_recording
+from latency_sweep.lab.exchange.markets.events import JsonEvent, TimeUnit
+from latency_sweep.lab.exchange.sources.replay import ReplayError, ReplaySource, read_recording
 from tests.lab.exchange.clients import Running, drain
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
-def source(path: Path, **keys: Any) -> Recording:
+def source(path: Path, **keys: Any) -> ReplaySource:
     config = Replay(file=path, **keys)
-    return Recording(config, offset_ns=0, may_start=lambda: True, now_ns=NOW)
+    return ReplaySource(config, offset_ns=0, may_start=lambda: True, now_ns=NOW)
 
 
 def play(path: Path, **keys: Any) -> list[JsonEvent]:
@@ -135,7 +135,7 @@ def test_the_recorded_latency_is_kept_exactly_at_any_speed(
 ) -> None:
     path = tmp_path_factory.mktemp("replay") / "frames"
     path.write_bytes(lines(FRAMES))
-    recording = Recording(
+    recording = ReplaySource(
         Replay(file=path, speed=speed), offset_ns=0, may_start=lambda: True, now_ns=now_ns
     )
     recording.audience_changed(now_ns)
@@ -186,7 +186,7 @@ def test_plain_text_is_read_too(tmp_path: Path) -> None:
 
 def test_nothing_is_due_before_the_audience_is_there(recording: Path) -> None:
     ready = False
-    replay = Recording(Replay(file=recording), offset_ns=0, may_start=lambda: ready, now_ns=NOW)
+    replay = ReplaySource(Replay(file=recording), offset_ns=0, may_start=lambda: ready, now_ns=NOW)
     replay.audience_changed(NOW)
     assert replay.next_ns() is None
     ready = True
@@ -195,7 +195,7 @@ def test_nothing_is_due_before_the_audience_is_there(recording: Path) -> None:
 
 
 def test_a_named_start_needs_no_audience(recording: Path) -> None:
-    replay = Recording(
+    replay = ReplaySource(
         Replay(file=recording, start_at=1_800_000_000.0),
         offset_ns=0,
         may_start=lambda: False,

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from latency_sweep.lab.exchange.events import JsonEvent, TimeUnit
-from latency_sweep.lab.exchange.ground_truth_file import NAME_BYTES
+from latency_sweep.lab.exchange.ground_truth.writer import NAME_BYTES
+from latency_sweep.lab.exchange.markets.events import JsonEvent, TimeUnit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 NS_PER_US: Final = 1_000
 NS_PER_MS: Final = 1_000_000
 NS_PER_SEC: Final = 1_000_000_000
-# From the wish to start until the first frame, so that it is not late.
+# From the start to the first frame, so that it is not late.
 LEAD_NS: Final = 200_000_000
 GZIP_MAGIC: Final = b"\x1f\x8b"
 LINE: Final = re.compile(rb"([0-9]{16}) (\{.*\})\s*")
 COMBINED: Final = re.compile(rb'\{"stream":"([^"\\]+)","data":(\{.*\})\}')
 # A quote inside a JSON string is escaped, so `"E":` can only be a key.
 TIME_FIELD: Final = re.compile(rb'("[ET]":)([0-9]{13,19})(?=[,}])')
-# No clock of a recorder is that wrong; times of another unit, or made up, are.
+# No recorder's clock is that wrong; times in another unit are.
 MAX_LATENCY_NS: Final = 3_600 * NS_PER_SEC
 MAX_NUMBER: Final = 2**63 - 1
-# By how much all pauses of the machine together may put a recording off. Whoever measures it leaves
-# that much time behind its end.
+# By how much all pauses of the machine together may delay a recording. Whoever measures it leaves
+# that much time after its end.
 MAX_PAUSES_NS: Final = NS_PER_SEC
 
 
 class ReplayError(Exception):
-    """The recording cannot be used; the message names the file, the line and the mend."""
+    """The recording cannot be used; the message names the file, the line and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ def _ids(data: dict[str, Any]) -> tuple[int, int]:
     return 0, 0
 
 
-class Recording:
+class ReplaySource:
     """Recorded frames as an `events.Source`; silent before its start and after its end."""
 
     def __init__(
@@ -198,8 +198,8 @@ class Recording:
         Args:
             config: what to replay, and how fast.
             offset_ns: error of the exchange's clock, added to every time that is sent.
-            may_start: whether everybody who should receive it is there; asked until it is so,
-                unless the configuration names a start.
+            may_start: whether every site has a subscriber; asked until it is true, unless the
+                configuration names a start.
             now_ns: Unix time.
 
         Raises:
@@ -235,7 +235,7 @@ class Recording:
         return frame.received_ns + self._shift_ns(frame, self._start_ns)
 
     def audience_changed(self, now_ns: int) -> None:
-        """Start if nothing but the audience was missing."""
+        """Start as soon as every site has a subscriber."""
         if self._start_ns is None and self._may_start():
             self._start_ns = now_ns + LEAD_NS
 

@@ -1,7 +1,7 @@
 """Writes history into a real Prometheus: remote write 1.0, native histograms included.
 
-An encoder of its own for `prompb.WriteRequest`, so that what the tests plant owes nothing to the
-code under test.
+It has its own encoder of `prompb.WriteRequest`, so that planted data does not depend on the code
+under test. Needs python-snappy, which only the `dev` extra installs.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latency_sweep.lab.exchange.config import MARKET_NAMES
-from latency_sweep.lab.exchange.events import JsonEvent
-from latency_sweep.lab.exchange.ground_truth import GroundTruthError, read_ground_truth
-from latency_sweep.lab.exchange.ground_truth_file import RECORD, GroundTruthWriter, Outcome
+from latency_sweep.lab.exchange.ground_truth.reader import GroundTruthError, read_ground_truth
+from latency_sweep.lab.exchange.ground_truth.writer import RECORD, GroundTruthWriter, MessageOutcome
+from latency_sweep.lab.exchange.markets.events import JsonEvent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 def test_markets_with_equal_stream_names_are_kept_apart(path: Path) -> None:
     writer = GroundTruthWriter(path, clock_offset_ns=0)
     for market in MARKET_NAMES:
-        writer.record(market, 1, event("btcusdt@trade", 10), 999, Outcome.SENT)
+        writer.record(market, 1, event("btcusdt@trade", 10), 999, MessageOutcome.SENT)
     writer.close()
     table = read_ground_truth(path)
     assert table["market"].tolist() == list(MARKET_NAMES)
@@ -39,10 +39,10 @@ def test_markets_with_equal_stream_names_are_kept_apart(path: Path) -> None:
 
 def test_what_is_recorded_is_read_back(path: Path) -> None:
     writer = GroundTruthWriter(path, clock_offset_ns=-5)
-    writer.record("spot", 1, event("btcusdt@trade", 10), 999, Outcome.SENT)
-    writer.record("spot", 2, event("btcusdt@depth@100ms", 20), 0, Outcome.DROPPED)
-    writer.record("spot", 2, event("btcusdt@trade", 11), 1_000, Outcome.DUPLICATE)
-    writer.record("spot", 2, event("!miniTicker@arr", 0), 0, Outcome.UNSENT)
+    writer.record("spot", 1, event("btcusdt@trade", 10), 999, MessageOutcome.SENT)
+    writer.record("spot", 2, event("btcusdt@depth@100ms", 20), 0, MessageOutcome.DROPPED)
+    writer.record("spot", 2, event("btcusdt@trade", 11), 1_000, MessageOutcome.DUPLICATE)
+    writer.record("spot", 2, event("!miniTicker@arr", 0), 0, MessageOutcome.UNSENT)
     writer.close()
     table = read_ground_truth(path)
     assert table.to_dict("list") == {
@@ -68,7 +68,7 @@ def test_a_file_without_messages_is_an_empty_table(path: Path) -> None:
 def test_a_record_that_is_not_whole_yet_is_left_out(path: Path) -> None:
     writer = GroundTruthWriter(path, 0)
     for number in range(3):
-        writer.record("spot", 1, event("btcusdt@trade", number), 1, Outcome.SENT)
+        writer.record("spot", 1, event("btcusdt@trade", number), 1, MessageOutcome.SENT)
     writer.close()
     path.write_bytes(path.read_bytes()[:-1])
     assert read_ground_truth(path)["first_id"].tolist() == [0, 1]
@@ -76,9 +76,9 @@ def test_a_record_that_is_not_whole_yet_is_left_out(path: Path) -> None:
 
 def test_only_flushed_records_are_in_the_file(path: Path) -> None:
     writer = GroundTruthWriter(path, 0)
-    writer.record("spot", 1, event("btcusdt@trade", 1), 1, Outcome.SENT)
+    writer.record("spot", 1, event("btcusdt@trade", 1), 1, MessageOutcome.SENT)
     writer.flush()
-    writer.record("spot", 1, event("btcusdt@trade", 2), 1, Outcome.SENT)
+    writer.record("spot", 1, event("btcusdt@trade", 2), 1, MessageOutcome.SENT)
     assert len(read_ground_truth(path)) == 1
     writer.close()
     assert len(read_ground_truth(path)) == 2
@@ -87,7 +87,7 @@ def test_only_flushed_records_are_in_the_file(path: Path) -> None:
 def test_a_long_run_is_written_as_it_goes(path: Path) -> None:
     writer = GroundTruthWriter(path, 0)
     for number in range(25_000):
-        writer.record("spot", 1, event("btcusdt@trade", number), 1, Outcome.SENT)
+        writer.record("spot", 1, event("btcusdt@trade", number), 1, MessageOutcome.SENT)
     assert len(read_ground_truth(path)) > 20_000
     writer.close()
 
@@ -95,7 +95,7 @@ def test_a_long_run_is_written_as_it_goes(path: Path) -> None:
 def test_what_a_full_disk_does_not_take_is_told_and_not_forgotten(path: Path) -> None:
     writer = GroundTruthWriter(path, 0)
     for number in range(10):
-        writer.record("spot", 1, event("btcusdt@trade", number), 1, Outcome.SENT)
+        writer.record("spot", 1, event("btcusdt@trade", number), 1, MessageOutcome.SENT)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     # As on a full disk, there is room for a part: here for half of the third record.
     resource.setrlimit(resource.RLIMIT_FSIZE, (3 * RECORD.itemsize + 24, before[1]))

@@ -1,0 +1,1 @@
+"""The ground truth: a record of every message that the exchange sent."""

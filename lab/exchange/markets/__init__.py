@@ -1,0 +1,1 @@
+"""The markets: their rules, their books, and how their messages are encoded."""

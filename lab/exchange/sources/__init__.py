@@ -1,0 +1,1 @@
+"""Where events come from: a generated market or a recording."""
