@@ -46,6 +46,7 @@ from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError
 from latency_sweep.contract.program import report_internal_error
 from latency_sweep.runtime import logs
+from latency_sweep.runtime.extras import MissingExtraError
 from latency_sweep.runtime.interruption import Interrupted, interruptible
 from latency_sweep.runtime.options import UsageError
 
@@ -85,6 +86,9 @@ def _run(given: Invocation) -> int:
             return demo.run(options)
     except UsageError as error:
         return _report(name, str(error), ExitCode.BAD_INPUT)
+    except MissingExtraError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.BAD_INPUT
     with interruptible():
         try:
             return _dispatch(options, Console())

@@ -28,10 +28,9 @@ from latency_sweep.lab.simulation.sweep import (
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
-    from latency_sweep.analysis.decision.verdict import VerdictKind
     from collections.abc import Sequence
 
-    from latency_sweep.analysis.decision.verdict import Verdict
+    from latency_sweep.analysis.decision.verdict import Verdict, VerdictKind
     from latency_sweep.analysis.evidence.records import Evidence
     from latency_sweep.contract.experiment import Experiment
 

@@ -56,7 +56,7 @@ def test_several_unfinished_sweeps_must_be_told_apart(tmp_path: Path) -> None:
 
 
 def test_without_a_sweep_it_says_how_to_begin(tmp_path: Path) -> None:
-    with pytest.raises(StateError, match="begin one with sweep deploy"):
+    with pytest.raises(StateError, match="start one with sweep deploy"):
         state.find(tmp_path, None)
 
 
@@ -80,7 +80,7 @@ def test_a_damaged_state_is_told_with_the_way_out(
 def test_two_commands_do_not_change_one_sweep_at_once(tmp_path: Path) -> None:
     with (
         state.exclusive(tmp_path),
-        pytest.raises(StateError, match="another sweep command is at work"),
+        pytest.raises(StateError, match="another sweep command is working on this sweep"),
         state.exclusive(tmp_path),
     ):
         pass

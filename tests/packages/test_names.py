@@ -21,7 +21,7 @@ SCRIPTS = Path(sysconfig.get_path("scripts"))
         (("probe", "doctor", "--json", "--watch-sec", "0.1"), {0, 1}),
         (("probe", "run", "--help"), {0}),
         (("analyze", "prices"), {0}),
-        (("analyze", "--from-prometheus", "http://127.0.0.1:1", "--experiment", "x"), {7}),
+        (("analyze", "--from-prometheus", "http://127.0.0.1:1", "--experiment-id", "x"), {7}),
         (("sweep", "demo", "--help"), {0}),
         (("sweep", "watch", "--help"), {0}),
         (("sweep", "deploy", "--help"), {0}),

@@ -201,7 +201,7 @@ def test_the_core_has_the_probe_and_its_doctor(core: Environment) -> None:
     ("command", "what", "extra"),
     [
         ("analyze --from-prometheus http://127.0.0.1:1", "analyze", Extra.ANALYSIS),
-        ("analyze export --from-prometheus http://127.0.0.1:1 x", "analyze", Extra.ANALYSIS),
+        ("analyze export --from-prometheus http://127.0.0.1:1 -o x", "analyze", Extra.ANALYSIS),
         ("sweep demo", "sweep demo", Extra.LOCAL),
         ("sweep run", "sweep", Extra.SWEEP),
         ("sweep --help", "sweep", Extra.SWEEP),

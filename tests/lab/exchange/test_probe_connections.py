@@ -9,6 +9,7 @@ import pytest
 from latency_sweep.contract.metrics import ErrorKind, ReconnectReason
 from latency_sweep.probe.connection import supervisor
 from latency_sweep.probe.feeds.binance_json import BinanceJson
+from latency_sweep.runtime.logs import TextFormatter
 from tests.lab.exchange.probing import MARKETS, STREAMS, SYMBOL, Probed, probing, probing_all
 
 if TYPE_CHECKING:
@@ -154,5 +155,6 @@ async def test_a_wrong_key_is_an_error_that_names_the_status_and_not_the_key(
     ):
         await probed.until(lambda: probed.errors(ErrorKind.UPGRADE_REJECTED) >= 2)
         assert not probed.session.connectivity.connected
-    assert "upgrade: server rejected WebSocket connection: HTTP 403" in caplog.text
-    assert "Wr0ng" not in caplog.text
+    log = "\n".join(TextFormatter().format(record) for record in caplog.records)
+    assert "upgrade: server rejected WebSocket connection: HTTP 403" in log
+    assert "Wr0ng" not in log
