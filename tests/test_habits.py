@@ -47,6 +47,12 @@ def test_the_workflow_runs_the_two_targets_with_the_oldest_and_the_newest_python
     assert project["requires-python"] == f">={versions[0]}"
 
 
+def test_the_actions_are_the_versions_of_the_contract() -> None:
+    (job,) = load(WORKFLOW)["jobs"].values()
+    used = dict(step["uses"].split("@") for step in job["steps"] if "uses" in step)
+    assert used == load(ROOT / "contract" / "versions.yaml")["actions"]
+
+
 def test_the_hooks_are_local_and_the_recipe_of_make_lint() -> None:
     (repository,) = load(HOOKS)["repos"]
     assert repository["repo"] == "local"
