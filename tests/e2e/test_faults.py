@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 # As long as the probe waits in earnest, nobody should wait for a test.
 # Longer than the longest fault that is not silence.
-WAITS = {"SILENCE_TIMEOUT_SEC": 10.0, "FIRST_MESSAGE_TIMEOUT_SEC": 10.0}
+WAITS = {"STALL_TIMEOUT_SEC": 10.0, "FIRST_MESSAGE_TIMEOUT_SEC": 10.0}
 EARLIER = "[10m]"  # the probes have ended since
 EXACT = "trade"
 WIRE = "btcusdt@trade"

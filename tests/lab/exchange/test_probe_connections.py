@@ -149,6 +149,7 @@ async def test_a_connection_cut_by_age_is_replaced(run: Run) -> None:
 async def test_a_wrong_key_is_an_error_that_names_the_status_and_not_the_key(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.handler.setFormatter(TextFormatter())
     async with (
         run(markets=MARKETS) as exchange,
         probing(exchange, "sbe", api_key="Wr0ng") as probed,

@@ -449,6 +449,7 @@ async def test_a_replaced_token_is_used_at_once(open_endpoint: OpenIt, token_fil
 async def test_bad_files_leave_the_door_as_it_was(
     open_endpoint: OpenIt, users_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.handler.setFormatter(TextFormatter())
     async with open_endpoint(users_file) as door:
         write(users_file, {"basic_auth_users": {"prom": "plain-text-password"}})
         assert (await door.get())[0] == 401
