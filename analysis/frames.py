@@ -57,7 +57,7 @@ HISTOGRAM_COLUMNS: Final = {
 
 
 @dataclass(frozen=True)  # without slots, so that each frame is made once
-class Sweep:
+class SweepFrames:
     """What an archive holds.
 
     Attributes:
@@ -104,7 +104,7 @@ class Sweep:
         return decide(self.evidence, self.experiment)
 
 
-def load(path: Path) -> Sweep:
+def load(path: Path) -> SweepFrames:
     """Read an archive that `analyze export` wrote.
 
     Raises:
@@ -112,7 +112,7 @@ def load(path: Path) -> Sweep:
             a later version.
     """
     found = archive.read(path)
-    return Sweep(found.evidence, found.experiment)
+    return SweepFrames(found.evidence, found.experiment)
 
 
 def _run_row(run: RunEvidence) -> dict[str, Any]:

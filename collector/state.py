@@ -110,7 +110,7 @@ class Dropped(_Record):
     reason: str
 
 
-class Probe(_Record):
+class ProbeInstance(_Record):
     """One probe instance, as Terraform made it."""
 
     region: str
@@ -173,7 +173,7 @@ class State(_Record):
     created: datetime
     stage: Stage = Stage.PLANNED
     dropped: tuple[Dropped, ...] = ()
-    probes: tuple[Probe, ...] = ()
+    probes: tuple[ProbeInstance, ...] = ()
     prometheus_url: str | None = None
     monitor: MonitorHost | None = None
     grafana_url: str | None = None

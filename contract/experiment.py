@@ -99,7 +99,7 @@ def _minutes(clock: str) -> int:
     return int(hours) * 60 + int(minutes)
 
 
-class HistogramSettings(_Section):
+class HistogramConfig(_Section):
     """Resolution of the native histograms and of their classic fallback."""
 
     native_schema: Annotated[int, Field(ge=-4, le=8, alias="schema")]
@@ -176,7 +176,7 @@ class Experiment(_Section):
     timing: Timing
     market_data: MarketData
     time_strata: dict[str, Stratum]
-    histogram: HistogramSettings
+    histogram: HistogramConfig
     decision: Decision
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError
 from latency_sweep.contract.program import report_internal_error
 from latency_sweep.probe import app, command_line
-from latency_sweep.probe.command_line import DoctorOptions, RunOptions
+from latency_sweep.probe.command_line import DoctorOptions, ProbeRunOptions
 from latency_sweep.probe.doctor import command as doctor
 from latency_sweep.probe.http.errors import WebConfigError
 from latency_sweep.probe.serving.server import ListenError
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report_internal_error("probe", error)
 
 
-def _run(options: RunOptions) -> ExitCode:
+def _run(options: ProbeRunOptions) -> ExitCode:
     try:
         settings = options.settings()
         with logs.configured(settings.log_format, settings.log_level):

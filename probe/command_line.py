@@ -49,7 +49,7 @@ examples:
 
 
 @dataclass(frozen=True, slots=True)
-class RunOptions:
+class ProbeRunOptions:
     """`probe run`.
 
     Attributes:
@@ -75,7 +75,7 @@ class DoctorOptions:
     watch_sec: float
 
 
-def parse(argv: Sequence[str] | None = None) -> RunOptions | DoctorOptions:
+def parse(argv: Sequence[str] | None = None) -> ProbeRunOptions | DoctorOptions:
     """What the command line asks for.
 
     Args:
@@ -87,7 +87,7 @@ def parse(argv: Sequence[str] | None = None) -> RunOptions | DoctorOptions:
     given = _parser().parse_args(argv)
     settings = partial(options.resolve, given, os.environ)
     if given.command == "run":
-        return RunOptions(settings)
+        return ProbeRunOptions(settings)
     return DoctorOptions(settings, json=given.json, watch_sec=given.watch_sec)
 
 

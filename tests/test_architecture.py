@@ -151,3 +151,13 @@ def test_nobody_imports_what_is_beside_it(folder: str, forbidden: str) -> None:
             elif isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
             assert forbidden not in {name.partition(".")[0] for name in names}, str(file)
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for top in sorted({package.partition(".")[0] for floor in FLOORS for package in floor}):
+        for file in sorted((ROOT / top).rglob("*.py")):
+            for node in ast.parse(file.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, []).append(str(file.relative_to(ROOT)))
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}

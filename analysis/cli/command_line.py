@@ -35,7 +35,7 @@ from latency_sweep.runtime.options import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from latency_sweep.analysis.cli.options import Options, Source
+    from latency_sweep.analysis.cli.options import EvidenceSource, Options
 
 _ANALYZE_EXAMPLES: Final = """\
 examples:
@@ -360,7 +360,7 @@ def _add_output_file(to: argparse._ActionsContainer, what: str, *, required: boo
     to.add_argument("-o", "--output-file", metavar="FILE", type=Path, required=required, help=what)
 
 
-def _source(given: argparse.Namespace) -> Source:
+def _source(given: argparse.Namespace) -> EvidenceSource:
     if given.from_prometheus is not None:
         return _server(given, given.experiment_id)
     if given.from_archive is not None:

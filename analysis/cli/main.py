@@ -62,7 +62,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from latency_sweep.analysis.cli.options import Destination, Options, RefreshOptions, Source
+    from latency_sweep.analysis.cli.options import (
+        Destination,
+        EvidenceSource,
+        Options,
+        RefreshOptions,
+    )
     from latency_sweep.contract.experiment import Experiment
 
 _ERRORS: Final[dict[type[Exception], ExitCode]] = {
@@ -188,7 +193,7 @@ def _refresh_prices(options: RefreshOptions) -> ExitCode:
     return ExitCode.DONE
 
 
-def _read(source: Source, config: Path | None) -> Archive:
+def _read(source: EvidenceSource, config: Path | None) -> Archive:
     """Evidence and the experiment to evaluate it under: an archive has its own."""
     match source:
         case FromPrometheus():

@@ -58,7 +58,7 @@ class FromJsonl:
     symbols: tuple[str, ...]
 
 
-Source: TypeAlias = FromPrometheus | FromArchive | FromJsonl
+EvidenceSource: TypeAlias = FromPrometheus | FromArchive | FromJsonl
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class AnalyzeOptions:
         seed: of the bootstrap.
     """
 
-    source: Source
+    source: EvidenceSource
     config: Path | None
     destinations: tuple[Destination, ...]
     prices: Path | None

@@ -45,7 +45,7 @@ class Fees(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class CostGroup:
     """Probes of one type in one region.
 
     Attributes:
@@ -145,7 +145,7 @@ def load_fees(path: Path | None = None) -> Fees:
 
 
 def estimate(
-    groups: Sequence[Group],
+    groups: Sequence[CostGroup],
     *,
     hours: float,
     scrape_interval_sec: int,

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from latency_sweep.collector.errors import SweepError
-from latency_sweep.collector.state import Probe  # noqa: TC001 - pydantic reads it
+from latency_sweep.collector.state import ProbeInstance  # noqa: TC001 - pydantic reads it
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.runtime import logs
 
@@ -93,7 +93,7 @@ class Outputs(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    probes: tuple[Probe, ...]
+    probes: tuple[ProbeInstance, ...]
     prometheus_url: str | None = None
     grafana_url: str | None = None
     monitor: Monitor | None = None

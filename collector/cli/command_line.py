@@ -19,8 +19,8 @@ from latency_sweep.collector.cli.options import (
     PreflightOptions,
     PrometheusAccess,
     ReapOptions,
-    RunOptions,
     StatusOptions,
+    SweepRunOptions,
     SweepSelection,
     WatchOptions,
 )
@@ -389,7 +389,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             ExitCode.NOT_READY,
             ExitCode.LEFTOVERS,
         ),
-        read=lambda given: RunOptions(
+        read=lambda given: SweepRunOptions(
             _selection(given), _deployment(given), _prometheus(given), given.ready_timeout
         ),
     )

@@ -36,8 +36,8 @@ from latency_sweep.collector.cli.options import (
     LocalSweepOptions,
     PreflightOptions,
     ReapOptions,
-    RunOptions,
     StatusOptions,
+    SweepRunOptions,
     WatchOptions,
 )
 from latency_sweep.collector.errors import SweepError
@@ -132,7 +132,7 @@ def _dispatch(options: AwsOptions, console: Console) -> int:  # noqa: PLR0911 - 
             return destroy.run(options, console)
         case ReapOptions():
             return reap.run(options, console)
-        case RunOptions():
+        case SweepRunOptions():
             return run.run(options, console)
         case WatchOptions():
             return watch.run(options, console)

@@ -157,7 +157,7 @@ class ReapOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class RunOptions:
+class SweepRunOptions:
     """`sweep run`; `ready_timeout_sec` is how long to wait for the probes."""
 
     sweep: SweepSelection
@@ -218,7 +218,7 @@ AwsOptions: TypeAlias = (
     | ArchiveOptions
     | DestroyOptions
     | ReapOptions
-    | RunOptions
+    | SweepRunOptions
     | WatchOptions
 )
 Options: TypeAlias = AwsOptions | LocalSweepOptions

@@ -14,10 +14,10 @@ from latency_sweep.runtime.progress import reporter
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from latency_sweep.collector.cli.options import RunOptions
+    from latency_sweep.collector.cli.options import SweepRunOptions
 
 
-def run(options: RunOptions, console: Console) -> ExitCode:
+def run(options: SweepRunOptions, console: Console) -> ExitCode:
     """Begin a sweep or resume one, and carry it to its end."""
     aws, terraform = Aws(), options.deployment.terraform
     sweep = begin.find_or_begin(options.sweep, options.deployment, aws, console)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import yaml
 from pydantic import ValidationError
 
-from latency_sweep.collector.aws.cost import Fees, Group, estimate
+from latency_sweep.collector.aws.cost import CostGroup, Fees, estimate
 from latency_sweep.collector.errors import SweepError
 from latency_sweep.collector.lifecycle import schedule
 from latency_sweep.collector.lifecycle.preflight import Wanted
@@ -165,7 +165,7 @@ def cost_of(
                 continue
             zone_count = len(zones or (1,)) if region in request.az_ids else 1
             phase = found.experiment.regions[region].phase
-            groups.append(Group(region, phase, name, request.replicas * zone_count))
+            groups.append(CostGroup(region, phase, name, request.replicas * zone_count))
     return estimate(
         groups,
         hours=found.hours,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latency_sweep.analysis.prometheus_api import PrometheusClient
-    from latency_sweep.collector.state import Probe
+    from latency_sweep.collector.state import ProbeInstance
     from latency_sweep.runtime.progress import ProgressDisplay
 
 _LISTED: Final = 10
@@ -64,7 +64,7 @@ def health(client: PrometheusClient, experiment: str) -> dict[str, Health]:
 def wait_until_ready(
     client: PrometheusClient,
     experiment: str,
-    probes: Sequence[Probe],
+    probes: Sequence[ProbeInstance],
     display: ProgressDisplay,
     *,
     within_sec: float,
@@ -118,7 +118,7 @@ def wait_until_ready(
 
 
 def _not_ready(
-    waiting: Sequence[Probe], seen: dict[str, Health], within_sec: float
+    waiting: Sequence[ProbeInstance], seen: dict[str, Health], within_sec: float
 ) -> NotReadyError:
     listed = [f"  {p.name}: {seen.get(p.instance_id, Health.UNSEEN)}" for p in waiting[:_LISTED]]
     if len(waiting) > _LISTED:

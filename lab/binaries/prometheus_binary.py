@@ -36,7 +36,7 @@ RETRY_AFTER_SEC: Final = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class BinarySource:
     """Where a Prometheus can be had from.
 
     Attributes:
@@ -51,9 +51,9 @@ class Source:
 
 
 _PINNED: Final = versions.load().prometheus
-_RELEASE: Final = Source(f"release {_PINNED}", _PINNED, release_archive.fetch)
-_BUILD: Final = Source(f"build of {_PINNED}", _PINNED, go_module.build)
-_DEBIAN: Final = Source("Debian's package", "debian", debian_package.fetch)
+_RELEASE: Final = BinarySource(f"release {_PINNED}", _PINNED, release_archive.fetch)
+_BUILD: Final = BinarySource(f"build of {_PINNED}", _PINNED, go_module.build)
+_DEBIAN: Final = BinarySource("Debian's package", "debian", debian_package.fetch)
 
 
 class PrometheusUnavailableError(Exception):
@@ -81,7 +81,7 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(base) / "binance-latency-sweep" / "prometheus"
 
 
-def sources_of(environ: Mapping[str, str] = os.environ) -> tuple[Source, ...]:
+def sources_of(environ: Mapping[str, str] = os.environ) -> tuple[BinarySource, ...]:
     """The sources in the order they are tried.
 
     The pinned release comes first; Debian's package is older and comes last. Where
@@ -93,7 +93,7 @@ def sources_of(environ: Mapping[str, str] = os.environ) -> tuple[Source, ...]:
 def find_or_fetch(
     environ: Mapping[str, str] = os.environ,
     *,
-    sources: tuple[Source, ...] | None = None,
+    sources: tuple[BinarySource, ...] | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Binaries:
     """Find a Prometheus of a supported version, or fetch one. Safe to call concurrently.
@@ -134,7 +134,7 @@ def _named(named: str, environ: Mapping[str, str]) -> Binaries:
 
 
 def _find(
-    folder: Path, sources: tuple[Source, ...], report: Callable[[str], None]
+    folder: Path, sources: tuple[BinarySource, ...], report: Callable[[str], None]
 ) -> Binaries | None:
     """A copy fetched before, unless a better source has not been asked lately."""
     failed: list[str] = []
@@ -151,15 +151,15 @@ def _find(
     return None
 
 
-def _fallback(source: Source, found: Binaries, failed: list[str]) -> str:
+def _fallback(source: BinarySource, found: Binaries, failed: list[str]) -> str:
     return f"Using Prometheus {found.version}, {source.name}, since {'; '.join(failed)}."
 
 
-def _failure_file(folder: Path, source: Source) -> Path:
+def _failure_file(folder: Path, source: BinarySource) -> Path:
     return folder / f"{source.folder}.failed"
 
 
-def _recent_failure(folder: Path, source: Source) -> str | None:
+def _recent_failure(folder: Path, source: BinarySource) -> str | None:
     """Why a source failed, or None if it has not been asked for `RETRY_AFTER_SEC`."""
     file = _failure_file(folder, source)
     try:
@@ -197,7 +197,9 @@ def _locked(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
-def _fetch(folder: Path, sources: tuple[Source, ...], report: Callable[[str], None]) -> Binaries:
+def _fetch(
+    folder: Path, sources: tuple[BinarySource, ...], report: Callable[[str], None]
+) -> Binaries:
     """Fetch from the first source that can, into its folder.
 
     Raises:
@@ -206,7 +208,7 @@ def _fetch(folder: Path, sources: tuple[Source, ...], report: Callable[[str], No
     report(f"Fetching Prometheus into {folder} (once) ...")
     for abandoned in folder.glob(f"{_SCRATCH}*"):  # by one that was killed; nobody else is here
         shutil.rmtree(abandoned, ignore_errors=True)
-    failed: dict[Source, str] = {}
+    failed: dict[BinarySource, str] = {}
     for source in sources:
         try:
             found = _fetch_from(source, folder)
@@ -223,7 +225,7 @@ def _fetch(folder: Path, sources: tuple[Source, ...], report: Callable[[str], No
     )
 
 
-def _fetch_from(source: Source, folder: Path) -> Binaries:
+def _fetch_from(source: BinarySource, folder: Path) -> Binaries:
     """The copy that is there, if a better source was asked in vain, or a fresh one.
 
     Raises:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latency_sweep.lab.exchange.config import ExchangeConfig, MarketName, PerKind, SiteConfig
-    from latency_sweep.lab.exchange.markets.events import MarketEvent, Source
+    from latency_sweep.lab.exchange.markets.events import EventSource, MarketEvent
 
 NS_PER_SEC: Final = 1e9
 ALL_KINDS: Final = "*"
@@ -253,7 +253,7 @@ class Dispatcher:
         """A dispatcher without a source; see `start`."""
         self.events = 0
         self._loop = loop
-        self._source: Source | None = None
+        self._source: EventSource | None = None
         self._subscribers: dict[str, dict[Subscriber, None]] = {}
         self._due: list[tuple[int, int, Outbox]] = []
         self._ticket = itertools.count()
@@ -261,7 +261,7 @@ class Dispatcher:
         self._timer_ns = 0
         self._running = False
 
-    def start(self, source: Source) -> None:
+    def start(self, source: EventSource) -> None:
         """Begin to deliver the events of a source."""
         self._source = source
         self.rearm()

@@ -15,7 +15,7 @@ from latency_sweep.nativehist.instrument import NativeHistogramMetric
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from latency_sweep.contract.experiment import HistogramSettings
+    from latency_sweep.contract.experiment import HistogramConfig
     from latency_sweep.contract.metrics import Metric
 
 # Histograms labelled by run: their series are dropped when the next run is measured.
@@ -40,7 +40,7 @@ class Instruments:
     """
 
     def __init__(
-        self, registry: CollectorRegistry, resolution: HistogramSettings, market: str
+        self, registry: CollectorRegistry, resolution: HistogramConfig, market: str
     ) -> None:
         self._registry = registry
         self._resolution = resolution

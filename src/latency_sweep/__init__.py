@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from os import PathLike
 
-    from latency_sweep.analysis.frames import Sweep
+    from latency_sweep.analysis.frames import SweepFrames
 
 __all__ = ["load"]
 
 
-def load(path: str | PathLike[str]) -> Sweep:
+def load(path: str | PathLike[str]) -> SweepFrames:
     """Read an archive that `analyze export` wrote, as pandas data frames and the verdict.
 
     Args:

@@ -13,7 +13,7 @@ import latency_sweep
 from latency_sweep.analysis.decision.decide import decide
 from latency_sweep.analysis.evidence import archive
 from latency_sweep.analysis.evidence.archive import Archive, ArchiveError
-from latency_sweep.analysis.frames import HISTOGRAM_COLUMNS, RUN_COLUMNS, Sweep
+from latency_sweep.analysis.frames import HISTOGRAM_COLUMNS, RUN_COLUMNS, SweepFrames
 from latency_sweep.runtime import extras
 from tests.analysis.candidates import candidate_of, evidence, rules, runs_of, steady
 from tests.repository import ROOT
@@ -36,12 +36,12 @@ def kept(tmp_path: Path) -> Archive:
 
 
 @pytest.fixture
-def sweep(kept: Archive, tmp_path: Path) -> Sweep:
+def sweep(kept: Archive, tmp_path: Path) -> SweepFrames:
     assert kept.evidence.runs
     return latency_sweep.load(str(tmp_path / "sweep.parquet"))
 
 
-def test_each_run_is_a_row(sweep: Sweep, kept: Archive) -> None:
+def test_each_run_is_a_row(sweep: SweepFrames, kept: Archive) -> None:
     runs = sweep.runs
     assert dict(runs.dtypes.astype(str)) == RUN_COLUMNS
     assert len(runs) == len(kept.evidence.runs)
@@ -51,14 +51,14 @@ def test_each_run_is_a_row(sweep: Sweep, kept: Archive) -> None:
     assert set(runs["region"]) == {"ap-northeast-1"}
 
 
-def test_what_is_not_known_is_missing_and_not_zero(sweep: Sweep) -> None:
+def test_what_is_not_known_is_missing_and_not_zero(sweep: SweepFrames) -> None:
     excluded = sweep.runs[~sweep.runs["used"]]
     assert list(excluded["exclusion_reasons"]) == ["odd; late"]
     assert list(excluded["lost"].isna()) == [True]
     assert (sweep.runs.loc[sweep.runs["used"], "lost"] == 0).all()
 
 
-def test_buckets_add_up_to_the_samples_of_their_run(sweep: Sweep) -> None:
+def test_buckets_add_up_to_the_samples_of_their_run(sweep: SweepFrames) -> None:
     histograms = sweep.histograms
     assert dict(histograms.dtypes.astype(str)) == HISTOGRAM_COLUMNS
     whole = histograms[histograms["instance"].isna() & histograms["window"].isna()]
@@ -68,13 +68,13 @@ def test_buckets_add_up_to_the_samples_of_their_run(sweep: Sweep) -> None:
     assert (histograms["lower_sec"] < histograms["upper_sec"]).all()
 
 
-def test_the_verdict_is_the_one_of_the_evidence(sweep: Sweep, kept: Archive) -> None:
+def test_the_verdict_is_the_one_of_the_evidence(sweep: SweepFrames, kept: Archive) -> None:
     assert sweep.verdict == decide(kept.evidence, kept.experiment)
     assert sweep.verdict is sweep.verdict
 
 
 def test_a_sweep_without_runs_has_empty_frames() -> None:
-    empty = Sweep(evidence(), rules())
+    empty = SweepFrames(evidence(), rules())
     assert list(empty.runs) == list(RUN_COLUMNS)
     assert list(empty.histograms) == list(HISTOGRAM_COLUMNS)
     assert (len(empty.runs), len(empty.histograms)) == (0, 0)

@@ -141,7 +141,7 @@ class JsonEvent(MarketEvent):
         return frame
 
 
-class Source(Protocol):
+class EventSource(Protocol):
     """Where events come from: the generated market or a recording."""
 
     def next_ns(self) -> int | None:

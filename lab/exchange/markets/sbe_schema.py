@@ -38,7 +38,7 @@ class Composite:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SbeGroup:
     """Entries that repeat."""
 
     name: str
@@ -53,7 +53,7 @@ class Message:
     name: str
     template_id: int
     fields: tuple[Field, ...]
-    groups: tuple[Group, ...] = ()
+    groups: tuple[SbeGroup, ...] = ()
     data: tuple[str, ...] = ("symbol",)
 
 
@@ -123,7 +123,7 @@ _GROUP_SIZE_16: Final = Composite((Field("blockLength", "uint16"), Field("numInG
 _EVENT_TIME: Final = Field("eventTime", "int64")
 _EXPONENTS: Final = (Field("priceExponent", "int8"), Field("qtyExponent", "int8"))
 _LEVEL: Final = (Field("price", "int64"), Field("qty", "int64"))
-_BOOK: Final = (Group("bids", _GROUP_SIZE_16, _LEVEL), Group("asks", _GROUP_SIZE_16, _LEVEL))
+_BOOK: Final = (SbeGroup("bids", _GROUP_SIZE_16, _LEVEL), SbeGroup("asks", _GROUP_SIZE_16, _LEVEL))
 
 STREAM_1_0: Final = Schema(
     schema_id=1,
@@ -138,7 +138,7 @@ STREAM_1_0: Final = Schema(
                 10000,
                 (_EVENT_TIME, Field("transactTime", "int64"), *_EXPONENTS),
                 (
-                    Group(
+                    SbeGroup(
                         "trades",
                         _GROUP_SIZE,
                         # isBestMatch is a constant of the schema and takes no bytes.

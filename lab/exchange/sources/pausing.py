@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latency_sweep.lab.exchange.markets.events import MarketEvent, Source
+    from latency_sweep.lab.exchange.markets.events import EventSource, MarketEvent
 
 # Lateness below this is that of timers, and stays in the latencies.
 TOLERANCE_NS: Final = 1_000_000
@@ -26,7 +26,7 @@ class PausingSource:
     """
 
     def __init__(
-        self, source: Source, *, step_ns: int = _NS_PER_US, at_most_ns: int | None = None
+        self, source: EventSource, *, step_ns: int = _NS_PER_US, at_most_ns: int | None = None
     ) -> None:
         """No pause yet.
 

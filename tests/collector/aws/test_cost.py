@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latency_sweep.analysis.pricing.prices import load_prices
-from latency_sweep.collector.aws.cost import FeesError, Group, estimate, load_fees
+from latency_sweep.collector.aws.cost import CostGroup, FeesError, estimate, load_fees
 from latency_sweep.collector.aws.instance_clocks import clock_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 GROUPS = (
-    Group("eu-west-1", 1, "c6i.large", 2),
-    Group("ap-northeast-1", 2, "c6i.large", 1),
+    CostGroup("eu-west-1", 1, "c6i.large", 2),
+    CostGroup("ap-northeast-1", 2, "c6i.large", 1),
 )
 
 
@@ -47,7 +47,7 @@ def test_a_monitor_is_paid_once() -> None:
 
 
 def test_an_unknown_price_is_told_and_left_out() -> None:
-    groups = [Group("eu-west-1", 1, "x9.huge", 1)]
+    groups = [CostGroup("eu-west-1", 1, "x9.huge", 1)]
     found = estimate(
         groups,
         hours=1,

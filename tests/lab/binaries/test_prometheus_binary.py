@@ -22,8 +22,8 @@ from latency_sweep.lab.binaries import debian_package, go_module, release_archiv
 from latency_sweep.lab.binaries.fetching import FetchError
 from latency_sweep.lab.binaries.prometheus_binary import (
     RETRY_AFTER_SEC,
+    BinarySource,
     PrometheusUnavailableError,
-    Source,
     cache_folder,
     find_or_fetch,
     sources_of,
@@ -54,9 +54,9 @@ def refuse(folder: Path) -> None:
     raise FetchError("the source is closed")
 
 
-GOOD = Source("the good one", "good", provide)
-UNASKED = Source("the good one", "good", refuse)  # whose copy is there
-CLOSED = Source("the closed one", "closed", refuse)
+GOOD = BinarySource("the good one", "good", provide)
+UNASKED = BinarySource("the good one", "good", refuse)  # whose copy is there
+CLOSED = BinarySource("the closed one", "closed", refuse)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_release_that_could_not_be_fetched_keeps_nobody_from_building_it(
     bare: dict[str, str],
 ) -> None:
     find_or_fetch(bare, sources=(CLOSED, GOOD))
-    build = Source("a build", CLOSED.folder, partial(provide, version="3.13.5"))
+    build = BinarySource("a build", CLOSED.folder, partial(provide, version="3.13.5"))
     assert find_or_fetch(bare, sources=(build,)).version == Version(3, 13, 5)
     # From then on it is the release.
     assert find_or_fetch(bare, sources=(CLOSED, GOOD)).version == Version(3, 13, 5)
@@ -151,7 +151,7 @@ def test_a_better_source_that_failed_is_asked_again_the_next_day_only(
             file.write("x")
         refuse(folder)
 
-    sources = (Source("the shy one", "shy", refuse_and_count), GOOD)
+    sources = (BinarySource("the shy one", "shy", refuse_and_count), GOOD)
     for _ in range(3):
         find_or_fetch(bare, sources=sources)
     assert counter.read_text() == "x"
@@ -167,7 +167,7 @@ def test_a_better_source_that_failed_is_asked_again_the_next_day_only(
 def test_a_better_source_that_works_again_is_used(bare: dict[str, str]) -> None:
     find_or_fetch(bare, sources=(CLOSED, GOOD))
     (cache_folder(bare) / "closed.failed").unlink()
-    now_open = Source("the closed one", "closed", partial(provide, version="3.6.0"))
+    now_open = BinarySource("the closed one", "closed", partial(provide, version="3.6.0"))
     assert find_or_fetch(bare, sources=(now_open, GOOD)).version == Version(3, 6)
 
 
@@ -181,7 +181,7 @@ def test_the_next_source_is_tried_when_one_cannot_help(bare: dict[str, str]) -> 
 
 
 def test_a_source_that_delivers_an_old_version_cannot_help(bare: dict[str, str]) -> None:
-    old = Source("the old one", "old", partial(provide, version="2.42.0"))
+    old = BinarySource("the old one", "old", partial(provide, version="2.42.0"))
     assert find_or_fetch(bare, sources=(old, GOOD)).version == Version(3, 5)
 
 
@@ -224,7 +224,7 @@ def test_a_fetched_copy_in_a_cache_that_cannot_be_written_is_used(bare: dict[str
 
 
 def _find_in_process(environ: dict[str, str], counter: Path) -> Path:
-    source = Source("the counted one", "good", partial(provide, counter=counter))
+    source = BinarySource("the counted one", "good", partial(provide, counter=counter))
     return find_or_fetch(environ, sources=(source,)).prometheus
 
 
@@ -260,7 +260,7 @@ def test_what_a_killed_fetch_left_behind_is_removed(bare: dict[str, str]) -> Non
         raise FetchError("killed")
 
     with pytest.raises(PrometheusUnavailableError):
-        find_or_fetch(bare, sources=(Source("the dying one", "good", die),))
+        find_or_fetch(bare, sources=(BinarySource("the dying one", "good", die),))
     find_or_fetch(bare, sources=(GOOD,))
     left = {str(path.relative_to(cache_folder(bare))) for path in cache_folder(bare).rglob("*")}
     assert left == {".lock", "good", "good/prometheus", "good/promtool"}
