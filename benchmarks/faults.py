@@ -2,7 +2,8 @@
 
 Three parts, each with the real `probe` command, a simulated exchange and a real Prometheus:
 
-- `--table`: every fault of `latency_sweep.lab.faults.registry`, and whether the accounts close;
+- `--table`: every fault of `latency_sweep.lab.faults.registry`, and whether every message is
+  accounted for;
 - `--load`: the highest rate without loss and with a p99 receive delay below 1 ms, on one core;
 - `--soak SECONDS`: a fault every 5 s at 20,000 messages a second.
 

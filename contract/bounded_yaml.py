@@ -20,7 +20,7 @@ class YamlError(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what the plain loader would take in silence: a key that stands twice."""
+    """Rejects duplicate keys, which the plain loader accepts silently."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - as overridden
         seen = set()
@@ -30,7 +30,7 @@ class _Loader(yaml.SafeLoader):
             name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
             if name in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                    None, None, f"the key {key.value!r} is repeated", key.start_mark
                 )
             seen.add(name)
         return super().construct_mapping(node, deep=deep)
@@ -97,7 +97,7 @@ def _written_out(node: Any, sizes: _Sizes) -> int:
     known = sizes.get(id(node), 0)
     if known is None:
         raise yaml.composer.ComposerError(
-            None, None, "an alias stands inside of what it names", node.start_mark
+            None, None, "an alias is inside the node that it names", node.start_mark
         )
     if known:
         return known

@@ -1,6 +1,6 @@
 """What clocks that are right may still do: beyond this, one of them is wrong.
 
-The probe, its doctor and the analysis judge by the same two numbers.
+The probe, its doctor and the analysis share these two limits.
 """
 
 from __future__ import annotations

@@ -259,7 +259,7 @@ class FloatHistogram:
         Args:
             cap_percentile: count observations above this percentile (0 to 100) as if they were
                 equal to it, so that a single outlier cannot move the mean. Each observation
-                then stands in its bucket's middle: the sum is of no use, since it contains the
+                then counts as the middle of its bucket: the sum is of no use, since it contains the
                 outlier to its last digit and the bucket only roughly.
         """
         if not self.count:

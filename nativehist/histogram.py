@@ -30,7 +30,7 @@ class CapturedHistogram(NamedTuple):
     """A histogram as it was at one moment; cheap to take, resolved later in any thread.
 
     Attributes:
-        state: the state, observations still pending left out.
+        state: the state, without observations still pending.
         pending: these observations.
         settings: those of the histogram.
         now: Unix time of the capture, seconds.

@@ -2,7 +2,7 @@
 
 Messages and field numbers are those of `io.prometheus.client.MetricFamily`, in
 `prompb/io/prometheus/client/metrics.proto` of prometheus/prometheus; families follow one another,
-each behind its length as a varint. Classic buckets are left out: Prometheus prefers the native ones
+each behind its length as a varint. Classic buckets are omitted: Prometheus prefers the native ones
 and would only have to read past the others.
 """
 

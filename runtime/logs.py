@@ -44,7 +44,7 @@ class ContextLogger(logging.LoggerAdapter[logging.Logger]):
     Args:
         logger: takes the records.
         context: called for each line that is written, as a run or an address may have changed;
-            what is None is left out.
+            None values are omitted.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """The command line of `analyze`: parses it into a record, and explains it in `--help`.
 
-Imports nothing slow, so that help and complaints about an option come at once.
+Imports nothing slow, so that help and errors about an option come at once.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def parse(argv: Sequence[str] | None = None) -> Options:
 def _analyze_parser() -> argparse.ArgumentParser:
     parser = shared.parser(
         "analyze",
-        "Decide which candidate receives the feeds soonest and most steadily.",
+        "Find the candidate with the lowest and most stable feed latency.",
         _ANALYZE_EXAMPLES + exit_codes.table(*_ANALYZE_CODES, success="there is a winner"),
     )
     shared.add_version(parser, program_version())
@@ -155,7 +155,7 @@ def _parse_analyze(arguments: Sequence[str]) -> AnalyzeOptions:
         known = ", ".join(_COMMANDS)
         parser.error(f"unknown command {arguments[0]!r}; choose {known}, or none for the verdict")
     given = parser.parse_args(arguments)
-    # Checked here: argparse would complain of this before it does of what it does not know.
+    # Checked here: argparse would report this before an unknown option.
     if (given.from_prometheus, given.from_archive, given.from_jsonl) == (None, None, None):
         parser.error(
             "one of the arguments --from-prometheus --from-archive --from-jsonl is required"

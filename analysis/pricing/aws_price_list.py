@@ -46,10 +46,10 @@ def pricing_client() -> PricingClient:
     Raises:
         PriceListError: what the environment says of AWS cannot be used.
     """
-    patience = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 3})
+    config = Config(connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 3})
     try:
         session = boto3.session.Session()  # the default one would keep an earlier environment
-        client: Any = session.client("pricing", region_name="us-east-1", config=patience)
+        client: Any = session.client("pricing", region_name="us-east-1", config=config)
     except (BotoCoreError, ValueError) as error:
         raise _unanswered(error) from error
     return cast("PricingClient", client)
@@ -63,7 +63,7 @@ def refresh_prices(
     Args:
         path: file to write.
         regions: AWS region codes.
-        instance_types: EC2 instance types; one that a region does not offer is left out.
+        instance_types: EC2 instance types; one that a region does not offer is skipped.
         client: of AWS's price list; see `pricing_client`.
 
     Raises:
@@ -126,7 +126,7 @@ def _on_demand(client: PricingClient, region: str, instance_type: str) -> float 
 
 
 def _unanswered(error: Exception) -> PriceListError:
-    """What went wrong between here and AWS's price list, and how to mend it."""
+    """What went wrong between here and AWS's price list, and how to fix it."""
     reason = " ".join(str(error).split()).rstrip(".")
     match error:
         case NoCredentialsError() | PartialCredentialsError():

@@ -22,7 +22,7 @@ def listing(
 
     Args:
         table: the prices.
-        path: the file that they stand in.
+        path: the file that holds them.
         regions: regions to show even if nothing is offered there.
         instance_types: the same for instance types.
     """

@@ -95,7 +95,7 @@ WORDS: Final[dict[type, tuple[Words, ...]]] = {
             next_steps,
             several=True,
         ),
-        Words("warnings", "what was odd, for the reader to judge.", warnings, several=True),
+        Words("warnings", "what was unusual in the evidence.", warnings, several=True),
     ),
     ConstraintResult: (
         Words("evidence", "one sentence with the numbers.", sentences.constraint_evidence),

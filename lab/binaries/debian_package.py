@@ -128,7 +128,7 @@ def run(command: list[str], cwd: Path | None = None) -> str:
     """Run a command of Debian's, no longer than this process, and return its output.
 
     Raises:
-        FetchError: it fails; the message is the first line that it complains with.
+        FetchError: it fails; the message is the first line of its error output.
     """
     program = shutil.which(command[0])
     if program is None:
@@ -146,6 +146,6 @@ def run(command: list[str], cwd: Path | None = None) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise FetchError(f"{command[0]} failed: {error}") from error
     if done.returncode != 0:
-        complaint = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0]
-        raise FetchError(f"{command[0]} failed: {complaint}")
+        error_line = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0]
+        raise FetchError(f"{command[0]} failed: {error_line}")
     return done.stdout

@@ -176,7 +176,7 @@ FAULTS: Final[Mapping[str, Entry]] = {
     "stall": _harmless("nothing moves in either direction for 6 s, then all of it", i.Stall, 6.0),
     "stream-stall": _once("messages end while pings are answered", i.StreamStall, _SILENT),
     "backlog": Entry(
-        "messages are withheld while pings are answered, and come 2 s after the probe gives up",
+        "messages are withheld while pings are answered, and arrive 2 s after the probe reconnects",
         lambda _: i.Backlog(2.0),
         STRIKE_SEC,
         (_SILENT, "feed_messages_recovered_total"),
@@ -196,7 +196,7 @@ FAULTS: Final[Mapping[str, Entry]] = {
     ),
     # The protocol.
     "oversize": _once(
-        "a frame announces 1 TiB",
+        "a frame header claims 1 TiB",
         lambda: i.Violation(lambda _: f.oversize(_OVERSIZE_BYTES)),
         _VIOLATED,
     ),

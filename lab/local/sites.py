@@ -85,11 +85,13 @@ def check(scenario: Scenario, experiment: Experiment) -> None:
     names = [site.name for site in scenario.sites]
     for name in names:
         if names.count(name) > 1:
-            raise SitesError(f"LocalSite {name} stands twice; give each site its own.")
+            raise SitesError(
+                f"Site {name} is listed twice; give each site its own region, zone and type."
+            )
     for site in scenario.sites:
         if site.region not in experiment.regions:
-            raise SitesError(f"LocalSite {site.name}: the experiment has no region {site.region}.")
+            raise SitesError(f"Site {site.name}: the experiment has no region {site.region}.")
         if site.instance_type not in experiment.instance_types:
             raise SitesError(
-                f"LocalSite {site.name}: the experiment has no instance type {site.instance_type}."
+                f"Site {site.name}: the experiment has no instance type {site.instance_type}."
             )

@@ -27,10 +27,10 @@ MERGES = "a: &a {k: v}\n" + "".join(
     [
         (LAUGHS, "more than 20000 values with its aliases written out"),
         (MERGES, "more than 20000 values"),
-        ("a: &a [*a]", "line 1, column 4: not valid YAML: an alias stands inside"),
+        ("a: &a [*a]", "line 1, column 4: not valid YAML: an alias is inside"),
         ("[" * 5000, "nested too deep"),
         ("{" * 5000, "nested too deep"),
-        ("a: 1\nb: 2\na: 3\n", "line 3, column 1: not valid YAML: the key 'a' stands twice"),
+        ("a: 1\nb: 2\na: 3\n", "line 3, column 1: not valid YAML: the key 'a' is repeated"),
         ("!!python/object/apply:os.system [true]", "could not determine a constructor"),
         ("a: !!timestamp 9999-99-99", "not valid YAML"),
         (f"a: {'9' * 5000}", "not valid YAML"),

@@ -53,7 +53,7 @@ def test_a_site_is_named_by_zone_and_type(tmp_path: Path) -> None:
         ("sites: [", "not valid YAML"),
         ("seed: 2026-02-30", "not valid YAML: day .* month"),
         ("[" * 3_000, "not valid YAML: it is nested too deep"),
-        (ONE_SITE + "seed: 1\nseed: 2\n", "the key 'seed' stands twice"),
+        (ONE_SITE + "seed: 1\nseed: 2\n", "the key 'seed' is repeated"),
         ("sites: []", r"sites: list should have at least 1 item"),
         (ONE_SITE + "    rack: 7\n", r"sites\.0\.rack: extra inputs are not permitted"),
         (ONE_SITE + "    feed: {latency: {distribution: normal}}\n", r"sites\.0\.feed\.latency"),
@@ -88,5 +88,5 @@ def test_a_site_that_the_experiment_does_not_know_is_named(
 def test_a_site_that_stands_twice_is_named(tmp_path: Path) -> None:
     text = ONE_SITE + ONE_SITE.replace("\nsites:\n", "")
     scenario = sites.load(write(tmp_path, text))
-    with pytest.raises(SitesError, match=r"ap-northeast-1a-c6in\.large stands twice"):
+    with pytest.raises(SitesError, match=r"ap-northeast-1a-c6in\.large is listed twice"):
         sites.check(scenario, experiment.load(EXPERIMENT))
