@@ -108,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
         _add_watch,
     ):
         add(commands)
+    for command in commands.choices.values():
+        shared.add_log(command)
     return parser
 
 
@@ -133,7 +135,6 @@ def _add(
         + exit_codes.table(*codes, *_ANY, ctrl_c, success=success),
     )
     parser.set_defaults(read=read)
-    shared.add_log(parser)
     return parser
 
 
@@ -144,7 +145,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         summary="the whole sweep on this machine, with a simulated exchange",
         description="Start a simulated exchange, probes for six sites, a simulated EC2 and a real "
         "Prometheus on this machine; measure, analyze and stop everything again. Nothing leaves "
-        "this machine, except to download Prometheus once if it is not on PATH.",
+        "this machine, except to download Prometheus once; PROMETHEUS_BIN names one of yours.",
         examples="  sweep demo                     six simulated sites, about four minutes\n"
         "  sweep demo --runs 3            sooner, with less evidence\n"
         "  sweep demo --replay frames.dat.gz --speed 20\n"
