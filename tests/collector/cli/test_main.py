@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from latency_sweep.collector.cli import main
+from latency_sweep.collector.cli import entry, main
+from latency_sweep.contract.program import program_version
 from latency_sweep.lab.local import demo
 from latency_sweep.lab.local.plan import DemoOptions
 from latency_sweep.runtime import extras
@@ -128,6 +129,15 @@ def test_an_interrupted_command_says_what_it_leaves(
     monkeypatch.setattr(main, "_dispatch", interrupt)
     assert main.main([command]) == 130
     assert sentence in capsys.readouterr().err
+
+
+def test_the_version_needs_no_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
+    monkeypatch.setattr("sys.argv", ["sweep", "--version"])
+    assert entry._load()() == 0
+    assert capsys.readouterr().out == f"{program_version()}\n"
 
 
 def test_without_the_extra_packages_the_command_says_how_to_get_them(
