@@ -370,6 +370,9 @@ def _api_key(path: Path | None, environment: Mapping[str, str]) -> str | None:
 
 def _host(given: _Given, flag: str) -> str:
     text = str(given[flag])
+    if not text:  # asyncio would listen on all addresses
+        name = given.written(flag, repr(text))
+        raise SettingsError(f"{name} is empty; 0.0.0.0 or :: listens on all addresses.")
     try:
         text.encode("idna")  # as the resolver does
     except UnicodeError:

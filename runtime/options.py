@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 TOKEN_VARIABLE: Final = "PROMETHEUS_TOKEN"  # noqa: S105 - the name, not the token
 PASSWORD_VARIABLE: Final = "PROMETHEUS_PASSWORD"  # noqa: S105 - the name, not the password
 TIMEOUT_SEC: Final = 60
+MAX_COUNT: Final = (
+    10_000  # runs, replicas, hours: more is a typing error, and planning it takes minutes
+)
 
 FROM_PROMETHEUS_HELP: Final = "URL of a server with the Prometheus HTTP API"
 CONFIG_HELP: Final = "experiment file"
@@ -330,15 +333,18 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def positive_int(text: str) -> int:
-    """A whole number of at least 1.
+    """A whole number from 1 to `MAX_COUNT`.
 
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1:
+    digits = text.lstrip("0") if text.isascii() and text.isdigit() else ""
+    if not digits:
         _bad(f"{text!r} is not a whole number of at least 1")
-    return number
+    # Python itself refuses to read thousands of digits.
+    if len(digits) > len(str(MAX_COUNT)) or int(digits) > MAX_COUNT:
+        _bad(f"{text[:20]!r} is more than {MAX_COUNT}")
+    return int(digits)
 
 
 def positive_float(text: str) -> float:

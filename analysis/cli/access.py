@@ -30,7 +30,8 @@ def access_of(options: PrometheusOptions, *, bearer_token: str | None = None) ->
         raise UsageError("--client-cert and --client-key need one another.")
     for path in (options.ca_file, options.client_cert, options.client_key):
         if path is not None and not path.is_file():
-            raise UsageError(f"{path}: there is no such file.")
+            what = "cannot be read: Is a directory" if path.is_dir() else "there is no such file"
+            raise UsageError(f"{path}: {what}.")
     certificate = None
     if options.client_cert is not None and options.client_key is not None:
         certificate = (options.client_cert, options.client_key)

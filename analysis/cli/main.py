@@ -59,7 +59,7 @@ from latency_sweep.runtime.extras import Extra, MissingExtraError
 from latency_sweep.runtime.options import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from latency_sweep.analysis.cli.options import (
@@ -132,10 +132,10 @@ def _dispatch(options: Options) -> ExitCode:
 
 def analyze(options: AnalyzeOptions) -> ExitCode:
     """`analyze`: evidence from any source, the verdict in any format."""
+    _check_writable(options.destinations)
+    table = load_prices(options.prices)
     found = _read(options.source, options.config)
-    verdict = decide(
-        found.evidence, found.experiment, prices=load_prices(options.prices), seed=options.seed
-    )
+    verdict = decide(found.evidence, found.experiment, prices=table, seed=options.seed)
     for to in options.destinations:
         _deliver(to, render(verdict, found.evidence, to.format, color=_in_color(to.file)))
     return OF_VERDICT[verdict.kind]
@@ -143,9 +143,7 @@ def analyze(options: AnalyzeOptions) -> ExitCode:
 
 def export(options: ExportOptions) -> ExitCode:
     """`analyze export`: the evidence from Prometheus into a file."""
-    folder = options.file.absolute().parent
-    if not folder.is_dir():  # known before minutes of queries
-        raise UsageError(f"{options.file}: there is no folder {folder}.")
+    _check_file(options.file)
     found = _read(options.source, options.config)
     archive.write(options.file, found)
     runs, candidates = len(found.evidence.runs), len(found.evidence.candidates())
@@ -155,6 +153,7 @@ def export(options: ExportOptions) -> ExitCode:
 
 def compare(options: CompareOptions) -> ExitCode:
     """`analyze compare`: what changed between two sweeps, or differs between two candidates."""
+    _check_writable(options.destinations)
     how: dict[str, Any] = {"prices": load_prices(options.prices), "seed": options.seed}
     match options.what:
         case TwoSweeps(before, after):
@@ -241,6 +240,25 @@ def _in_color(path: Path | None) -> bool:
     """Only on a terminal, and not against the user's wish (https://no-color.org)."""
     on_terminal = sys.stdout is not None and sys.stdout.isatty()
     return path is None and on_terminal and not os.environ.get("NO_COLOR")
+
+
+def _check_writable(destinations: Iterable[Destination]) -> None:
+    for to in destinations:
+        if to.file is not None:
+            _check_file(to.file)
+
+
+def _check_file(file: Path) -> None:
+    """Find a file that cannot be written before minutes of queries.
+
+    Raises:
+        UsageError: it is a folder, or to be in one that does not exist.
+    """
+    if file.is_dir():
+        raise UsageError(f"{file}: cannot be written: Is a directory.")
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"{file}: there is no folder {folder}.")
 
 
 def _deliver(to: Destination, text: str) -> None:

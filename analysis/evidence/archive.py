@@ -142,6 +142,8 @@ def read(path: Path) -> Archive:
         ArchiveError: the file cannot be read, is damaged, is something else, or was written by
             a later version.
     """
+    if path.is_dir():  # pyarrow would read every Parquet file in it
+        raise ArchiveError(f"{path}: cannot be read: Is a directory.")
     try:
         table = pq.read_table(path)
     except FileNotFoundError as error:

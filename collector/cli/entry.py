@@ -20,6 +20,11 @@ def main() -> int:
 
 
 def _load() -> Callable[[], int]:
+    if sys.argv[1:] == ["--version"]:  # needs no extra
+        from latency_sweep.contract.program import program_version  # noqa: PLC0415 - as below
+
+        print(program_version())
+        return lambda: 0
     if extras.missing(Extra.SWEEP):  # not even `--help` can be shown
         if sys.argv[1:2] == [_DEMO]:
             extras.require(Extra.LOCAL, "sweep demo")

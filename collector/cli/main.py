@@ -93,14 +93,20 @@ def _run(given: Invocation) -> int:
         try:
             return _dispatch(options, Console())
         except Interrupted as interrupted:
-            print(
-                f"sweep {name}: stopped; what runs in AWS keeps running. The same command resumes, "
-                "sweep destroy removes it.",
-                file=sys.stderr,
-            )
+            print(f"sweep {name}: {_stopped(options)}", file=sys.stderr)
             return interrupted.exit_code
         except Exception as error:  # noqa: BLE001 - the last resort, this program's fault
             return _explain(name, error)
+
+
+def _stopped(options: AwsOptions) -> str:
+    """What an interruption leaves behind."""
+    if isinstance(options, PreflightOptions | StatusOptions | WatchOptions):
+        return "stopped; it changes nothing in AWS."
+    return (
+        "stopped; what runs in AWS keeps running. The same command resumes, "
+        "sweep destroy removes it."
+    )
 
 
 def _explain(name: str, error: Exception) -> ExitCode:

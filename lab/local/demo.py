@@ -111,10 +111,12 @@ def run(options: DemoOptions, console: Console | None = None, errors: Console | 
 
 
 def _run(options: DemoOptions, console: Console) -> int:
-    binaries = find_or_fetch(report=reporter(console))
+    # What is wrong with the user's files is known before anything is downloaded.
     if options.replay is None:
-        return _measure(demo_plan(options), options, binaries, console)
+        plan = demo_plan(options)
+        return _measure(plan, options, find_or_fetch(report=reporter(console)), console)
     recorded = recording.inspect(options.replay, speed=options.speed)
+    binaries = find_or_fetch(report=reporter(console))
     for lead_sec in _REPLAY_LEADS_SEC:
         try:
             plan = replay_plan(options, recorded, lead_sec=lead_sec)

@@ -1,4 +1,4 @@
-"""Where on AWS Binance market data arrives soonest; see `README.md`.
+"""Where on AWS market-data latency from Binance is lowest; see `README.md`.
 
 For notebooks: `latency_sweep.load("sweep.parquet")`, explained in `docs/notebook.md`. Everything
 else is internal and may change without notice.

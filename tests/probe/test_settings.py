@@ -148,6 +148,10 @@ def test_a_bad_variable_names_itself(variable: str, value: str, message: str) ->
         (("--connections", "6"), "--connections 6 is not 1 to 5."),
         (("--time-interval-sec", "nan"), "--time-interval-sec nan is not 0.5 to 3600."),
         (("--pin-address", "here"), "--pin-address 'here' is not an IP address."),
+        (
+            ("--metrics-host", ""),
+            "--metrics-host '' is empty; 0.0.0.0 or :: listens on all addresses.",
+        ),
         (("--metrics-host", "a..b"), "--metrics-host 'a..b' is not a host's name or address."),
     ],
 )

@@ -202,7 +202,39 @@ def test_an_output_file_that_cannot_be_written_is_named(
     path = str(kept(*fast_and_slow()))
     code = main.main(["--from-archive", path, "-o", str(tmp_path / "no" / "r.html")])
     assert code == ExitCode.BAD_INPUT
-    assert "r.html: cannot be written: No such file or directory." in complaint(capsys)
+    assert "r.html: there is no folder" in complaint(capsys)
+
+
+@pytest.mark.parametrize("command", [[], ["export"]])
+def test_an_output_file_that_cannot_be_written_is_named_before_any_query(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = ["--from-prometheus", "http://127.0.0.1:1"]
+    assert main.main([*command, *nowhere, "-o", str(tmp_path)]) == ExitCode.BAD_INPUT
+    assert f"{tmp_path}: cannot be written: Is a directory." in complaint(capsys)
+    missing = tmp_path / "no" / "r.parquet"
+    assert main.main([*command, *nowhere, "-o", str(missing)]) == ExitCode.BAD_INPUT
+    assert f"{missing}: there is no folder {missing.parent}." in complaint(capsys)
+
+
+def test_a_folder_instead_of_a_file_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["--from-archive", str(tmp_path)]) == ExitCode.BAD_INPUT
+    assert f"{tmp_path}: cannot be read: Is a directory." in complaint(capsys)
+    arguments = ["--from-prometheus", "http://127.0.0.1:1", "--ca-file", str(tmp_path)]
+    assert main.main(arguments) == ExitCode.BAD_INPUT
+    assert f"{tmp_path}: cannot be read: Is a directory." in complaint(capsys)
+
+
+def test_an_unusable_price_table_is_named_before_any_query(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "prices.yaml"
+    table.write_bytes(b"\xff\xfe")
+    arguments = ["--from-prometheus", "http://127.0.0.1:1", "--prices", str(table)]
+    assert main.main(arguments) == ExitCode.BAD_INPUT
+    assert f"{table}: is not UTF-8 text." in complaint(capsys)
 
 
 def test_the_same_seed_gives_the_same_bytes(kept: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
-from latency_sweep.collector.cli import main
+from latency_sweep.collector.cli import entry, main
+from latency_sweep.contract.program import program_version
 from latency_sweep.lab.local import demo
 from latency_sweep.lab.local.plan import DemoOptions
 from latency_sweep.runtime import extras
+from latency_sweep.runtime.interruption import Interrupted
 
 
 def test_help_gives_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +94,8 @@ def test_an_option_without_effect_is_refused(
     [
         (["--runs", "0"], "'0' is not a whole number of at least 1"),
         (["--runs", "many"], "'many' is not a whole number of at least 1"),
+        (["--runs", "10001"], "'10001' is more than 10000"),
+        (["--runs", "9" * 5000], "is more than 10000"),
         (["--speed", "0"], "'0' is not a number above 0"),
         (["--speed", "nan"], "'nan' is not a number above 0"),
         (["--speed", "fast"], "'fast' is not a number above 0"),
@@ -103,6 +108,36 @@ def test_a_number_that_makes_no_sense_is_refused(
         main.main(["demo", *arguments])
     assert exited.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("preflight", "sweep preflight: stopped; it changes nothing in AWS."),
+        ("reap", "sweep reap: stopped; what runs in AWS keeps running."),
+    ],
+)
+def test_an_interrupted_command_says_what_it_leaves(
+    command: str,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(*_: object) -> int:
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(main, "_dispatch", interrupt)
+    assert main.main([command]) == 130
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_version_needs_no_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
+    monkeypatch.setattr("sys.argv", ["sweep", "--version"])
+    assert entry._load()() == 0
+    assert capsys.readouterr().out == f"{program_version()}\n"
 
 
 def test_without_the_extra_packages_the_command_says_how_to_get_them(

@@ -77,3 +77,21 @@ def test_who_is_told_how_to_stop_the_stack_may_do_so_at_once() -> None:
     with interruptible():
         demo._keep(stack, Console(file=shown, width=200))
     assert shown.getvalue().endswith("Ctrl-C stops it.\n")
+
+
+@pytest.mark.parametrize("option", ["config", "sites", "replay"])
+def test_a_bad_file_is_named_before_prometheus_is_downloaded(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(**_: object) -> None:
+        pytest.fail("looked for Prometheus")
+
+    monkeypatch.setattr(demo, "find_or_fetch", fetch)
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    options: dict[str, Any] = {"results": tmp_path / "results", option: bad}
+    errors = Console(file=io.StringIO(), width=400)
+    assert demo.run(DemoOptions(**options), errors=errors) == ExitCode.BAD_INPUT
+    assert isinstance(errors.file, io.StringIO)
+    assert f"{bad}: cannot be read" in errors.file.getvalue()
+    assert not options["results"].exists()
