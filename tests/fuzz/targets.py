@@ -7,6 +7,7 @@ exception and every broken promise is a finding.
 from __future__ import annotations
 
 import gzip
+import io
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ class _Answers(BaseAdapter):
         answer = requests.Response()
         answer.status_code = 200
         answer.request = request
-        answer._content = self.body
+        answer.raw = io.BytesIO(self.body)
         return answer
 
     def close(self) -> None:
