@@ -104,6 +104,10 @@ class ErrorKind(StrEnum):
     UPGRADE_REJECTED = "upgrade_rejected"
     NO_FIRST_MESSAGE = "no_first_message"
     TIME_ENDPOINT = "time_endpoint"
+    # An answer of the time endpoint beyond a limit.
+    TIME_ENDPOINT_SIZE = "time_endpoint_size"
+    TIME_ENDPOINT_INFORMATIONAL = "time_endpoint_informational"
+    TIME_ENDPOINT_RETRY_AFTER = "time_endpoint_retry_after"
     INTERNAL = "internal"
 
 
