@@ -126,7 +126,7 @@ class _Connector(aiohttp.TCPConnector):
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         super().__init__(ssl=True if tls is None else tls)
         # The library has no public way to choose it.
-        self._factory = partial[ResponseHandler](_Protocol, loop=asyncio.get_running_loop())
+        self._factory = partial(_Protocol, loop=asyncio.get_running_loop())  # type: ignore[assignment]
 
 
 def session(tls: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
