@@ -96,6 +96,7 @@ class ErrorKind(StrEnum):
     BAD_JSON = "bad_json"
     BAD_FIELD = "bad_field"
     BINARY_FRAME = "binary_frame"
+    TRAILING_DATA = "trailing_data"  # the first message of the frame is used
     UNKNOWN_EVENT = "unknown_event"
     UNKNOWN_STREAM = "unknown_stream"
     EXCHANGE_ERROR = "exchange_error"
