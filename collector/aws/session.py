@@ -207,17 +207,17 @@ def _log_call(region: str, *, model: Any, http_response: Any, parsed: Any, **_: 
     _LOG.debug("AWS answered", extra=extra)
 
 
-def _expect_aws(*, http_response: Any, parsed: Any, **_: object) -> None:
-    """Refuse what is not AWS's answer: a web page, or nothing at all, not even a request's id.
+def _expect_aws(*, model: Any, http_response: Any, parsed: Any, **_: object) -> None:
+    """Refuse what is not AWS's answer: a web page or nothing at all, without even a request's id.
 
     Raises:
         ResponseParserError: it is not AWS's.
     """
+    # To HEAD there is no more to an answer than its status.
+    if parsed.get("ResponseMetadata", {}).get("RequestId") or model.http["method"] == "HEAD":
+        return
     page = http_response.headers.get("Content-Type", "").startswith("text/html")
-    known = set(parsed) - {"ResponseMetadata"} or parsed.get("ResponseMetadata", {}).get(
-        "RequestId"
-    )
-    if page or not known:
+    if page or not set(parsed) - {"ResponseMetadata"}:
         raise ResponseParserError(f"HTTP {http_response.status_code} that is not AWS's")
 
 
