@@ -7,8 +7,10 @@ All that can go wrong is one exception with one sentence, never with a secret in
     ├── InvalidAccessError     a credential or header cannot be sent
     ├── UnreachableError       refused, unknown host, timeout, TLS failure, HTTP 429 and 502 to 504
     ├── AccessDeniedError      HTTP 401 or 403: the credentials are missing or wrong
+    ├── ProxyRefusedError      the proxy that the environment sets refuses, or is not one
     ├── NotPrometheusError     something answers, but not the Prometheus API
     ├── TruncatedAnswerError   the answer ends before it is complete
+    ├── LargeAnswerError       the answer is larger than this program reads
     └── QueryError             the server's own error message for a query
 """
 
@@ -26,8 +28,10 @@ import msgspec
 import numpy as np
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
+from requests.utils import select_proxy
 from urllib3.exceptions import ReadTimeoutError
 
+from latency_sweep.analysis import bounded_http
 from latency_sweep.nativehist import api_json
 
 if TYPE_CHECKING:
@@ -45,6 +49,14 @@ MAX_POINTS: Final = 11_000
 _CONNECT_TIMEOUT_SEC: Final = 10.0
 _FIRST_BACKOFF_SEC: Final = 0.25
 _RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
+# The end of the year 9999, beyond which no calendar goes.
+_LATEST_TIME_SEC: Final = 253_402_300_799.0
+_PROXY_AUTHENTICATION: Final = 407
+# As http.client words the answer of a proxy that opens no tunnel.
+_TUNNEL_STATUS: Final = re.compile(r"Tunnel connection failed: (\d{3})")
+_SET_BY: Final = "the proxy is set by HTTP_PROXY, HTTPS_PROXY or ALL_PROXY; NO_PROXY exempts hosts"
+# What another attempt would not change.
+_NOT_RETRIED: Final = (requests.exceptions.SSLError, requests.exceptions.ProxyError)
 _PARTIAL: Final = "The server's answer is partial: some of its storage did not reply."
 # What a header's name and value may consist of (RFC 9110, 5.1 and 5.5), tabs left out.
 _HEADER_NAME: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
@@ -79,6 +91,14 @@ class NotPrometheusError(PrometheusError):
 
 class TruncatedAnswerError(PrometheusError):
     """The answer ended early."""
+
+
+class LargeAnswerError(PrometheusError):
+    """The answer is larger than `bounded_http.MAX_ANSWER_BYTES`."""
+
+
+class ProxyRefusedError(PrometheusError):
+    """The proxy between here and the server refused, or could not be reached."""
 
 
 class QueryError(PrometheusError):
@@ -192,12 +212,14 @@ class _BearerAuth(AuthBase):
 
 
 class _Envelope(msgspec.Struct):
+    """The API's; servers that are written in Go may say null for an empty list or text."""
+
     status: str
     data: msgspec.Raw = msgspec.Raw()
-    errorType: str = ""  # noqa: N815 - the API's spelling
-    error: str = ""
-    warnings: list[str] = []
-    infos: list[str] = []
+    errorType: str | None = None  # noqa: N815 - the API's spelling
+    error: str | None = None
+    warnings: list[str] | None = None
+    infos: list[str] | None = None
     # Of VictoriaMetrics' clusters, which answer with what the storage nodes alive have.
     isPartial: bool | None = None  # noqa: N815 - the API's spelling
 
@@ -208,18 +230,27 @@ class _Data(msgspec.Struct):
 
 
 class _Result(msgspec.Struct):
-    metric: dict[str, str] = {}
+    metric: dict[str, str] | None = None
     value: tuple[float, str] | None = None
-    values: list[tuple[float, str]] = []
+    values: list[tuple[float, str]] | None = None
     histogram: tuple[float, msgspec.Raw] | None = None
-    histograms: list[tuple[float, msgspec.Raw]] = []
+    histograms: list[tuple[float, msgspec.Raw]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An HTTP answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 # What decoding bytes that are no such JSON raises.
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decode_envelope: Final = msgspec.json.Decoder(_Envelope)
 _decode_data: Final = msgspec.json.Decoder(_Data)
-_decode_results: Final = msgspec.json.Decoder(list[_Result])
+_decode_results: Final = msgspec.json.Decoder(list[_Result] | None)
 
 
 class PrometheusClient:
@@ -241,7 +272,7 @@ class PrometheusClient:
             url: base URL, `http://prometheus:9090` or with the path prefix of a gateway.
                 A user name and password in it are used for basic authentication.
             access: credentials and certificates.
-            timeout_sec: how long to wait for one answer.
+            timeout_sec: how long one answer may take, from its request to its last byte.
             attempts: how often to try when the server refuses a connection or is overloaded.
             first_backoff_sec: pause before the second attempt; doubles from then on.
             connections: how many requests may run at once.
@@ -283,7 +314,7 @@ class PrometheusClient:
         if access.client_cert is not None:
             certificate, key = access.client_cert
             self._session.cert = (str(certificate), str(key))
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=connections)
+        adapter = bounded_http.BoundedAdapter(pool_maxsize=connections)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
@@ -318,10 +349,10 @@ class PrometheusClient:
         floats, histograms = [], []
         for result in self._results(data):
             if result.value is not None:
-                floats.append(FloatSample(result.metric, self._float(result.value[1])))
+                floats.append(FloatSample(result.metric or {}, self._float(result.value[1])))
             if result.histogram is not None:
                 value = self._histogram(result.histogram[1])
-                histograms.append(HistogramSample(result.metric, value))
+                histograms.append(HistogramSample(result.metric or {}, value))
         return Vector(tuple(floats), tuple(histograms), notes)
 
     def query_raw(self, selector: str, *, at: float) -> Matrix:
@@ -381,7 +412,7 @@ class PrometheusClient:
         """
         form = _selection(match, start, end)
         envelope = self._call("POST", "series", form)
-        return tuple(self._typed(envelope.data, list[dict[str, str]]))
+        return tuple(self._listed(envelope.data, dict[str, str]))
 
     def label_names(
         self, match: Sequence[str] = (), *, start: float | None = None, end: float | None = None
@@ -392,7 +423,7 @@ class PrometheusClient:
             PrometheusError: see the tree above.
         """
         form = _selection(match, start, end)
-        return tuple(self._typed(self._call("POST", "labels", form).data, list[str]))
+        return tuple(self._listed(self._call("POST", "labels", form).data, str))
 
     def label_values(
         self,
@@ -411,7 +442,7 @@ class PrometheusClient:
         """
         form = _selection(match, start, end)
         envelope = self._call("GET", f"label/{name}/values", form)
-        return tuple(self._typed(envelope.data, list[str]))
+        return tuple(self._listed(envelope.data, str))
 
     def build_info(self) -> dict[str, str]:
         """The server's version and the like; some compatible servers do not tell.
@@ -428,7 +459,7 @@ class PrometheusClient:
             PrometheusError: see the tree above.
         """
         floats = self.query("time()").floats
-        if not floats:
+        if not floats or not 0 <= floats[0].value <= _LATEST_TIME_SEC:
             raise self._not_prometheus("it does not tell the time")
         return floats[0].value
 
@@ -441,7 +472,7 @@ class PrometheusClient:
         except _UNREADABLE as error:
             raise self._not_prometheus("its answer has an unknown form") from error
         partial = [_PARTIAL] if envelope.isPartial else []
-        return data, (*partial, *envelope.warnings, *envelope.infos)
+        return data, (*partial, *(envelope.warnings or ()), *(envelope.infos or ()))
 
     def _expect(self, data: _Data, kind: str, expression: str) -> None:
         if data.resultType != kind:
@@ -449,7 +480,7 @@ class PrometheusClient:
 
     def _results(self, data: _Data) -> list[_Result]:
         try:
-            return _decode_results.decode(data.result)
+            return _decode_results.decode(data.result) or []
         except _UNREADABLE as error:
             raise self._not_prometheus("its result has an unknown form") from error
 
@@ -458,6 +489,10 @@ class PrometheusClient:
             return msgspec.json.decode(raw, type=kind)
         except _UNREADABLE as error:
             raise self._not_prometheus("its answer has an unknown form") from error
+
+    def _listed(self, raw: msgspec.Raw, kind: type[T]) -> list[T]:
+        """A list, or null for an empty one."""
+        return [] if bytes(memoryview(raw)[:5]) == b"null" else self._typed(raw, list[kind])  # type: ignore[valid-type]
 
     def _float(self, text: str) -> float:
         try:
@@ -475,9 +510,9 @@ class PrometheusClient:
         """Join the pieces of each series, keeping the order of first appearance."""
         pieces: dict[tuple[tuple[str, str], ...], list[_Result]] = {}
         for result in results:
-            pieces.setdefault(tuple(sorted(result.metric.items())), []).append(result)
+            pieces.setdefault(tuple(sorted((result.metric or {}).items())), []).append(result)
         for labels, parts in pieces.items():
-            points = [point for part in parts for point in part.values]
+            points = [point for part in parts for point in part.values or ()]
             yield Series(
                 dict(labels),
                 np.array([moment for moment, _ in points], dtype=np.float64),
@@ -485,7 +520,7 @@ class PrometheusClient:
                 tuple(
                     (moment, self._histogram(raw))
                     for part in parts
-                    for moment, raw in part.histograms
+                    for moment, raw in part.histograms or ()
                 ),
             )
 
@@ -500,22 +535,20 @@ class PrometheusClient:
             try:
                 answer = self._send(method, endpoint, form)
             except requests.ConnectionError as error:
-                if last or isinstance(error, requests.exceptions.SSLError):
+                if last or isinstance(error, _NOT_RETRIED):
                     raise self._unreachable(error) from None
             else:
                 wanted = _retry_after(answer)
                 final = wanted is None and _is_api_error(answer)
-                if last or answer.status_code not in _RETRIED_STATUS or final:
+                if last or answer.status not in _RETRIED_STATUS or final:
                     return self._open(answer)
             time.sleep(max(pause, min(wanted or 0.0, self._timeout_sec)))
             pause *= 2
         raise AssertionError("the last attempt returns or raises")
 
-    def _send(
-        self, method: str, endpoint: str, form: Mapping[str, str | Sequence[str]]
-    ) -> requests.Response:
+    def _send(self, method: str, endpoint: str, form: Mapping[str, str | Sequence[str]]) -> _Answer:
         try:
-            return self._session.request(
+            answer = self._session.request(
                 method,
                 f"{self.url}/api/v1/{endpoint}",
                 params=form if method == "GET" else None,
@@ -524,9 +557,17 @@ class PrometheusClient:
                 verify=self._verify,
                 # A login page hides behind a redirect, and a redirected POST loses its query.
                 allow_redirects=False,
+                stream=True,
             )
+            return _Answer(answer.status_code, answer.headers, bounded_http.read(answer))
         except requests.Timeout:
             raise self._too_slow() from None
+        except bounded_http.TooLargeError:
+            raise LargeAnswerError(
+                f"The answer of {self.url} is larger than "
+                f"{bounded_http.MAX_ANSWER_BYTES // 2**20} MiB and was not read further; narrow "
+                "the range with --since and --until, or check that this is a Prometheus."
+            ) from None
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
             raise TruncatedAnswerError(
                 f"The answer of {self.url} ended before it was complete."
@@ -550,8 +591,36 @@ class PrometheusClient:
             "Raise --timeout or narrow the range."
         )
 
-    def _unreachable(self, error: requests.ConnectionError) -> UnreachableError:
+    def _refused_by_proxy(self, why: str) -> ProxyRefusedError:
+        """The error for a proxy that opens no way to the server."""
+        proxy = self._proxy()
+        status = _TUNNEL_STATUS.search(why)
+        if status is None:
+            return ProxyRefusedError(
+                f"The proxy {proxy} cannot be reached or does not answer as one; {_SET_BY}."
+            )
+        return ProxyRefusedError(
+            f"The proxy {proxy} refuses to connect to {self.url} (HTTP {status[1]}); {_SET_BY}."
+        )
+
+    def _proxy(self) -> str | None:
+        """The proxy that the environment sets for this server, without its user and password."""
+        settings = self._session.merge_environment_settings(self.url, {}, None, None, None)
+        proxy = select_proxy(self.url, settings["proxies"])
+        if not proxy:
+            return None
+        scheme, _, location = proxy.rpartition("://")
+        return f"{scheme or 'http'}://{location.rpartition('@')[2]}"
+
+    def _perhaps_proxy(self) -> str:
+        """Who else may have answered instead of the server: half a sentence, or nothing."""
+        proxy = self._proxy()
+        return f"; it or the proxy {proxy} answered, and {_SET_BY}" if proxy else ""
+
+    def _unreachable(self, error: requests.ConnectionError) -> PrometheusError:
         text = str(error)
+        if isinstance(error, requests.exceptions.ProxyError):
+            return self._refused_by_proxy(text)
         if isinstance(error, requests.exceptions.SSLError):
             why = "its TLS certificate is not trusted or TLS failed; see --ca-file"
         elif "NameResolutionError" in text or "getaddrinfo" in text:
@@ -562,24 +631,23 @@ class PrometheusClient:
             why = "no connection, or it was closed before an answer came"
         return UnreachableError(f"{self.url} is unreachable: {why}")
 
-    def _open(self, answer: requests.Response) -> _Envelope:
-        status = answer.status_code
-        if status in {401, 403}:
-            raise AccessDeniedError(
-                f"{self.url} denies access (HTTP {status}); check the token, user name or "
-                "certificate given."
-            )
+    def _open(self, answer: _Answer) -> _Envelope:
+        status = answer.status
+        self._expect_access(status)
         if 300 <= status < 400:  # noqa: PLR2004 - the class of redirects
-            raise self._not_prometheus(f"it redirects (HTTP {status}), perhaps to a login page")
+            raise self._not_prometheus(
+                f"it redirects (HTTP {status}), perhaps to a login page{self._perhaps_proxy()}"
+            )
         try:
-            envelope = _decode_envelope.decode(answer.content)
+            envelope = _decode_envelope.decode(answer.body)
         except msgspec.DecodeError as error:
             if status in _RETRIED_STATUS:
                 raise UnreachableError(
                     f"{self.url} answers HTTP {status} instead of the query: the server, or one "
-                    "behind a gateway, is overloaded, starting or away; try again later."
+                    "behind a gateway, is overloaded, starting or away; try again later"
+                    f"{self._perhaps_proxy()}."
                 ) from None
-            if answer.content.lstrip()[:1] == b"{" and "truncated" in str(error):
+            if answer.body.lstrip()[:1] == b"{" and "truncated" in str(error):
                 raise TruncatedAnswerError(
                     f"The answer of {self.url} ended before it was complete."
                 ) from None
@@ -590,30 +658,43 @@ class PrometheusClient:
             kind = answer.headers.get("Content-Type", "no content type").partition(";")[0]
             raise self._not_prometheus(
                 f"it answers HTTP {status} with {kind} where JSON was expected"
+                f"{self._perhaps_proxy()}"
             ) from None
         except (UnicodeDecodeError, RecursionError):
             raise self._not_prometheus("its answer is not text or nested too deep") from None
         if envelope.status == "error":
-            why = " ".join(envelope.error.split()) or f"HTTP {status} without a reason"
+            why = " ".join((envelope.error or "").split()) or f"HTTP {status} without a reason"
             raise QueryError(f"{self.url} answers: {why.rstrip('.')}.")
         if envelope.status != "success":
             raise self._not_prometheus("its answer has an unknown form")
         return envelope
 
+    def _expect_access(self, status: int) -> None:
+        if status == _PROXY_AUTHENTICATION:
+            raise ProxyRefusedError(
+                f"The proxy {self._proxy() or 'in front of ' + self.url} wants a user name and "
+                f"password (HTTP {status}); {_SET_BY}."
+            )
+        if status in {401, 403}:
+            raise AccessDeniedError(
+                f"{self.url} denies access (HTTP {status}); check the token, user name or "
+                f"certificate given{self._perhaps_proxy()}."
+            )
+
     def _not_prometheus(self, why: str) -> NotPrometheusError:
         return NotPrometheusError(f"{self.url} does not seem to be a Prometheus API: {why}.")
 
 
-def _retry_after(answer: requests.Response) -> float | None:
+def _retry_after(answer: _Answer) -> float | None:
     """Seconds after which the server wants to be asked again; None if it does not say."""
     text = answer.headers.get("Retry-After", "")
     return float(text) if text.isascii() and text.isdigit() else None
 
 
-def _is_api_error(answer: requests.Response) -> bool:
+def _is_api_error(answer: _Answer) -> bool:
     """Whether Prometheus itself says why it failed; asking again would not help."""
     with suppress(*_UNREADABLE):
-        return bool(_decode_envelope.decode(answer.content).error)
+        return bool(_decode_envelope.decode(answer.body).error)
     return False
 
 

@@ -96,6 +96,7 @@ class ErrorKind(StrEnum):
     BAD_JSON = "bad_json"
     BAD_FIELD = "bad_field"
     BINARY_FRAME = "binary_frame"
+    TRAILING_DATA = "trailing_data"  # the first message of the frame is used
     UNKNOWN_EVENT = "unknown_event"
     UNKNOWN_STREAM = "unknown_stream"
     EXCHANGE_ERROR = "exchange_error"
@@ -104,6 +105,10 @@ class ErrorKind(StrEnum):
     UPGRADE_REJECTED = "upgrade_rejected"
     NO_FIRST_MESSAGE = "no_first_message"
     TIME_ENDPOINT = "time_endpoint"
+    # An answer of the time endpoint beyond a limit.
+    TIME_ENDPOINT_SIZE = "time_endpoint_size"
+    TIME_ENDPOINT_INFORMATIONAL = "time_endpoint_informational"
+    TIME_ENDPOINT_RETRY_AFTER = "time_endpoint_retry_after"
     INTERNAL = "internal"
 
 

@@ -21,6 +21,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from latency_sweep.runtime.printable import printable_json
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableMapping
     from pathlib import Path
@@ -94,7 +96,8 @@ class JsonFormatter(logging.Formatter):
         if trace is not None:
             document["exception"] = trace
         document |= {k: v for k, v in _context(record).items() if k not in document}
-        return json.dumps(document, ensure_ascii=False, default=str, separators=(",", ":"))
+        text = json.dumps(document, ensure_ascii=False, default=str, separators=(",", ":"))
+        return printable_json(text)
 
 
 class _StandardError(logging.StreamHandler[TextIO]):

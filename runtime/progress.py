@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from latency_sweep.runtime import logs
+from latency_sweep.runtime.printable import printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,11 +84,14 @@ class ProgressDisplay:
 
 
 def reporter(console: Console) -> Callable[[str], None]:
-    """Prints lines as they are, without rich's markup, colours and wrapping, and logs them."""
+    """Prints lines without rich's markup, colours and wrapping, and logs them.
+
+    What cannot be seen in a line is written as its escape: others may have chosen a part of it.
+    """
 
     def report(line: str) -> None:
         _LOG.info(line)
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable_lines(line), markup=False, highlight=False, soft_wrap=True)
 
     return report
 

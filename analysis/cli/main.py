@@ -49,7 +49,6 @@ from latency_sweep.analysis.pricing.prices import (
 from latency_sweep.analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
 from latency_sweep.analysis.report.before_after import render_change
 from latency_sweep.analysis.report.rendering import render
-from latency_sweep.analysis.report.words.printable import printable
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError, load
 from latency_sweep.contract.program import report_internal_error
@@ -57,6 +56,7 @@ from latency_sweep.runtime import extras, standard_output
 from latency_sweep.runtime.atomic_file import replacing
 from latency_sweep.runtime.extras import Extra, MissingExtraError
 from latency_sweep.runtime.options import UsageError
+from latency_sweep.runtime.printable import printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -294,8 +294,7 @@ def _print(text: str, *, encoding: str | None = None) -> None:
 def report_error(what: object, code: ExitCode) -> ExitCode:
     """Print a sentence on standard error; returns the code."""
     # Servers and files may say anything, escape sequences included.
-    lines = (printable(line) for line in str(what).splitlines())
-    print("analyze: " + "\n".join(lines), file=sys.stderr)
+    print(f"analyze: {printable_lines(str(what))}", file=sys.stderr)
     return code
 
 

@@ -10,7 +10,6 @@ import boto3
 import yaml
 from botocore.config import Config
 from botocore.exceptions import (
-    BotoCoreError,
     ClientError,
     HTTPClientError,
     NoCredentialsError,
@@ -50,7 +49,7 @@ def pricing_client() -> PricingClient:
     try:
         session = boto3.session.Session()  # the default one would keep an earlier environment
         client: Any = session.client("pricing", region_name="us-east-1", config=config)
-    except (BotoCoreError, ValueError) as error:
+    except Exception as error:  # of the files, variables and processes that boto3 reads
         raise _unanswered(error) from error
     return cast("PricingClient", client)
 
@@ -108,7 +107,7 @@ def _on_demand(client: PricingClient, region: str, instance_type: str) -> float 
     filters = [{"Type": "TERM_MATCH", "Field": k, "Value": v} for k, v in wanted.items()]
     try:
         answer = client.get_products(ServiceCode="AmazonEC2", Filters=filters)
-    except (BotoCoreError, ClientError) as error:
+    except Exception as error:  # boto3 lets many errors of what it reads pass as they are
         raise _unanswered(error) from error
     try:
         dimensions = [

@@ -1,4 +1,8 @@
-"""The ranking as CSV (RFC 4180): one row per candidate, empty where a number is not known."""
+"""The ranking as CSV (RFC 4180): one row per candidate, empty where a number is not known.
+
+Names are chosen by others. Spreadsheets take a text that begins like a formula for one, quoted or
+not, so that such a text gets an apostrophe in front; they show the rest as text.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from latency_sweep.analysis.report.json import as_json
 from latency_sweep.contract.targets import CANDIDATE_LABELS
+from latency_sweep.runtime.printable import printable
 
 if TYPE_CHECKING:
     from latency_sweep.analysis.decision.results import Interval
     from latency_sweep.analysis.decision.verdict import CandidateRow, Verdict
 
 CONSTRAINTS: Final = ("p99", "tail_ratio", "reconnects", "loss", "samples", "runs", "clock")
+# What a formula begins with; the last four are the full-width forms of the first.
+_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _PLAIN: Final = (
     "samples",
     "p50_sec",
@@ -46,7 +53,8 @@ def render_csv(verdict: Verdict) -> str:
     writer = csv.DictWriter(file, COLUMNS)
     writer.writeheader()
     for row in verdict.ranking:
-        writer.writerow(as_json(_row(row, verdict)))
+        cells = as_json(_row(row, verdict))
+        writer.writerow({name: _as_text(value) for name, value in cells.items()})
     return file.getvalue()
 
 
@@ -68,6 +76,14 @@ def _row(row: CandidateRow, verdict: Verdict) -> dict[str, Any]:
         "pairs": against and against.pairs,
         "relation": against and against.relation,
     }
+
+
+def _as_text(cell: Any) -> Any:
+    """The cell, unless it is a text that a spreadsheet would calculate."""
+    if not isinstance(cell, str):
+        return cell
+    visible = printable(cell)
+    return f"'{visible}" if cell.lstrip().startswith(_FORMULA) else visible
 
 
 def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:

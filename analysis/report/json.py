@@ -19,6 +19,7 @@ from latency_sweep.analysis.report.words import before_after, conclusion, senten
 from latency_sweep.analysis.report.words.next_steps import next_steps
 from latency_sweep.analysis.report.words.warnings import warnings
 from latency_sweep.contract.program import DISTRIBUTION, program_version
+from latency_sweep.runtime.printable import printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +149,8 @@ def dumps(record: Any) -> str:
         "program": {"name": DISTRIBUTION, "version": program_version()},
         **_object(record),
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return printable_json(text) + "\n"
 
 
 def as_json(record: Any) -> Any:

@@ -18,6 +18,7 @@ from botocore.exceptions import (
     NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
+    ProxyConnectionError,
 )
 from botocore.parsers import ResponseParserError
 
@@ -60,6 +61,7 @@ _BAD_CREDENTIALS: Final = frozenset(
         "UnrecognizedClientException",
     }
 )
+_SKEWED: Final = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
 _THROTTLED: Final = frozenset(
     {
         "RequestLimitExceeded",
@@ -70,8 +72,14 @@ _THROTTLED: Final = frozenset(
     }
 )
 
-# Everything that a call of boto3 raises: no answer, a refusal, an answer that makes no sense.
-AWS_ERRORS: Final = (BotoCoreError, ClientError, ResponseParserError)
+# What a call raises where AWS cannot be asked or refuses.
+AWS_ERRORS: Final = (BotoCoreError, ClientError)
+# What reading an answer raises that lacks what AWS's would have.
+_INCOMPLETE: Final = (KeyError, TypeError)
+_NOT_AWS: Final = (
+    "check AWS_ENDPOINT_URL, the proxy, and whether this network wants you to sign in first"
+)
+_LONGEST_QUOTE: Final = 300
 
 T = TypeVar("T")
 
@@ -105,12 +113,12 @@ class Aws:
         """Find the credentials; nothing is sent yet.
 
         Raises:
-            AwsError: `AWS_PROFILE` names a profile that does not exist.
+            AwsError: the configuration or the environment cannot be used.
         """
         self._lock = threading.Lock()  # a session may not be used by several threads, clients may
         try:
             self._session = boto3.Session()
-        except ProfileNotFound as error:
+        except Exception as error:  # of the files and variables that boto3 reads
             raise AwsError(explain(error)) from error
         self._made: dict[tuple[str, str], Any] = {}
 
@@ -150,13 +158,24 @@ class Aws:
         return client
 
     def _client(self, service: str, region: str) -> Any:
+        """A client whose calls raise `AWS_ERRORS`, or `AwsError` where what answers is not AWS.
+
+        Raises:
+            AwsError: the configuration, the credentials or the endpoint cannot be used.
+        """
         with self._lock:
             key = service, region
             if key not in self._made:
                 # The overloads of boto3's stubs want a literal; the callers above give the type.
                 make: Callable[..., Any] = self._session.client
-                client = make(service, region_name=region, config=_CONFIG)
+                try:
+                    client = make(service, region_name=region, config=_CONFIG)
+                except Exception as error:  # of credential processes, endpoints, proxies, files
+                    raise AwsError(explain(error, region)) from error
                 client.meta.events.register("after-call", partial(_log_call, region))
+                client.meta.events.register("after-call", _expect_aws)
+                # Paginators and waiters call it too.
+                client._make_api_call = partial(_call, client._make_api_call, region)  # noqa: SLF001
                 self._made[key] = client
             return self._made[key]
 
@@ -168,9 +187,9 @@ class Aws:
         """
         try:
             answer = self.ec2(HOME_REGION).describe_regions()
-        except AWS_ERRORS as error:
+            return tuple(sorted(region["RegionName"] for region in answer["Regions"]))
+        except (*AWS_ERRORS, *_INCOMPLETE) as error:
             raise AwsError(explain(error, HOME_REGION)) from error
-        return tuple(sorted(region["RegionName"] for region in answer["Regions"]))
 
 
 def _log_call(region: str, *, model: Any, http_response: Any, parsed: Any, **_: object) -> None:
@@ -188,6 +207,30 @@ def _log_call(region: str, *, model: Any, http_response: Any, parsed: Any, **_: 
     _LOG.debug("AWS answered", extra=extra)
 
 
+def _expect_aws(*, model: Any, http_response: Any, parsed: Any, **_: object) -> None:
+    """Refuse what is not AWS's answer: a web page or nothing at all, without even a request's id.
+
+    Raises:
+        ResponseParserError: it is not AWS's.
+    """
+    # To HEAD there is no more to an answer than its status.
+    if parsed.get("ResponseMetadata", {}).get("RequestId") or model.http["method"] == "HEAD":
+        return
+    page = http_response.headers.get("Content-Type", "").startswith("text/html")
+    if page or not set(parsed) - {"ResponseMetadata"}:
+        raise ResponseParserError(f"HTTP {http_response.status_code} that is not AWS's")
+
+
+def _call(call: Callable[..., Any], region: str, *arguments: Any) -> Any:
+    """One call of AWS's API; boto3 lets many errors of what it reads pass as they are."""
+    try:
+        return call(*arguments)
+    except (BotoCoreError, ClientError):
+        raise
+    except Exception as error:  # of answers, credential processes, endpoints, proxies, files
+        raise AwsError(explain(error, region)) from error
+
+
 def ask_regions(regions: Iterable[str], question: Callable[[str], T]) -> Answers[T]:
     """Ask every region the same at the same time.
 
@@ -199,7 +242,7 @@ def ask_regions(regions: Iterable[str], question: Callable[[str], T]) -> Answers
     def ask(region: str) -> T | AwsError:
         try:
             return question(region)
-        except AWS_ERRORS as error:
+        except (*AWS_ERRORS, *_INCOMPLETE) as error:
             return AwsError(explain(error, region))
         except AwsError as error:
             return error
@@ -217,7 +260,7 @@ def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", "Unknown"))
 
 
-def explain(error: Exception, region: str | None = None) -> str:
+def explain(error: Exception, region: str | None = None) -> str:  # noqa: PLR0911 - one for each
     """What an error of boto3 means and how to fix it, in one sentence."""
     where = f" in {region}" if region else ""
     match error:
@@ -227,12 +270,23 @@ def explain(error: Exception, region: str | None = None) -> str:
             return f"AWS is not configured: {error}."
         case EndpointConnectionError():
             return f"AWS cannot be reached{where}: {error}"
+        case ProxyConnectionError():
+            return (
+                f"AWS cannot be reached{where}: the proxy refuses or is not there "
+                f"({_one_line(str(error))}); check HTTPS_PROXY, HTTP_PROXY and NO_PROXY."
+            )
         case ClientError():
             return _explain_refusal(error, where)
         case ResponseParserError():
-            return f"The server that answers{where} is not AWS; check AWS_ENDPOINT_URL."
+            return f"The server that answers{where} is not AWS; {_NOT_AWS}."
+        case KeyError() | TypeError():
+            return f"AWS answered{where} in an unknown form; {_NOT_AWS}."
         case _:
-            return f"AWS could not be queried{where}: {_one_line(str(error))}."
+            reason = _one_line(str(error)) or type(error).__name__
+            return (
+                f"AWS could not be queried{where}: {reason}; check ~/.aws/config, the credential "
+                "process and the variables AWS_*."
+            )
 
 
 def _explain_refusal(error: ClientError, where: str) -> str:
@@ -247,10 +301,13 @@ def _explain_refusal(error: ClientError, where: str) -> str:
             f"AWS rejected the credentials{where} ({code}); sign in again, and check that the "
             "region is enabled for the account."
         )
+    if code in _SKEWED:
+        return f"AWS rejected {operation}{where} ({code}): set this machine's clock right."
     if code in _THROTTLED:
         return f"AWS throttled {operation}{where} ({code}); try again in a minute."
     return f"AWS rejected {operation}{where}: {code}{': ' if message else ''}{message}."
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")
+    line = " ".join(text.split()).rstrip(".")
+    return line if len(line) <= _LONGEST_QUOTE else f"{line[:_LONGEST_QUOTE]}…"

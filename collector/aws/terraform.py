@@ -37,6 +37,16 @@ _LAST_LINES: Final = 5
 # Before it, the S3 backend needs a DynamoDB table for its locks; OpenTofu counts the same.
 _LOCKS_IN_S3: Final = (1, 10)
 _MINIMUM: Final = (1, 5)
+# Of Terraform's variables only those that say where plugins come from and what is logged: the
+# others (a workspace, arguments, variables, a data folder) would make another sweep of it, or make
+# its state unknown to the next command.
+_PASSED_ON: Final = (
+    "TF_CLI_CONFIG_FILE",
+    "TF_LOG",
+    "TF_PLUGIN_CACHE_",
+    "TF_REGISTRY_",
+    "TF_TOKEN_",
+)
 
 
 class TerraformError(SweepError):
@@ -156,6 +166,13 @@ class Terraform:
             TerraformError: it failed.
         """
         settings = [f"-backend-config={key}={value}" for key, value in backend.items()]
+        ignored = sorted(name for name in os.environ if not _is_passed_on(name))
+        if ignored:
+            _LOG.warning(
+                "variables of the environment are not passed on to Terraform: a sweep is "
+                "what its plan says",
+                extra={"variables": ", ".join(ignored)},
+            )
         log = self._folder / "terraform-init.log"
         code = self._run(["init", "-input=false", "-no-color", "-reconfigure", *settings], log)
         if code:
@@ -243,7 +260,7 @@ class Terraform:
     ) -> int:
         """Run to the end, reading each line of the log as it is written; returns the exit code."""
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if _is_passed_on(name)},
             "TF_DATA_DIR": str(self._folder / ".terraform"),
             "TF_IN_AUTOMATION": "1",
             "CHECKPOINT_DISABLE": "1",
@@ -305,6 +322,10 @@ def find_program(given: Path | None) -> Path:
         "Neither terraform nor tofu is on PATH; install one (1.5 or newer), or give its path with "
         "--terraform."
     )
+
+
+def _is_passed_on(variable: str) -> bool:
+    return not variable.startswith("TF_") or variable.startswith(_PASSED_ON)
 
 
 def _follow(process: subprocess.Popen[bytes], lines: IO[str], read: Callable[[str], None]) -> int:

@@ -49,6 +49,7 @@ from latency_sweep.runtime import logs
 from latency_sweep.runtime.extras import MissingExtraError
 from latency_sweep.runtime.interruption import Interrupted, interruptible
 from latency_sweep.runtime.options import UsageError
+from latency_sweep.runtime.printable import printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,5 +148,6 @@ def _dispatch(options: AwsOptions, console: Console) -> int:  # noqa: PLR0911 - 
 
 
 def _report(name: str, what: str, code: ExitCode) -> ExitCode:
-    print(f"sweep {name}: {what}", file=sys.stderr)
+    # Servers and AWS may say anything, escape sequences included.
+    print(f"sweep {name}: {printable_lines(what)}", file=sys.stderr)
     return code

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Final, cast
 
 from rich.table import Table
+from rich.text import Text
 
 from latency_sweep.analysis.pricing.aws_price_list import refresh_prices
 from latency_sweep.collector.aws.session import Aws
@@ -13,6 +14,7 @@ from latency_sweep.collector.cli import begin
 from latency_sweep.collector.lifecycle import planning
 from latency_sweep.collector.lifecycle.preflight import CheckOutcome
 from latency_sweep.contract.exit_codes import ExitCode
+from latency_sweep.runtime.printable import printable
 from latency_sweep.runtime.progress import reporter
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ def _show(report: PreflightReport, console: Console) -> None:
         table.add_column(name, overflow="fold")
     for check in report.checks:
         style = _STYLES[check.outcome]
-        table.add_row(f"[{style}]{check.outcome.value}[/]", check.what, check.where, check.detail)
+        texts = (Text(printable(text)) for text in (check.what, check.where, check.detail))
+        table.add_row(Text(check.outcome.value, style=style), *texts)
     console.print(table)
     console.print()
     _show_cost(report.estimate, console)

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
 from latency_sweep.analysis.prometheus_api import PrometheusError
 from latency_sweep.collector import state
@@ -19,6 +20,7 @@ from latency_sweep.collector.state import Stage
 from latency_sweep.contract import experiment as experiments
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.runtime.options import UsageError
+from latency_sweep.runtime.printable import printable
 from latency_sweep.runtime.progress import duration, reporter
 
 if TYPE_CHECKING:
@@ -110,14 +112,8 @@ def _show(document: dict[str, Any], console: Console) -> None:
         for name in ("region", "zone", "type", "instance", "EC2", "Prometheus"):
             table.add_column(name)
         for probe in document["probes"]:
-            table.add_row(
-                probe["region"],
-                probe["az_id"],
-                probe["instance_type"],
-                probe["instance_id"],
-                probe["ec2"],
-                probe["prometheus"] or "?",
-            )
+            columns = ("region", "az_id", "instance_type", "instance_id", "ec2", "prometheus")
+            table.add_row(*(Text(printable(probe[column] or "?")) for column in columns))
         console.print(table)
     for each in document["other_instances"]:
         role = each["role"] or "of unknown role"

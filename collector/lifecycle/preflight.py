@@ -162,17 +162,22 @@ def inspect(
         aws: the session.
         wanted: what the sweep needs.
         estimate: its cost, given what AWS offers.
+
+    Raises:
+        AwsError: what answers is not AWS, or the configuration cannot be used.
     """
     try:
         identity = aws.sts().get_caller_identity()
+        account, arn = identity["Account"], identity["Arn"]
+    except KeyError as error:
+        raise AwsError(explain(error)) from error
     except AWS_ERRORS as error:
         failed = Check("credentials", "", CheckOutcome.FAIL, explain(error))
         # Without credentials every other check would fail for the same reason.
         without = (failed, _reachable(wanted.endpoint))
         return PreflightReport(None, without, {}, estimate({}))
-    account = identity["Account"]
     checks = [
-        Check("credentials", "", CheckOutcome.PASS, f"account {account}, {identity['Arn']}"),
+        Check("credentials", "", CheckOutcome.PASS, f"account {account}, {arn}"),
         _reachable(wanted.endpoint),
     ]
     if wanted.bucket is not None:
@@ -261,10 +266,15 @@ def _enabled(aws: Aws, regions: Sequence[str]) -> tuple[list[str], list[Check]]:
         answer = aws.ec2(HOME_REGION).describe_regions(AllRegions=True)
     except AWS_ERRORS as error:
         return [], [Check("regions", "", CheckOutcome.FAIL, explain(error, HOME_REGION))]
-    status = {region["RegionName"]: region.get("OptInStatus", "") for region in answer["Regions"]}
+    try:
+        states = {
+            region["RegionName"]: region.get("OptInStatus", "") for region in answer["Regions"]
+        }
+    except KeyError as error:
+        raise AwsError(explain(error, HOME_REGION)) from error
     enabled, failed = [], []
     for region in regions:
-        match status.get(region):
+        match states.get(region):
             case None:
                 detail = "AWS has no such region; correct it in the experiment file"
             case "not-opted-in":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -201,7 +202,7 @@ class Watcher:
     def _floats(self, expression: str) -> dict[CandidateLabels, float]:
         found = self._client.query(expression).floats
         return {
-            CandidateLabels.of(one.labels): one.value for one in found if not math.isnan(one.value)
+            CandidateLabels.of(one.labels): one.value for one in found if math.isfinite(one.value)
         }
 
     def _trend(self, now: float) -> dict[CandidateLabels, tuple[float | None, ...]]:
@@ -217,8 +218,9 @@ class Watcher:
         for series in matrix.series:
             points: list[float | None] = [None] * TREND_POINTS
             for moment, value in zip(series.times, series.values, strict=True):
-                if not math.isnan(value):
-                    points[round((float(moment) - start) / self._step)] = float(value)
+                position = round((float(moment) - start) / self._step)
+                if math.isfinite(value) and 0 <= position < TREND_POINTS:
+                    points[position] = float(value)
             result[CandidateLabels.of(series.labels)] = tuple(points)
         return result
 
@@ -230,8 +232,10 @@ class Watcher:
         runs: dict[CandidateLabels, set[str]] = {}
         for one in self._client.query(expression).floats:
             labels = CandidateLabels.of(one.labels)
-            phases.setdefault(labels, set()).add(Phase(one.labels["phase"]))
-            runs.setdefault(labels, set()).add(one.labels[metrics.RUN])
+            # Whatever else a server may have under this name, it is no phase of a probe.
+            with suppress(KeyError, ValueError):
+                phases.setdefault(labels, set()).add(Phase(one.labels["phase"]))
+                runs.setdefault(labels, set()).add(one.labels[metrics.RUN])
         return phases, runs
 
     def _what_is_there(self) -> str:

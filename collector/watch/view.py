@@ -12,6 +12,7 @@ from rich.text import Text
 
 from latency_sweep.collector.watch.live import COUNTED_OVER, isoformat
 from latency_sweep.contract.metrics import Phase
+from latency_sweep.runtime.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,9 @@ class View:
         parts += [Text(), Text(self._legend(), style="dim")]
         if problem is not None:
             age = max(0, round(now - snapshot.taken_at))
-            parts.append(Text(f"{problem} This is {age} s old; trying again.", style=_DOUBTFUL))
+            parts.append(
+                Text(f"{printable(problem)} This is {age} s old; trying again.", style=_DOUBTFUL)
+            )
         return Group(*parts)
 
     @property
@@ -89,7 +92,7 @@ class View:
     def _headline(self, snapshot: Snapshot, now: float) -> Text:
         left = _clock(max(0.0, snapshot.phase_ends_at - now))
         state = f"run {snapshot.run}: {_PHASES[snapshot.phase]}, {left} left"
-        line = Text(f"{snapshot.experiment} · {snapshot.market} · ", overflow="ellipsis")
+        line = Text(f"{printable(snapshot.experiment)} · {snapshot.market} · ", overflow="ellipsis")
         line.no_wrap = True
         if line.cell_len + len(state) > self.width:
             # What happens now matters more than what it is called.
@@ -131,11 +134,11 @@ class View:
 
     def _row(self, state: CandidateState, phase: Phase) -> list[Text]:
         limits, labels = self.limits, state.labels
-        name = f"{labels.az_id} {labels.instance_type}"
+        name = printable(f"{labels.az_id} {labels.instance_type}")
         trend = state.trend_sec if self._wide else state.trend_sec[-_NARROW_TREND:]
         tail = limits.tail_ratio * state.p99_sec if state.p99_sec is not None else None
         return [
-            *([Text(labels.region)] if self._wide else []),
+            *([Text(printable(labels.region))] if self._wide else []),
             Text(name),
             Text(_ms(state.p50_sec)),
             _limited(_ms(state.p99_sec), state.p99_sec, limits.p99_sec),
@@ -209,7 +212,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
 
 def to_json(snapshot: Snapshot) -> str:
     """`document` as indented text."""
-    return json.dumps(document(snapshot), indent=2)
+    return printable_json(json.dumps(document(snapshot), indent=2))
 
 
 def _limited(text: str, value: float | None, limit: float | None) -> Text:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from latency_sweep.contract.clocks import MAX_DRIFT_RATIO
+from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.probe.clock.drift import Drift, DriftEstimator
 
 if TYPE_CHECKING:
@@ -37,11 +38,19 @@ class TimeEndpointError(Exception):
     """The endpoint refused, or answered nonsense.
 
     Attributes:
+        kind: value of the `kind` label it is counted under.
         retry_after_sec: what it asked to wait, or None.
     """
 
-    def __init__(self, detail: str, *, retry_after_sec: float | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        kind: ErrorKind = ErrorKind.TIME_ENDPOINT,
+        retry_after_sec: float | None = None,
+    ) -> None:
         super().__init__(detail)
+        self.kind = kind
         self.retry_after_sec = retry_after_sec
 
 

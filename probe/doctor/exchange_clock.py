@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
-
 from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
 from latency_sweep.probe.clock import exchange, time_endpoint
 from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration
@@ -40,8 +38,7 @@ class ExchangeClockCheck:
         """A few requests; none any more after a refusal."""
         if self._url is None or self._refusal is not None:
             return
-        connector = aiohttp.TCPConnector(ssl=self._tls)
-        async with aiohttp.ClientSession(connector=connector) as http:
+        async with time_endpoint.session(self._tls) as http:
             try:
                 await self._estimator.update(time_endpoint.TimeEndpoint(http, self._url).fetch)
             except exchange.TimeEndpointError as error:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from latency_sweep.probe.doctor.result import CheckResult, CheckStatus
+from latency_sweep.runtime.printable import printable_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,4 +98,4 @@ def render_json(results: Sequence[CheckResult]) -> str:
         "worst": worst,
         "results": [asdict(result) for result in results],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return printable_json(json.dumps(document, indent=2, ensure_ascii=False)) + "\n"

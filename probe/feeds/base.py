@@ -23,11 +23,14 @@ class FrameError(Exception):
 
     Attributes:
         kind: value of the `kind` label it is counted under.
+        usable: the part of the frame that is a message by itself, or None; the error is about the
+            rest.
     """
 
-    def __init__(self, kind: ErrorKind, detail: str) -> None:
+    def __init__(self, kind: ErrorKind, detail: str, *, usable: bytes | None = None) -> None:
         super().__init__(detail)
         self.kind = kind
+        self.usable = usable
 
 
 class Ids(Enum):
@@ -129,7 +132,7 @@ class Feed(Protocol):
         """Decode the payload of one complete message.
 
         Raises:
-            FrameError: it is not what the feed promises; nothing of it may be used.
+            FrameError: it is not what the feed promises; only its `usable` part may be used.
         """
 
 

@@ -3,7 +3,8 @@
 Layouts are those of Binance's `stream_1_0.xml` (schema 1, version 0), little-endian: an 8-byte
 header {blockLength, templateId, schemaId, version; u16 each}, a block of fixed fields, repeating
 groups, and the symbol as the last, variable field. Lengths are taken from the message, so that
-fields appended by a later version are stepped over.
+fields appended by a later version are stepped over. What follows the symbol is
+counted, not decoded.
 """
 
 from __future__ import annotations
@@ -174,9 +175,14 @@ class BinanceSbe:
                 )
             fields = template.read(frame, block)
             symbol = _symbol(frame, fields.symbol_at)
+            end = fields.symbol_at + 1 + len(symbol)
         except (struct.error, ValueError) as error:
             detail = f"{error}: {frame[:32].hex()}"
             raise FrameError(ErrorKind.BAD_FIELD, detail) from error
+        if end != len(frame):
+            # Of a later version, or a second message, which the exchange does not announce.
+            detail = f"{len(frame) - end} bytes after the message: {frame[end : end + 32].hex()}"
+            raise FrameError(ErrorKind.TRAILING_DATA, detail, usable=frame[:end])
         channel = self._by_name.get((template.stream, symbol))
         if channel is None:
             raise FrameError(ErrorKind.UNKNOWN_STREAM, f"{template.stream} of {symbol!r}")

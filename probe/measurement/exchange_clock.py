@@ -7,11 +7,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-import aiohttp
-
-from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.probe.clock import time_endpoint
 from latency_sweep.probe.clock.exchange import ExchangeClockEstimator, TimeEndpointError
-from latency_sweep.probe.clock.time_endpoint import TimeEndpoint
 from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
@@ -19,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from latency_sweep.contract.experiment import MarketData
+    from latency_sweep.contract.metrics import ErrorKind
     from latency_sweep.probe.measurement.instruments import Instruments
 
 _LOG: Final = logs.logger(__name__)
@@ -70,9 +68,8 @@ class ExchangeClockMonitor:
         url = self._data.time_endpoint
         if url is None:
             return
-        connector = aiohttp.TCPConnector(ssl=self._tls)
-        async with aiohttp.ClientSession(connector=connector) as http:
-            endpoint = TimeEndpoint(http, url)
+        async with time_endpoint.session(self._tls) as http:
+            endpoint = time_endpoint.TimeEndpoint(http, url)
             ask_from = self._monotonic()
             while True:
                 self._wanted.clear()
@@ -84,12 +81,12 @@ class ExchangeClockMonitor:
                     async with asyncio.timeout(self._interval_sec):
                         await self._wanted.wait()
 
-    async def _ask(self, endpoint: TimeEndpoint) -> float:
+    async def _ask(self, endpoint: time_endpoint.TimeEndpoint) -> float:
         """A few requests; returns the pause that the endpoint asks for, seconds."""
         try:
             clock = await self._estimator.update(endpoint.fetch)
         except TimeEndpointError as error:
-            self._count_error(ErrorKind.TIME_ENDPOINT, str(error))
+            self._count_error(error.kind, str(error))
             return error.retry_after_sec or 0.0
         extra = {
             "offset_sec": round(clock.offset_sec, 9),

@@ -465,6 +465,8 @@ class ConnectionReceiver:
                     exchange_delay.append((event_ns - trade_ns) * 1e-9)
             except FrameError as error:
                 recorder.count_error(error.kind, str(error))
+                if error.usable is not None:
+                    self.record((error.usable,), binary, timestamp_ns, read_ns)
             except Exception as error:  # noqa: BLE001 - one bad message must not end a measurement
                 recorder.count_error(ErrorKind.INTERNAL, repr(error))
         self._count(recorded, redundant, timestamp_ns, read_ns)

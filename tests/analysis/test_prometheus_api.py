@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
 import time
-from contextlib import contextmanager
+import zlib
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -20,8 +22,11 @@ from latency_sweep.analysis.prometheus_api import (
     AccessDeniedError,
     InvalidAccessError,
     InvalidUrlError,
+    LargeAnswerError,
     NotPrometheusError,
     PrometheusClient,
+    PrometheusError,
+    ProxyRefusedError,
     QueryError,
     TruncatedAnswerError,
     UnreachableError,
@@ -528,7 +533,7 @@ def test_a_timeout_is_sent_in_whole_seconds(
 ) -> None:
     forms: list[dict[str, str]] = []
     answer = requests.Response()
-    answer.status_code, answer._content = 200, EMPTY
+    answer.status_code, answer.raw = 200, io.BytesIO(EMPTY)
 
     def ask(*_: object, data: dict[str, str], **__: object) -> requests.Response:
         forms.append(data)
@@ -657,3 +662,257 @@ def test_a_timeout_longer_than_the_system_can_wait_is_one_sentence() -> None:
         pytest.raises(UnreachableError, match=r"cannot be asked: .* --timeout"),
     ):
         client.query("1")
+
+
+class RawServer:
+    """Sends what a function writes to each connection, until the client goes away."""
+
+    def __init__(self, answer: Callable[[socket.socket], None]) -> None:
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._threads.append(threading.Thread(target=self._serve, args=(connection,)))
+            self._threads[-1].start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            self._answer(connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def dripping(head: bytes, drop: bytes) -> Callable[[socket.socket], None]:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(head)
+        while True:
+            connection.sendall(drop)
+            time.sleep(0.01)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        (CHUNKED, b"1\r\n \r\n"),
+        (CHUNKED, b"0"),
+        (CHUNKED + b"0\r\n", b"X: y\r\n"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+        (b"", b"H"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["chunks", "a chunk's size", "trailers", "body", "header", "status line", "continue"],
+)
+def test_an_answer_that_drips_is_cut_off_at_the_timeout(head: bytes, drop: bytes) -> None:
+    began = time.monotonic()
+    with (
+        RawServer(dripping(head, drop)) as server,
+        client_of(server.url, timeout_sec=0.3, attempts=1) as client,
+        pytest.raises(UnreachableError, match=r"did not answer within 0\.3 s"),
+    ):
+        client.query("up")
+    assert time.monotonic() - began < 5
+
+
+def endless(head: bytes, block: bytes) -> Callable[[socket.socket], None]:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(head)
+        while True:
+            connection.sendall(block)
+
+    return answer
+
+
+def gzip_bomb() -> bytes:
+    packer = zlib.compressobj(9, wbits=31)
+    return packer.compress(b" " * 4_000_000) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("head", "block"),
+    [
+        (CHUNKED, b"10000\r\n" + b" " * 65536 + b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+            % len(gzip_bomb()),
+            gzip_bomb(),
+        ),
+    ],
+    ids=["chunks", "without length", "packed"],
+)
+def test_an_answer_beyond_the_size_limit_is_its_own_error(
+    monkeypatch: pytest.MonkeyPatch, head: bytes, block: bytes
+) -> None:
+    monkeypatch.setattr("latency_sweep.analysis.bounded_http.MAX_ANSWER_BYTES", 1_000_000)
+    with (
+        RawServer(endless(head, block)) as server,
+        client_of(server.url, timeout_sec=30, attempts=1) as client,
+        pytest.raises(LargeAnswerError, match=r"is larger than .* MiB"),
+    ):
+        client.query("up")
+
+
+@pytest.mark.parametrize(
+    ("head", "block"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-a: " + b"b" * 60000 + b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"b" * 65536),
+        (CHUNKED, b"0" * 65536),
+        (CHUNKED + b"0\r\n", b"X: " + b"b" * 60000 + b"\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+    ],
+    ids=["headers", "header", "a chunk's size", "trailers", "continue"],
+)
+def test_what_is_read_besides_the_body_is_bounded_too(
+    monkeypatch: pytest.MonkeyPatch, head: bytes, block: bytes
+) -> None:
+    monkeypatch.setattr("latency_sweep.analysis.bounded_http.MAX_ANSWER_BYTES", 1_000_000)
+    with (
+        RawServer(endless(head, block)) as server,
+        client_of(server.url, timeout_sec=30, attempts=1) as client,
+        pytest.raises((UnreachableError, TruncatedAnswerError, LargeAnswerError)),
+    ):
+        client.query("up")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"status":"success","data":{"resultType":"vector","result":null}}',
+        EMPTY[:-1] + b',"warnings":null,"infos":null,"error":null,"errorType":null}',
+    ],
+)
+def test_null_is_an_empty_list(body: bytes) -> None:
+    with serving(Answer(body)) as server, client_of(server) as client:
+        vector = client.query("up")
+    assert (vector.floats, vector.histograms, vector.notes) == ((), (), ())
+
+
+def test_null_in_a_series_is_nothing() -> None:
+    body = (
+        b'{"status":"success","data":{"resultType":"matrix","result":'
+        b'[{"metric":null,"values":null,"histograms":null}]}}'
+    )
+    with serving(Answer(body)) as server, client_of(server) as client:
+        (series,) = client.query_raw("up[5m]", at=0.0).series
+    assert (series.labels, series.values.tolist(), series.histograms) == ({}, [], ())
+
+
+def test_null_for_labels_and_series_is_none_of_them() -> None:
+    with serving(Answer(b'{"status":"success","data":null}')) as server, client_of(server) as c:
+        assert (c.series(["up"]), c.label_names(), c.label_values("region")) == ((), (), ())
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-1e300", "-1", "1e18"])
+def test_a_server_without_a_usable_clock_is_not_prometheus(value: str) -> None:
+    body = b'{"status":"success","data":{"resultType":"scalar","result":[1,"%s"]}}'
+    with (
+        serving(Answer(body % value.encode())) as server,
+        client_of(server) as client,
+        pytest.raises(NotPrometheusError, match="does not tell the time"),
+    ):
+        client.now()
+
+
+@pytest.fixture
+def behind_proxy(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def use(url: str) -> None:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, url.replace("http://", "http://me:hunter2@"))
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "")
+
+    return use
+
+
+def tunnel_refusal(status: bytes) -> Callable[[socket.socket], None]:
+    return lambda connection: connection.sendall(
+        b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+def test_a_proxy_that_opens_no_tunnel_is_named(
+    behind_proxy: Callable[[str], None], status: int
+) -> None:
+    with RawServer(tunnel_refusal(b"%d No" % status)) as proxy:
+        behind_proxy(proxy.url)
+        with (
+            client_of("https://prometheus.example") as client,
+            pytest.raises(
+                ProxyRefusedError, match=rf"^The proxy {proxy.url} refuses .*HTTP {status}"
+            ) as caught,
+        ):
+            client.query("up")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_not_there_is_named(
+    behind_proxy: Callable[[str], None], scheme: str
+) -> None:
+    with hold_port(0) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        behind_proxy(url)
+        with (
+            client_of(f"{scheme}://prometheus.example") as client,
+            pytest.raises(ProxyRefusedError, match=rf"^The proxy {url} cannot be reached"),
+        ):
+            client.query("up")
+
+
+def test_a_proxy_that_wants_a_password_is_named(behind_proxy: Callable[[str], None]) -> None:
+    with serving(Answer(b"no", status=407)) as proxy:
+        behind_proxy(proxy.url)
+        with (
+            client_of("http://prometheus.example") as client,
+            pytest.raises(ProxyRefusedError, match=rf"^The proxy {proxy.url} wants a user name"),
+        ):
+            client.query("up")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Answer(b"no", status=403), AccessDeniedError),
+        (Answer(b"<html>Sign in</html>", content_type="text/html"), NotPrometheusError),
+        (Answer(b"", status=302), NotPrometheusError),
+        (Answer(b"<html>", status=503, content_type="text/html"), UnreachableError),
+    ],
+)
+def test_an_answer_that_a_proxy_may_have_given_names_it(
+    behind_proxy: Callable[[str], None], answer: Answer, error: type[PrometheusError]
+) -> None:
+    with serving(answer) as proxy:
+        behind_proxy(proxy.url)
+        with (
+            client_of("http://prometheus.example", attempts=1) as client,
+            pytest.raises(error, match=rf"the proxy {proxy.url} answered.*NO_PROXY") as caught,
+        ):
+            client.query("up")
+    assert "hunter2" not in str(caught.value)

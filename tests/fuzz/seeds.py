@@ -5,6 +5,7 @@ Write them with `.venv/bin/python -m tests.fuzz.seeds`.
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
 import tempfile
@@ -200,6 +201,23 @@ def _negotiation() -> Iterator[bytes]:
     yield b"gzip;q=1.0, *"
 
 
+def _http(body: bytes) -> Iterator[bytes]:
+    """An answer of known length, one in chunks with trailers, one packed, one after a hint."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    whole = head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    yield whole
+    yield (
+        head
+        + b"Transfer-Encoding: chunked\r\n\r\n%x;x=y\r\n" % len(body)
+        + body
+        + b"\r\n0\r\nX: y\r\n\r\n"
+    )
+    packed = gzip.compress(body, mtime=0)
+    yield head + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
+    yield b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + whole
+    yield b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n"
+
+
 def _archive() -> Iterator[bytes]:
     yield small_archive().schema.metadata[archive.METADATA_KEY]
     yield b"PAR1"
@@ -214,6 +232,8 @@ SEEDS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
     "chrony": _chrony,
     "clockbound": _clockbound,
     "prometheus_api": _prometheus,
+    "prometheus_stream": lambda: _http(next(_prometheus())),
+    "time_endpoint": lambda: _http(b'{"serverTime":%d}' % _TIME_US),
     "recording": _recording,
     "jsonl": _jsonl,
     "experiment": _experiment,

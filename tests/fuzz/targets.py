@@ -6,26 +6,31 @@ exception and every broken promise is a finding.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import io
 import os
+import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import requests
 from requests.adapters import BaseAdapter
 
+from latency_sweep.analysis import bounded_http
 from latency_sweep.analysis.evidence import archive, jsonl
 from latency_sweep.analysis.prometheus_api import PrometheusClient, PrometheusError
 from latency_sweep.contract import experiment
 from latency_sweep.lab.exchange.markets.events import TimeUnit
 from latency_sweep.lab.exchange.sources import replay
 from latency_sweep.nativehist.negotiation import accepts_gzip, choose_format
-from latency_sweep.probe.clock import chrony, clockbound
+from latency_sweep.probe.clock import chrony, clockbound, time_endpoint
+from latency_sweep.probe.clock.exchange import ExchangeClockEstimator, TimeEndpointError
 from latency_sweep.probe.clock.reading import ClockError
 from latency_sweep.probe.feeds.base import Event, FrameError, Notice
 from latency_sweep.probe.feeds.binance_sbe import STREAMS as SBE_STREAMS
@@ -37,6 +42,8 @@ from tests.probe.net.test_framing import cut, reference, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from urllib3.connectionpool import HTTPConnectionPool
 
     from latency_sweep.probe.feeds.base import Feed
 
@@ -130,7 +137,7 @@ class _Answers(BaseAdapter):
         answer = requests.Response()
         answer.status_code = 200
         answer.request = request
-        answer._content = self.body
+        answer.raw = io.BytesIO(self.body)
         return answer
 
     def close(self) -> None:
@@ -155,6 +162,64 @@ def _prometheus_api(data: bytes) -> None:
     ):
         with suppress(PrometheusError):
             ask()
+
+
+class _Fed(bounded_http._PlainConnection):
+    """A connection on which the given bytes come, and then its end."""
+
+    stream = b""
+
+    def connect(self) -> None:
+        self.sock, other = socket.socketpair()
+        self._other = other
+        other.sendall(self.stream)
+        other.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        super().close()
+        if hasattr(self, "_other"):
+            self._other.close()
+
+
+class _FedAdapter(bounded_http.BoundedAdapter):
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
+        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = _Fed
+        return pool
+
+
+def _prometheus_stream(data: bytes) -> None:
+    """What a server sends, from its status line on."""
+    _Fed.stream = data
+    with PrometheusClient("http://prometheus.test", attempts=1, timeout_sec=1) as client:
+        client._session.mount("http://", _FedAdapter())
+        with suppress(PrometheusError):
+            client.query("up", at=0)
+
+
+async def _ask_time(data: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async with (
+        await asyncio.start_server(answer, "127.0.0.1", 0) as server,
+        time_endpoint.session() as http,
+    ):
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/time"
+        estimator = ExchangeClockEstimator()
+        with suppress(TimeEndpointError):
+            await estimator.update(time_endpoint.TimeEndpoint(http, url).fetch, samples=1)
+
+
+def _time_endpoint(data: bytes) -> None:
+    """What a time endpoint sends, from its status line on."""
+    if b"location" in data.lower():
+        return  # a redirection may lead out of this machine
+    asyncio.run(_ask_time(data))
 
 
 def _experiment(data: bytes) -> None:
@@ -238,6 +303,8 @@ TARGETS: Final = {
         Target("chrony", _chrony, 200, 2),
         Target("clockbound", _clockbound, 200, 0.5),
         Target("prometheus_api", _prometheus_api, 1000, 0.5),
+        Target("prometheus_stream", _prometheus_stream, 1000, 0.2),
+        Target("time_endpoint", _time_endpoint, 1000, 0.1),
         Target("recording", _recording, 600, 0.5),
         Target("jsonl", _jsonl, 2000, 0.2),
         Target("experiment", _experiment, 3000, 0.05),

@@ -1,37 +1,20 @@
-"""Text that comes from labels, made harmless for terminals and tables.
-
-Names are label values that somebody else chose. A line feed in one breaks a table, an escape
-sequence can rewrite a terminal, and a change of writing direction can make one name look like
-another.
-"""
+"""The texts of a record made fit for reports: names are label values that somebody else chose."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-import unicodedata
 from enum import Enum
 from typing import Any, Final, TypeVar
 
 from latency_sweep.analysis.evidence.records import Candidate
+from latency_sweep.runtime.printable import printable
 
 Record = TypeVar("Record")
 
 NO_BREAK: Final = "\u00a0"
 # Blanks inside `12.4 ms`, `95 %` and `p = 0.01`, where a line must not break.
 _GLUE: Final = re.compile(r"(?<=\d) (?=(?:ms|h|min|s)\b|%)|(?<=\b[pn]) (?==)|(?<==) (?=\d)")
-# Control, format (writing direction), surrogate and private characters, line separators.
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-
-
-def printable(text: str) -> str:
-    r"""The text with every character that cannot be seen written as its escape, such as `\n`."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        c.encode("unicode_escape").decode("ascii") if unicodedata.category(c) in _HIDDEN else c
-        for c in text
-    )
 
 
 def glued(sentence: str) -> str:

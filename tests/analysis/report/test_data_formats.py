@@ -15,10 +15,18 @@ import pandas as pd
 import pytest
 
 import latency_sweep.analysis.report
+from latency_sweep.analysis.decision.decide import decide
 from latency_sweep.analysis.report import csv, schema
 from latency_sweep.analysis.report.rendering import FORMATS, render
-from latency_sweep.analysis.report.words.printable import printable
-from tests.analysis.report.sweeps import HOSTILE, SWEEPS, evidence_of, verdict_of
+from latency_sweep.runtime.printable import printable
+from tests.analysis.report.sweeps import (
+    HOSTILE,
+    SWEEPS,
+    evidence_of,
+    experiment,
+    sweep,
+    verdict_of,
+)
 from tests.repository import ROOT
 
 FOLDER = Path(latency_sweep.analysis.report.__file__).parent
@@ -109,10 +117,42 @@ def test_csv_numbers_are_the_exact_ones() -> None:
     assert [float(row["p99_sec"]) for row in table] == expected
 
 
-def test_csv_keeps_names_with_commas_quotes_and_line_feeds() -> None:
+def test_csv_keeps_names_with_commas_quotes_and_line_feeds_as_visible_text() -> None:
     table = pd.read_csv(io.StringIO(rendered("hostile", "csv")), keep_default_na=False)
-    expected = [row.name for row in verdict_of("hostile").ranking]
+    expected = [printable(row.name) for row in verdict_of("hostile").ranking]
     assert table["candidate"].tolist() == expected
+
+
+def test_csv_cells_cannot_start_a_formula() -> None:
+    names = (
+        "=1+1",
+        "+1",
+        "-2+3",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        " =1",
+        "\uff1d1",
+        "=cmd|'C'!A0",
+    )
+    evidence = sweep({name: 0.004 + 0.001 * i for i, name in enumerate(names)}, runs=3, samples=600)
+    text = render(decide(evidence, experiment(), seed=1), evidence, "csv")
+    rows = list(DictReader(io.StringIO(text)))
+    assert len(rows) == len(names)
+    for row in rows:
+        assert row["candidate"][0] == "'"
+        assert float(row["p99_sec"]) > 0
+
+
+def test_csv_numbers_below_zero_stay_numbers() -> None:
+    table = pd.read_csv(io.StringIO(rendered("many", "csv")))
+    assert table["shift_to_leader_sec"].dtype == float
+
+
+@pytest.mark.parametrize("output", FORMATS)
+def test_no_report_has_an_escape_sequence_or_a_direction_mark(output: str) -> None:
+    text = rendered("hostile", output)
+    assert not set(text) & set("\x1b\x07\x9b\u202e\u2066\u200f")
 
 
 def test_csv_columns_are_all_documented() -> None:

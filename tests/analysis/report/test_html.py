@@ -11,7 +11,7 @@ import pytest
 from latency_sweep.analysis.report.html import breakable, prose
 from latency_sweep.analysis.report.rendering import render
 from latency_sweep.analysis.report.words.conclusion import sentence
-from latency_sweep.analysis.report.words.printable import printable
+from latency_sweep.runtime.printable import printable
 from tests.analysis.report.page_outline import Outline
 from tests.analysis.report.sweeps import HOSTILE, SCRIPT, SWEEPS, TOKYO, evidence_of, verdict_of
 

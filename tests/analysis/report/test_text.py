@@ -12,12 +12,13 @@ from latency_sweep.analysis.report.rendering import render
 from latency_sweep.analysis.report.terminal import fold, terminal_width, wrap
 from latency_sweep.analysis.report.words.conclusion import sentence
 from latency_sweep.analysis.report.words.figures import milliseconds
-from latency_sweep.analysis.report.words.printable import legible, printable
+from latency_sweep.analysis.report.words.printable import legible
 from latency_sweep.analysis.report.words.sentences import (
     constraint_evidence,
     constraint_missing,
     mann_whitney_note,
 )
+from latency_sweep.runtime.printable import printable
 from tests.analysis.report.sweeps import SINGAPORE, SWEEPS, TOKYO, evidence_of, verdict_of
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -155,3 +156,47 @@ def test_anything_else_is_no_reason_to_go_on(other: Diagnostic) -> None:
     dropped, nothing_else = shortages([_diagnostic(_NO_ROOM), other])
     assert len(dropped) == 1
     assert not nothing_else
+
+
+_SPY = """#!/usr/bin/env python3
+import json, os, sys
+with open(os.environ["SPIED"], "a") as file:
+    file.write(json.dumps([sys.argv[2:], {k: v for k, v in os.environ.items() if k[:2] == "TF"}]))
+    file.write("\\n")
+print(json.dumps({"terraform_version": "1.11.4"}))
+"""
+
+
+def test_what_the_shell_means_for_other_work_does_not_reach_terraform(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, spied, folder = tmp_path / "terraform", tmp_path / "spied", tmp_path / "sweep"
+    program.write_text(_SPY)
+    program.chmod(0o755)
+    folder.mkdir()
+    monkeypatch.setenv("SPIED", str(spied))
+    foreign = (
+        "TF_WORKSPACE",
+        "TF_CLI_ARGS",
+        "TF_CLI_ARGS_apply",
+        "TF_CLI_ARGS_destroy",
+        "TF_DATA_DIR",
+        "TF_VAR_regions",
+        "TF_INPUT",
+        "TF_REATTACH_PROVIDERS",
+        "TF_STATE_PERSIST_INTERVAL",
+    )
+    for name in foreign:
+        monkeypatch.setenv(name, "of the shell")
+    needed = {"TF_CLI_CONFIG_FILE": "mirror.tfrc", "TF_TOKEN_registry_example": "t", "TF_LOG": "x"}
+    for name, value in needed.items():
+        monkeypatch.setenv(name, value)
+    terraform = Terraform(program, folder)
+    terraform.version()
+    terraform.init({})
+    terraform.apply({})
+    terraform.destroy()
+    runs = [json.loads(line) for line in spied.read_text().splitlines()]
+    assert [arguments[0] for arguments, _ in runs] == ["version", "init", "apply", "destroy"]
+    own = {"TF_DATA_DIR": str(folder / ".terraform"), "TF_IN_AUTOMATION": "1"}
+    assert all(environment == {**needed, **own} for _, environment in runs)

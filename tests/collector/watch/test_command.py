@@ -1,17 +1,28 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from io import StringIO
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from latency_sweep.analysis.prometheus_api import (
+    FloatSample,
+    Matrix,
+    PrometheusClient,
+    QueryError,
+    Series,
+    Vector,
+)
 from latency_sweep.collector.cli import main
 from latency_sweep.collector.watch.live import (
     TREND_POINTS,
     CandidateState,
     Snapshot,
+    Watcher,
 )
 from latency_sweep.collector.watch.view import View, document, to_json
 from latency_sweep.contract import experiment
@@ -189,3 +200,44 @@ def test_what_cannot_work_is_told_in_one_sentence(
     assert told.startswith("sweep watch: ")
     assert complaint in told
     assert told.count("\n") == 1
+
+
+def test_labels_of_a_server_cannot_steer_the_terminal() -> None:
+    hostile = replace(GOOD, labels=CandidateLabels("r\u202e", "z\x1b]0;t\x07\x9b", "[red]t[/red]"))
+    problem = "http://x answers: \x1b[2J\u2066oops."
+    shown = "\n".join(screen(hostile, width=200, problem=problem))
+    assert not set(shown) & set("\x1b\x07\x9b\u202e\u2066")
+    assert "\\x1b]0;t" in shown
+    assert "[red]t[/red]" in shown
+    assert to_json(snapshot(hostile)).isascii()
+
+
+def test_an_error_of_a_server_cannot_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(*_: object, **__: object) -> None:
+        raise QueryError("it answers: \x1b]0;t\x07 \u202e oops.")
+
+    monkeypatch.setattr(PrometheusClient, "query", answer)
+    assert main.main(["watch", "--from-prometheus", "http://127.0.0.1:1"]) == 7
+    assert "\\x1b]0;t\\x07 \\u202e oops" in capsys.readouterr().err
+
+
+def test_what_a_server_makes_up_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = {"region": "r", "phase": "no phase"}
+
+    def query(_: object, expression: str, **__: object) -> Vector:
+        value = 1_769_840_000.0 if expression == "time()" else math.inf
+        known = FloatSample({"region": "x"}, 1.0)
+        return Vector((FloatSample(labels, value), known), ())
+
+    def query_range(*_: object, **__: object) -> Matrix:
+        times = np.array([0.0, 1e15])
+        return Matrix((Series({}, times, np.array([1.0, 2.0]), ()),))
+
+    monkeypatch.setattr(PrometheusClient, "query", query)
+    monkeypatch.setattr(PrometheusClient, "query_range", query_range)
+    with PrometheusClient("http://127.0.0.1:1") as client:
+        (found,) = Watcher(client, experiment.load()).snapshot().candidates
+    assert (found.labels.region, found.phases) == ("x", ())
+    assert not any(found.trend_sec)

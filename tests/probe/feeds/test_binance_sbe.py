@@ -8,11 +8,14 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
+from latency_sweep.contract.experiment import load
 from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.probe.feeds.base import Event, FeedConfigError, FrameError, Ids, Notice
 from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
-from latency_sweep.probe.measurement.recorder import ChannelState
+from latency_sweep.probe.measurement.instruments import Instruments
+from latency_sweep.probe.measurement.recorder import ChannelState, Recorder
 from latency_sweep.probe.measurement.sequence import GRACE_NS
 
 KEY = "abcDEF123"
@@ -157,3 +160,30 @@ def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(key: str) -> No
         BinanceSbe("wss://x.test", ["BTCUSDT"], ["trade"], api_key=key)
     assert "needs an API key" in str(caught.value)
     assert not key or key not in str(caught.value)
+
+
+@pytest.mark.parametrize("more", [b"\0", b"\0" * 1000, best("ETHUSDT"), trades(200)])
+@pytest.mark.parametrize("first", [trades(100, 101), best(), snapshot(), diff()])
+def test_what_follows_a_message_is_an_error_of_its_own_and_the_message_is_usable(
+    first: bytes, more: bytes
+) -> None:
+    with pytest.raises(FrameError, match=f"^{len(more)} bytes after the message") as caught:
+        FEED.decode(first + more, binary=True)
+    assert caught.value.kind is ErrorKind.TRAILING_DATA
+    assert caught.value.usable == first
+    assert decode(first).first_id >= 0
+
+
+def test_a_message_is_not_lost_with_what_follows_it() -> None:
+    registry = CollectorRegistry()
+    instruments = Instruments(registry, load().histogram, "sbe")
+    recorder = Recorder("sbe", FEED.channels, instruments)
+    receiver = recorder.receiver(FEED, recorder.lines[0], lambda: None)
+    frames = [trades(100), trades(101) + trades(102), trades(102), trades(103)]
+    receiver.record(frames, True, TIME_US * 1000, TIME_US * 1000)
+    state = recorder.states[decode(trades(1)).channel.index]
+    assert state.messages == 4
+    assert state.sequence is not None
+    assert state.sequence.next_id == 104
+    labels = {"market": "sbe", "kind": "trailing_data"}
+    assert registry.get_sample_value("feed_errors_total", labels) == 1
