@@ -70,20 +70,27 @@ class Listener:
         """Listen; returns the port.
 
         Args:
-            host: a name or address; empty for all of this host.
+            host: a name or address; empty for all of this host, and so is `::`, for IPv4 too.
             port: 0 for any free one, the same for all addresses.
 
         Raises:
             OSError: the address cannot be listened on.
         """
         loop = asyncio.get_running_loop()
+        host_is_any_ipv6 = _is_any_ipv6(host) and socket.has_dualstack_ipv6()
         found = await loop.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         try:
             for family, _, _, _, address in dict.fromkeys(found):
                 bound = (address[0], port, *address[2:])
-                listening = socket.create_server(bound, family=family, backlog=_BACKLOG)
+                listening = socket.create_server(
+                    bound,
+                    family=family,
+                    backlog=_BACKLOG,
+                    # Otherwise a socket of IPv6 leaves IPv4 to one of its own, if there is one.
+                    dualstack_ipv6=host_is_any_ipv6 and family is socket.AF_INET6,
+                )
                 self._sockets.append(listening)
                 listening.setblocking(False)  # noqa: FBT003 - as the standard library has it
                 port = listening.getsockname()[1]
@@ -209,6 +216,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_any_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.IPv6Address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _reason(error: OSError) -> RejectionReason:
