@@ -214,11 +214,15 @@ def _answer_logger(
 
 
 def _quiet_logger() -> logging.Logger:
-    """A logger that does not quote a malformed request, which may hold a password."""
+    """A logger that does not quote a malformed request, which may hold a password.
+
+    Nor does it log that a client went away before its answer.
+    """
     logger = logging.getLogger(f"{__name__}.http")
     logger.addFilter(_is_our_fault)
     return logger
 
 
 def _is_our_fault(record: logging.LogRecord) -> bool:
-    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+    error = None if record.exc_info is None else record.exc_info[1]
+    return not isinstance(error, (HttpProcessingError, ConnectionError))
