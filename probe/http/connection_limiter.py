@@ -98,10 +98,8 @@ class ConnectionLimiter(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing() or self._discarding:
             return
-        if self._state is _State.ANSWER:
-            self._next += data
-            if len(self._next) > self._limits.head:
-                transport.pause_reading()
+        if self._state is _State.ANSWER or self._next:
+            self._keep(data)
             return
         if self._head.empty:
             data = data.lstrip(b"\r\n")  # as RFC 9112, 2.2 recommends
@@ -114,8 +112,8 @@ class ConnectionLimiter(asyncio.Protocol):
             self._reject(state)
             return
         if state is HeadState.COMPLETE:
-            self._next += self._head.rest
             self._begin_answer()
+            self._keep(self._head.rest)
             data = data.removesuffix(self._head.rest)
         self._pass_on(data)
 
@@ -168,12 +166,22 @@ class ConnectionLimiter(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def _keep(self, data: bytes) -> None:
+        """Keep what comes before its turn, one byte more than a head's at most."""
+        self._next += data[: self._limits.head + 1 - len(self._next)]
+        if len(self._next) > self._limits.head and self._transport is not None:
+            self._transport.pause_reading()
+
     def _begin_next(self) -> None:
         following = bytes(self._next)
         self._next.clear()
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
-            self.data_received(following)
+        if self._transport is None or self._transport.is_closing():
+            return
+        if len(following) > self._limits.head:
+            # Some of it was dropped.
+            self._transport.close()
+            return
+        self.data_received(following)
 
     def _pass_on(self, data: bytes) -> None:
         try:

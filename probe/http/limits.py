@@ -11,7 +11,7 @@ class EndpointLimits:
 
     Attributes:
         connections: open at the same time.
-        reserved: of those, for authenticated clients only.
+        reserved: of those, for authenticated clients only, where authentication is needed.
         connections_per_client: of those, from one client: an address of IPv4, a /64 of IPv6.
         new_per_sec: connections and, apart from them, requests per second from one client. Rejected
             requests are counted apart from accepted ones.

@@ -181,11 +181,11 @@ class Listener:
         """
         limits = self._limits
         strangers = [limiter for limiter in self._open if not limiter.authenticated]
+        reserved = 0 if self._policy.current.open_to_all else limits.reserved
         if sum(limiter.client == client for limiter in self._open) >= limits.connections_per_client:
             strangers = [limiter for limiter in strangers if limiter.client == client]
         elif (
-            len(self._open) < limits.connections
-            and len(strangers) < limits.connections - limits.reserved
+            len(self._open) < limits.connections and len(strangers) < limits.connections - reserved
         ):
             return True
         if not strangers:

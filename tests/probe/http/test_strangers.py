@@ -303,6 +303,18 @@ async def test_what_the_server_cannot_read_ends_that_connection_only(
     assert not any(record.exc_info for record in caplog.records)
 
 
+async def test_more_than_a_heads_length_ahead_of_its_turn_is_not_kept(
+    open_endpoint: OpenIt,
+) -> None:
+    async with open_endpoint() as door:
+        reader, writer = await door.connect()
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 5000)
+        # It is closed with bytes unread, so that even the first answer may be lost on its way.
+        assert (await closed(reader)).count(b"HTTP/1.1 200") <= 1
+        assert (await door.get())[0] == 200
+        assert not door.refusals.counts
+
+
 async def test_requests_in_one_piece_are_answered_one_after_the_other(
     open_endpoint: OpenIt,
 ) -> None:
