@@ -9,7 +9,7 @@ CHECKOV_VERSION := 3.3.30
 CHECKOV := $(VENV)/checkov
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-terraform lint format bench bench-probe bench-soak bench-faults bench-soak-faults bench-decision fuzz lock audit sbom clean
+.PHONY: help demo test test-terraform lint format bench bench-probe bench-soak bench-faults bench-soak-faults bench-endpoint bench-decision fuzz lock audit sbom clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ bench-faults: $(VENV)/.installed-dev ## Bring every fault about and write docs/r
 
 bench-soak-faults: $(VENV)/.installed-dev ## A fault every 5 s at 20,000 messages a second (10 minutes).
 	$(BIN)/python -m benchmarks.faults --soak 600
+
+bench-endpoint: $(VENV)/.installed-dev ## Scrape the probe while strangers flood its endpoint (10 minutes).
+	$(BIN)/python benchmarks/endpoint_flood.py --minutes $(or $(MINUTES),10) --tls
 
 bench-decision: $(VENV)/.installed-dev ## Calibrate the decision: false winners, power, coverage (20 minutes).
 	$(BIN)/python benchmarks/calibration.py --trials 400

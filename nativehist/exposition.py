@@ -39,7 +39,11 @@ def take_snapshot(registry: CollectorRegistry) -> RegistrySnapshot:
 
 
 def render(
-    snapshot: RegistrySnapshot, accept: str | None = None, accept_encoding: str | None = None
+    snapshot: RegistrySnapshot,
+    accept: str | None = None,
+    accept_encoding: str | None = None,
+    *,
+    classic: bool = False,
 ) -> tuple[bytes, dict[str, str]]:
     """Body and headers of a response to a scrape.
 
@@ -49,11 +53,13 @@ def render(
         snapshot: what to render.
         accept: the request's `Accept` header; protobuf, OpenMetrics and plain text are known.
         accept_encoding: the request's `Accept-Encoding` header; gzip is known.
+        classic: whether protobuf carries classic buckets beside the native ones; the text formats
+            always have them.
     """
     form = choose_format(accept)
     match form:
         case Format.PROTOBUF:
-            body = encode(snapshot.collect())
+            body = encode(snapshot.collect(), classic=classic)
         case Format.OPENMETRICS:
             body = generate_openmetrics(snapshot)  # type: ignore[no-untyped-call]
         case Format.TEXT:

@@ -2,8 +2,9 @@
 
 Messages and field numbers are those of `io.prometheus.client.MetricFamily`, in
 `prompb/io/prometheus/client/metrics.proto` of prometheus/prometheus; families follow one another,
-each behind its length as a varint. Classic buckets are omitted: Prometheus prefers the native ones
-and would only have to read past the others.
+each behind its length as a varint. Classic buckets are omitted unless asked for: Prometheus takes
+the native ones and would only read past the others, unless its configuration says
+`always_scrape_classic_histograms`.
 """
 
 from __future__ import annotations
@@ -35,20 +36,24 @@ _VARINT, _FIXED64, _LENGTH = 0, 1, 2
 _MAX_FILLED_GAP: Final = 2
 
 
-def encode(families: Iterable[Metric]) -> bytes:
+def encode(families: Iterable[Metric], *, classic: bool = False) -> bytes:
     """Metric families in the delimited protobuf format.
 
     Types that the format has no message for here (summaries, classic histograms) are sent sample by
     sample as untyped families: the same series under the same names.
+
+    Args:
+        families: what to encode.
+        classic: whether native histograms carry their classic buckets too.
     """
-    messages = (message for family in families for message in _families(family))
+    messages = (message for family in families for message in _families(family, classic=classic))
     return b"".join(_varint(len(message)) + message for message in messages)
 
 
-def _families(family: Metric) -> Iterator[bytes]:
+def _families(family: Metric, *, classic: bool) -> Iterator[bytes]:
     if isinstance(family, NativeHistogramFamily):
         histograms = (
-            _metric(series.labels, _bytes(7, _histogram(series.snapshot)))
+            _metric(series.labels, _bytes(7, _histogram(series.snapshot, classic=classic)))
             for series in family.series
         )
         if family.series:
@@ -92,7 +97,7 @@ def _label(name: str, value: str) -> bytes:
     return _bytes(1, _string(1, name) + _string(2, value))
 
 
-def _histogram(snapshot: HistogramSnapshot) -> bytes:
+def _histogram(snapshot: HistogramSnapshot, *, classic: bool) -> bytes:
     negative, positive = _buckets(snapshot.negative, 9), _buckets(snapshot.positive, 12)
     if not snapshot.zero_threshold and not snapshot.zero_count and not negative and not positive:
         # Nothing else would tell an empty native histogram from an empty classic one.
@@ -100,6 +105,7 @@ def _histogram(snapshot: HistogramSnapshot) -> bytes:
     return (
         _integer(1, snapshot.count)
         + _double(2, snapshot.sum)
+        + (_classic_buckets(snapshot) if classic else b"")
         + _integer(5, _zigzag(snapshot.schema))
         + _double(6, snapshot.zero_threshold)
         + _integer(7, snapshot.zero_count)
@@ -107,6 +113,12 @@ def _histogram(snapshot: HistogramSnapshot) -> bytes:
         + positive
         + _bytes(15, _timestamp(snapshot.created))
     )
+
+
+def _classic_buckets(snapshot: HistogramSnapshot) -> bytes:
+    """Cumulative counts; the bucket up to infinity is the count, as client_golang has it."""
+    buckets = zip(snapshot.classic_bounds, snapshot.classic_counts, strict=True)
+    return b"".join(_bytes(3, _integer(1, count) + _double(2, bound)) for bound, count in buckets)
 
 
 def _buckets(buckets: SparseBuckets, spans_field: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -11,10 +12,11 @@ from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
 from latency_sweep.contract.metrics import RejectionReason
+from latency_sweep.probe.http.client_address import client_of
 from latency_sweep.probe.http.connection_limiter import ConnectionLimiter
-from latency_sweep.probe.http.credentials import PasswordCheck
 from latency_sweep.probe.http.limits import EndpointLimits
 from latency_sweep.probe.http.listener import Listener
+from latency_sweep.probe.http.password_check import PasswordCheck
 from latency_sweep.probe.http.token_bucket import TokenBuckets
 from latency_sweep.runtime import logs
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
     from latency_sweep.probe.http.policy import LivePolicy, Policy
+    from latency_sweep.probe.http.token_bucket import TokenBucket
 
 _LOG: Final = logs.logger(__name__)
 # An unwanted body is read on for so long, so that its sender sees the response.
@@ -68,7 +71,8 @@ class AccessControl:
         self._rejected = rejected
         self._limits = limits or EndpointLimits()
         self._open_paths = open_paths
-        self._rates = TokenBuckets(self._limits.new_per_sec, self._limits.burst)
+        self._accepted = TokenBuckets(self._limits.new_per_sec, self._limits.burst)
+        self._others = TokenBuckets(self._limits.new_per_sec, self._limits.burst)
         self._passwords = PasswordCheck()
         app.middlewares.append(self._middleware())
         app.on_response_prepare.append(self._add_headers)
@@ -82,6 +86,9 @@ class AccessControl:
             max_field_size=self._limits.head * _PARSER_FACTOR,
             keepalive_timeout=self._limits.idle_sec * 2,
             lingering_time=_LINGER_SEC,
+            auto_decompress=False,
+            # Nobody waits for a password check or an answer of a connection that is gone.
+            handler_cancellation=True,
         )
         self._listener: Listener | None = None
 
@@ -117,8 +124,13 @@ class AccessControl:
             limiter = _limiter(request)
             if limiter is not None:
                 limiter.understood()
-            reason = await self._reason_against(request, policy)
+            reason = await self._reason_against(request, policy, limiter)
             if reason is not None:
+                if reason is RejectionReason.BODY and limiter is not None:
+                    limiter.discard()
+                if reason is RejectionReason.RATE:
+                    # So a client that simply tries again cannot do so a thousand times a second.
+                    await asyncio.sleep(self._limits.rejected_sec)
                 extra = {"reason": reason.value, "client": request.remote}
                 _LOG.debug("request rejected", extra=extra)
                 return self._rejection(reason, policy)
@@ -134,17 +146,35 @@ class AccessControl:
 
         return check
 
-    async def _reason_against(self, request: web.Request, policy: Policy) -> RejectionReason | None:
+    async def _reason_against(
+        self, request: web.Request, policy: Policy, limiter: ConnectionLimiter | None
+    ) -> RejectionReason | None:
+        """Why a request is rejected; None if it is accepted.
+
+        The number of requests that are accepted and of others is limited apart: who does not know
+        the password cannot use up what those need who do.
+        """
         if request.body_exists:
             return RejectionReason.BODY
-        if not self._rates.take(request.remote or ""):
-            return RejectionReason.RATE
-        if policy.bucket is not None and not policy.bucket.take():
-            return RejectionReason.RATE
-        if request.path in self._open_paths:
-            return None
+        client = client_of(request.remote or "")
+        needed = policy.credentials.needed
+        if needed and request.path in self._open_paths:
+            return self._too_many(self._others, client, policy.unauthenticated_bucket)
         header = request.headers.get("Authorization")
-        return await policy.credentials.rejection(header, self._passwords)
+        reason = await policy.credentials.rejection(header, self._passwords, client)
+        if reason is not None:
+            return self._too_many(self._others, client, policy.unauthenticated_bucket) or reason
+        if needed and limiter is not None:
+            limiter.authenticated = True
+        return self._too_many(self._accepted, client, policy.bucket)
+
+    @staticmethod
+    def _too_many(
+        rates: TokenBuckets, client: str, all_clients: TokenBucket | None
+    ) -> RejectionReason | None:
+        if rates.take(client) and (all_clients is None or all_clients.take()):
+            return None
+        return RejectionReason.RATE
 
     def _rejection(self, reason: RejectionReason, policy: Policy) -> web.Response:
         self._rejected(reason)
@@ -184,11 +214,15 @@ def _answer_logger(
 
 
 def _quiet_logger() -> logging.Logger:
-    """A logger that does not quote a malformed request, which may hold a password."""
+    """A logger that does not quote a malformed request, which may hold a password.
+
+    Nor does it log that a client went away before its answer.
+    """
     logger = logging.getLogger(f"{__name__}.http")
     logger.addFilter(_is_our_fault)
     return logger
 
 
 def _is_our_fault(record: logging.LogRecord) -> bool:
-    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+    error = None if record.exc_info is None else record.exc_info[1]
+    return not isinstance(error, (HttpProcessingError, ConnectionError))

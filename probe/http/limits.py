@@ -11,8 +11,10 @@ class EndpointLimits:
 
     Attributes:
         connections: open at the same time.
-        connections_per_address: of those, from one address.
-        new_per_sec: connections and, apart from them, requests per second from one address.
+        reserved: of those, for authenticated clients only, where authentication is needed.
+        connections_per_client: of those, from one client: an address of IPv4, a /64 of IPv6.
+        new_per_sec: connections and, apart from them, requests per second from one client. Rejected
+            requests are counted apart from accepted ones.
         burst: how many of either may come at once after a pause.
         request_line: bytes of `GET /metrics HTTP/1.1`.
         head: bytes of request line and headers.
@@ -21,10 +23,14 @@ class EndpointLimits:
         answer_sec: for making an answer and for taking it.
         idle_sec: between requests; longer than any sensible scrape interval, so that a scrape
             finds its connection open and needs no handshake.
+        stranger_idle_sec: the same on connections of clients that have not authenticated, where
+            authentication is needed.
+        rejected_sec: before a request is told that there were too many.
     """
 
     connections: int = 256
-    connections_per_address: int = 128
+    reserved: int = 32
+    connections_per_client: int = 128
     new_per_sec: float = 50.0
     burst: int = 200
     request_line: int = 4096
@@ -33,3 +39,5 @@ class EndpointLimits:
     head_sec: float = 10.0
     answer_sec: float = 30.0
     idle_sec: float = 300.0
+    stranger_idle_sec: float = 10.0
+    rejected_sec: float = 1.0

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract.metrics import RejectionReason
+from latency_sweep.probe.http.client_address import client_of
 from latency_sweep.probe.http.connection_limiter import ConnectionLimiter
 from latency_sweep.probe.http.token_bucket import TokenBuckets
 from latency_sweep.runtime import logs
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from latency_sweep.probe.http.policy import LivePolicy
 
 _LOG: Final = logs.logger(__name__)
-_BACKLOG: Final = 256
-# After each rejected connection the next ones wait, so that a flood costs little CPU time.
+# Long, so that a flood that waits in it leaves room for others; the kernel caps it at `somaxconn`.
+_BACKLOG: Final = 4096
+# After so many rejected connections the next ones wait, so that a flood costs little CPU time.
+# Others wait with them, so it is not long.
+_REJECTED_AT_ONCE: Final = 16
 _PAUSE_SEC: Final = 0.01
 # Out of descriptors or memory: wait until others finish.
 _EXHAUSTED_PAUSE_SEC: Final = 0.5
@@ -62,28 +66,35 @@ class Listener:
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._opening: set[asyncio.Task[None]] = set()
-        self._open: dict[ConnectionLimiter, str] = {}
-        self._per_address: Counter[str] = Counter()
+        # In the order in which they were accepted, each with the task that opens it.
+        self._open: dict[ConnectionLimiter, asyncio.Task[None]] = {}
         self._all_closed = asyncio.Event()
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port.
 
         Args:
-            host: a name or address; empty for all of this host.
+            host: a name or address; empty for all of this host, and so is `::`, for IPv4 too.
             port: 0 for any free one, the same for all addresses.
 
         Raises:
             OSError: the address cannot be listened on.
         """
         loop = asyncio.get_running_loop()
+        host_is_any_ipv6 = _is_any_ipv6(host) and socket.has_dualstack_ipv6()
         found = await loop.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         try:
             for family, _, _, _, address in dict.fromkeys(found):
                 bound = (address[0], port, *address[2:])
-                listening = socket.create_server(bound, family=family, backlog=_BACKLOG)
+                listening = socket.create_server(
+                    bound,
+                    family=family,
+                    backlog=_BACKLOG,
+                    # Otherwise a socket of IPv6 leaves IPv4 to one of its own, if there is one.
+                    dualstack_ipv6=host_is_any_ipv6 and family is socket.AF_INET6,
+                )
                 self._sockets.append(listening)
                 listening.setblocking(False)  # noqa: FBT003 - as the standard library has it
                 port = listening.getsockname()[1]
@@ -119,7 +130,7 @@ class Listener:
 
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        logged = False
+        logged, rejected = False, 0
         while True:
             try:
                 connection, peer = await loop.sock_accept(listening)
@@ -131,37 +142,72 @@ class Listener:
                 await asyncio.sleep(_EXHAUSTED_PAUSE_SEC)
                 continue
             logged = False
-            address = str(peer[0])
-            reason = self._reason_against(address)
+            client = client_of(str(peer[0]))
+            reason = self._reason_against(client)
             if reason is not None:
                 connection.close()
                 self._rejected(reason)
-                extra = {"reason": reason.value, "client": address}
+                extra = {"reason": reason.value, "client": client}
                 _LOG.debug("connection rejected", extra=extra)
-                await asyncio.sleep(_PAUSE_SEC)
+                rejected += 1
+                if rejected % _REJECTED_AT_ONCE == 0:
+                    await asyncio.sleep(_PAUSE_SEC)
                 continue
-            self._per_address[address] += 1
-            opening = loop.create_task(self._accepted(connection, address))
+            policy = self._policy.current
+            limiter = ConnectionLimiter(
+                self._make_protocol(),
+                client,
+                policy,
+                limits=self._limits,
+                rejected=self._rejected,
+                ended=self._lost,
+            )
+            opening = loop.create_task(self._accepted(connection, limiter))
+            self._open[limiter] = opening
+            self._all_closed.clear()
             self._opening.add(opening)
-            opening.add_done_callback(partial(self._opened, connection))
+            opening.add_done_callback(partial(self._opened, connection, limiter))
 
-    def _reason_against(self, address: str) -> RejectionReason | None:
+    def _reason_against(self, client: str) -> RejectionReason | None:
+        if not self._rates.take(client):
+            return RejectionReason.RATE
+        return None if self._make_room(client) else RejectionReason.CONNECTIONS
+
+    def _make_room(self, client: str) -> bool:
+        """Whether there is room for one more connection, if need be instead of a stranger's.
+
+        Who is connecting is known only later: it may be a client that can authenticate. What gives
+        way is the oldest connection of the client that has most without having authenticated.
+        """
         limits = self._limits
-        if (
-            self._per_address.total() >= limits.connections
-            or self._per_address[address] >= limits.connections_per_address
+        strangers = [limiter for limiter in self._open if not limiter.authenticated]
+        reserved = 0 if self._policy.current.open_to_all else limits.reserved
+        if sum(limiter.client == client for limiter in self._open) >= limits.connections_per_client:
+            strangers = [limiter for limiter in strangers if limiter.client == client]
+        elif (
+            len(self._open) < limits.connections and len(strangers) < limits.connections - reserved
         ):
-            return RejectionReason.CONNECTIONS
-        return None if self._rates.take(address) else RejectionReason.RATE
+            return True
+        if not strangers:
+            return False
+        heaviest, _ = Counter(limiter.client for limiter in strangers).most_common(1)[0]
+        self._disconnect(next(limiter for limiter in strangers if limiter.client == heaviest))
+        return True
 
-    async def _accepted(self, connection: socket.socket, address: str) -> None:
+    def _disconnect(self, limiter: ConnectionLimiter) -> None:
+        self._rejected(RejectionReason.CONNECTIONS)
+        extra = {"reason": RejectionReason.CONNECTIONS.value, "client": limiter.client}
+        _LOG.debug("connection closed for a new one", extra=extra)
+        opening = self._open[limiter]
+        if opening.done():
+            limiter.abort()
+        else:
+            opening.cancel()
+        self._lost(limiter)
+
+    async def _accepted(self, connection: socket.socket, limiter: ConnectionLimiter) -> None:
         """Open the connection; with TLS that is its handshake."""
-        policy = self._policy.current
-        limiter = ConnectionLimiter(
-            self._make_protocol(), policy, self._limits, self._rejected, self._lost
-        )
-        self._open[limiter] = address
-        self._all_closed.clear()
+        policy = limiter.policy
         times = (
             {}
             if policy.context is None
@@ -176,29 +222,30 @@ class Listener:
             )
         except OSError as error:
             reason = _reason(error)
-            extra = {"reason": reason.value, "client": address, "error": error}
+            extra = {"reason": reason.value, "client": limiter.client, "error": error}
             _LOG.debug("handshake failed", extra=extra)
             self._rejected(reason)
             self._lost(limiter)
-        except BaseException:
-            self._lost(limiter)
-            raise
         finally:
             if limiter not in self._open:
                 connection.close()
 
-    def _opened(self, connection: socket.socket, opening: asyncio.Task[None]) -> None:
+    def _opened(
+        self, connection: socket.socket, limiter: ConnectionLimiter, opening: asyncio.Task[None]
+    ) -> None:
         self._opening.discard(opening)
         if opening.cancelled():  # perhaps before its first step, which would close it
+            self._lost(limiter)
+            connection.close()
+        elif (error := opening.exception()) is not None:
+            # No traceback: its client could fill the log.
+            extra = {"client": limiter.client, "error": type(error).__name__}
+            _LOG.error("a connection could not be opened", extra=extra)
+            self._lost(limiter)
             connection.close()
 
     def _lost(self, limiter: ConnectionLimiter) -> None:
-        address = self._open.pop(limiter, None)
-        if address is None:
-            return
-        self._per_address[address] -= 1
-        if not self._per_address[address]:
-            del self._per_address[address]
+        self._open.pop(limiter, None)
         if not self._open:
             self._all_closed.set()
 
@@ -209,6 +256,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_any_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.IPv6Address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _reason(error: OSError) -> RejectionReason:

@@ -31,8 +31,9 @@ class Policy:
         allowed_names: a client's certificate has one of them; None for any.
         credentials: what a request has to show.
         headers: added to every response.
-        bucket: limits the rate of all requests together, or None.
-        rate_limit: what `bucket` was made from.
+        bucket: limits the rate of all authenticated requests together, or None.
+        unauthenticated_bucket: the same for all others, which so take nothing from those.
+        rate_limit: what both were made from.
         files: all files it was read from.
     """
 
@@ -41,6 +42,7 @@ class Policy:
     credentials: Credentials
     headers: Mapping[str, str]
     bucket: TokenBucket | None
+    unauthenticated_bucket: TokenBucket | None
     rate_limit: RateLimit
     files: Sequence[Path]
 
@@ -79,10 +81,15 @@ def read(web_config_file: Path | None, bearer_token_file: Path | None) -> Policy
             () if bearer_token_file is None else read_tokens(bearer_token_file),
         ),
         headers={name: value for name, value in headers.items() if value},
-        bucket=TokenBucket(1 / limit.interval, limit.burst) if limit.interval else None,
+        bucket=_bucket(limit),
+        unauthenticated_bucket=_bucket(limit),
         rate_limit=limit,
         files=files,
     )
+
+
+def _bucket(limit: RateLimit) -> TokenBucket | None:
+    return TokenBucket(1 / limit.interval, limit.burst) if limit.interval else None
 
 
 class LivePolicy:
@@ -142,7 +149,9 @@ class LivePolicy:
         else:
             self.last_error = None
             if read_now.rate_limit == old.rate_limit:
-                read_now = replace(read_now, bucket=old.bucket)
+                read_now = replace(
+                    read_now, bucket=old.bucket, unauthenticated_bucket=old.unauthenticated_bucket
+                )
             self._current = read_now
             if read_now.files != old.files:
                 self._signature = _signature(read_now.files)

@@ -25,7 +25,7 @@ class RequestHead:
         max_head: most bytes of request line and headers together.
 
     Attributes:
-        followed: whether bytes beyond the head's end came with it.
+        rest: what came beyond the head's end.
     """
 
     def __init__(self, max_line: int, max_head: int) -> None:
@@ -34,7 +34,12 @@ class RequestHead:
         self._size = 0
         self._line_ended = False
         self._tail = b""
-        self.followed = False
+        self.rest = b""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of it has come yet."""
+        return not self._size
 
     def feed(self, data: bytes) -> HeadState:
         """Take the next bytes of the connection, which may go on beyond the head."""
@@ -50,7 +55,7 @@ class RequestHead:
         if size > self._max_head:
             return HeadState.TOO_LARGE
         if end >= 0:
-            self.followed = len(window) > end + len(_END)
+            self.rest = window[end + len(_END) :]
             return HeadState.COMPLETE
         self._size += len(data)
         self._tail = window[-(len(_END) - 1) :]

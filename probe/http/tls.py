@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from latency_sweep.probe.http.errors import WebConfigError
@@ -61,6 +61,8 @@ def make_context(section: TlsServer, source: Path) -> ssl.SSLContext:
     _set_curve(context, section, where)
     _set_client_auth(context, section, source, where)
     _load_certificate(context, section, source, where)
+    # A client could have it repeat the handshake, which costs the server most.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -77,7 +79,8 @@ def alternative_names(certificate: dict[str, Any]) -> set[str]:
     for kind, value in certificate.get("subjectAltName", ()):
         if kind == "IP Address":
             # OpenSSL writes IPv6 out, Go shortens it.
-            names.add(str(ipaddress.ip_address(value.strip())))
+            with suppress(ValueError):  # of neither four nor sixteen bytes
+                names.add(str(ipaddress.ip_address(value.strip())))
         elif kind in {"DNS", "email", "URI"}:
             names.add(value)
     return names

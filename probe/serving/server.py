@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _HEALTHY: Final = "/-/healthy"
 # For these another port may help, for all others another address.
 _PORT_FAULTS: Final = {errno.EADDRINUSE, errno.EACCES}
+# Prometheus does not say in its request that it wants classic buckets too; its `params` can.
+_CLASSIC: Final = {"0": False, "1": True, "false": False, "true": True}
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 
 _LANDING_PAGE: Final = """<!DOCTYPE html>
@@ -159,8 +161,13 @@ class ProbeServer:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         final = self._values_are_final and request.method == "GET"
+        classic = _CLASSIC.get(request.query.get("classic", "0"))
+        if classic is None:
+            raise web.HTTPBadRequest(text="classic: give 1 for classic buckets, or leave it out.\n")
         body, headers = await self._renderer.render(
-            request.headers.get("Accept", ""), request.headers.get("Accept-Encoding", "")
+            request.headers.get("Accept", ""),
+            request.headers.get("Accept-Encoding", ""),
+            classic=classic,
         )
         response = web.Response(body=body, headers=headers)
         if final:

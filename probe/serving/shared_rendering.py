@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from latency_sweep.nativehist.negotiation import Format
 
     Answer = tuple[bytes, dict[str, str]]
+    # Format, gzip, classic buckets.
+    Wanted = tuple[Format, bool, bool]
 
 _LOG: Final = logs.logger(__name__)
 
@@ -34,11 +36,17 @@ class SharedRenderer:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self._one_at_a_time = asyncio.Lock()
-        self._waiting: dict[tuple[Format, bool], asyncio.Task[Answer]] = {}
+        self._waiting: dict[Wanted, asyncio.Task[Answer]] = {}
 
-    async def render(self, accept: str, accept_encoding: str) -> Answer:
-        """Body and headers for a request's `Accept` and `Accept-Encoding`."""
-        wanted = choose_format(accept), accepts_gzip(accept_encoding)
+    async def render(self, accept: str, accept_encoding: str, *, classic: bool = False) -> Answer:
+        """Body and headers for a request's `Accept` and `Accept-Encoding`.
+
+        Args:
+            accept: the first of these headers.
+            accept_encoding: the second.
+            classic: whether protobuf carries classic buckets beside the native ones.
+        """
+        wanted = choose_format(accept), accepts_gzip(accept_encoding), classic
         task = self._waiting.get(wanted)
         if task is None:
             task = asyncio.create_task(self._render(wanted, accept, accept_encoding))
@@ -46,9 +54,7 @@ class SharedRenderer:
         # Others wait for it too, if this client goes away.
         return await asyncio.shield(task)
 
-    async def _render(
-        self, wanted: tuple[Format, bool], accept: str, accept_encoding: str
-    ) -> Answer:
+    async def _render(self, wanted: Wanted, accept: str, accept_encoding: str) -> Answer:
         try:
             await self._one_at_a_time.acquire()
         finally:
@@ -58,7 +64,9 @@ class SharedRenderer:
             # milliseconds, which a thread may take without delaying the reader.
             started = time.perf_counter()
             snapshot = take_snapshot(self._registry)
-            answer = await asyncio.to_thread(render, snapshot, accept, accept_encoding)
+            answer = await asyncio.to_thread(
+                render, snapshot, accept, accept_encoding, classic=wanted[2]
+            )
             extra = {
                 "accept": accept,
                 "format": wanted[0].name.lower(),

@@ -126,6 +126,21 @@ def test_classic_buckets_are_left_to_the_text_formats(decode: Decode) -> None:
     assert not _encoded([0.5], decode, classic_bounds=(1.0,)).bucket
 
 
+def test_classic_buckets_come_beside_native_ones_on_request(decode: Decode) -> None:
+    registry = CollectorRegistry()
+    metric = NativeHistogramMetric(
+        "h_seconds", "Help.", registry=registry, classic_bounds=(0.001, 1.0)
+    )
+    for value in (0.5, 0.5, 2.0):
+        metric.labels().observe(value)
+    body, _ = render(take_snapshot(registry), PROTOBUF, classic=True)
+    histogram = decode(body)["h_seconds"].metric[0].histogram
+    buckets = [(bucket.upper_bound, bucket.cumulative_count) for bucket in histogram.bucket]
+    assert buckets == [(0.001, 0), (1.0, 2)]
+    assert histogram.sample_count == 3
+    assert sum(_counts(histogram.positive_span, histogram.positive_delta).values()) == 3
+
+
 def test_counts_beyond_one_byte_survive(decode: Decode) -> None:
     histogram = _encoded([1.0] * 300 + [1.1] * 70_000, decode, schema=3)
     assert _counts(histogram.positive_span, histogram.positive_delta) == {0: 300, 2: 70_000}

@@ -198,6 +198,30 @@ def test_an_experiment_that_cannot_work_is_said_in_one_whole_sentence(
     assert capsys.readouterr().err == f"probe: {file}: {sentence}\n"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PROMETHEUS_MULTIPROC_DIR",
+        "prometheus_multiproc_dir",
+        "PROMETHEUS_DISABLE_CREATED_SERIES",
+    ],
+)
+def test_settings_of_the_hosts_web_servers_change_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "true" if "CREATED" in name else str(tmp_path))
+    accept = {"Accept": "application/openmetrics-text;version=1.0.0"}
+    with running() as (process, url):
+        request = urllib.request.Request(f"{url}/metrics", headers=accept)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            text = response.read().decode()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    assert "process_start_time_seconds" in text
+    assert "feed_http_rejected_requests_created" in text
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_log_is_json_on_request() -> None:
     command = [PROBE, "run", "--metrics-port", "0", *OFFLINE, "--log-format", "json"]
     with subprocess.Popen(

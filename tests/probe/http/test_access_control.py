@@ -294,17 +294,17 @@ async def test_too_many_new_connections_are_closed(open_endpoint: OpenIt) -> Non
         await door.refusals.wait_for(RejectionReason.RATE)
 
 
-async def test_too_many_connections_at_once_are_closed(open_endpoint: OpenIt) -> None:
-    async with open_endpoint(limits=EndpointLimits(connections_per_address=2)) as door:
-        await door.connect()
-        await door.connect()
+async def test_of_too_many_connections_at_once_the_oldest_is_closed(open_endpoint: OpenIt) -> None:
+    async with open_endpoint(limits=EndpointLimits(connections_per_client=2)) as door:
         reader, _ = await door.connect()
+        await door.connect()
+        assert (await door.get())[0] == 200
         assert await closed(reader) == b""
         await door.refusals.wait_for(RejectionReason.CONNECTIONS)
 
 
 async def test_a_place_is_free_again_after_a_connection_ended(open_endpoint: OpenIt) -> None:
-    async with open_endpoint(limits=EndpointLimits(connections_per_address=1)) as door:
+    async with open_endpoint(limits=EndpointLimits(connections_per_client=1)) as door:
         for _ in range(5):
             reader, writer = await door.connect()
             writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -49,6 +49,19 @@ async def test_it_listens_on_a_name_or_address(listening: Listener, host: str) -
     assert await greeting(host, port) == b"hello"
 
 
+@pytest.mark.parametrize("host", ["::", "0::0", ""])
+async def test_all_addresses_are_those_of_both_families(listening: Listener, host: str) -> None:
+    port = await listening.start(host, 0)
+    assert [await greeting(client, port) for client in ("127.0.0.1", "::1")] == [b"hello"] * 2
+
+
+async def test_any_ipv4_address_is_no_address_of_ipv6(listening: Listener) -> None:
+    port = await listening.start("0.0.0.0", 0)
+    assert await greeting("127.0.0.1", port) == b"hello"
+    with pytest.raises(ConnectionRefusedError):
+        await greeting("::1", port)
+
+
 async def test_a_port_in_use_is_an_error_that_leaves_nothing_open(listening: Listener) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,

@@ -46,10 +46,10 @@ def test_the_same_byte_by_byte(data: bytes) -> None:
     assert measure([bytes([byte]) for byte in data]) is expected(data)
 
 
-def test_tells_whether_something_followed() -> None:
+def test_keeps_what_followed() -> None:
     head = RequestHead(MAX_LINE, MAX_HEAD)
     assert head.feed(b"GET / HTTP/1.1\r\n\r\nG") is HeadState.COMPLETE
-    assert head.followed
+    assert head.rest == b"G"
     head = RequestHead(MAX_LINE, MAX_HEAD)
     assert head.feed(b"GET / HTTP/1.1\r\n\r\n") is HeadState.COMPLETE
-    assert not head.followed
+    assert head.rest == b""

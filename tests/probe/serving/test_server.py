@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import re
 import ssl
 import time
@@ -12,15 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from latency_sweep.contract import metrics
+from latency_sweep.lab.local.prometheus_process import running_with
 from latency_sweep.probe.connection.session import Session
 from latency_sweep.probe.http.policy import LivePolicy
 from latency_sweep.probe.options import settings_of
 from latency_sweep.probe.serving.server import ListenError, ProbeServer
 from latency_sweep.probe.serving.state_collector import StateCollector
+from latency_sweep.prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
+from latency_sweep.runtime.loopback import get_json
 from tests.probe.timelines import ONE_RUN
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from latency_sweep.contract.timeline import Run
+    from latency_sweep.lab.binaries.prometheus_binary import Binaries
     from latency_sweep.probe.feeds.binance_spot import BinanceSpot
     from latency_sweep.probe.measurement.instruments import Instruments
     from latency_sweep.probe.measurement.recorder import Recorder
@@ -103,6 +110,58 @@ async def test_prometheus_gets_protobuf(client: aiohttp.ClientSession) -> None:
         assert response.status == 200
         assert response.content_type == "application/vnd.google.protobuf"
         assert b"feed_messages_total" in await response.read()
+
+
+async def test_classic_buckets_in_protobuf_are_for_who_asks(client: aiohttp.ClientSession) -> None:
+    async def size(query: str) -> int:
+        async with client.get(f"/metrics{query}", headers={"Accept": PROTOBUF}) as response:
+            return len(await response.read())
+
+    # Fifty buckets of at least 11 bytes for each histogram; other values vary by a few bytes.
+    asked = [await size(query) for query in ("?classic=1", "?classic=true")]
+    others = [await size(query) for query in ("", "?classic=0", "?classic=false", "?other=1")]
+    assert min(asked) > max(others) + 50 * 11
+
+
+async def test_another_value_of_classic_is_an_error(client: aiohttp.ClientSession) -> None:
+    async with client.get("/metrics?classic=yes") as response:
+        assert response.status == 400
+        assert "give 1" in await response.text()
+
+
+async def test_a_real_prometheus_takes_both_kinds_of_buckets_where_it_is_told_to(
+    client: aiohttp.ClientSession, prometheus_binaries: Binaries, tmp_path: Path
+) -> None:
+    assert client._base_url is not None
+    by_config = prometheus_binaries.version >= NATIVE_HISTOGRAMS_BY_CONFIG
+    common = {
+        "static_configs": [{"targets": [f"127.0.0.1:{client._base_url.port}"]}],
+        **({"scrape_native_histograms": True} if by_config else {}),
+    }
+    both = {"always_scrape_classic_histograms": True}
+    jobs = [
+        {"job_name": "both", **common, **both, "params": {"classic": ["1"]}},
+        {"job_name": "without parameter", **common, **both},
+        {"job_name": "native", **common},
+    ]
+    configuration = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
+
+    def jobs_with(url: str, query: str) -> set[str]:
+        try:
+            series = get_json(f"{url}/api/v1/query", query=query)["data"]["result"]
+        except requests.RequestException:
+            return set()
+        return {one["metric"]["job"] for one in series}
+
+    def check() -> None:
+        with running_with(json.dumps(configuration), prometheus_binaries, tmp_path) as prometheus:
+            url, everyone = prometheus.url, {"both", "without parameter", "native"}
+            native = "histogram_count(feed_loop_delay_seconds)"
+            wait_until("native", lambda: jobs_with(url, native) == everyone)
+            assert jobs_with(url, "feed_loop_delay_seconds_bucket{le='+Inf'}") >= {"both"}
+            assert jobs_with(url, "feed_loop_delay_seconds_bucket{le!='+Inf'}") == {"both"}
+
+    await asyncio.to_thread(check)
 
 
 async def test_a_browser_gets_text(client: aiohttp.ClientSession) -> None:
