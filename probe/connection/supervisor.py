@@ -226,6 +226,8 @@ class ConnectionSupervisor:
         self._log.debug("connecting", extra=extra)
 
         def on_shutdown() -> None:
+            if shutdown_announced.is_set():
+                return
             self._log.info("the exchange announced that it will close the connection")
             shutdown_announced.set()
             self._news.set()

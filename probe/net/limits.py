@@ -38,7 +38,7 @@ class LimitExceededError(Exception):
         self.kind = kind
 
 
-class RateLimit:
+class FrameRateLimit:
     """Counts events in windows of a second.
 
     Args:

@@ -33,8 +33,8 @@ from latency_sweep.probe.net.limits import (
     MAX_CONTROL_FRAMES_PER_SEC,
     MAX_INTERIM_RESPONSES,
     MAX_RESPONSE_BYTES,
+    FrameRateLimit,
     LimitExceededError,
-    RateLimit,
 )
 from latency_sweep.probe.net.receiving import DEFAULT
 from latency_sweep.probe.net.transport import open_transport
@@ -97,10 +97,10 @@ class WebSocketConnection:
         self._interim_responses = 0
         self._fragments = bytearray()
         self._fragments_binary = False
-        self._control_frames = RateLimit(
+        self._control_frames = FrameRateLimit(
             MAX_CONTROL_FRAMES_PER_SEC, ErrorKind.CONTROL_FRAMES, "control frames"
         )
-        self._continuation_frames = RateLimit(
+        self._continuation_frames = FrameRateLimit(
             MAX_CONTINUATION_FRAMES_PER_SEC, ErrorKind.CONTINUATION_FRAMES, "continuation frames"
         )
         self._pings: dict[bytes, float] = {}
