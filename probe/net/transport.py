@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import ssl
 import time
@@ -190,8 +191,13 @@ class Transport:
             spent_ns += took_ns
             if spent_ns > MAX_TURN_NS:
                 break
-        self._look_soon()  # not left to the loop, which may not tell again: see `look`
+        self._go_on_if_broken()
         return True
+
+    def _go_on_if_broken(self) -> None:
+        """Read on in the next turn, where the loop may not tell of it again; see `look`."""
+        if not self._closed and (self._send_error is not None or _is_broken(self._sock)):
+            self._look_soon()
 
     def _adapt_reads(self, took_ns: int) -> None:
         """Ask for less at a time if a full read takes long to work off, as tiny frames do."""
@@ -286,6 +292,13 @@ class Transport:
             del self._unsent[:sent]
         if not self._unsent:
             self._loop.remove_writer(self._sock.fileno())
+
+
+def _is_broken(sock: socket.socket) -> bool:
+    """Whether the kernel knows of an error of a socket, though there may be data left to read."""
+    poll = select.poll()
+    poll.register(sock, 0)  # errors are reported unasked
+    return bool(poll.poll(0))
 
 
 class _Tls:
