@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import PayloadTooBig, ProtocolError
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE_BYTES: Final = 8 * 2**20
 CONNECT_TIMEOUT_SEC: Final = 10.0
 CLOSE_TIMEOUT_SEC: Final = 5.0
+_LOOK_INTERVAL_SEC: Final = 0.5
 _MAX_OPEN_PINGS: Final = 64
 _SWITCHING_PROTOCOLS: Final = b"HTTP/1.1 101"
 _INTERIM_RESPONSE: Final = b"HTTP/1.1 1"
@@ -132,7 +134,7 @@ class WebSocketConnection:
         self._flush()
         with failing_at(ConnectStep.UPGRADE, timeout_sec):
             async with asyncio.timeout(timeout_sec):
-                await self._upgraded
+                await self._look_until(self._upgraded)
 
     def ping(self) -> None:
         """Send a ping; its round trip is reported when the pong arrives."""
@@ -172,7 +174,16 @@ class WebSocketConnection:
                 self._expect_end()
             except Exception as error:  # noqa: BLE001 - ends this connection, and nothing else
                 self.failed(error)
-        await asyncio.shield(self.closed)
+        await self._look_until(self.closed)
+
+    async def _look_until(self, future: asyncio.Future[Any]) -> None:
+        """Wait for a future that what is received resolves, while nobody else calls `look`."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_INTERVAL_SEC):
+                    await asyncio.shield(future)
+                    return
+            self.look()
 
     def abort(self, reason: ReconnectReason, detail: str) -> None:
         """Drop the connection at once."""

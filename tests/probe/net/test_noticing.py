@@ -15,8 +15,9 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from latency_sweep.contract.metrics import ReconnectReason
+from latency_sweep.contract.metrics import ConnectStep, ReconnectReason
 from latency_sweep.lab.local.tls import Certificates, make_certificates
+from latency_sweep.probe.net.errors import ConnectFailed
 from latency_sweep.probe.net.loop import Loop
 from latency_sweep.probe.net.websocket import WebSocketConnection, connect
 
@@ -193,3 +194,43 @@ def test_a_reset_behind_more_than_one_turn_takes_is_noticed_after_all_of_it(
     # A reset takes back what the server's kernel had not sent yet.
     assert messages == MANY_WORDS[: len(messages)]
     assert len(messages) > len(WORDS)
+
+
+@pytest.mark.parametrize("loop", [Loop, asyncio.SelectorEventLoop])
+def test_a_reset_that_comes_with_a_part_of_the_answer_is_noticed_while_connecting(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    def serve() -> None:
+        sock, _ = listener.accept()
+        sock.recv(65536)
+        sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\n")
+        reset(sock)
+
+    def answer_and_reset() -> None:
+        server.start()
+        server.join()  # the loop stands still: data and end come together
+        time.sleep(0.02)  # and have come when it goes on
+
+    def on_step(step: ConnectStep, _: float) -> None:
+        if step is ConnectStep.TCP:  # the request is sent before the loop's next turn
+            asyncio.get_running_loop().call_soon(answer_and_reset)
+
+    async def take_part() -> float:
+        began = time.monotonic()
+        with pytest.raises(ConnectFailed, match="upgrade: "):
+            await connect(
+                f"ws://127.0.0.1:{listener.getsockname()[1]}/",
+                headers={},
+                tls=None,
+                record=lambda *_: None,
+                on_rtt=lambda _: None,
+                on_step=on_step,
+            )
+        return time.monotonic() - began
+
+    server = threading.Thread(target=serve)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        asyncio.Runner(loop_factory=loop) as runner,
+    ):
+        assert runner.run(take_part()) < 5
