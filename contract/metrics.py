@@ -74,7 +74,8 @@ class ReconnectReason(StrEnum):
     """Why an established connection was replaced.
 
     `schedule` is for the fresh connection of a new run, `rollover` for the one before the
-    exchange's maximum connection age; both overlap the old one and lose nothing.
+    exchange's maximum connection age; both overlap the old one and lose nothing. `limit_exceeded`
+    and `internal_error` come with an error of a kind that says more.
     """
 
     SCHEDULE = "schedule"
@@ -84,6 +85,8 @@ class ReconnectReason(StrEnum):
     PROTOCOL_ERROR = "protocol_error"
     STALLED = "stalled"
     SERVER_SHUTDOWN = "server_shutdown"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    INTERNAL_ERROR = "internal_error"
 
 
 # Replacements that the probe planned itself; constraints on reconnects do not count them.
@@ -91,7 +94,11 @@ PLANNED: Final = (ReconnectReason.SCHEDULE, ReconnectReason.ROLLOVER)
 
 
 class ErrorKind(StrEnum):
-    """What can be wrong with what was received, or with an attempt to connect."""
+    """What can be wrong with what was received, or with an attempt to connect.
+
+    `control_frames`, `continuation_frames` and `unsent_bytes` end the connection that exceeds the
+    limit, `interim_responses` and `retry_after` an attempt to connect; see `probe.net.limits`.
+    """
 
     BAD_JSON = "bad_json"
     BAD_FIELD = "bad_field"
@@ -103,6 +110,11 @@ class ErrorKind(StrEnum):
     CONNECT_FAILED = "connect_failed"
     TLS_FAILED = "tls_failed"
     UPGRADE_REJECTED = "upgrade_rejected"
+    INTERIM_RESPONSES = "interim_responses"
+    RETRY_AFTER = "retry_after"
+    CONTROL_FRAMES = "control_frames"
+    CONTINUATION_FRAMES = "continuation_frames"
+    UNSENT_BYTES = "unsent_bytes"
     NO_FIRST_MESSAGE = "no_first_message"
     TIME_ENDPOINT = "time_endpoint"
     # An answer of the time endpoint beyond a limit.
@@ -232,7 +244,8 @@ RECONNECTS: Final = _counter(
 )
 DISCONNECTED: Final = _counter(
     "feed_disconnected_seconds_total",
-    "Time without a connection for at least one stream, since all had one for the first time.",
+    "Time without a connection for at least one stream, since all had one for the first time; an "
+    "outage counts from the last byte received before it.",
     ("market",),
     "",
 )

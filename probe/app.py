@@ -243,8 +243,11 @@ def _check_connections(lines: int, feeds: int) -> None:
 
 def _tls_context(settings: Settings) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=settings.ca_file)
+        context = ssl.create_default_context(cafile=settings.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise SettingsError(
             f"--ca-file {settings.ca_file} cannot be used: {error.strerror or error}."
         ) from error
+    # A server that asks for a new handshake (TLS 1.2) would stop what we have to send meanwhile.
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context

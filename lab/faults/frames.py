@@ -134,6 +134,17 @@ def with_bad_utf8(frame: bytes) -> bytes:
     return frame[: len(frame) - len(data)] + bytes(data)
 
 
+def ping_flood(count: int) -> bytes:
+    """So many empty pings."""
+    return Frame(Opcode.PING, b"").serialize(mask=False) * count
+
+
+def continuation_flood(count: int) -> bytes:
+    """The beginning of a message, and so many empty continuations of it."""
+    begin = Frame(Opcode.TEXT, b"", fin=False).serialize(mask=False)
+    return begin + Frame(Opcode.CONT, b"", fin=False).serialize(mask=False) * count
+
+
 def close(code: int | None) -> bytes:
     """A close frame with any code, a forbidden one too, or without one."""
     body = b"" if code is None else code.to_bytes(2, "big") + b"fault laboratory"

@@ -88,6 +88,37 @@ class CutMidFrame(OnConnection):
         link.cut()
 
 
+class EndWithData(OnConnection):
+    """The connection ends in the moment in which frames arrive."""
+
+    def __init__(self, end: Callable[[Link], None]) -> None:
+        """`end` ends the probe's side."""
+        self._end = end
+        self._done: set[Link] = set()
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Send the frames and end the connection."""
+        if link not in self._done:
+            self._done.add(link)
+            link.send(b"".join(frames))
+            self._end(link)
+
+    def exchange_ended(self, link: Link) -> None:
+        """The probe's side has its own end."""
+
+
+class Flood(OnConnection):
+    """Thousands of frames that bring nothing, before the next message."""
+
+    def __init__(self, flood: bytes) -> None:
+        """Send `flood`, whole frames."""
+        self._flood = flood
+
+    def began(self, link: Link) -> None:
+        """Send it."""
+        link.send(self._flood)
+
+
 class Withholding(Fault):
     """Holds frames back and sends them when the fault is lifted."""
 

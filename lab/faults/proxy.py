@@ -113,6 +113,12 @@ class Link:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.cut()
 
+    def half_close(self) -> None:
+        """End the probe's side for what is sent, and go on reading what the probe sends."""
+        self.exchange.abort()
+        if self.probe.transport is not None:
+            self.probe.transport.get_extra_info("socket").shutdown(socket.SHUT_WR)
+
     def vanish(self) -> None:
         """Stop responding without closing: nothing is sent, nothing is read."""
         self._vanished = True

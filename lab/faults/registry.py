@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Longer than the longest message that a client of market data should take.
 _OVERSIZE_BYTES: Final = 1 << 40
+# More than a client of market data should take in a second.
+_FLOOD_FRAMES: Final = 5000
 # The codes that a server may send (RFC 6455, section 7.4, and IANA's registry), and others.
 CLOSE_CODES: Final = (*range(1000, 1004), *range(1007, 1015), 3000, 4000, 4999)
 FORBIDDEN_CODES: Final = (999, 1004, 1005, 1006, 1015, 2999, 5000)
@@ -83,6 +85,7 @@ def _reconnects(reason: ReconnectReason) -> str:
 _LOST = _reconnects(ReconnectReason.CONNECTION_LOST)
 _CLOSED = _reconnects(ReconnectReason.SERVER_CLOSE)
 _VIOLATED = _reconnects(ReconnectReason.PROTOCOL_ERROR)
+_LIMITED = _reconnects(ReconnectReason.LIMIT_EXCEEDED)
 _SILENT = _reconnects(ReconnectReason.STALLED)
 _CONNECT_FAILED = _errors(ErrorKind.CONNECT_FAILED)
 
@@ -172,6 +175,21 @@ FAULTS: Final[Mapping[str, Entry]] = {
     ),
     # The connection's bytes.
     "reset": _once("TCP reset", i.Reset, _LOST),
+    "reset-with-data": _once(
+        "TCP reset in the moment in which messages arrive",
+        lambda: i.EndWithData(lambda link: link.reset()),
+        _LOST,
+    ),
+    "end-with-data": _once(
+        "the connection ends in the moment in which messages arrive",
+        lambda: i.EndWithData(lambda link: link.cut()),
+        _LOST,
+    ),
+    "half-close": _once(
+        "the server ends its side with the last messages, and goes on reading",
+        lambda: i.EndWithData(lambda link: link.half_close()),
+        _LOST,
+    ),
     "half-open": _once("the peer vanishes without a word", i.HalfOpen, _SILENT),
     "stall": _harmless("nothing moves in either direction for 6 s, then all of it", i.Stall, 6.0),
     "stream-stall": _once("messages end while pings are answered", i.StreamStall, _SILENT),
@@ -205,6 +223,18 @@ FAULTS: Final[Mapping[str, Entry]] = {
         "a frame of an opcode that does not exist",
         lambda: i.Violation(lambda frame: b"\x83" + frame[1:]),
         _VIOLATED,
+    ),
+    "ping-flood": _once(
+        "5,000 empty pings at once",
+        lambda: i.Flood(f.ping_flood(_FLOOD_FRAMES)),
+        _errors(ErrorKind.CONTROL_FRAMES),
+        _LIMITED,
+    ),
+    "continuation-flood": _once(
+        "a message begins, and 5,000 empty continuations follow",
+        lambda: i.Flood(f.continuation_flood(_FLOOD_FRAMES)),
+        _errors(ErrorKind.CONTINUATION_FRAMES),
+        _LIMITED,
     ),
     "bad-utf8": _while(
         "every fifth message is no UTF-8, for 4 s",

@@ -28,18 +28,20 @@ if TYPE_CHECKING:
     from latency_sweep.probe.net.receiving import Receiving
     from latency_sweep.probe.net.websocket import WebSocketConnection
 
-# Pongs answer our pings, so an open connection is never quiet for much longer than between two;
-# the exchange's own pings come every 20 s, those of USD-M every 3 minutes.
 STALL_TIMEOUT_SEC: Final = 30.0
 FIRST_MESSAGE_TIMEOUT_SEC: Final = 30.0
 # One ping in 5 s stays far below Binance's limit of five messages a second.
 PING_INTERVAL_SEC: Final = 5.0
+# A ping that has been unanswered for this many intervals while nothing else arrived ends the
+# connection: what arrives answers a ping or comes of itself, so a live one is never quiet so long.
+UNANSWERED_INTERVALS: Final = 2
 # Binance cuts a connection after 24 hours; the new one has to run before that.
 ROLLOVER_SEC: Final = 24 * 3600.0 - 600.0
 # After a connection that lasted this long the backoff starts over. Connections that each last just
 # so long are a fifth of the attempts that Binance allows.
 GOOD_CONNECTION_SEC: Final = 5.0
-_TICK_SEC: Final = 1.0
+# An end that the event loop does not tell of is noticed within this time.
+_TICK_SEC: Final = 0.5
 
 
 class _Opened:
@@ -156,10 +158,10 @@ class ConnectionSupervisor:
             self._open_after(None)
             while not self._stopping:
                 await self._wait_for_news()
-                if self._current is not None:
-                    self._watch(self._current)
-                if self._opening is not None and self._opening.done():
-                    self._take(self._opening.result())
+                try:
+                    self._supervise()
+                except Exception as error:  # noqa: BLE001 - ends this connection, and nothing else
+                    self._fail(error)
             if self._opening is not None:
                 self._opening.cancel()
                 await asyncio.wait([self._opening])
@@ -167,6 +169,22 @@ class ConnectionSupervisor:
                     self._take(self._opening.result())
             if self._current is not None:
                 await self._retire(self._current)
+
+    def _supervise(self) -> None:
+        """Act on what has happened."""
+        if self._current is not None:
+            self._watch(self._current)
+        if self._opening is not None and self._opening.done():
+            self._take(self._opening.result())
+
+    def _fail(self, error: Exception) -> None:
+        """The program failed while it supervised the connection: end that, and open another."""
+        if self._current is not None:
+            self._current.connection.failed(error)  # its end is news
+            return
+        self._recorder.count_error(ErrorKind.INTERNAL, repr(error), error)
+        if self._opening is None:
+            self._open_after(None)
 
     def _open_after(self, previous: _Opened | None) -> None:
         """Begin to open a connection, after a pause if the previous one did not last.
@@ -189,7 +207,8 @@ class ConnectionSupervisor:
             try:
                 return await self._attempt()
             except ConnectFailed as failure:
-                self._recorder.count_error(failure.kind, str(failure))
+                fault = failure.__cause__ if failure.kind is ErrorKind.INTERNAL else None
+                self._recorder.count_error(failure.kind, str(failure), fault)
                 pause_sec = max(self._backoff.next_pause_sec(), failure.retry_after_sec or 0.0)
                 extra = {
                     "step": failure.step.value,
@@ -197,6 +216,9 @@ class ConnectionSupervisor:
                     "pause_sec": round(pause_sec, 3),
                 }
                 self._log.debug("attempt to connect failed", extra=extra)
+            except Exception as error:  # noqa: BLE001 - fails this attempt, and nothing else
+                self._recorder.count_error(ErrorKind.INTERNAL, repr(error), error)
+                pause_sec = self._backoff.next_pause_sec()
 
     async def _attempt(self) -> _Opened:
         shutdown_announced = asyncio.Event()
@@ -204,6 +226,8 @@ class ConnectionSupervisor:
         self._log.debug("connecting", extra=extra)
 
         def on_shutdown() -> None:
+            if shutdown_announced.is_set():
+                return
             self._log.info("the exchange announced that it will close the connection")
             shutdown_announced.set()
             self._news.set()
@@ -227,8 +251,9 @@ class ConnectionSupervisor:
         if self._current is not None and connection.closed.done():
             # It would replace a good connection by none.
             self._recorder.closed(self._feed)
-            why = f"accepted and ended at once: {connection.closed.result().detail}"
-            raise ConnectFailed(ConnectStep.UPGRADE, why)
+            end = connection.closed.result()
+            why = f"accepted and ended at once: {end.detail}"
+            raise ConnectFailed(ConnectStep.UPGRADE, why, kind=end.kind) from end.fault
         connection.closed.add_done_callback(self._notice)
         return _Opened(connection, receiver, shutdown_announced)
 
@@ -251,25 +276,42 @@ class ConnectionSupervisor:
         self._news.set()  # it may have ended already
 
     async def _retire(self, opened: _Opened) -> None:
-        await opened.connection.close()
-        end = opened.connection.closed.result()
-        extra = {"remote": opened.connection.remote_address, "detail": end.detail}
+        connection = opened.connection
+        try:
+            await connection.close()
+        except Exception as error:  # noqa: BLE001 - ends this connection, and nothing else
+            connection.failed(error)
+        end = connection.closed.result()
+        extra = {"remote": connection.remote_address, "detail": end.detail}
         self._log.debug("connection closed", extra=extra)
-        self._lose(opened)
+        try:
+            self._lose(opened, end)
+        except Exception as error:  # noqa: BLE001 - the connection has ended; the others go on
+            self._recorder.count_error(ErrorKind.INTERNAL, repr(error), error)
 
-    def _lose(self, opened: _Opened) -> None:
+    def _lose(self, opened: _Opened, end: Closed) -> None:
+        connection = opened.connection
+        if end.kind is not None:
+            self._recorder.count_error(end.kind, end.detail, end.fault)
         self._recorder.closed(self._feed)
-        self._connectivity.lost(self._feed, self._line.name, opened.connection.remote_address)
+        self._connectivity.lost(
+            self._feed, self._line.name, connection.remote_address, connection.last_read
+        )
         if not self._connectivity.has_connection(self._feed):
             self._recorder.interrupted(self._feed)
 
     def _watch(self, opened: _Opened) -> None:
         """Check the present connection, whether it is being replaced or not."""
         connection = opened.connection
+        if not connection.closed.done():
+            connection.look()
         now = time.monotonic()
-        quiet_sec = now - connection.last_read - self._suspended_sec
-        if quiet_sec > STALL_TIMEOUT_SEC and not connection.closed.done():
-            detail = f"nothing received for {STALL_TIMEOUT_SEC:g} s"
+        unanswered_sec = connection.unanswered_sec(now) - self._suspended_sec
+        if (
+            unanswered_sec > UNANSWERED_INTERVALS * PING_INTERVAL_SEC
+            and not connection.closed.done()
+        ):
+            detail = f"nothing received for {unanswered_sec:.1f} s since a ping"
             connection.abort(ReconnectReason.STALLED, detail)
         if connection.closed.done():
             self._account_for_loss(opened, connection.closed.result())
@@ -306,7 +348,7 @@ class ConnectionSupervisor:
 
     def _account_for_loss(self, opened: _Opened, end: Closed) -> None:
         self._current = None
-        self._lose(opened)
+        self._lose(opened, end)
         extra = {
             "remote": opened.connection.remote_address,
             "reason": end.reason.value,

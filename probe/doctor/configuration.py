@@ -41,6 +41,7 @@ def check_configuration(load: Callable[[], Settings]) -> tuple[CheckResult, Conf
         settings = load()
         feeds = make_feeds(settings.experiment.market_data, settings.api_key)
         tls = ssl.create_default_context(cafile=settings.ca_file)
+        tls.options |= ssl.OP_NO_RENEGOTIATION
     except (ExperimentError, SettingsError) as error:
         return CheckResult(
             _NAME, CheckStatus.FAIL, str(error), _EXPECTED, "Correct the setting that is named."

@@ -275,8 +275,14 @@ class Recorder:
             for state in self._without_sequence(feed):
                 state.overlapping = False
 
-    def count_error(self, kind: ErrorKind, detail: str) -> None:
-        """Count a fault, and log the first ones of its kind."""
+    def count_error(self, kind: ErrorKind, detail: str, fault: BaseException | None = None) -> None:
+        """Count an error, and log the first ones of its kind.
+
+        Args:
+            kind: the label it is counted under.
+            detail: a sentence about it.
+            fault: the program's own, whose traceback is logged, or None.
+        """
         self._instruments.errors.labels(self._market, kind.value).inc()
         logged = self._logged.get(kind, 0)
         if logged < _LOGGED_PER_KIND:
@@ -288,7 +294,7 @@ class Recorder:
                 "run": None if self._run is None else self._run.label,
                 "note": "further ones of this kind are only counted" if last else None,
             }
-            _LOG.warning("feed error", extra=extra)
+            _LOG.warning("feed error", extra=extra, exc_info=fault)
 
     def fold(self, recorded: int) -> None:
         """Let histograms fold what has been appended to them, a few at a time.
@@ -468,7 +474,7 @@ class ConnectionReceiver:
                 if error.usable is not None:
                     self.record((error.usable,), binary, timestamp_ns, read_ns)
             except Exception as error:  # noqa: BLE001 - one bad message must not end a measurement
-                recorder.count_error(ErrorKind.INTERNAL, repr(error))
+                recorder.count_error(ErrorKind.INTERNAL, repr(error), error)
         self._count(recorded, redundant, timestamp_ns, read_ns)
         recorder.fold(recorded)
 

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 
-from latency_sweep.contract.metrics import ConnectStep, ErrorKind
+from latency_sweep.contract.metrics import ConnectStep, ErrorKind, ReconnectReason
+from latency_sweep.probe.net.limits import LimitExceededError
 from latency_sweep.probe.net.receiving import TimestampsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from latency_sweep.contract.metrics import ReconnectReason
 
 # Binance bans an address for two minutes to three days. A server that asks for more is mistaken,
 # and obeying it would stop a probe for good.
@@ -50,19 +49,21 @@ class ConnectFailed(Exception):  # noqa: N818 - a state of the network, not a fa
     Attributes:
         step: the step that failed.
         retry_after_sec: what the server asked to wait, or None.
+        kind: the `kind` of error it is counted under.
     """
 
     def __init__(
-        self, step: ConnectStep, detail: str, *, retry_after_sec: float | None = None
+        self,
+        step: ConnectStep,
+        detail: str,
+        *,
+        retry_after_sec: float | None = None,
+        kind: ErrorKind | None = None,
     ) -> None:
         super().__init__(f"{step}: {detail}")
         self.step = step
         self.retry_after_sec = retry_after_sec
-
-    @property
-    def kind(self) -> ErrorKind:
-        """The `kind` of error it is counted under."""
-        return _KINDS[self.step]
+        self.kind = kind or _KINDS[step]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,22 @@ class Closed:
     Attributes:
         reason: the `reason` it is counted under.
         detail: close code and text, or the error.
+        kind: the `kind` of error that it is counted under as well, or None.
+        fault: of the program, for its traceback, or None.
     """
 
     reason: ReconnectReason
     detail: str
+    kind: ErrorKind | None = None
+    fault: Exception | None = None
+
+
+def closed_by(error: Exception) -> Closed:
+    """How a connection ends that exceeded a limit, or in which the program raised an exception."""
+    if isinstance(error, LimitExceededError):
+        return Closed(ReconnectReason.LIMIT_EXCEEDED, str(error), error.kind)
+    detail = f"{type(error).__name__}: {error}"
+    return Closed(ReconnectReason.INTERNAL_ERROR, detail, ErrorKind.INTERNAL, error)
 
 
 @contextmanager
@@ -100,17 +113,25 @@ def connect_failed(step: ConnectStep, error: Exception) -> ConnectFailed:
     if not isinstance(error, InvalidStatus):
         return ConnectFailed(step, detail)
     reason = _one_line(error.response.body or b"")
+    headers = error.response.headers
     return ConnectFailed(
         step,
         f"{detail}: {reason}" if reason else detail,
-        retry_after_sec=retry_after_sec(error.response.headers),
+        retry_after_sec=retry_after_sec(headers),
+        kind=ErrorKind.RETRY_AFTER if _delta_sec(headers) > LONGEST_BAN_SEC else None,
     )
 
 
 def retry_after_sec(headers: Mapping[str, str]) -> float | None:
     """Seconds of a `Retry-After` header in its delta form, three days at most, or None."""
+    asked_sec = _delta_sec(headers)
+    return min(asked_sec, LONGEST_BAN_SEC) if asked_sec >= 0 else None
+
+
+def _delta_sec(headers: Mapping[str, str]) -> float:
+    """What a `Retry-After` header asks for in its delta form; negative without one."""
     value = headers.get("Retry-After", "")
-    return min(float(value), LONGEST_BAN_SEC) if value.isascii() and value.isdigit() else None
+    return float(value) if value.isascii() and value.isdigit() else -1.0
 
 
 def _one_line(body: bytes | bytearray) -> str:

@@ -76,7 +76,7 @@ def keep_timestamping_on() -> socket.socket:
 
 
 def receive(
-    sock: socket.socket, buffer: bytearray, nic: NicTimestamps | None = None
+    sock: socket.socket, buffer: bytearray | memoryview, nic: NicTimestamps | None = None
 ) -> tuple[int, int | None, int]:
     """Read once without blocking.
 

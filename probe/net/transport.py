@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import ssl
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from latency_sweep.contract.metrics import ConnectStep
+from latency_sweep.contract.metrics import ConnectStep, ErrorKind
 from latency_sweep.probe.net import timestamped_socket
 from latency_sweep.probe.net.capture import PacketCapture
 from latency_sweep.probe.net.errors import failing_at
+from latency_sweep.probe.net.limits import MAX_TURN_NS, MAX_UNSENT_BYTES, LimitExceededError
 from latency_sweep.probe.net.nic_timestamps import NicTimestamps
 from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Timestamps
 from latency_sweep.probe.net.timestamps_check import poll_busily
@@ -36,6 +38,7 @@ _LOG: Final = logs.logger(__name__)
 # Reads before the event loop gets a turn: enough for a burst, not enough to starve a scrape.
 _READS_PER_TURN: Final = 16
 _RECORD_SIZE: Final = 16384  # the largest that TLS allows (RFC 8446, section 5.1)
+_LEAST_READ_BYTES: Final = 1024
 # For each of a name's addresses to answer in.
 _LEAST_SHARE_SEC: Final = 1.0
 
@@ -48,6 +51,9 @@ class Receiver(Protocol):
 
     def stream_ended(self, error: Exception | None) -> None:
         """Called once: the peer closed (None) or the stream broke."""
+
+    def failed(self, error: Exception) -> None:
+        """Called in place of that if the program failed or the peer exceeded a limit."""
 
 
 class Transport:
@@ -71,13 +77,15 @@ class Transport:
         self._busy_poll_ns = busy_poll_us * 1000
         self._polling_until_ns = 0
         self._polling: asyncio.Handle | None = None
+        self._next_look: asyncio.Handle | None = None
         self._buffer = bytearray(timestamped_socket.READ_SIZE)
         self._view = memoryview(self._buffer)
+        self._window = self._view  # its beginning, which one read may fill
         self._unsent = bytearray()
         self._receiver: Receiver | None = None
         self._closed = False
         # The kernel reports a broken stream once, to the sender here; the reader sees only the end.
-        self._send_error: OSError | None = None
+        self._send_error: Exception | None = None
         self.remote_address = remote_address
         self.reads_without_timestamp = 0
 
@@ -89,10 +97,31 @@ class Transport:
             self._deliver(b"", time.time_ns(), time.time_ns())
 
     def write(self, data: bytes) -> None:
-        """Send bytes, now or as soon as the socket takes them."""
+        """Send bytes, now or as soon as the socket takes them.
+
+        What cannot be sent ends the stream, in the loop's next turn.
+
+        Raises:
+            LimitExceededError: the peer takes nothing of what is sent.
+        """
         if self._closed:
             return
-        self._send(self._tls.encrypt(data) if self._tls else data)
+        try:
+            data = self._tls.encrypt(data) if self._tls else data
+        except ssl.SSLError as error:
+            self._sending_failed(error)
+        else:
+            self._send(data)
+
+    def look(self) -> None:
+        """Read what there is without having been told.
+
+        libuv stops to watch a socket once it has reported an error of it. If it reports the error
+        together with data, and the read takes only the data, nobody is told of the end.
+        """
+        self._next_look = None
+        if self._receiver is not None:
+            self._on_readable()
 
     def close(self) -> None:
         """Release the socket; nothing is delivered any more."""
@@ -103,37 +132,47 @@ class Transport:
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
-        if self._polling is not None:
-            self._polling.cancel()
+        for handle in (self._polling, self._next_look):
+            if handle is not None:
+                handle.cancel()
         for source in (self._capture, self._nic):
             if source is not None:
                 source.close()
 
     def _on_readable(self) -> None:
-        self._read()
-        if self._busy_poll_ns and self._polling is None and not self._closed:
-            self._polling_until_ns = time.monotonic_ns() + self._busy_poll_ns
-            self._polling = self._loop.call_soon(self._poll)
+        try:
+            self._read()
+            if self._busy_poll_ns and self._polling is None and not self._closed:
+                self._polling_until_ns = time.monotonic_ns() + self._busy_poll_ns
+                self._polling = self._loop.call_soon(self._poll)
+        except Exception as error:  # noqa: BLE001 - ends this connection, and nothing else
+            self._fail(error)
 
     def _poll(self) -> None:
         """Ask again in every turn of the loop, until nothing has come for long enough."""
         self._polling = None
-        now_ns = time.monotonic_ns()
-        if self._read():
-            self._polling_until_ns = now_ns + self._busy_poll_ns
-        if now_ns < self._polling_until_ns and not self._closed:
-            self._polling = self._loop.call_soon(self._poll)
+        try:
+            now_ns = time.monotonic_ns()
+            if self._read():
+                self._polling_until_ns = now_ns + self._busy_poll_ns
+            if now_ns < self._polling_until_ns and not self._closed:
+                self._polling = self._loop.call_soon(self._poll)
+        except Exception as error:  # noqa: BLE001 - ends this connection, and nothing else
+            self._fail(error)
 
     def _read(self) -> bool:
-        """Read what there is, up to a limit; returns whether there was anything."""
+        """Read what there is, up to limits; returns whether there was anything."""
+        spent_ns = 0
         for number in range(_READS_PER_TURN):
             if self._closed:
                 return True
             try:
                 size, timestamp_ns, read_ns = timestamped_socket.receive(
-                    self._sock, self._buffer, self._nic
+                    self._sock, self._window, self._nic
                 )
             except (BlockingIOError, InterruptedError):
+                if self._send_error is not None:
+                    self._end(self._send_error)
                 return number > 0
             except OSError as error:
                 self._end(error)
@@ -145,9 +184,32 @@ class Transport:
                 self.reads_without_timestamp += 1
                 timestamp_ns = read_ns
             self._deliver_pieces(size, timestamp_ns, read_ns)
-            if size < timestamped_socket.READ_SIZE:
+            if size < len(self._window) and self._send_error is None:
                 return True
+            took_ns = time.time_ns() - read_ns
+            self._adapt_reads(took_ns)
+            spent_ns += took_ns
+            if spent_ns > MAX_TURN_NS:
+                break
+        self._go_on_if_broken()
         return True
+
+    def _go_on_if_broken(self) -> None:
+        """Read on in the next turn, where the loop may not tell of it again; see `look`."""
+        if not self._closed and (self._send_error is not None or _is_broken(self._sock)):
+            self._look_soon()
+
+    def _adapt_reads(self, took_ns: int) -> None:
+        """Ask for less at a time if a full read takes long to work off, as tiny frames do."""
+        size = len(self._window)
+        if took_ns > MAX_TURN_NS and size > _LEAST_READ_BYTES:
+            self._window = self._view[: size // 2]
+        elif took_ns < MAX_TURN_NS // 4 and size < timestamped_socket.READ_SIZE:
+            self._window = self._view[: size * 2]
+
+    def _look_soon(self) -> None:
+        if self._next_look is None and not self._closed:
+            self._next_look = self._loop.call_soon(self.look)
 
     def _deliver_pieces(self, size: int, timestamp_ns: int, read_ns: int) -> None:
         """Deliver what has been read, each captured segment with its own timestamp."""
@@ -177,8 +239,24 @@ class Transport:
         if receiver is not None:
             receiver.stream_ended(error)
 
+    def _fail(self, error: Exception) -> None:
+        """End the stream for what the program raised."""
+        receiver = self._receiver
+        try:
+            self.close()
+        finally:
+            if receiver is not None:
+                receiver.failed(error)
+
+    def _sending_failed(self, error: Exception) -> None:
+        """Read what came before, then end the stream: bytes are missing in what the peer gets."""
+        self._send_error = self._send_error or error
+        self._unsent.clear()
+        if self._receiver is not None:
+            self._look_soon()
+
     def _send(self, data: bytes) -> None:
-        if not data:
+        if not data or self._send_error is not None:
             return
         if not self._unsent:
             try:
@@ -186,25 +264,41 @@ class Transport:
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError as error:
-                self._send_error = error
+                self._sending_failed(error)
                 return
             if sent == len(data):
                 return
             data = data[sent:]
             self._loop.add_writer(self._sock.fileno(), self._on_writable)
         self._unsent += data
+        if len(self._unsent) > MAX_UNSENT_BYTES:
+            detail = f"the server reads nothing: more than {MAX_UNSENT_BYTES} bytes are unsent"
+            raise LimitExceededError(ErrorKind.UNSENT_BYTES, detail)
 
     def _on_writable(self) -> None:
+        try:
+            self._send_unsent()
+        except Exception as error:  # noqa: BLE001 - ends this connection, and nothing else
+            self._fail(error)
+
+    def _send_unsent(self) -> None:
         try:
             sent = self._sock.send(self._unsent)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._send_error = error
-            sent = len(self._unsent)
-        del self._unsent[:sent]
+            self._sending_failed(error)
+        else:
+            del self._unsent[:sent]
         if not self._unsent:
             self._loop.remove_writer(self._sock.fileno())
+
+
+def _is_broken(sock: socket.socket) -> bool:
+    """Whether the kernel knows of an error of a socket, though there may be data left to read."""
+    poll = select.poll()
+    poll.register(sock, 0)  # errors are reported unasked
+    return bool(poll.poll(0))
 
 
 class _Tls:

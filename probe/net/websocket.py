@@ -10,17 +10,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from websockets.client import ClientProtocol
+from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from latency_sweep.contract.metrics import ConnectStep, ReconnectReason
-from latency_sweep.probe.net.errors import Closed, ConnectFailed, connect_failed, failing_at
+from latency_sweep.contract.metrics import ConnectStep, ErrorKind, ReconnectReason
+from latency_sweep.probe.net.errors import (
+    Closed,
+    ConnectFailed,
+    closed_by,
+    connect_failed,
+    failing_at,
+)
 from latency_sweep.probe.net.framing import FrameSplitter, Kind
+from latency_sweep.probe.net.limits import (
+    MAX_CONTINUATION_FRAMES_PER_SEC,
+    MAX_CONTROL_FRAMES_PER_SEC,
+    MAX_INTERIM_RESPONSES,
+    MAX_RESPONSE_BYTES,
+    FrameRateLimit,
+    LimitExceededError,
+)
 from latency_sweep.probe.net.receiving import DEFAULT
 from latency_sweep.probe.net.transport import open_transport
 from latency_sweep.runtime import logs
@@ -39,10 +55,14 @@ if TYPE_CHECKING:
 MAX_MESSAGE_BYTES: Final = 8 * 2**20
 CONNECT_TIMEOUT_SEC: Final = 10.0
 CLOSE_TIMEOUT_SEC: Final = 5.0
+_LOOK_INTERVAL_SEC: Final = 0.5
 _MAX_OPEN_PINGS: Final = 64
 _SWITCHING_PROTOCOLS: Final = b"HTTP/1.1 101"
+_INTERIM_RESPONSE: Final = b"HTTP/1.1 1"
 _END_OF_HEADERS: Final = b"\r\n\r\n"
-_MAX_RESPONSE_BYTES: Final = 65536
+_CONTROL: Final = 0x8
+# What the core ends a connection for; anything else that it raises is a fault of the program.
+_VIOLATIONS: Final = (ProtocolError, PayloadTooBig, UnicodeDecodeError)
 
 _LOG: Final = logs.logger(__name__)
 
@@ -75,8 +95,16 @@ class WebSocketConnection:
         self._splitter = FrameSplitter(MAX_MESSAGE_BYTES)
         self._upgraded: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._response = bytearray()
-        self._fragments: list[bytes] = []
+        self._response_bytes = 0
+        self._interim_responses = 0
+        self._fragments = bytearray()
         self._fragments_binary = False
+        self._control_frames = FrameRateLimit(
+            MAX_CONTROL_FRAMES_PER_SEC, ErrorKind.CONTROL_FRAMES, "control frames"
+        )
+        self._continuation_frames = FrameRateLimit(
+            MAX_CONTINUATION_FRAMES_PER_SEC, ErrorKind.CONTINUATION_FRAMES, "continuation frames"
+        )
         self._pings: dict[bytes, float] = {}
         self._ping_number = 0
         self._close_timer: asyncio.TimerHandle | None = None
@@ -106,7 +134,7 @@ class WebSocketConnection:
         self._flush()
         with failing_at(ConnectStep.UPGRADE, timeout_sec):
             async with asyncio.timeout(timeout_sec):
-                await self._upgraded
+                await self._look_until(self._upgraded)
 
     def ping(self) -> None:
         """Send a ping; its round trip is reported when the pong arrives."""
@@ -117,21 +145,53 @@ class WebSocketConnection:
         if len(self._pings) >= _MAX_OPEN_PINGS:
             self._pings.clear()
         self._pings[payload] = time.monotonic()
-        self._protocol.send_ping(payload)
-        self._flush()
+        try:
+            self._protocol.send_ping(payload)
+            self._flush()
+        except Exception as error:  # noqa: BLE001 - ends this connection, and nothing else
+            self.failed(error)
+
+    def look(self) -> None:
+        """Notice an end that the event loop was not told of; see `Transport.look`."""
+        self._transport.look()
+
+    def unanswered_sec(self, now: float) -> float:
+        """How long a ping has been unanswered while nothing else arrived; 0 if there is none.
+
+        Args:
+            now: `time.monotonic()`.
+        """
+        since = [sent for sent in self._pings.values() if sent >= self.last_read]
+        return now - min(since) if since else 0.0
 
     async def close(self) -> None:
         """Close gracefully: messages the server sent before its own close frame still arrive."""
         if self._protocol.state is State.OPEN:
             self._log.debug("close frame sent", extra={"code": int(CloseCode.NORMAL_CLOSURE)})
-            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
-            self._flush()
-            self._expect_end()
-        await asyncio.shield(self.closed)
+            try:
+                self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+                self._flush()
+                self._expect_end()
+            except Exception as error:  # noqa: BLE001 - ends this connection, and nothing else
+                self.failed(error)
+        await self._look_until(self.closed)
+
+    async def _look_until(self, future: asyncio.Future[Any]) -> None:
+        """Wait for a future that what is received resolves, while nobody else calls `look`."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_INTERVAL_SEC):
+                    await asyncio.shield(future)
+                    return
+            self.look()
 
     def abort(self, reason: ReconnectReason, detail: str) -> None:
         """Drop the connection at once."""
         self._finish(Closed(reason, detail))
+
+    def failed(self, error: Exception) -> None:
+        """Drop the connection: it exceeded a limit, or the program failed; see `Receiver`."""
+        self._finish(closed_by(error))
 
     def bytes_received(self, data: bytes, timestamp_ns: int, read_ns: int) -> None:
         """Pass on what is complete; see `transport.Receiver`."""
@@ -163,13 +223,22 @@ class WebSocketConnection:
             protocol.receive_eof()
         self._finish(self._how_it_ended(error))
 
+    def _close_timed_out(self) -> None:
+        try:
+            self.stream_ended(None)
+        except Exception as error:  # noqa: BLE001 - ends this connection, and nothing else
+            self.failed(error)
+
     def _receive_response(self, data: bytes) -> bytes:
         """Take the answer to the upgrade; returns the first frames if they came with it."""
         self._response += data
+        self._response_bytes += len(data)
+        if self._skip_interim_responses():
+            return b""
         end = self._response.find(_END_OF_HEADERS)
         # Also while so little of it is there that it may still become an acceptance.
         accepted = self._response.startswith(_SWITCHING_PROTOCOLS[: len(self._response)])
-        if accepted and end < 0 and len(self._response) < _MAX_RESPONSE_BYTES:
+        if accepted and end < 0 and self._response_bytes < MAX_RESPONSE_BYTES:
             return b""
         # A rejection has a body, which the core reads to its end; an acceptance has none.
         cut = end + len(_END_OF_HEADERS) if accepted and end >= 0 else len(self._response)
@@ -181,6 +250,34 @@ class WebSocketConnection:
             self._on_response(event)
         self._flush()
         return frames if self._protocol.state is State.OPEN else b""
+
+    def _skip_interim_responses(self) -> bool:
+        """Drop whole 1xx answers before the one that counts (RFC 9110, section 15.2).
+
+        Returns:
+            Whether there is one that is not complete.
+
+        Raises:
+            LimitExceededError: too many, or one that is too long.
+        """
+        response = self._response
+        while (
+            len(response) >= len(_SWITCHING_PROTOCOLS)
+            and response.startswith(_INTERIM_RESPONSE)
+            and not response.startswith(_SWITCHING_PROTOCOLS)
+        ):
+            end = response.find(_END_OF_HEADERS)
+            self._interim_responses += end >= 0
+            if (
+                self._interim_responses > MAX_INTERIM_RESPONSES
+                or self._response_bytes > MAX_RESPONSE_BYTES
+            ):
+                detail = "too many informational answers (1xx) in place of the final one"
+                raise LimitExceededError(ErrorKind.INTERIM_RESPONSES, detail)
+            if end < 0:
+                return True
+            del response[: end + len(_END_OF_HEADERS)]
+        return False
 
     def _on_response(self, response: Response) -> None:
         if self._upgraded.done():
@@ -194,7 +291,13 @@ class WebSocketConnection:
             self._upgraded.set_exception(connect_failed(ConnectStep.UPGRADE, rejection))
 
     def _receive_frame(self, frame: bytes, timestamp_ns: int, read_ns: int) -> None:
-        """Let the core take a frame that is no complete message, and act on what it makes of it."""
+        """Let the core take a frame that is no complete message, and act on what it makes of it.
+
+        Raises:
+            LimitExceededError: too many of its kind in a second.
+        """
+        limit = self._control_frames if frame[0] & _CONTROL else self._continuation_frames
+        limit.count()
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_data(frame)
         for event in self._protocol.events_received():
@@ -209,13 +312,13 @@ class WebSocketConnection:
             if frame.fin:
                 self._record([bytes(frame.data)], binary, timestamp_ns, read_ns)
             else:
-                self._fragments = [bytes(frame.data)]
+                self._fragments[:] = frame.data
                 self._fragments_binary = binary
         elif opcode is Opcode.CONT:
-            self._fragments.append(bytes(frame.data))
+            self._fragments += frame.data
             if frame.fin:
-                message = b"".join(self._fragments)
-                self._fragments = []
+                message = bytes(self._fragments)
+                self._fragments.clear()
                 self._record([message], self._fragments_binary, timestamp_ns, read_ns)
         elif opcode is Opcode.PONG:
             sent = self._pings.pop(bytes(frame.data), None)
@@ -234,7 +337,7 @@ class WebSocketConnection:
     def _expect_end(self) -> None:
         if self._close_timer is None and not self.closed.done():
             loop = asyncio.get_running_loop()
-            self._close_timer = loop.call_later(CLOSE_TIMEOUT_SEC, self.stream_ended, None)
+            self._close_timer = loop.call_later(CLOSE_TIMEOUT_SEC, self._close_timed_out)
 
     def _how_it_ended(self, error: Exception | None) -> Closed:
         protocol = self._protocol
@@ -242,20 +345,23 @@ class WebSocketConnection:
         if close is not None:
             return Closed(ReconnectReason.SERVER_CLOSE, str(close))
         fault = protocol.parser_exc
-        if fault is not None and not isinstance(fault, EOFError):
+        if isinstance(fault, _VIOLATIONS):
             return Closed(ReconnectReason.PROTOCOL_ERROR, str(fault))
+        if fault is not None and not isinstance(fault, EOFError):
+            return closed_by(fault)
         return Closed(ReconnectReason.CONNECTION_LOST, str(error or "the server hung up"))
 
     def _finish(self, closed: Closed) -> None:
+        if not self._upgraded.done():
+            detail = str(self._protocol.handshake_exc or closed.detail)
+            failure = ConnectFailed(ConnectStep.UPGRADE, detail, kind=closed.kind)
+            failure.__cause__ = closed.fault
+            self._upgraded.set_exception(failure)
+        if not self.closed.done():
+            self.closed.set_result(closed)
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._transport.close()
-        if not self._upgraded.done():
-            rejection = self._protocol.handshake_exc
-            detail = str(rejection or closed.detail)
-            self._upgraded.set_exception(ConnectFailed(ConnectStep.UPGRADE, detail))
-        if not self.closed.done():
-            self.closed.set_result(closed)
 
 
 async def connect(

@@ -101,6 +101,7 @@ async def test_futures_without_a_message_or_a_ping_are_not_taken_for_silent(
     """The exchange pings every three minutes only; the answers to the probe's pings must do."""
     monkeypatch.setattr(supervisor, "STALL_TIMEOUT_SEC", 1.5)
     monkeypatch.setattr(supervisor, "PING_INTERVAL_SEC", 0.2)
+    monkeypatch.setattr(supervisor, "UNANSWERED_INTERVALS", 8)
     quiet = {SYMBOL: {"trades_per_sec": 1e-6, "book_updates_per_sec": 0}}
     async with run(markets=MARKETS, symbols=quiet) as exchange, probing(exchange, "usdm") as probed:
         labels = {"market": "usdm"}

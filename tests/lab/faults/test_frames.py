@@ -41,6 +41,22 @@ def test_the_payload_of_a_frame_is_found(message: bytes) -> None:
     assert f.payload(f.text(message)) == message
 
 
+@pytest.mark.parametrize(
+    ("flood", "opcodes"),
+    [
+        (f.ping_flood(3), [Opcode.PING] * 3),
+        (f.continuation_flood(3), [Opcode.TEXT, *[Opcode.CONT] * 3]),
+    ],
+)
+def test_a_flood_breaks_no_rule_of_the_protocol(flood: bytes, opcodes: list[Opcode]) -> None:
+    client = a_client()
+    client.receive_data(flood)
+    received = [event for event in client.events_received() if isinstance(event, Frame)]
+    assert [frame.opcode for frame in received] == opcodes
+    assert not any(frame.data for frame in received)
+    assert client.state is State.OPEN
+
+
 def test_fragments_with_pings_between_make_the_same_message() -> None:
     client = a_client()
     client.receive_data(f.in_fragments(f.text(b"0123456789"), 4))

@@ -17,10 +17,10 @@ from websockets.frames import Frame, Opcode
 from latency_sweep.lab.faults import at_connect, in_flight
 from latency_sweep.lab.faults import frames as f
 from latency_sweep.lab.faults.certificates import Identities, Identity, make_identities
-from latency_sweep.lab.faults.proxy import HOST, FaultProxy
+from latency_sweep.lab.faults.proxy import HOST, FaultProxy, Link
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from latency_sweep.lab.faults.fault import Fault
 
@@ -86,6 +86,11 @@ def opened(proxy: FaultProxy, identities: Identities) -> connect:
     return connect(
         f"wss://{HOST}:{proxy.port}/", ssl=tls, compression=None, ping_interval=None, proxy=None
     )
+
+
+async def hear_out(client: ClientConnection) -> None:
+    async for message in client:
+        assert message == "last"
 
 
 async def test_messages_pass_in_both_directions(
@@ -208,6 +213,36 @@ async def test_a_reset_ends_the_connection_without_a_close_frame(
     with pytest.raises(ConnectionClosedError) as closed:
         await client.recv()
     assert closed.value.rcvd is None
+
+
+@pytest.mark.parametrize(
+    "end", [Link.reset, Link.cut, Link.half_close], ids=lambda end: str(end.__name__)
+)
+async def test_an_end_with_data_comes_with_the_data(
+    end: Callable[[Link], None],
+    client: ClientConnection,
+    exchange: Exchange,
+    proxy: FaultProxy,
+    identities: Identities,
+) -> None:
+    fault = in_flight.EndWithData(end)
+    proxy.inject(fault)
+    await exchange.send("last")
+    with pytest.raises(ConnectionClosedError) as closed:
+        await hear_out(client)
+    assert closed.value.rcvd is None
+    proxy.lift(fault)
+    async with opened(proxy, identities) as other:
+        await exchange.send("well again")
+        assert await other.recv() == "well again"
+
+
+async def test_a_flood_comes_before_the_next_message(
+    client: ClientConnection, exchange: Exchange, proxy: FaultProxy
+) -> None:
+    proxy.inject(in_flight.Flood(f.text(b"nothing") * 10))
+    await exchange.send("next")
+    assert [await client.recv() for _ in range(11)] == ["nothing"] * 10 + ["next"]
 
 
 async def test_the_end_of_the_exchange_is_passed_on(

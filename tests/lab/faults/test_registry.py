@@ -15,6 +15,11 @@ CLOSES = [*range(1000, 1004), *range(1007, 1015), 3000, 4000, 4999]
 WANTED = [
     "refuse",
     "reset",
+    "reset-with-data",
+    "end-with-data",
+    "half-close",
+    "ping-flood",
+    "continuation-flood",
     "half-open",
     "stall",
     "delay",

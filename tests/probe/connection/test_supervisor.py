@@ -151,7 +151,10 @@ async def test_a_connection_that_falls_silent_while_its_replacement_is_refused_i
         first = await replace_in_vain(exchange, session, pauses)
         first.transport.pause_reading()
         with monkeypatch.context() as patch:
-            patch.setattr(supervisor, "STALL_TIMEOUT_SEC", 0.05)
+            patch.setattr(supervisor, "PING_INTERVAL_SEC", 0.02)
+            opened = session._supervisors[0]._current
+            assert opened is not None
+            opened.next_ping = 0.0
             await until(lambda: not session.connectivity.connected)
         first.transport.resume_reading()
         exchange.refusing = False

@@ -49,6 +49,9 @@ class Pieces:
     def stream_ended(self, error: Exception | None) -> None:
         self.ended.set()
 
+    def failed(self, error: Exception) -> None:
+        raise error
+
 
 async def receive(address: str, receiving: Receiving, writes: list[bytes]) -> Pieces:
     """What comes of a few writes that all wait in the queue before the first read."""

@@ -143,6 +143,8 @@ class Wire:
 
     def start(self, _: WebSocketConnection) -> None: ...
 
+    def look(self) -> None: ...
+
     def write(self, data: bytes) -> None:
         self.written += data
 
