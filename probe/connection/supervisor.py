@@ -13,6 +13,7 @@ from latency_sweep.contract.metrics import PLANNED, ConnectStep, ErrorKind, Reco
 from latency_sweep.probe.connection.backoff import Backoff
 from latency_sweep.probe.connection.stall_detector import StallDetector
 from latency_sweep.probe.net.errors import ConnectFailed
+from latency_sweep.probe.net.racing import AddressHistory
 from latency_sweep.probe.net.receiving import DEFAULT
 from latency_sweep.probe.net.websocket import connect
 from latency_sweep.runtime import logs
@@ -113,6 +114,7 @@ class ConnectionSupervisor:
         self._tls = tls
         self._address = address
         self._receiving = receiving
+        self._history = AddressHistory()
         self._backoff = backoff or Backoff()
         self._log = logs.logger(__name__, self._log_context)
         self._streams = ",".join(dict.fromkeys(channel.stream for channel in feed.channels))
@@ -216,6 +218,7 @@ class ConnectionSupervisor:
                 tls=self._tls,
                 address=self._address,
                 receiving=self._receiving,
+                history=self._history,
                 record=receiver.record,
                 on_rtt=self._instruments.rtt.labels(self._feed.market).observe,
                 on_step=self._observe_step,
@@ -227,6 +230,7 @@ class ConnectionSupervisor:
         if self._current is not None and connection.closed.done():
             # It would replace a good connection by none.
             self._recorder.closed(self._feed)
+            self._history.failed(connection.remote_address)
             why = f"accepted and ended at once: {connection.closed.result().detail}"
             raise ConnectFailed(ConnectStep.UPGRADE, why)
         connection.closed.add_done_callback(self._notice)
@@ -314,6 +318,8 @@ class ConnectionSupervisor:
             "age_sec": round(opened.age_sec, 3),
         }
         self._log.warning("connection ended", extra=extra)
+        if opened.age_sec < GOOD_CONNECTION_SEC or end.reason is ReconnectReason.STALLED:
+            self._history.failed(opened.connection.remote_address)
         announced = opened.shutdown_announced.is_set()
         self._why_next = ReconnectReason.SERVER_SHUTDOWN if announced else end.reason
         if self._opening is None:

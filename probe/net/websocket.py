@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
+    from latency_sweep.probe.net.racing import AddressHistory
     from latency_sweep.probe.net.receiving import Receiving
     from latency_sweep.probe.net.transport import Transport
     from latency_sweep.runtime.logs import ContextLogger
@@ -40,9 +41,12 @@ MAX_MESSAGE_BYTES: Final = 8 * 2**20
 CONNECT_TIMEOUT_SEC: Final = 10.0
 CLOSE_TIMEOUT_SEC: Final = 5.0
 _MAX_OPEN_PINGS: Final = 64
+_HTTP: Final = b"HTTP/"
+_TLS_RECORDS: Final = (b"\x15\x03", b"\x16\x03")  # an alert and a handshake
 _SWITCHING_PROTOCOLS: Final = b"HTTP/1.1 101"
 _END_OF_HEADERS: Final = b"\r\n\r\n"
 _MAX_RESPONSE_BYTES: Final = 65536
+_QUOTED_BYTES: Final = 40  # of an answer that is not HTTP
 
 _LOG: Final = logs.logger(__name__)
 
@@ -166,6 +170,9 @@ class WebSocketConnection:
     def _receive_response(self, data: bytes) -> bytes:
         """Take the answer to the upgrade; returns the first frames if they came with it."""
         self._response += data
+        if not self._response.startswith(_HTTP[: len(self._response)]):
+            self._refuse_response(_not_http(self._response))
+            return b""
         end = self._response.find(_END_OF_HEADERS)
         # Also while so little of it is there that it may still become an acceptance.
         accepted = self._response.startswith(_SWITCHING_PROTOCOLS[: len(self._response)])
@@ -179,8 +186,17 @@ class WebSocketConnection:
         for event in self._protocol.events_received():
             assert isinstance(event, Response)
             self._on_response(event)
+        if self._protocol.handshake_exc is not None and not self._upgraded.done():
+            cause = self._protocol.handshake_exc.__cause__
+            detail = f"the answer is not valid HTTP: {cause or self._protocol.handshake_exc}"
+            self._refuse_response(detail)
         self._flush()
         return frames if self._protocol.state is State.OPEN else b""
+
+    def _refuse_response(self, detail: str) -> None:
+        """Fail at once instead of waiting for an end of the answer that need not come."""
+        if not self._upgraded.done():
+            self._upgraded.set_exception(ConnectFailed(ConnectStep.UPGRADE, detail))
 
     def _on_response(self, response: Response) -> None:
         if self._upgraded.done():
@@ -258,6 +274,12 @@ class WebSocketConnection:
             self.closed.set_result(closed)
 
 
+def _not_http(response: bytes | bytearray) -> str:
+    if response.startswith(_TLS_RECORDS):
+        return "the server speaks TLS; use wss:// in the endpoint"
+    return f"the answer is not HTTP: {bytes(response[:_QUOTED_BYTES])!r}"
+
+
 async def connect(
     url: str,
     *,
@@ -269,6 +291,7 @@ async def connect(
     address: str | None = None,
     timeout_sec: float = CONNECT_TIMEOUT_SEC,
     receiving: Receiving = DEFAULT,
+    history: AddressHistory | None = None,
     log: ContextLogger = _LOG,
 ) -> WebSocketConnection:
     """Open a WebSocket connection.
@@ -283,6 +306,7 @@ async def connect(
         address: IP address to use instead of resolving the URL's host, or None.
         timeout_sec: limit of each step.
         receiving: where timestamps come from, and whether to poll.
+        history: orders the host's addresses, and is told which failed; None for none before this.
         log: told what the server answers, and of close frames.
 
     Raises:
@@ -298,6 +322,7 @@ async def connect(
         timeout_sec=timeout_sec,
         on_step=on_step,
         receiving=receiving,
+        history=history,
         log=log,
     )
     # No extensions: decompression would run inside the measured path.
@@ -307,6 +332,8 @@ async def connect(
     try:
         await connection.upgrade(headers, timeout_sec)
     except BaseException as error:
+        if history is not None:
+            history.failed(transport.remote_address)
         connection.abort(ReconnectReason.CONNECTION_LOST, str(error))
         raise
     on_step(ConnectStep.UPGRADE, time.perf_counter() - started)
