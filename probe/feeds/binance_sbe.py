@@ -20,6 +20,7 @@ from latency_sweep.probe.feeds.binance_json import (
     combined_base,
     decode_notice,
     make_channels,
+    percent_encoded,
     quote,
     subscription,
 )
@@ -144,7 +145,7 @@ class BinanceSbe:
         self.headers: Mapping[str, str] = {}
         self.use_api_key(api_key)
         self.channels = make_channels(MARKET, STREAMS, symbols, streams)
-        names = "/".join(subscription(channel) for channel in self.channels)
+        names = "/".join(percent_encoded(subscription(channel)) for channel in self.channels)
         self.url = f"{combined_base(endpoint)}/stream?streams={names}"
         self._by_name = {(c.stream, c.symbol.encode()): c for c in self.channels}
 

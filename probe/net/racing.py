@@ -67,7 +67,7 @@ class AddressHistory:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ConnectedSocket:
     """A connected socket, the address it is connected to, and the capture of what it receives."""
 
     sock: socket.socket
@@ -86,7 +86,7 @@ async def race(
     receiving: Receiving,
     history: AddressHistory,
     log: ContextLogger,
-) -> Link:
+) -> ConnectedSocket:
     """Connect to the first address that answers.
 
     A further attempt starts every `ATTEMPT_DELAY_SEC`, or as soon as one fails. The others are
@@ -105,9 +105,9 @@ async def race(
     loop = asyncio.get_running_loop()
     waiting = history.order(addresses)
     waiting.reverse()
-    running: dict[asyncio.Task[Link], tuple[str, float]] = {}
+    running: dict[asyncio.Task[ConnectedSocket], tuple[str, float]] = {}
     failure: OSError = OSError("the name has no address")
-    winner: Link | None = None
+    winner: ConnectedSocket | None = None
     try:
         while winner is None and (waiting or running):
             if waiting:
@@ -140,17 +140,17 @@ async def race(
     return winner
 
 
-async def _cancel(attempts: Iterable[asyncio.Task[Link]]) -> None:
+async def _cancel(attempts: Iterable[asyncio.Task[ConnectedSocket]]) -> None:
     """Cancel attempts, and close the connections of those that succeeded meanwhile."""
     tasks = list(attempts)
     for task in tasks:
         task.cancel()
     for result in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(result, Link):
+        if isinstance(result, ConnectedSocket):
             result.close()
 
 
-async def _attempt(info: AddressInfo, receiving: Receiving) -> Link:
+async def _attempt(info: AddressInfo, receiving: Receiving) -> ConnectedSocket:
     family, kind, protocol, _, address = info
     with contextlib.ExitStack() as opened:
         sock = opened.enter_context(socket.socket(family, kind, protocol))
@@ -166,7 +166,7 @@ async def _attempt(info: AddressInfo, receiving: Receiving) -> Link:
             opened.callback(capture.close)
         await asyncio.get_running_loop().sock_connect(sock, address)
         opened.pop_all()
-        return Link(sock, _text(info), capture)
+        return ConnectedSocket(sock, _text(info), capture)
 
 
 def _interleaved(addresses: Iterable[AddressInfo]) -> list[AddressInfo]:

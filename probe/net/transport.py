@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from latency_sweep.probe.net.capture import PacketCapture
-    from latency_sweep.probe.net.racing import AddressInfo, Link
+    from latency_sweep.probe.net.racing import AddressInfo, ConnectedSocket
     from latency_sweep.runtime.logs import ContextLogger
 
 _T = TypeVar("_T")
@@ -349,7 +349,7 @@ async def resolve(host: str, port: int) -> Sequence[AddressInfo]:
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-async def _negotiate(context: ssl.SSLContext, server_name: str, link: Link) -> _Tls:
+async def _negotiate(context: ssl.SSLContext, server_name: str, link: ConnectedSocket) -> _Tls:
     encryption = _Tls(context, server_name)
     await encryption.handshake(link.sock)
     if link.capture is not None:

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from tests.lab.exchange.clients import Running
 
 KEY: Final = "abcDEF123"
-MARKETS: Final = {"spot": {}, "usdm": {}, "sbe": {"api_keys": [KEY]}}
+MARKETS: Final = {"spot": {}, "usdm": {}, "coinm": {}, "sbe": {"api_keys": [KEY]}}
 STREAMS: Final[dict[MarketName, list[str]]] = {
     "spot": ["trade", "aggTrade", "depth@100ms", "bookTicker"],
     "usdm": ["trade", "aggTrade", "depth@0ms", "depth@100ms", "bookTicker"],
+    "coinm": ["trade", "aggTrade", "depth@0ms", "depth@100ms", "bookTicker"],
     "sbe": ["trade", "bestBidAsk", "depth", "depth20"],
 }
 SYMBOL: Final = "BTCUSDT"

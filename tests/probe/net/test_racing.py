@@ -29,7 +29,7 @@ from latency_sweep.runtime import logs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from latency_sweep.probe.net.racing import AddressInfo, Link
+    from latency_sweep.probe.net.racing import AddressInfo, ConnectedSocket
 
 LOG = logs.logger(__name__)
 
@@ -71,7 +71,7 @@ async def run(
     addresses: list[AddressInfo],
     history: AddressHistory | None = None,
     receiving: Receiving = Receiving(),  # noqa: B008 - frozen
-) -> Link:
+) -> ConnectedSocket:
     return await race(addresses, receiving, history or AddressHistory(), LOG)
 
 
@@ -162,9 +162,9 @@ async def test_of_two_that_connect_together_one_stays(
     live: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempt, both = racing._attempt, asyncio.Barrier(2)
-    links: list[Link] = []
+    links: list[ConnectedSocket] = []
 
-    async def attempt_together(address: AddressInfo, receiving: Receiving) -> Link:
+    async def attempt_together(address: AddressInfo, receiving: Receiving) -> ConnectedSocket:
         link = await attempt(address, receiving)
         links.append(link)
         await both.wait()
