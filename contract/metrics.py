@@ -68,6 +68,7 @@ class ConnectStep(StrEnum):
     TCP = "tcp"
     TLS = "tls"
     UPGRADE = "upgrade"
+    SUBSCRIBE = "subscribe"  # of streams that the URL does not name
 
 
 class ReconnectReason(StrEnum):
@@ -102,6 +103,7 @@ class ErrorKind(StrEnum):
     CONNECT_FAILED = "connect_failed"
     TLS_FAILED = "tls_failed"
     UPGRADE_REJECTED = "upgrade_rejected"
+    SUBSCRIBE_FAILED = "subscribe_failed"
     NO_FIRST_MESSAGE = "no_first_message"
     TIME_ENDPOINT = "time_endpoint"
     INTERNAL = "internal"

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from latency_sweep.contract.metrics import PLANNED, ConnectStep, ErrorKind, ReconnectReason
 from latency_sweep.probe.connection.backoff import Backoff
 from latency_sweep.probe.connection.stall_detector import StallDetector
+from latency_sweep.probe.connection.subscribing import Subscriber
 from latency_sweep.probe.net.errors import ConnectFailed
 from latency_sweep.probe.net.racing import AddressHistory
 from latency_sweep.probe.net.receiving import DEFAULT
@@ -205,12 +206,16 @@ class ConnectionSupervisor:
         extra = {"host": urlsplit(self._feed.url).netloc, "address": self._address}
         self._log.debug("connecting", extra=extra)
 
+        subscriber = Subscriber(self._feed.opening_messages)
+
         def on_shutdown() -> None:
             self._log.info("the exchange announced that it will close the connection")
             shutdown_announced.set()
             self._news.set()
 
-        receiver = self._recorder.receiver(self._feed, self._line, on_shutdown)
+        receiver = self._recorder.receiver(
+            self._feed, self._line, on_shutdown, subscriber.take_answer
+        )
         try:
             connection = await connect(
                 self._feed.url,
@@ -224,6 +229,7 @@ class ConnectionSupervisor:
                 on_step=self._observe_step,
                 log=self._log,
             )
+            await self._subscribe(subscriber, connection)
         except BaseException:
             self._recorder.closed(self._feed)
             raise
@@ -235,6 +241,19 @@ class ConnectionSupervisor:
             raise ConnectFailed(ConnectStep.UPGRADE, why)
         connection.closed.add_done_callback(self._notice)
         return _Opened(connection, receiver, shutdown_announced)
+
+    async def _subscribe(self, subscriber: Subscriber, connection: WebSocketConnection) -> None:
+        """Subscribe to what the URL does not name."""
+        if not self._feed.opening_messages:
+            return
+        began = time.perf_counter()
+        try:
+            await subscriber.subscribe(connection)
+        except BaseException as error:
+            self._history.failed(connection.remote_address)
+            connection.abort(ReconnectReason.CONNECTION_LOST, str(error))
+            raise
+        self._observe_step(ConnectStep.SUBSCRIBE, time.perf_counter() - began)
 
     def _take(self, fresh: _Opened) -> None:
         """Go on with a connection just opened, and close the one it replaces."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Protocol
-from urllib.parse import quote as urlquote
 from urllib.parse import urlsplit
 
 import msgspec
@@ -24,6 +23,7 @@ from latency_sweep.probe.feeds.base import (
     Ids,
     Notice,
 )
+from latency_sweep.probe.feeds.binance_subscriptions import subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -156,7 +156,9 @@ class BinanceJson:
         self.channels = make_channels(
             market, kinds, symbols, streams, first_index=first_index, max_streams=max_streams
         )
-        self.url = url([percent_encoded(subscription(channel)) for channel in self.channels])
+        how = subscriptions([subscription(channel) for channel in self.channels])
+        self.url = url(how.in_url)
+        self.opening_messages = how.messages
         self._unit_ns = unit_ns
         self._run_decoders = {
             subscription(channel).encode(): (
@@ -307,11 +309,6 @@ def make_channels(
 def subscription(channel: Channel) -> str:
     """Name of a channel as Binance's frames have it, `btcusdt@trade`."""
     return f"{channel.symbol.lower()}@{channel.stream}"
-
-
-def percent_encoded(name: str) -> str:
-    """A name as a URL may have it: UTF-8, percent-encoded where it is not ASCII."""
-    return urlquote(name, safe="@")
 
 
 def combined_base(endpoint: str) -> str:

@@ -20,10 +20,10 @@ from latency_sweep.probe.feeds.binance_json import (
     combined_base,
     decode_notice,
     make_channels,
-    percent_encoded,
     quote,
     subscription,
 )
+from latency_sweep.probe.feeds.binance_subscriptions import subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -145,8 +145,9 @@ class BinanceSbe:
         self.headers: Mapping[str, str] = {}
         self.use_api_key(api_key)
         self.channels = make_channels(MARKET, STREAMS, symbols, streams)
-        names = "/".join(percent_encoded(subscription(channel)) for channel in self.channels)
-        self.url = f"{combined_base(endpoint)}/stream?streams={names}"
+        how = subscriptions([subscription(channel) for channel in self.channels])
+        self.url = f"{combined_base(endpoint)}/stream?streams={'/'.join(how.in_url)}"
+        self.opening_messages = how.messages
         self._by_name = {(c.stream, c.symbol.encode()): c for c in self.channels}
 
     def use_api_key(self, api_key: str) -> None:

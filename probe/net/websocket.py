@@ -124,6 +124,12 @@ class WebSocketConnection:
         self._protocol.send_ping(payload)
         self._flush()
 
+    def send_text(self, payload: bytes) -> None:
+        """Send a text message, unless the connection has ended."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_text(payload)
+            self._flush()
+
     async def close(self) -> None:
         """Close gracefully: messages the server sent before its own close frame still arrive."""
         if self._protocol.state is State.OPEN:

@@ -110,6 +110,7 @@ async def probing(
     exchange: Running,
     market: MarketName,
     *,
+    symbols: Sequence[str] = (SYMBOL,),
     streams: list[str] | None = None,
     api_key: str = KEY,
     change: Callable[[Sequence[Feed]], None] = lambda _: None,
@@ -117,7 +118,7 @@ async def probing(
     """Run a session on a market; `change` may bend its feeds before."""
     data = MarketData(
         market=market,
-        symbols=[SYMBOL],
+        symbols=list(symbols),
         streams=streams or STREAMS[market],
         endpoint=exchange.url(market),
     )
