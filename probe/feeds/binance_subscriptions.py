@@ -20,7 +20,7 @@ MAX_MESSAGE_BYTES: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class Subscriptions:
+class SubscribePlan:
     """How to subscribe to streams.
 
     Attributes:
@@ -32,7 +32,7 @@ class Subscriptions:
     messages: tuple[bytes, ...]
 
 
-def subscriptions(names: Sequence[str]) -> Subscriptions:
+def subscriptions(names: Sequence[str]) -> SubscribePlan:
     """How to subscribe to streams by their names, `btcusdt@trade`."""
     in_url: list[str] = []
     chars = 0
@@ -42,7 +42,7 @@ def subscriptions(names: Sequence[str]) -> Subscriptions:
         if chars > MAX_URL_CHARS:
             break
         in_url.append(encoded)
-    return Subscriptions(tuple(in_url), _messages(names[len(in_url) :]))
+    return SubscribePlan(tuple(in_url), _messages(names[len(in_url) :]))
 
 
 def _messages(names: Sequence[str]) -> tuple[bytes, ...]:
