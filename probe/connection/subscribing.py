@@ -19,8 +19,8 @@ INTERVAL_SEC: Final = 0.4
 ANSWER_TIMEOUT_SEC: Final = 10.0
 
 
-class Subscriber:
-    """Sends a feed's messages over a connection that has just opened, and checks the answers.
+class SubscribeStep:
+    """The last step of connecting: sends a feed's messages and checks the answers.
 
     Args:
         messages: see `Feed.opening_messages`.

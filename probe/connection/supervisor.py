@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from latency_sweep.contract.metrics import PLANNED, ConnectStep, ErrorKind, ReconnectReason
 from latency_sweep.probe.connection.backoff import Backoff
 from latency_sweep.probe.connection.stall_detector import StallDetector
-from latency_sweep.probe.connection.subscribing import Subscriber
+from latency_sweep.probe.connection.subscribing import SubscribeStep
 from latency_sweep.probe.net.errors import ConnectFailed
 from latency_sweep.probe.net.racing import AddressHistory
 from latency_sweep.probe.net.receiving import DEFAULT
@@ -206,7 +206,7 @@ class ConnectionSupervisor:
         extra = {"host": urlsplit(self._feed.url).netloc, "address": self._address}
         self._log.debug("connecting", extra=extra)
 
-        subscriber = Subscriber(self._feed.opening_messages)
+        subscriber = SubscribeStep(self._feed.opening_messages)
 
         def on_shutdown() -> None:
             self._log.info("the exchange announced that it will close the connection")
@@ -242,7 +242,7 @@ class ConnectionSupervisor:
         connection.closed.add_done_callback(self._notice)
         return _Opened(connection, receiver, shutdown_announced)
 
-    async def _subscribe(self, subscriber: Subscriber, connection: WebSocketConnection) -> None:
+    async def _subscribe(self, subscriber: SubscribeStep, connection: WebSocketConnection) -> None:
         """Subscribe to what the URL does not name."""
         if not self._feed.opening_messages:
             return
