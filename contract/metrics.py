@@ -68,6 +68,7 @@ class ConnectStep(StrEnum):
     TCP = "tcp"
     TLS = "tls"
     UPGRADE = "upgrade"
+    SUBSCRIBE = "subscribe"  # of streams that the URL does not name
 
 
 class ReconnectReason(StrEnum):
@@ -115,6 +116,7 @@ class ErrorKind(StrEnum):
     CONTROL_FRAMES = "control_frames"
     CONTINUATION_FRAMES = "continuation_frames"
     UNSENT_BYTES = "unsent_bytes"
+    SUBSCRIBE_FAILED = "subscribe_failed"
     NO_FIRST_MESSAGE = "no_first_message"
     TIME_ENDPOINT = "time_endpoint"
     # An answer of the time endpoint beyond a limit.

@@ -73,8 +73,15 @@ ExperimentName = Annotated[
         "or a digit",
     ),
 ]
+# Binance's own rule: word characters, hyphens and dots, 1 to 50 of them, none of them a to z. Some
+# symbols are dated (BTCUSDT_260925) or perpetual (BTCUSD_PERP), some have Chinese characters.
+SYMBOL_PATTERN: Final = r"(?:(?![a-z])[\w.-]){1,50}"
 Symbol = Annotated[
-    str, _written(r"[A-Z0-9]{3,30}", "3 to 30 capital letters and digits, like BTCUSDT")
+    str,
+    _written(
+        SYMBOL_PATTERN,
+        "a symbol as Binance lists it, in capitals, like BTCUSDT or BTCUSD_PERP",
+    ),
 ]
 StreamName = Annotated[
     str,
@@ -91,3 +98,8 @@ EndOfWindow = Annotated[
 ]
 Endpoint = Annotated[str, AfterValidator(_websocket_base)]
 TimeEndpoint = Annotated[str, AfterValidator(_time_url)]
+
+
+def is_symbol(text: str) -> bool:
+    """Whether a name is formed like a symbol of Binance."""
+    return re.fullmatch(SYMBOL_PATTERN, text) is not None

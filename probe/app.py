@@ -21,6 +21,7 @@ from latency_sweep.probe import tuning
 from latency_sweep.probe.connection.session import Session
 from latency_sweep.probe.feeds import binance_usdm
 from latency_sweep.probe.feeds.base import FeedConfigError
+from latency_sweep.probe.feeds.binance_coinm import BinanceCoinM
 from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
 from latency_sweep.probe.feeds.binance_spot import BinanceSpot
 from latency_sweep.probe.http.listener import is_loopback
@@ -218,6 +219,8 @@ def make_feeds(data: MarketData, api_key: str | None) -> Sequence[Feed]:
                 return [BinanceSpot(data.endpoint, data.symbols, data.streams)]
             case "usdm":
                 return binance_usdm.make_feeds(data.endpoint, data.symbols, data.streams)
+            case "coinm":
+                return [BinanceCoinM(data.endpoint, data.symbols, data.streams)]
             case "sbe":
                 return [
                     BinanceSbe(data.endpoint, data.symbols, data.streams, api_key=api_key or "")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from latency_sweep.contract import experiment
+from latency_sweep.contract.exchange_info import ExchangeInfoError, check_listed
 from latency_sweep.contract.experiment import Experiment, ExperimentError
 from latency_sweep.contract.markets import MARKETS
 from latency_sweep.contract.values import MAX_PORT
@@ -23,6 +24,7 @@ from latency_sweep.runtime.logs import LEVELS, LogFormat
 from latency_sweep.runtime.options import (
     CA_FILE_HELP,
     CONFIG_HELP,
+    EXCHANGE_INFO_HELP,
     EXPERIMENT_ID_HELP,
     LOG_FORMAT_HELP,
     LOG_LEVEL_HELP,
@@ -96,6 +98,7 @@ _FLAGS: Final = (
         printable_text,
     ),
     _Flag("--symbols", f"{SYMBOLS_HELP} (default: the experiment's)", _names, metavar="NAMES"),
+    _Flag("--exchange-info", EXCHANGE_INFO_HELP, Path, metavar="FILE"),
     _Flag("--streams", f"{STREAMS_HELP} (default: the experiment's)", _names, metavar="NAMES"),
     _Flag("--market", f"{MARKET_HELP} (default: the experiment's)", choices=MARKETS),
     _Flag(
@@ -238,12 +241,14 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
     """Combine flags, environment, experiment file and defaults, in that order of weight.
 
     Raises:
-        SettingsError: a value of the environment or a port that cannot be used.
+        SettingsError: a value of the environment or a port that cannot be used, or a symbol that
+            the exchange does not list.
         ExperimentError: the experiment file, or an override of it, is not valid.
     """
     given = _Given(arguments, environment)
     path = _optional_path(given["--config"])
     overridden = _override(experiment.load(path), given)
+    _check_symbols(_optional_path(given["--exchange-info"]), overridden)
     connections = given.number("--connections", 1, MAX_CONNECTIONS)
     all_addresses = bool(given["--all-addresses"])
     if all_addresses and (connections > 1 or given["--pin-address"] is not None):
@@ -361,6 +366,15 @@ def _final_wait(given: _Given, chosen: Experiment) -> float:
     if given[flag] is None:
         return float(chosen.timing.scrape_interval_sec)
     return given.seconds(flag, 0, MAX_FINAL_SCRAPE_WAIT_SEC)
+
+
+def _check_symbols(exchange_info: Path | None, chosen: Experiment) -> None:
+    if exchange_info is None:
+        return
+    try:
+        check_listed(exchange_info, chosen.market_data.symbols)
+    except ExchangeInfoError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _api_key(path: Path | None, environment: Mapping[str, str]) -> str | None:

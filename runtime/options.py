@@ -34,6 +34,9 @@ EXPERIMENT_ID_HELP: Final = "name of the experiment, value of the experiment lab
 SYMBOLS_HELP: Final = "comma-separated symbols, such as BTCUSDT,ETHUSDT"
 STREAMS_HELP: Final = "comma-separated streams, such as trade,depth@100ms"
 MARKET_HELP: Final = "market of the feeds"
+EXCHANGE_INFO_HELP: Final = (
+    "saved answer of the exchange's exchangeInfo, to check the symbols against"
+)
 JSON_HELP: Final = "print JSON to standard output"
 LOG_FORMAT_HELP: Final = "format of the log on standard error"
 LOG_LEVEL_HELP: Final = "least severe messages to log"

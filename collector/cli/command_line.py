@@ -240,6 +240,9 @@ def _add_preflight(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         type=Path,
         help="write a price table from AWS's price list, and use it",
     )
+    parser.add_argument(
+        "--exchange-info", metavar="FILE", type=Path, help=shared.EXCHANGE_INFO_HELP
+    )
     shared.add_json(parser)
 
 
@@ -251,6 +254,7 @@ def _preflight(given: argparse.Namespace) -> PreflightOptions:
         monitor_cidr=given.monitor_cidr,
         prices=given.prices,
         refresh_prices=given.refresh_prices,
+        exchange_info=given.exchange_info,
         json=given.json,
     )
 

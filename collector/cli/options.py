@@ -80,6 +80,7 @@ class PreflightOptions:
         monitor_cidr: address from which an existing Prometheus scrapes; None to make one.
         prices: price table; None for the one shipped.
         refresh_prices: price table to write from AWS's price list and to use, or None.
+        exchange_info: saved `exchangeInfo` to check the symbols against, or None.
         json: print JSON.
     """
 
@@ -89,6 +90,7 @@ class PreflightOptions:
     monitor_cidr: str | None
     prices: Path | None
     refresh_prices: Path | None
+    exchange_info: Path | None
     json: bool
 
 

@@ -13,11 +13,16 @@ from latency_sweep.collector.aws.session import Aws
 from latency_sweep.collector.cli import begin
 from latency_sweep.collector.lifecycle import planning
 from latency_sweep.collector.lifecycle.preflight import CheckOutcome
+from latency_sweep.contract.exchange_info import ExchangeInfoError, check_listed
 from latency_sweep.contract.exit_codes import ExitCode
+from latency_sweep.runtime.options import UsageError
 from latency_sweep.runtime.printable import printable
 from latency_sweep.runtime.progress import reporter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from rich.console import Console
 
     from latency_sweep.analysis.pricing.aws_price_list import PricingClient
@@ -34,8 +39,10 @@ _STYLES: Final = {
 
 def run(options: PreflightOptions, console: Console) -> ExitCode:
     """Check and estimate; creates nothing."""
-    aws = Aws()
     outline = planning.outline(options.request)
+    if options.exchange_info is not None:
+        _check_symbols(options.exchange_info, outline.experiment.market_data.symbols)
+    aws = Aws()
     if options.refresh_prices is not None:
         client = cast("PricingClient", aws.pricing())
         refresh_prices(options.refresh_prices, outline.regions, outline.instance_types, client)
@@ -54,6 +61,13 @@ def run(options: PreflightOptions, console: Console) -> ExitCode:
         _show(report, console)
     report.require()
     return ExitCode.DONE
+
+
+def _check_symbols(exchange_info: Path, symbols: Sequence[str]) -> None:
+    try:
+        check_listed(exchange_info, symbols)
+    except ExchangeInfoError as error:
+        raise UsageError(str(error)) from error
 
 
 def _show(report: PreflightReport, console: Console) -> None:

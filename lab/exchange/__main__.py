@@ -48,7 +48,7 @@ def _with_replay(config: ExchangeConfig, recording: Path | None) -> ExchangeConf
 def _parser() -> argparse.ArgumentParser:
     parser = shared.parser(
         "python -m latency_sweep.lab.exchange",
-        "A simulated Binance exchange on this machine: spot, USD-M futures, SBE.",
+        "A simulated Binance exchange on this machine: spot, USD-M and COIN-M futures, SBE.",
         exit_codes.table(
             ExitCode.BAD_INPUT, ExitCode.STACK_FAILED, success="stopped by SIGTERM or Ctrl-C"
         ),

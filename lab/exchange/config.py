@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from latency_sweep.contract import values
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SiteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-SymbolName = Annotated[str, Field(pattern=r"^[A-Z0-9]{3,30}$")]
+SymbolName = values.Symbol
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -23,8 +25,8 @@ StreamKind = str
 # `*` stands for every kind that is not named.
 PerKind = dict[StreamKind, Probability]
 NS_PER_MS = 1_000_000
-# Spot and USD-M futures in JSON, and spot in SBE: each has a host of its own.
-MarketName = Literal["spot", "usdm", "sbe"]
+# Spot and futures in JSON, and spot in SBE: each has a host of its own.
+MarketName = Literal["spot", "usdm", "coinm", "sbe"]
 MARKET_NAMES: Final[tuple[MarketName, ...]] = get_args(MarketName)
 Port = Annotated[int, Field(ge=0, le=65535)]
 

@@ -45,6 +45,9 @@ CLOSE_TIMEOUT_SEC: Final = 5.0
 API_KEY_HEADER: Final = "X-MBX-APIKEY"
 NO_KEY: Final = '{"code":-2014,"msg":"API-key format invalid."}'
 WRONG_KEY: Final = '{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action."}'
+# Of a request line, and of a message: Binance documents neither, clients found both.
+MAX_TARGET_CHARS: Final = 8_000
+MAX_INBOUND_BYTES: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +264,9 @@ class ServerConnection(asyncio.Protocol):
                 raise _RefusedError(HTTPStatus.UNAUTHORIZED, NO_KEY)
             if key not in context.api_keys:
                 raise _RefusedError(HTTPStatus.FORBIDDEN, WRONG_KEY)
+        if len(request.path) > MAX_TARGET_CHARS:
+            text = f"more than {MAX_TARGET_CHARS} characters"
+            raise _RefusedError(HTTPStatus.REQUEST_URI_TOO_LONG, text)
         try:
             opening = parse_target(request.path, context.rules)
         except UnknownPathError as error:
@@ -282,6 +288,9 @@ class ServerConnection(asyncio.Protocol):
             self.close(CloseCode.POLICY_VIOLATION, "Too many requests", "rate_limit")
         elif frame.opcode is Opcode.PONG:
             self._match_pong(bytes(frame.data))
+        elif len(frame.data) > MAX_INBOUND_BYTES:
+            text = f"more than {MAX_INBOUND_BYTES} bytes"
+            self.close(CloseCode.MESSAGE_TOO_BIG, text, "message_too_big")
         elif frame.opcode is Opcode.TEXT and frame.fin:
             self._answer(bytes(frame.data))
         elif frame.opcode is not Opcode.PING:

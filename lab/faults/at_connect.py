@@ -93,6 +93,16 @@ class RejectUpgrade(AtConnect):
         return self._answer
 
 
+class AnswerAnotherProtocol(AtConnect):
+    """The upgrade is answered by a server that does not speak HTTP and waits for an answer."""
+
+    hangs = True
+
+    def answer(self, request: bytes) -> bytes | None:  # noqa: ARG002 - as declared
+        """The greeting of an SSH server."""
+        return b"SSH-2.0-OpenSSH_9.6\r\n"
+
+
 class WrongRoute(AtConnect):
     """Handshake and pings work, but a connection opened meanwhile never delivers a message."""
 

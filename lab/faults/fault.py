@@ -18,11 +18,13 @@ class Fault:
     Attributes:
         lasting: whether it affects later connections too, or only the existing ones.
         sticky: whether a connection stays affected after the fault is lifted.
+        hangs: whether a connection stays open after its own `answer`.
         identity: the certificate that the server presents.
     """
 
     lasting = True
     sticky = False
+    hangs = False
     identity = Identity.TRUSTED
 
     @property

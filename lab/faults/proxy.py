@@ -164,7 +164,8 @@ class Link:
                 self._proxy.spawn(self._reach_exchange(request))
             else:
                 self.send(answer)
-                self.close()
+                if not self.fault.hangs:
+                    self.close()
         if frames:
             self.fault.upstream(self, frames)
 

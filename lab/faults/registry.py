@@ -166,6 +166,12 @@ FAULTS: Final[Mapping[str, Entry]] = {
         5.0,
         _errors(ErrorKind.UPGRADE_REJECTED),
     ),
+    "upgrade-not-http": _while(
+        "upgrades are answered by a server that speaks another protocol, for 5 s",
+        c.AnswerAnotherProtocol,
+        5.0,
+        _errors(ErrorKind.UPGRADE_REJECTED),
+    ),
     "wrong-route": _while(
         "a connection opened within 4 s answers pings and never sends a message",
         c.WrongRoute,

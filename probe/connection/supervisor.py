@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 from latency_sweep.contract.metrics import PLANNED, ConnectStep, ErrorKind, ReconnectReason
 from latency_sweep.probe.connection.backoff import Backoff
 from latency_sweep.probe.connection.stall_detector import StallDetector
+from latency_sweep.probe.connection.subscribing import SubscribeStep
 from latency_sweep.probe.net.errors import ConnectFailed
+from latency_sweep.probe.net.racing import AddressHistory
 from latency_sweep.probe.net.receiving import DEFAULT
 from latency_sweep.probe.net.websocket import connect
 from latency_sweep.runtime import logs
@@ -115,6 +117,7 @@ class ConnectionSupervisor:
         self._tls = tls
         self._address = address
         self._receiving = receiving
+        self._history = AddressHistory()
         self._backoff = backoff or Backoff()
         self._log = logs.logger(__name__, self._log_context)
         self._streams = ",".join(dict.fromkeys(channel.stream for channel in feed.channels))
@@ -225,6 +228,8 @@ class ConnectionSupervisor:
         extra = {"host": urlsplit(self._feed.url).netloc, "address": self._address}
         self._log.debug("connecting", extra=extra)
 
+        subscriber = SubscribeStep(self._feed.opening_messages)
+
         def on_shutdown() -> None:
             if shutdown_announced.is_set():
                 return
@@ -232,7 +237,9 @@ class ConnectionSupervisor:
             shutdown_announced.set()
             self._news.set()
 
-        receiver = self._recorder.receiver(self._feed, self._line, on_shutdown)
+        receiver = self._recorder.receiver(
+            self._feed, self._line, on_shutdown, subscriber.take_answer
+        )
         try:
             connection = await connect(
                 self._feed.url,
@@ -240,22 +247,38 @@ class ConnectionSupervisor:
                 tls=self._tls,
                 address=self._address,
                 receiving=self._receiving,
+                history=self._history,
                 record=receiver.record,
                 on_rtt=self._instruments.rtt.labels(self._feed.market).observe,
                 on_step=self._observe_step,
                 log=self._log,
             )
+            await self._subscribe(subscriber, connection)
         except BaseException:
             self._recorder.closed(self._feed)
             raise
         if self._current is not None and connection.closed.done():
             # It would replace a good connection by none.
             self._recorder.closed(self._feed)
+            self._history.failed(connection.remote_address)
             end = connection.closed.result()
             why = f"accepted and ended at once: {end.detail}"
             raise ConnectFailed(ConnectStep.UPGRADE, why, kind=end.kind) from end.fault
         connection.closed.add_done_callback(self._notice)
         return _Opened(connection, receiver, shutdown_announced)
+
+    async def _subscribe(self, subscriber: SubscribeStep, connection: WebSocketConnection) -> None:
+        """Subscribe to what the URL does not name."""
+        if not self._feed.opening_messages:
+            return
+        began = time.perf_counter()
+        try:
+            await subscriber.subscribe(connection)
+        except BaseException as error:
+            self._history.failed(connection.remote_address)
+            connection.abort(ReconnectReason.CONNECTION_LOST, str(error))
+            raise
+        self._observe_step(ConnectStep.SUBSCRIBE, time.perf_counter() - began)
 
     def _take(self, fresh: _Opened) -> None:
         """Go on with a connection just opened, and close the one it replaces."""
@@ -356,6 +379,8 @@ class ConnectionSupervisor:
             "age_sec": round(opened.age_sec, 3),
         }
         self._log.warning("connection ended", extra=extra)
+        if opened.age_sec < GOOD_CONNECTION_SEC or end.reason is ReconnectReason.STALLED:
+            self._history.failed(opened.connection.remote_address)
         announced = opened.shutdown_announced.is_set()
         self._why_next = ReconnectReason.SERVER_SHUTDOWN if announced else end.reason
         if self._opening is None:

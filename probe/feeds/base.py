@@ -122,7 +122,15 @@ class Feed(Protocol):
 
     @property
     def url(self) -> str:
-        """WebSocket URL that subscribes to all channels."""
+        """WebSocket URL that subscribes to all channels, or to those not named in messages."""
+
+    @property
+    def opening_messages(self) -> Sequence[bytes]:
+        """Text messages that subscribe to the others once the connection is open.
+
+        Each is sent after `Notice.ACKNOWLEDGED` came for the one before. A `FrameError` of kind
+        `exchange_error` is the answer that refuses one.
+        """
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.contract.values import is_symbol
 from latency_sweep.probe.feeds.base import (
     Channel,
     Event,
@@ -22,6 +23,7 @@ from latency_sweep.probe.feeds.base import (
     Ids,
     Notice,
 )
+from latency_sweep.probe.feeds.binance_subscriptions import subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -126,10 +128,11 @@ class BinanceJson:
         market: value of the `market` label.
         kinds: the streams that exist, by name.
         unit_ns: unit of every time in the payloads, in nanoseconds.
-        url: makes the URL from the names of the subscriptions.
+        url: makes the URL from the percent-encoded names of the subscriptions.
         symbols: upper-case symbols.
         streams: stream names, any of `kinds`.
         first_index: index of the first channel, where a market has several feeds.
+        max_streams: the exchange's limit for a connection.
 
     Raises:
         FeedConfigError: an unknown stream, a malformed symbol or endpoint, or too many streams.
@@ -147,10 +150,15 @@ class BinanceJson:
         symbols: Sequence[str],
         streams: Sequence[str],
         first_index: int = 0,
+        max_streams: int = MAX_STREAMS,
     ) -> None:
         self.market = market
-        self.channels = make_channels(market, kinds, symbols, streams, first_index)
-        self.url = url([subscription(channel) for channel in self.channels])
+        self.channels = make_channels(
+            market, kinds, symbols, streams, first_index=first_index, max_streams=max_streams
+        )
+        how = subscriptions([subscription(channel) for channel in self.channels])
+        self.url = url(how.in_url)
+        self.opening_messages = how.messages
         self._unit_ns = unit_ns
         self._run_decoders = {
             subscription(channel).encode(): (
@@ -258,7 +266,9 @@ def make_channels(
     kinds: Mapping[str, _Kind],
     symbols: Sequence[str],
     streams: Sequence[str],
+    *,
     first_index: int = 0,
+    max_streams: int = MAX_STREAMS,
 ) -> tuple[Channel, ...]:
     """The channels of all streams of all symbols, each once.
 
@@ -268,7 +278,7 @@ def make_channels(
     if not symbols or not streams:
         raise FeedConfigError("at least one symbol and one stream are needed.")
     for symbol in symbols:
-        if not (symbol.isascii() and symbol.isalnum() and symbol.isupper()):
+        if not is_symbol(symbol):
             raise FeedConfigError(
                 f"symbol {symbol!r} is not a Binance symbol; write it like BTCUSDT."
             )
@@ -279,9 +289,9 @@ def make_channels(
                 f"stream {stream!r} is not known for {market}; use any of {known}."
             )
     pairs = list(dict.fromkeys((stream, symbol) for stream in streams for symbol in symbols))
-    if len(pairs) > MAX_STREAMS:
+    if len(pairs) > max_streams:
         raise FeedConfigError(
-            f"{len(pairs)} streams are more than the {MAX_STREAMS} of one connection."
+            f"{len(pairs)} streams are more than the {max_streams} of one connection."
         )
     return tuple(
         Channel(
@@ -297,7 +307,7 @@ def make_channels(
 
 
 def subscription(channel: Channel) -> str:
-    """Name of a channel as Binance's URLs and frames have it, `btcusdt@trade`."""
+    """Name of a channel as Binance's frames have it, `btcusdt@trade`."""
     return f"{channel.symbol.lower()}@{channel.stream}"
 
 

@@ -24,6 +24,7 @@ from latency_sweep.probe.feeds.binance_json import (
     quote,
     subscription,
 )
+from latency_sweep.probe.feeds.binance_subscriptions import subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -145,8 +146,9 @@ class BinanceSbe:
         self.headers: Mapping[str, str] = {}
         self.use_api_key(api_key)
         self.channels = make_channels(MARKET, STREAMS, symbols, streams)
-        names = "/".join(subscription(channel) for channel in self.channels)
-        self.url = f"{combined_base(endpoint)}/stream?streams={names}"
+        how = subscriptions([subscription(channel) for channel in self.channels])
+        self.url = f"{combined_base(endpoint)}/stream?streams={'/'.join(how.in_url)}"
+        self.opening_messages = how.messages
         self._by_name = {(c.stream, c.symbol.encode()): c for c in self.channels}
 
     def use_api_key(self, api_key: str) -> None:

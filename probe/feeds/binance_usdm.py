@@ -1,7 +1,6 @@
-"""Binance USD-M futures market data, JSON with times in milliseconds, on routed hosts.
+"""Binance USD-M futures market data on routed hosts; see `binance_futures` for the payloads.
 
-Payloads are those of Binance's documentation, "WebSocket Market Streams" of USD-M futures. A
-stream exists on one route only; subscribing to it on another is acknowledged and stays quiet,
+A stream exists on one route only; subscribing to it on another is acknowledged and stays quiet,
 so each route has a connection of its own.
 """
 
@@ -9,76 +8,20 @@ from __future__ import annotations
 
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from latency_sweep.probe.feeds.base import Channel, Event, FeedConfigError, Ids
-from latency_sweep.probe.feeds.binance_json import (
-    AGG_TRADE,
-    TRADE,
-    BinanceJson,
-    Count,
-    StreamKind,
-    check_order,
-    combined_base,
-    read_both_times,
-)
+from latency_sweep.probe.feeds.base import FeedConfigError
+from latency_sweep.probe.feeds.binance_futures import MARKET_WIDE, PUBLIC, UNIT_NS
+from latency_sweep.probe.feeds.binance_json import BinanceJson, combined_base
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from latency_sweep.probe.feeds.binance_json import StreamKind
+
 MARKET: Final = "usdm"
-_NS_PER_MS: Final = 1_000_000
-
-
-class _Depth(msgspec.Struct, gc=False):
-    event: Literal["depthUpdate"] = msgspec.field(name="e")
-    event_time: Count = msgspec.field(name="E")
-    trade_time: Count = msgspec.field(name="T")
-    previous_id: Count = msgspec.field(name="pu")
-    last_id: Count = msgspec.field(name="u")
-
-
-class _BookTicker(msgspec.Struct, gc=False):
-    event: Literal["bookTicker"] = msgspec.field(name="e")
-    event_time: Count = msgspec.field(name="E")
-    trade_time: Count = msgspec.field(name="T")
-    id: Count = msgspec.field(name="u")
-
-
-class _DepthFrame(msgspec.Struct, gc=False):
-    data: _Depth
-
-
-class _BookTickerFrame(msgspec.Struct, gc=False):
-    data: _BookTicker
-
-
-def _read_depth(channel: Channel, data: _Depth, unit_ns: int) -> Event:
-    # Futures books are whole iff `pu` is the previous `u`: the message covers what lies between.
-    first_id = data.previous_id + 1
-    check_order(first_id, data.last_id)
-    return Event(
-        channel,
-        first_id,
-        data.last_id,
-        data.event_time * unit_ns,
-        data.trade_time * unit_ns,
-    )
-
-
-_DEPTH: Final = StreamKind(_DepthFrame, Ids.RANGES, _read_depth)
-_PUBLIC: Final = MappingProxyType(
-    {
-        "bookTicker": StreamKind(_BookTickerFrame, Ids.NONE, read_both_times),
-        "trade": TRADE,
-        **dict.fromkeys(("depth", "depth@0ms", "depth@100ms", "depth@500ms"), _DEPTH),
-    }
-)
-_MARKET: Final = MappingProxyType({"aggTrade": AGG_TRADE})
 ROUTES: Final[Mapping[str, Mapping[str, StreamKind]]] = MappingProxyType(
-    {"/public": _PUBLIC, "/market": _MARKET}
+    {"/public": PUBLIC, "/market": MARKET_WIDE}
 )
 
 
@@ -113,7 +56,7 @@ def make_feeds(
             feed = BinanceJson(
                 market=MARKET,
                 kinds=kinds,
-                unit_ns=_NS_PER_MS,
+                unit_ns=UNIT_NS,
                 url=partial(_url, base + route),
                 symbols=symbols,
                 streams=wanted,

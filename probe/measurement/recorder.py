@@ -252,7 +252,11 @@ class Recorder:
             self.states[channel.index].previous_latency_ns = None
 
     def receiver(
-        self, feed: Feed, line: Line, on_shutdown: Callable[[], None]
+        self,
+        feed: Feed,
+        line: Line,
+        on_shutdown: Callable[[], None],
+        on_answer: Callable[[FrameError | None], None] = lambda _: None,
     ) -> ConnectionReceiver:
         """What a new connection of a line delivers its messages to.
 
@@ -260,13 +264,14 @@ class Recorder:
             feed: decodes them.
             line: the line the connection belongs to.
             on_shutdown: called when the exchange announces that it will close the connection.
+            on_answer: called when it answers a message of ours, with the error if it refuses it.
         """
         self._open[feed.url] += 1
         if self._open[feed.url] > 1:
             for state in self._without_sequence(feed):
                 state.overlapping = True
                 state.recent = state.recent or RecentIds(state.newest_id)
-        return ConnectionReceiver(self, feed, line, on_shutdown)
+        return ConnectionReceiver(self, feed, line, on_shutdown, on_answer)
 
     def closed(self, feed: Feed) -> None:
         """A connection that had a receiver is gone, or never came about."""
@@ -365,12 +370,18 @@ class ConnectionReceiver:
     """
 
     def __init__(
-        self, recorder: Recorder, feed: Feed, line: Line, on_shutdown: Callable[[], None]
+        self,
+        recorder: Recorder,
+        feed: Feed,
+        line: Line,
+        on_shutdown: Callable[[], None],
+        on_answer: Callable[[FrameError | None], None],
     ) -> None:
         self._recorder = recorder
         self._feed = feed
         self._line = line
         self._on_shutdown = on_shutdown
+        self._on_answer = on_answer
         self._decode = feed.decode
         self._decode_run = feed.decode_run if isinstance(feed, DecodesRuns) else None
         self._checks: list[SequenceCheck | None] = [
@@ -419,6 +430,8 @@ class ConnectionReceiver:
                 if isinstance(event, Notice):
                     if event is Notice.SHUTDOWN:
                         self._on_shutdown()
+                    else:
+                        self._on_answer(None)
                     continue
                 index = event.channel.index
                 event_ns = event.event_ns
@@ -473,6 +486,8 @@ class ConnectionReceiver:
                 recorder.count_error(error.kind, str(error))
                 if error.usable is not None:
                     self.record((error.usable,), binary, timestamp_ns, read_ns)
+                if error.kind is ErrorKind.EXCHANGE_ERROR:
+                    self._on_answer(error)
             except Exception as error:  # noqa: BLE001 - one bad message must not end a measurement
                 recorder.count_error(ErrorKind.INTERNAL, repr(error), error)
         self._count(recorded, redundant, timestamp_ns, read_ns)

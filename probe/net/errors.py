@@ -31,6 +31,7 @@ _KINDS: Final = {
     ConnectStep.TCP: ErrorKind.CONNECT_FAILED,
     ConnectStep.TLS: ErrorKind.TLS_FAILED,
     ConnectStep.UPGRADE: ErrorKind.UPGRADE_REJECTED,
+    ConnectStep.SUBSCRIBE: ErrorKind.SUBSCRIBE_FAILED,
 }
 # What the steps raise when the network, the server or this host is at fault; anything else is a
 # fault of the program. SSLError and gaierror are OSErrors.

@@ -12,25 +12,23 @@ import select
 import socket
 import ssl
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from latency_sweep.contract.metrics import ConnectStep, ErrorKind
 from latency_sweep.probe.net import timestamped_socket
-from latency_sweep.probe.net.capture import PacketCapture
 from latency_sweep.probe.net.errors import failing_at
 from latency_sweep.probe.net.limits import MAX_TURN_NS, MAX_UNSENT_BYTES, LimitExceededError
 from latency_sweep.probe.net.nic_timestamps import NicTimestamps
+from latency_sweep.probe.net.racing import AddressHistory, race
 from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Timestamps
-from latency_sweep.probe.net.timestamps_check import poll_busily
 from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from latency_sweep.probe.net.capture import PacketCapture
+    from latency_sweep.probe.net.racing import AddressInfo, ConnectedSocket
     from latency_sweep.runtime.logs import ContextLogger
-
-    _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 _T = TypeVar("_T")
 _LOG: Final = logs.logger(__name__)
@@ -39,8 +37,6 @@ _LOG: Final = logs.logger(__name__)
 _READS_PER_TURN: Final = 16
 _RECORD_SIZE: Final = 16384  # the largest that TLS allows (RFC 8446, section 5.1)
 _LEAST_READ_BYTES: Final = 1024
-# For each of a name's addresses to answer in.
-_LEAST_SHARE_SEC: Final = 1.0
 
 
 class Receiver(Protocol):
@@ -372,6 +368,7 @@ async def open_transport(
     timeout_sec: float,
     on_step: Callable[[ConnectStep, float], None],
     receiving: Receiving = DEFAULT,
+    history: AddressHistory | None = None,
     log: ContextLogger = _LOG,
 ) -> Transport:
     """Resolve, connect and, with a TLS context, negotiate.
@@ -384,18 +381,20 @@ async def open_transport(
         timeout_sec: limit of each step.
         on_step: told the duration in seconds of each step that succeeded.
         receiving: where timestamps come from, and whether to poll.
+        history: orders the addresses, and is told which failed; None for none before this.
         log: told which addresses there are, and why one did not do.
 
     Raises:
         ConnectFailed: naming the step, or what `receiving` asks for that cannot be had.
     """
+    history = history or AddressHistory()
     addresses = await _step(
         ConnectStep.DNS, resolve(address or host, port), timeout_sec=timeout_sec, on_step=on_step
     )
     log.debug("resolved", extra={"host": host, "addresses": [info[4][0] for info in addresses]})
     link = await _step(
         ConnectStep.TCP,
-        _connect(addresses, receiving, timeout_sec, log),
+        race(addresses, receiving, history, log),
         timeout_sec=timeout_sec,
         on_step=on_step,
     )
@@ -411,6 +410,7 @@ async def open_transport(
         with failing_at(ConnectStep.TCP, timeout_sec):
             nic = NicTimestamps(link.sock) if receiving.timestamps is Timestamps.NIC else None
     except BaseException:
+        history.failed(link.remote_address)
         link.close()
         raise
     return Transport(
@@ -438,64 +438,12 @@ async def _step(
     return result
 
 
-async def resolve(host: str, port: int) -> Sequence[_AddressInfo]:
+async def resolve(host: str, port: int) -> Sequence[AddressInfo]:
     """All addresses of a name, as `socket.getaddrinfo` gives them."""
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
-    """A connected socket, the address it is connected to, and the capture of what it receives."""
-
-    sock: socket.socket
-    remote_address: str
-    capture: PacketCapture | None
-
-    def close(self) -> None:
-        self.sock.close()
-        if self.capture is not None:
-            self.capture.close()
-
-
-async def _connect(
-    addresses: Sequence[_AddressInfo], receiving: Receiving, timeout_sec: float, log: ContextLogger
-) -> _Link:
-    """Connect to the first address that answers.
-
-    Each has an even share of the time that is left: one that never answers must not use up that of
-    the others, as the next attempt may have it first again.
-    """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_sec
-    failure: OSError = OSError("the name has no address")
-    for number, (family, kind, protocol, _, address) in enumerate(addresses):
-        share_sec = (deadline - loop.time()) / (len(addresses) - number)
-        with contextlib.ExitStack() as opened:
-            sock = opened.enter_context(socket.socket(family, kind, protocol))
-            try:
-                sock.settimeout(0)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                timestamped_socket.enable_receive_timestamps(sock)
-                if receiving.busy_poll_us:
-                    poll_busily(sock, receiving.busy_poll_us)
-                capture = None
-                if receiving.timestamps is Timestamps.CAPTURE:
-                    sock.bind(("", 0))  # the capture has to know our port before we connect
-                    capture = PacketCapture(address[0], address[1], sock.getsockname()[1])
-                    opened.callback(capture.close)
-                async with asyncio.timeout(max(share_sec, _LEAST_SHARE_SEC)):
-                    await loop.sock_connect(sock, address)
-            except OSError as error:  # TimeoutError is one
-                failure = error
-                extra = {"remote": address[0], "error": str(error) or type(error).__name__}
-                log.debug("address does not answer", extra=extra)
-                continue
-            opened.pop_all()
-            return _Link(sock, str(address[0]), capture)
-    raise failure
-
-
-async def _negotiate(context: ssl.SSLContext, server_name: str, link: _Link) -> _Tls:
+async def _negotiate(context: ssl.SSLContext, server_name: str, link: ConnectedSocket) -> _Tls:
     encryption = _Tls(context, server_name)
     await encryption.handshake(link.sock)
     if link.capture is not None:

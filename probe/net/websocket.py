@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
+    from latency_sweep.probe.net.racing import AddressHistory
     from latency_sweep.probe.net.receiving import Receiving
     from latency_sweep.probe.net.transport import Transport
     from latency_sweep.runtime.logs import ContextLogger
@@ -57,12 +58,15 @@ CONNECT_TIMEOUT_SEC: Final = 10.0
 CLOSE_TIMEOUT_SEC: Final = 5.0
 _LOOK_INTERVAL_SEC: Final = 0.5
 _MAX_OPEN_PINGS: Final = 64
+_HTTP: Final = b"HTTP/"
+_TLS_RECORDS: Final = (b"\x15\x03", b"\x16\x03")  # an alert and a handshake
 _SWITCHING_PROTOCOLS: Final = b"HTTP/1.1 101"
 _INTERIM_RESPONSE: Final = b"HTTP/1.1 1"
 _END_OF_HEADERS: Final = b"\r\n\r\n"
 _CONTROL: Final = 0x8
 # What the core ends a connection for; anything else that it raises is a fault of the program.
 _VIOLATIONS: Final = (ProtocolError, PayloadTooBig, UnicodeDecodeError)
+_QUOTED_BYTES: Final = 40  # of an answer that is not HTTP
 
 _LOG: Final = logs.logger(__name__)
 
@@ -164,6 +168,12 @@ class WebSocketConnection:
         since = [sent for sent in self._pings.values() if sent >= self.last_read]
         return now - min(since) if since else 0.0
 
+    def send_text(self, payload: bytes) -> None:
+        """Send a text message, unless the connection has ended."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_text(payload)
+            self._flush()
+
     async def close(self) -> None:
         """Close gracefully: messages the server sent before its own close frame still arrive."""
         if self._protocol.state is State.OPEN:
@@ -233,6 +243,9 @@ class WebSocketConnection:
         """Take the answer to the upgrade; returns the first frames if they came with it."""
         self._response += data
         self._response_bytes += len(data)
+        if not self._response.startswith(_HTTP[: len(self._response)]):
+            self._refuse_response(_not_http(self._response))
+            return b""
         if self._skip_interim_responses():
             return b""
         end = self._response.find(_END_OF_HEADERS)
@@ -248,6 +261,10 @@ class WebSocketConnection:
         for event in self._protocol.events_received():
             assert isinstance(event, Response)
             self._on_response(event)
+        if self._protocol.handshake_exc is not None and not self._upgraded.done():
+            cause = self._protocol.handshake_exc.__cause__
+            detail = f"the answer is not valid HTTP: {cause or self._protocol.handshake_exc}"
+            self._refuse_response(detail)
         self._flush()
         return frames if self._protocol.state is State.OPEN else b""
 
@@ -278,6 +295,11 @@ class WebSocketConnection:
                 return True
             del response[: end + len(_END_OF_HEADERS)]
         return False
+
+    def _refuse_response(self, detail: str) -> None:
+        """Fail at once instead of waiting for an end of the answer that need not come."""
+        if not self._upgraded.done():
+            self._upgraded.set_exception(ConnectFailed(ConnectStep.UPGRADE, detail))
 
     def _on_response(self, response: Response) -> None:
         if self._upgraded.done():
@@ -364,6 +386,12 @@ class WebSocketConnection:
         self._transport.close()
 
 
+def _not_http(response: bytes | bytearray) -> str:
+    if response.startswith(_TLS_RECORDS):
+        return "the server speaks TLS; use wss:// in the endpoint"
+    return f"the answer is not HTTP: {bytes(response[:_QUOTED_BYTES])!r}"
+
+
 async def connect(
     url: str,
     *,
@@ -375,6 +403,7 @@ async def connect(
     address: str | None = None,
     timeout_sec: float = CONNECT_TIMEOUT_SEC,
     receiving: Receiving = DEFAULT,
+    history: AddressHistory | None = None,
     log: ContextLogger = _LOG,
 ) -> WebSocketConnection:
     """Open a WebSocket connection.
@@ -389,6 +418,7 @@ async def connect(
         address: IP address to use instead of resolving the URL's host, or None.
         timeout_sec: limit of each step.
         receiving: where timestamps come from, and whether to poll.
+        history: orders the host's addresses, and is told which failed; None for none before this.
         log: told what the server answers, and of close frames.
 
     Raises:
@@ -404,6 +434,7 @@ async def connect(
         timeout_sec=timeout_sec,
         on_step=on_step,
         receiving=receiving,
+        history=history,
         log=log,
     )
     # No extensions: decompression would run inside the measured path.
@@ -413,6 +444,8 @@ async def connect(
     try:
         await connection.upgrade(headers, timeout_sec)
     except BaseException as error:
+        if history is not None:
+            history.failed(transport.remote_address)
         connection.abort(ReconnectReason.CONNECTION_LOST, str(error))
         raise
     on_step(ConnectStep.UPGRADE, time.perf_counter() - started)

@@ -104,8 +104,8 @@ def test_a_bad_value_is_named_by_its_key(old: str, new: str, expected: str) -> N
             "XRPUSDT]",
             "xrpusdt]",
             (
-                "market_data.symbols.3: must be 3 to 30 capital letters and digits, like BTCUSDT, "
-                "got 'xrpusdt'."
+                "market_data.symbols.3: must be a symbol as Binance lists it, in capitals, like "
+                "BTCUSDT or BTCUSD_PERP, got 'xrpusdt'."
             ),
         ),
         (

@@ -46,9 +46,10 @@ WRONG_KEY = "N0tTheKey"
 STREAMS: dict[MarketName, list[str]] = {
     "spot": ["trade", "aggTrade", "depth@100ms", "bookTicker"],
     "usdm": ["trade", "aggTrade", "depth@0ms", "bookTicker"],
+    "coinm": ["trade", "aggTrade", "depth@0ms", "bookTicker"],
     "sbe": ["trade", "bestBidAsk", "depth", "depth20"],
 }
-UNIT_NS = {"spot": 1_000, "usdm": 1_000_000, "sbe": 1_000}
+UNIT_NS = {"spot": 1_000, "usdm": 1_000_000, "coinm": 1_000_000, "sbe": 1_000}
 # A run's histograms go when the next measurement starts: however busy the machine is, not before
 # they have been read.
 TIMING = {"warmup_sec": 2, "measurement_sec": 5, "cooldown_sec": 13, "scrape_interval_sec": 1}
@@ -61,6 +62,7 @@ PLACE: dict[str, Any] = {
 PROBES: dict[str, tuple[MarketName, str | None]] = {
     "spot": ("spot", None),
     "usdm": ("usdm", None),
+    "coinm": ("coinm", None),
     "sbe-file": ("sbe", "file"),
     "sbe-environment": ("sbe", "environment"),
 }

@@ -33,6 +33,8 @@ from latency_sweep.probe.clock import chrony, clockbound, time_endpoint
 from latency_sweep.probe.clock.exchange import ExchangeClockEstimator, TimeEndpointError
 from latency_sweep.probe.clock.reading import ClockError
 from latency_sweep.probe.feeds.base import Event, FrameError, Notice
+from latency_sweep.probe.feeds.binance_coinm import STREAMS as COINM_STREAMS
+from latency_sweep.probe.feeds.binance_coinm import BinanceCoinM
 from latency_sweep.probe.feeds.binance_sbe import STREAMS as SBE_STREAMS
 from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
 from latency_sweep.probe.feeds.binance_spot import STREAMS as SPOT_STREAMS
@@ -90,7 +92,8 @@ def _spot() -> Feed:
 @cache
 def _futures() -> tuple[Feed, ...]:
     streams = [stream for kinds in ROUTES.values() for stream in kinds]
-    return make_feeds("wss://feed.test", SYMBOLS, streams)
+    coinm = BinanceCoinM("wss://feed.test", SYMBOLS, tuple(COINM_STREAMS))
+    return (*make_feeds("wss://feed.test", SYMBOLS, streams), coinm)
 
 
 @cache

@@ -142,7 +142,10 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     [
         (
             ("--symbols", "btcusdt"),
-            "--symbols: must be 3 to 30 capital letters and digits, like BTCUSDT, got 'btcusdt'.",
+            (
+                "--symbols: must be a symbol as Binance lists it, in capitals, like BTCUSDT or "
+                "BTCUSD_PERP, got 'btcusdt'."
+            ),
         ),
         (
             ("--endpoint", "wss://127.0.0.1:99999"),

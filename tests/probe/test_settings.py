@@ -51,7 +51,10 @@ def test_an_empty_time_endpoint_means_none() -> None:
         ),
         (
             ("--symbols", "ETHUSDT,btcusdt"),
-            "--symbols: must be 3 to 30 capital letters and digits, like BTCUSDT, got 'btcusdt'.",
+            (
+                "--symbols: must be a symbol as Binance lists it, in capitals, like BTCUSDT or "
+                "BTCUSD_PERP, got 'btcusdt'."
+            ),
         ),
         (("--symbols", ","), "--symbols: must name at least one."),
         (
@@ -95,8 +98,8 @@ def test_a_bad_override_names_its_flag_and_the_mend(flags: tuple[str, ...], sent
             "PROBE_SYMBOLS",
             "btc-usd",
             (
-                "PROBE_SYMBOLS: must be 3 to 30 capital letters and digits, like BTCUSDT, "
-                "got 'btc-usd'."
+                "PROBE_SYMBOLS: must be a symbol as Binance lists it, in capitals, like BTCUSDT "
+                "or BTCUSD_PERP, got 'btc-usd'."
             ),
         ),
         (
@@ -127,7 +130,7 @@ def test_a_probe_may_leave_out_the_streams_of_the_evidence() -> None:
     ("variable", "value", "message"),
     [
         ("PROBE_WARMUP_SEC", "soon", "PROBE_WARMUP_SEC='soon' is not a whole number"),
-        ("PROBE_MARKET", "moon", "PROBE_MARKET='moon' is not one of spot, usdm, sbe"),
+        ("PROBE_MARKET", "moon", "PROBE_MARKET='moon' is not one of spot, usdm, coinm, sbe"),
         ("PROBE_TIME_INTERVAL_SEC", "x", "PROBE_TIME_INTERVAL_SEC='x' is not a number"),
         ("PROBE_REGION", "a\nb", r"PROBE_REGION='a\\nb' is not printable text"),
         ("PROBE_REGION", "\udcff", "is not printable text"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from latency_sweep.lab.exchange.markets.coinm import COINM
 from latency_sweep.lab.exchange.markets.sbe import SBE
 from latency_sweep.lab.exchange.markets.spot import SPOT
 from latency_sweep.lab.exchange.markets.usdm import USDM
@@ -16,5 +17,5 @@ if TYPE_CHECKING:
     from latency_sweep.lab.exchange.markets.rules import Rules
 
 RULES: Final[Mapping[MarketName, Rules]] = MappingProxyType(
-    {"spot": SPOT, "usdm": USDM, "sbe": SBE}
+    {"spot": SPOT, "usdm": USDM, "coinm": COINM, "sbe": SBE}
 )

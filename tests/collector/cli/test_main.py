@@ -176,3 +176,12 @@ def test_each_command_takes_the_options_of_the_log(
     with pytest.raises(SystemExit):
         main.main([command, "--log-level", "loud"])
     assert "argument --log-level: invalid choice: 'loud'" in capsys.readouterr().err
+
+
+def test_preflight_names_the_symbol_that_is_not_listed_before_it_asks_aws(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = tmp_path / "info.json"
+    listed.write_text('{"symbols":[{"symbol":"BTCUSDT","status":"TRADING"}]}')
+    assert main.main(["preflight", "--exchange-info", str(listed)]) == 2
+    assert "symbol ETHUSDT is none of the 1 in" in capsys.readouterr().err

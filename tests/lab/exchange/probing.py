@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from tests.lab.exchange.clients import Running
 
 KEY: Final = "abcDEF123"
-MARKETS: Final = {"spot": {}, "usdm": {}, "sbe": {"api_keys": [KEY]}}
+MARKETS: Final = {"spot": {}, "usdm": {}, "coinm": {}, "sbe": {"api_keys": [KEY]}}
 STREAMS: Final[dict[MarketName, list[str]]] = {
     "spot": ["trade", "aggTrade", "depth@100ms", "bookTicker"],
     "usdm": ["trade", "aggTrade", "depth@0ms", "depth@100ms", "bookTicker"],
+    "coinm": ["trade", "aggTrade", "depth@0ms", "depth@100ms", "bookTicker"],
     "sbe": ["trade", "bestBidAsk", "depth", "depth20"],
 }
 SYMBOL: Final = "BTCUSDT"
@@ -109,6 +110,7 @@ async def probing(
     exchange: Running,
     market: MarketName,
     *,
+    symbols: Sequence[str] = (SYMBOL,),
     streams: list[str] | None = None,
     api_key: str = KEY,
     change: Callable[[Sequence[Feed]], None] = lambda _: None,
@@ -116,7 +118,7 @@ async def probing(
     """Run a session on a market; `change` may bend its feeds before."""
     data = MarketData(
         market=market,
-        symbols=[SYMBOL],
+        symbols=list(symbols),
         streams=streams or STREAMS[market],
         endpoint=exchange.url(market),
     )

@@ -45,6 +45,7 @@ def test_a_configuration_survives_json(tmp_path: Path) -> None:
     [
         ("spot", ConnectionLimits(5, 1024, 20, 60, 24 * 3600)),
         ("usdm", ConnectionLimits(10, 1024, 180, 600, 24 * 3600)),
+        ("coinm", ConnectionLimits(10, 200, 180, 600, 24 * 3600)),
         ("sbe", ConnectionLimits(5, 1024, 20, 60, 24 * 3600)),
     ],
 )
@@ -86,7 +87,7 @@ def test_a_market_may_trade_other_symbols() -> None:
         ({"symbols": {"BTCUSDT": {"price": 0.001}}}, "symbols.BTCUSDT: price must exceed tick."),
         ({"sites": {"a": {"loss": {"trade": 2}}}}, "test: sites.a.loss.trade"),
         ({"markets": {}}, "test: markets: dictionary should have at least 1 item"),
-        ({"markets": {"coinm": {}}}, "test: markets.coinm"),
+        ({"markets": {"options": {}}}, "test: markets.options"),
         ({"markets": {"sbe": {}}}, "test: file: markets.sbe.api_keys: name at least one key."),
         ({"markets": {"sbe": {"api_keys": ["a b"]}}}, "test: markets.sbe.api_keys.0"),
         (

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.parametrize("market", STREAMS)
 LATENCY = {"distribution": "constant", "ms": 40.0}
-UNIT_NS = {"spot": 1_000, "usdm": 1_000_000, "sbe": 1_000}
+UNIT_NS = {"spot": 1_000, "usdm": 1_000_000, "coinm": 1_000_000, "sbe": 1_000}
 
 
 @dataclass(frozen=True)

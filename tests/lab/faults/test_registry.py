@@ -37,6 +37,7 @@ WANTED = [
     "http-418",
     "http-451",
     "http-503",
+    "upgrade-not-http",
     "tls-expired",
     "tls-wrong-name",
     "dns-unknown-name",

@@ -15,16 +15,19 @@ from latency_sweep.probe.app import Probe
 from latency_sweep.probe.connection.session import Session
 from latency_sweep.probe.feeds.binance_spot import BinanceSpot
 from latency_sweep.probe.measurement.recorder import Recorder
+from latency_sweep.probe.net import transport
 from latency_sweep.probe.options import settings_of
 from latency_sweep.probe.serving.state_collector import StateCollector
 from latency_sweep.probe.settings import SettingsError
 from latency_sweep.runtime.logs import TextFormatter
+from tests.probe.scripted_exchange import Exchange, end_by_reset, running, serving
 from tests.probe.timelines import ONE_RUN
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from latency_sweep.probe.measurement.instruments import Instruments
+    from latency_sweep.probe.net.racing import AddressInfo
     from latency_sweep.probe.settings import Settings
 
 # Two front ends of one exchange; Linux answers on all of 127.0.0.0/8.
@@ -139,3 +142,25 @@ def test_addresses_that_contradict_one_another_are_refused(
 def test_an_interval_of_asking_for_the_time_that_cannot_be_is_refused(seconds: str) -> None:
     with pytest.raises(SettingsError, match="--time-interval-sec"):
         resolve("--time-interval-sec", seconds)
+
+
+async def test_after_a_connection_that_did_not_last_the_next_address_is_first(
+    instruments: Instruments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first front end accepts connections and cuts them."""
+
+    async def resolve_both(_: str, port: int) -> list[AddressInfo]:
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+        return [(*kind, (address, port)) for address in FRONT_ENDS]
+
+    monkeypatch.setattr(transport, "resolve", resolve_both)
+    exchange = Exchange()
+    with socket.create_server(("0.0.0.0", 0)) as everywhere:
+        async with serving(exchange, everywhere), running(exchange, instruments):
+            first = await exchange.connection(0)
+            await end_by_reset(first)
+            second = await exchange.connection(1)
+            await end_by_reset(second)
+            third = await exchange.connection(2)
+    used = [connection.local_address[0] for connection in (first, second, third)]
+    assert used == [FRONT_ENDS[0], FRONT_ENDS[1], FRONT_ENDS[0]]

@@ -21,7 +21,7 @@ from latency_sweep.contract.experiment import MarketData
 from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.probe.app import make_feeds
 from latency_sweep.probe.connection.session import Session
-from latency_sweep.probe.feeds import binance_sbe, binance_spot, binance_usdm
+from latency_sweep.probe.feeds import binance_coinm, binance_sbe, binance_spot, binance_usdm
 from latency_sweep.probe.feeds.base import Event, FrameError, Notice
 from latency_sweep.probe.measurement.instruments import Instruments
 from latency_sweep.probe.measurement.recorder import Recorder
@@ -40,7 +40,7 @@ ENDPOINTS = re.findall(
     r"^\| `(\w+)` \| `(wss://[^`]+)` \| `(https://[^`]+)` \|", GUIDE, re.MULTILINE
 )
 STREAM_ROWS = re.findall(
-    r"^\| `(spot|usdm|sbe)` \| (`[a-zA-Z][^|]*`) \| (?:yes|of|\*\*no)", GUIDE, re.MULTILINE
+    r"^\| `(spot|usdm|coinm|sbe)` \| (`[a-zA-Z][^|]*`) \| (?:yes|of|\*\*no)", GUIDE, re.MULTILINE
 )
 SYMBOLS = ["BTCUSD", "ETHUSD"]
 
@@ -139,10 +139,11 @@ def test_the_guide_lists_every_stream_that_is_known() -> None:
     assert listed == {
         "spot": set(binance_spot.STREAMS),
         "usdm": {name for kinds in binance_usdm.ROUTES.values() for name in kinds},
+        "coinm": set(binance_coinm.STREAMS),
         "sbe": set(binance_sbe.STREAMS),
     }
 
 
 def test_the_guide_names_the_host_that_serves_market_data_only() -> None:
     assert ("spot", "wss://data-stream.binance.vision") in [entry[:2] for entry in ENDPOINTS]
-    assert {market for market, _, _ in ENDPOINTS} == {"spot", "usdm", "sbe"}
+    assert {market for market, _, _ in ENDPOINTS} == {"spot", "usdm", "coinm", "sbe"}

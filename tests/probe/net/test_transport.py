@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from latency_sweep.probe.net.racing import AddressInfo
+
 
 def reset(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -203,7 +205,7 @@ async def test_an_address_that_never_answers_leaves_time_for_the_others(
         # The one place in its queue is taken: whoever comes next gets no answer.
         stack.enter_context(socket.create_connection(silent.getsockname()))
 
-        async def resolve(_: str, __: int) -> list[transport._AddressInfo]:
+        async def resolve(_: str, __: int) -> list[AddressInfo]:
             kind = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
             return [(*kind, silent.getsockname()), *[(*kind, listener.getsockname())] * 9]
 
