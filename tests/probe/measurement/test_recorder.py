@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -231,9 +232,9 @@ def test_the_previous_run_stays_until_the_next_measurement(
     )
     recorder.begin_run(run)
     recorder.begin_run(following)
-    recorder.expire(following.measure_start_ns - 1)
+    recorder.expire(following.measure_start_ns - 1, 0)
     assert series_names(instruments, metrics.LATENCY) == {run.label, following.label}
-    recorder.expire(following.measure_start_ns)
+    recorder.expire(following.measure_start_ns, 0)
     assert series_names(instruments, metrics.LATENCY) == {following.label}
 
 
@@ -245,7 +246,7 @@ def test_what_is_missed_while_disconnected_is_lost(
     recorder.interrupted(feed)
     connection = recorder.receiver(feed, recorder.lines[0], lambda: None)
     connection.record([frames.trade(10, now)], False, now, now)
-    recorder.expire(now + 10**10)
+    recorder.expire(now, time.monotonic_ns() + 10**10)
     sequence = state_of(recorder, "trade").sequence
     assert sequence is not None
     assert (sequence.gaps, sequence.lost) == (1, 8)
@@ -383,7 +384,9 @@ def test_copies_are_recognised_until_the_connection_that_is_left_has_caught_up(
     for number in (7, 9, 12):
         slow.record([frames.book_ticker(number)], False, now, now)
     assert [(line.first_arrivals, line.redundant) for line in pair.lines] == [(2, 0), (2, 1)]
-    assert state_of(pair, "bookTicker").recent is None
+    jumping = state_of(pair, "bookTicker").jumping
+    assert jumping is not None
+    assert jumping.recent is None
 
 
 def test_a_true_duplicate_is_no_copy(
@@ -409,7 +412,7 @@ def test_what_one_connection_loses_the_other_brings(
         first.record([frames.trade(number, now)], False, now, now)
     for number in (1, 2, 3):
         second.record([frames.trade(number, now)], False, now, now)
-    pair.expire(now + 10**10)
+    pair.expire(now, time.monotonic_ns() + 10**10)
     sequence = state_of(pair, "trade").sequence
     assert sequence is not None
     assert (sequence.lost, sequence.out_of_order) == (0, 0)
