@@ -96,7 +96,7 @@ class ErrorKind(StrEnum):
     BAD_JSON = "bad_json"
     BAD_FIELD = "bad_field"
     BAD_ID = "bad_id"
-    BAD_TIME = "bad_time"
+    BAD_TRADE_TIME = "bad_trade_time"
     WRONG_SYMBOL = "wrong_symbol"
     BINARY_FRAME = "binary_frame"
     UNKNOWN_EVENT = "unknown_event"

@@ -457,6 +457,14 @@ class ConnectionReceiver:
                             redundant += 1
                         continue
                 recorded += 1
+                trade_ns = event.trade_ns
+                if (
+                    trade_ns is not None
+                    and event_ns is not None
+                    and not -MAX_AGE_NS < event_ns - trade_ns < MAX_AGE_NS
+                ):
+                    recorder.count_error(*_not_a_trade_time(event_ns, trade_ns))
+                    trade_ns = None  # the rest of it is right
                 state.messages += 1
                 state.payload_bytes += len(frame)
                 state.last_timestamp_ns = timestamp_ns
@@ -475,7 +483,7 @@ class ConnectionReceiver:
                 if previous_ns is not None:
                     variation.append(abs(latency_ns - previous_ns) * 1e-9)
                 state.previous_latency_ns = latency_ns
-                trade_ns, exchange_delay = event.trade_ns, histograms.exchange_delay
+                exchange_delay = histograms.exchange_delay
                 if trade_ns is not None and exchange_delay is not None:
                     exchange_delay.append((event_ns - trade_ns) * 1e-9)
             except FrameError as error:
@@ -509,6 +517,8 @@ class ConnectionReceiver:
             or not (measured or newest_ns < start_ns or end_ns <= oldest_ns)
             or not -MAX_AGE_NS < timestamp_ns - newest_ns <= timestamp_ns - oldest_ns < MAX_AGE_NS
             or self._line.latency is not None
+            or oldest_ns - max(run.trade_ns) <= -MAX_AGE_NS
+            or newest_ns - min(run.trade_ns) >= MAX_AGE_NS
         ):
             return False
         check.next_id = sequence.next_id = run.first_id + count
@@ -563,4 +573,12 @@ def _not_a_time(event_ns: int, latency_ns: int) -> FrameError:
     return FrameError(
         ErrorKind.BAD_FIELD,
         f"event time {event_ns} ns is {latency_ns / 1e9:.0f} s from the clock",
+    )
+
+
+def _not_a_trade_time(event_ns: int, trade_ns: int) -> tuple[ErrorKind, str]:
+    apart_sec = (event_ns - trade_ns) / NS_PER_SEC
+    return (
+        ErrorKind.BAD_TRADE_TIME,
+        f"trade time {trade_ns} ns is {apart_sec:.0f} s before the event time",
     )
