@@ -44,6 +44,8 @@ WANTED = [
     "gaps",
     "duplicates",
     "reordering",
+    "renumbered",
+    "wrong-ids",
     "future-minutes",
     "clock-steps",
 ]
