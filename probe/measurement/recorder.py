@@ -32,6 +32,7 @@ _LOG: Final = logs.logger(__name__)
 SAMPLES_KEPT: Final = 1000
 # An event time further than this from the clock is in another unit, not late.
 MAX_AGE_NS: Final = 86_400 * NS_PER_SEC
+_MIN_AGE_NS: Final = -MAX_AGE_NS
 _LOGGED_PER_KIND: Final = 10
 # From how many messages on it pays to look for a run of ids.
 _RUN: Final = 4
@@ -429,10 +430,15 @@ class ConnectionReceiver:
                 if event_ns is None:
                     latency_ns = 0
                     measured = start_ns <= timestamp_ns < end_ns
+                    trade_ns = None
                 else:
                     latency_ns = timestamp_ns - event_ns
-                    if not -MAX_AGE_NS < latency_ns < MAX_AGE_NS:
+                    if not _MIN_AGE_NS < latency_ns < MAX_AGE_NS:
                         raise _not_a_time(event_ns, latency_ns)  # noqa: TRY301 - counted as decoding faults are
+                    trade_ns = event.trade_ns
+                    if trade_ns is not None and not _MIN_AGE_NS < event_ns - trade_ns < MAX_AGE_NS:
+                        recorder.count_error(*_not_a_trade_time(event_ns, trade_ns))
+                        trade_ns = None  # the rest of it is right
                     measured = start_ns <= event_ns < end_ns
                     if all_arrivals is not None and measured:
                         all_arrivals.observe(latency_ns * 1e-9)
@@ -457,14 +463,6 @@ class ConnectionReceiver:
                             redundant += 1
                         continue
                 recorded += 1
-                trade_ns = event.trade_ns
-                if (
-                    trade_ns is not None
-                    and event_ns is not None
-                    and not -MAX_AGE_NS < event_ns - trade_ns < MAX_AGE_NS
-                ):
-                    recorder.count_error(*_not_a_trade_time(event_ns, trade_ns))
-                    trade_ns = None  # the rest of it is right
                 state.messages += 1
                 state.payload_bytes += len(frame)
                 state.last_timestamp_ns = timestamp_ns
@@ -515,9 +513,9 @@ class ConnectionReceiver:
             or check.unsettled
             or sequence.unsettled
             or not (measured or newest_ns < start_ns or end_ns <= oldest_ns)
-            or not -MAX_AGE_NS < timestamp_ns - newest_ns <= timestamp_ns - oldest_ns < MAX_AGE_NS
+            or not _MIN_AGE_NS < timestamp_ns - newest_ns <= timestamp_ns - oldest_ns < MAX_AGE_NS
             or self._line.latency is not None
-            or oldest_ns - max(run.trade_ns) <= -MAX_AGE_NS
+            or oldest_ns - max(run.trade_ns) <= _MIN_AGE_NS
             or newest_ns - min(run.trade_ns) >= MAX_AGE_NS
         ):
             return False
@@ -546,8 +544,11 @@ class ConnectionReceiver:
             return state.jumping.see(event.last_id, event.event_ns, position)
         assert check is not None
         assert state.numbering is not None
-        assert event.event_ns is not None  # wherever ids can show losses
-        message = Numbered(event.first_id, event.last_id, event.event_ns)
+        first_id, last_id, event_ns = event.first_id, event.last_id, event.event_ns
+        assert event_ns is not None  # wherever ids can show losses
+        if state.numbering.is_next_copy(first_id, last_id, event_ns, check):
+            return Arrival.REDUNDANT
+        message = Numbered(first_id, last_id, event_ns)
         return state.numbering.see(message, time.monotonic_ns(), check)
 
     def _count(self, recorded: int, redundant: int, timestamp_ns: int, read_ns: int) -> None:

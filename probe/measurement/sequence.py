@@ -276,6 +276,11 @@ class SequenceCheck:
             return True
         return event_ns <= next(time for time in times if time is not None)
 
+    def remembers(self, first: int, last: int, event_ns: int) -> bool:
+        """Whether an id is remembered with its event time, where each message is one id."""
+        index = len(self.times) - (self.next_id - first)
+        return self._per_id and index >= 0 and last < self.next_id and self.times[index] == event_ns
+
     def can_skip(self, skipped: int, event_ns: int) -> bool:
         """Whether so many ids may have been skipped by the event time given, at the rate seen."""
         if skipped <= _BURST:

@@ -44,7 +44,10 @@ class Received:
     def see(self, number: int, event_ns: int, *, last: int | None = None, on: str = "a") -> Arrival:
         check = self.checks.setdefault(on, SequenceCheck(per_id=self.per_id))
         message = Numbered(number, number if last is None else last, event_ns)
-        arrival = self.numbering.see(message, self.now_ns, check)
+        if self.numbering.is_next_copy(*message, check):
+            arrival = Arrival.REDUNDANT
+        else:
+            arrival = self.numbering.see(message, self.now_ns, check)
         self.arrivals.append(arrival)
         return arrival
 
