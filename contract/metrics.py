@@ -103,6 +103,9 @@ class ErrorKind(StrEnum):
 
     BAD_JSON = "bad_json"
     BAD_FIELD = "bad_field"
+    BAD_ID = "bad_id"
+    BAD_TRADE_TIME = "bad_trade_time"
+    WRONG_SYMBOL = "wrong_symbol"
     BINARY_FRAME = "binary_frame"
     TRAILING_DATA = "trailing_data"  # the first message of the frame is used
     UNKNOWN_EVENT = "unknown_event"
@@ -202,9 +205,13 @@ LOST: Final = _counter(
 )
 RECOVERED: Final = _counter(
     "feed_messages_recovered_total",
-    "Messages that arrived after they had been counted as lost.",
+    "Messages that arrived after they had been counted as lost, or were counted so by a wrong id.",
 )
 GAPS: Final = _counter("feed_sequence_gaps_total", "Jumps forward in the sequence of ids.")
+RESTARTS: Final = _counter(
+    "feed_sequence_restarts_total",
+    "New numberings of a stream's ids: neither losses nor duplicates.",
+)
 DUPLICATES: Final = _counter("feed_duplicates_total", "Messages received more than once.")
 OUT_OF_ORDER: Final = _counter(
     "feed_out_of_order_total", "Messages that arrived after a later one."

@@ -239,6 +239,7 @@ def _continuity(limits: Constraints) -> list[Cell]:
     )
     counters = (
         (metrics.GAPS, "gaps"),
+        (metrics.RESTARTS, "new numberings"),
         (metrics.DUPLICATES, "duplicates"),
         (metrics.OUT_OF_ORDER, "out of order"),
         (metrics.NEGATIVE_LATENCY, "negative latency"),
@@ -259,8 +260,8 @@ def _continuity(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "Gaps, duplicates and reordering",
-                "Sequence gaps, duplicates, messages out of order, and messages with an event time "
-                "later than their receive time (a clock error).",
+                "Sequence gaps, new numberings, duplicates, messages out of order, and messages "
+                "with an event time later than their receive time (a clock error).",
                 "mps",
                 *(Query(rate(_CHOSEN.feed(metric)), name) for metric, name in counters),
             ),

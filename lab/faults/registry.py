@@ -13,6 +13,7 @@ from latency_sweep.lab.faults import in_flight as i
 from latency_sweep.lab.faults.certificates import Identity
 from latency_sweep.lab.faults.dns import NXDOMAIN, SERVFAIL, DnsServer, Silence
 from latency_sweep.lab.faults.fault import Fault
+from latency_sweep.lab.faults.ids import Renumber, shift_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -308,6 +309,18 @@ FAULTS: Final[Mapping[str, Entry]] = {
         lambda: i.Reorder(5),
         4.0,
         "feed_out_of_order_total",
+    ),
+    "renumbered": _harmless(
+        "ids begin anew, 10^12 higher, and go back after 4 s",
+        lambda: Renumber(10**12),
+        4.0,
+        "feed_sequence_restarts_total",
+    ),
+    "wrong-ids": _harmless(
+        "every thirtieth message has an id 10^12 too high, for 4 s",
+        lambda: i.EveryNth(30, lambda frame: shift_ids(frame, 10**12)),
+        4.0,
+        _errors(ErrorKind.BAD_ID),
     ),
     "future-minutes": _harmless(
         "events are dated 10 min ahead, for 4 s",

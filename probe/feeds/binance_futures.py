@@ -7,7 +7,7 @@ COIN-M have the same shape and a few keys more.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal
 
 import msgspec
 
@@ -17,6 +17,7 @@ from latency_sweep.probe.feeds.binance_json import (
     TRADE,
     Count,
     StreamKind,
+    Symbol,
     check_order,
     read_both_times,
 )
@@ -27,30 +28,32 @@ if TYPE_CHECKING:
 UNIT_NS: Final = 1_000_000
 
 
-class _Depth(msgspec.Struct, gc=False):
+class _Depth(msgspec.Struct, Generic[Symbol], gc=False):
     event: Literal["depthUpdate"] = msgspec.field(name="e")
     event_time: Count = msgspec.field(name="E")
     trade_time: Count = msgspec.field(name="T")
     previous_id: Count = msgspec.field(name="pu")
     last_id: Count = msgspec.field(name="u")
+    symbol: Symbol | msgspec.UnsetType = msgspec.field(name="s", default=msgspec.UNSET)
 
 
-class _BookTicker(msgspec.Struct, gc=False):
+class _BookTicker(msgspec.Struct, Generic[Symbol], gc=False):
     event: Literal["bookTicker"] = msgspec.field(name="e")
     event_time: Count = msgspec.field(name="E")
     trade_time: Count = msgspec.field(name="T")
     id: Count = msgspec.field(name="u")
+    symbol: Symbol | msgspec.UnsetType = msgspec.field(name="s", default=msgspec.UNSET)
 
 
-class _DepthFrame(msgspec.Struct, gc=False):
-    data: _Depth
+class _DepthFrame(msgspec.Struct, Generic[Symbol], gc=False):
+    data: _Depth[Symbol]
 
 
-class _BookTickerFrame(msgspec.Struct, gc=False):
-    data: _BookTicker
+class _BookTickerFrame(msgspec.Struct, Generic[Symbol], gc=False):
+    data: _BookTicker[Symbol]
 
 
-def _read_depth(channel: Channel, data: _Depth, unit_ns: int) -> Event:
+def _read_depth(channel: Channel, data: _Depth[Any], unit_ns: int) -> Event:
     # Futures books are whole iff `pu` is the previous `u`: the message covers what lies between.
     first_id = data.previous_id + 1
     check_order(first_id, data.last_id)

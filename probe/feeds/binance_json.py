@@ -7,7 +7,17 @@ notice.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Protocol
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+)
 from urllib.parse import urlsplit
 
 import msgspec
@@ -36,24 +46,27 @@ _NAME_AT: Final = len(_BEGINNING)
 # How msgspec says that an event is none of those that a stream may have.
 _NOT_ALLOWED: Final = "Invalid enum value"
 _AT_EVENT: Final = "`$.data.e`"
+_AT_SYMBOL: Final = "`$.data.s`"
 
 # Ids and times: whole numbers of 64 bits.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+# The one symbol that a channel's payloads may have: a `Literal`, which costs nothing to check.
+Symbol = TypeVar("Symbol")
 
 
 class StreamKind(NamedTuple):
     """What one kind of stream sends.
 
     Attributes:
-        frame: type of the combined frame; its `data` is the payload. Where payloads have an `e`,
-            the type allows the one value that is right.
+        frame: type of the combined frame, of the symbol's type; its `data` is the payload. Where
+            payloads have an `e` or an `s`, the type allows the one value that is right.
         ids: what the ids can show.
         read: makes the event of a payload; the last argument is the time unit in ns.
         has_event_time: whether payloads say when they were sent.
         has_trade_time: whether they say when the trade happened.
     """
 
-    frame: type[Any]
+    frame: Any
     ids: Ids
     read: Callable[[Channel, Any, int], Event]
     has_event_time: bool = True
@@ -61,26 +74,28 @@ class StreamKind(NamedTuple):
 
 
 # Spot and futures send these alike.
-class _Trade(msgspec.Struct, gc=False):
+class _Trade(msgspec.Struct, Generic[Symbol], gc=False):
     event: Literal["trade"] = msgspec.field(name="e")
     event_time: Count = msgspec.field(name="E")
     trade_time: Count = msgspec.field(name="T")
     id: Count = msgspec.field(name="t")
+    symbol: Symbol | msgspec.UnsetType = msgspec.field(name="s", default=msgspec.UNSET)
 
 
-class _AggTrade(msgspec.Struct, gc=False):
+class _AggTrade(msgspec.Struct, Generic[Symbol], gc=False):
     event: Literal["aggTrade"] = msgspec.field(name="e")
     event_time: Count = msgspec.field(name="E")
     trade_time: Count = msgspec.field(name="T")
     id: Count = msgspec.field(name="a")
+    symbol: Symbol | msgspec.UnsetType = msgspec.field(name="s", default=msgspec.UNSET)
 
 
-class _TradeFrame(msgspec.Struct, gc=False):
-    data: _Trade
+class _TradeFrame(msgspec.Struct, Generic[Symbol], gc=False):
+    data: _Trade[Symbol]
 
 
-class _AggTradeFrame(msgspec.Struct, gc=False):
-    data: _AggTrade
+class _AggTradeFrame(msgspec.Struct, Generic[Symbol], gc=False):
+    data: _AggTrade[Symbol]
 
 
 def read_both_times(channel: Channel, data: Any, unit_ns: int) -> Event:
@@ -103,22 +118,39 @@ TRADE: Final = StreamKind(_TradeFrame, Ids.CONSECUTIVE, read_both_times)
 AGG_TRADE: Final = StreamKind(_AggTradeFrame, Ids.CONSECUTIVE, read_both_times)
 
 
-def _reader(channel: Channel, kind: StreamKind, unit_ns: int) -> Callable[[bytes], Event]:
+def _decoder(channel: Channel, kind: StreamKind) -> Callable[[bytes], Any]:
+    """What decodes a combined frame of one channel, or raises what msgspec does."""
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind.frame[Literal[channel.symbol]])
+    return decoder.decode
+
+
+def _reader(
+    channel: Channel,
+    decode: Callable[[bytes], Any],
+    read: Callable[[Channel, Any, int], Event],
+    unit_ns: int,
+) -> Callable[[bytes], Event]:
     """What turns a combined frame of one channel into its event, or raises FrameError."""
-    decode, read = msgspec.json.Decoder(kind.frame).decode, kind.read
 
     def read_frame(frame: bytes) -> Event:
         try:
             return read(channel, decode(frame).data, unit_ns)
         except msgspec.ValidationError as error:
-            text = str(error)
-            unknown = text.startswith(_NOT_ALLOWED) and text.endswith(_AT_EVENT)
-            kind = ErrorKind.UNKNOWN_EVENT if unknown else ErrorKind.BAD_FIELD
-            raise FrameError(kind, f"{error}: {quote(frame)}") from error
+            raise FrameError(_kind_of(str(error)), f"{error}: {quote(frame)}") from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FrameError(ErrorKind.BAD_JSON, f"{error}: {quote(frame)}") from error
 
     return read_frame
+
+
+def _kind_of(invalid: str) -> ErrorKind:
+    """The kind of what msgspec says of a frame."""
+    if invalid.startswith(_NOT_ALLOWED):
+        if invalid.endswith(_AT_EVENT):
+            return ErrorKind.UNKNOWN_EVENT
+        if invalid.endswith(_AT_SYMBOL):
+            return ErrorKind.WRONG_SYMBOL
+    return ErrorKind.BAD_FIELD
 
 
 class BinanceJson:
@@ -160,17 +192,17 @@ class BinanceJson:
         self.url = url(how.in_url)
         self.opening_messages = how.messages
         self._unit_ns = unit_ns
+        decoders = {channel: _decoder(channel, kinds[channel.stream]) for channel in self.channels}
         self._run_decoders = {
-            subscription(channel).encode(): (
-                channel,
-                msgspec.json.Decoder(kinds[channel.stream].frame).decode,
-            )
-            for channel in self.channels
+            subscription(channel).encode(): (channel, decode)
+            for channel, decode in decoders.items()
             if kinds[channel.stream].read is read_both_times and channel.ids is Ids.CONSECUTIVE
         }
         self._readers = {
-            subscription(channel).encode(): _reader(channel, kinds[channel.stream], unit_ns)
-            for channel in self.channels
+            subscription(channel).encode(): _reader(
+                channel, decode, kinds[channel.stream].read, unit_ns
+            )
+            for channel, decode in decoders.items()
         }
 
     def decode(self, frame: bytes, *, binary: bool) -> Event | Notice:

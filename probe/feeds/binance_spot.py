@@ -6,7 +6,7 @@ Payloads are those of Binance's documentation, "WebSocket Streams" of the Spot A
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal
 
 import msgspec
 
@@ -17,6 +17,7 @@ from latency_sweep.probe.feeds.binance_json import (
     BinanceJson,
     Count,
     StreamKind,
+    Symbol,
     check_order,
     combined_base,
 )
@@ -28,31 +29,33 @@ MARKET: Final = "spot"
 _NS_PER_US: Final = 1_000
 
 
-class _Depth(msgspec.Struct, gc=False):
+class _Depth(msgspec.Struct, Generic[Symbol], gc=False):
     event: Literal["depthUpdate"] = msgspec.field(name="e")
     event_time: Count = msgspec.field(name="E")
     first_id: Count = msgspec.field(name="U")
     last_id: Count = msgspec.field(name="u")
+    symbol: Symbol | msgspec.UnsetType = msgspec.field(name="s", default=msgspec.UNSET)
 
 
-class _BookTicker(msgspec.Struct, gc=False):
+class _BookTicker(msgspec.Struct, Generic[Symbol], gc=False):
     id: Count = msgspec.field(name="u")
+    symbol: Symbol | msgspec.UnsetType = msgspec.field(name="s", default=msgspec.UNSET)
 
 
-class _DepthFrame(msgspec.Struct, gc=False):
-    data: _Depth
+class _DepthFrame(msgspec.Struct, Generic[Symbol], gc=False):
+    data: _Depth[Symbol]
 
 
-class _BookTickerFrame(msgspec.Struct, gc=False):
-    data: _BookTicker
+class _BookTickerFrame(msgspec.Struct, Generic[Symbol], gc=False):
+    data: _BookTicker[Symbol]
 
 
-def _read_depth(channel: Channel, data: _Depth, unit_ns: int) -> Event:
+def _read_depth(channel: Channel, data: _Depth[Any], unit_ns: int) -> Event:
     check_order(data.first_id, data.last_id)
     return Event(channel, data.first_id, data.last_id, data.event_time * unit_ns)
 
 
-def _read_book_ticker(channel: Channel, data: _BookTicker, _: int) -> Event:
+def _read_book_ticker(channel: Channel, data: _BookTicker[Any], _: int) -> Event:
     return Event(channel, data.id, data.id)
 
 

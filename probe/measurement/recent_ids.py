@@ -9,7 +9,7 @@ REMEMBERED: Final = 8192
 
 
 class RecentIds:
-    """Remembers the newest ids of rising ones, in bounded memory.
+    """Remembers the newest ids of rising ones and their event times, in bounded memory.
 
     Args:
         floor: all ids up to here count as seen.
@@ -17,19 +17,26 @@ class RecentIds:
 
     __slots__ = ("_floor", "_ids", "_order")
 
-    def __init__(self, floor: int) -> None:
+    def __init__(self, floor: int = -1) -> None:
         self._floor = floor
-        self._ids: set[int] = set()
+        self._ids: dict[int, int | None] = {}
         self._order: deque[int] = deque()
 
-    def is_first(self, number: int) -> bool:
+    def has(self, number: int, event_ns: int | None = None) -> bool:
+        """Whether an id was seen with this event time, or is too old to know."""
+        if number <= self._floor and number not in self._ids:
+            return True
+        return number in self._ids and self._ids[number] == event_ns
+
+    def is_first(self, number: int, event_ns: int | None = None) -> bool:
         """Whether an id arrives for the first time; records it."""
-        if number <= self._floor or number in self._ids:
+        if self.has(number, event_ns):
             return False
-        self._ids.add(number)
-        self._order.append(number)
+        if number not in self._ids:
+            self._order.append(number)
+        self._ids[number] = event_ns
         if len(self._order) > REMEMBERED:
             oldest = self._order.popleft()
-            self._ids.discard(oldest)
+            del self._ids[oldest]
             self._floor = max(self._floor, oldest)
         return True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections import Counter, deque
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
@@ -12,8 +14,10 @@ from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.probe.feeds.base import DecodesRuns, Event, EventRun, FrameError, Ids, Notice
-from latency_sweep.probe.measurement.recent_ids import RecentIds
-from latency_sweep.probe.measurement.sequence import Seen, SequenceCheck
+from latency_sweep.probe.measurement.arrival import Arrival
+from latency_sweep.probe.measurement.jumping_ids import JumpingIds, JumpingPosition
+from latency_sweep.probe.measurement.numbering import Numbered, Numbering
+from latency_sweep.probe.measurement.sequence import NONE_YET, SequenceCheck
 from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ _LOG: Final = logs.logger(__name__)
 SAMPLES_KEPT: Final = 1000
 # An event time further than this from the clock is in another unit, not late.
 MAX_AGE_NS: Final = 86_400 * NS_PER_SEC
+_MIN_AGE_NS: Final = -MAX_AGE_NS
 _LOGGED_PER_KIND: Final = 10
 # From how many messages on it pays to look for a run of ids.
 _RUN: Final = 4
@@ -86,10 +91,9 @@ class ChannelState:
         payload_bytes: their size.
         negative: messages timestamped later than they were received.
         last_timestamp_ns: receive timestamp of the newest one, or 0.
-        newest_id: highest id received where there is no sequence, or -1.
-        sequence: the check of its ids, or None where they can show nothing.
-        overlapping: whether several connections deliver it, where there is no sequence.
-        recent: ids received since they overlap, or None.
+        numbering: its ids, or None where they cannot show losses.
+        sequence: the check of the newest numbering, or None.
+        jumping: its ids where they cannot show losses, or None.
         histograms: those of the run being measured, or None.
         previous_latency_ns: latency of the previous message of this run, or None.
     """
@@ -97,34 +101,43 @@ class ChannelState:
     __slots__ = (
         "channel",
         "histograms",
+        "jumping",
         "last_timestamp_ns",
         "messages",
         "negative",
-        "newest_id",
-        "overlapping",
+        "numbering",
         "payload_bytes",
         "previous_latency_ns",
-        "recent",
         "sequence",
     )
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, on_stray: Callable[[str], None]) -> None:
         self.channel = channel
         self.messages = 0
         self.payload_bytes = 0
         self.negative = 0
         self.last_timestamp_ns = 0
-        self.newest_id = -1
-        self.sequence = _sequence_check(channel)
-        self.overlapping = False
-        self.recent: RecentIds | None = None
+        self.numbering: Numbering | None = None
+        self.sequence: SequenceCheck | None = None
+        self.jumping: JumpingIds | None = None
+        if channel.ids is Ids.NONE:
+            self.jumping = JumpingIds(on_stray)
+        else:
+            self.numbering = Numbering(per_id=_is_per_id(channel), on_stray=on_stray)
+            self.sequence = self.numbering.current
         self.histograms: RunHistograms | None = None
         self.previous_latency_ns: int | None = None
 
+    @property
+    def restarts(self) -> int:
+        """New numberings of its ids."""
+        ids = self.sequence if self.jumping is None else self.jumping
+        assert ids is not None
+        return ids.restarts
 
-def _sequence_check(channel: Channel) -> SequenceCheck | None:
-    """A check of a channel's ids, or None where they can show nothing."""
-    return None if channel.ids is Ids.NONE else SequenceCheck(per_id=channel.ids is Ids.CONSECUTIVE)
+
+def _is_per_id(channel: Channel) -> bool:
+    return channel.ids is Ids.CONSECUTIVE
 
 
 class Line:
@@ -194,7 +207,9 @@ class Recorder:
         self._previous_run: Run | None = None
         self._logged: dict[ErrorKind, int] = {}
         self._open: Counter[str] = Counter()  # connections of each feed, by its URL
-        self.states: Sequence[ChannelState] = [ChannelState(channel) for channel in channels]
+        self.states: Sequence[ChannelState] = [
+            ChannelState(channel, partial(self._count_stray, channel)) for channel in channels
+        ]
         self.lines: Sequence[Line] = [Line(str(number)) for number in range(lines)]
         self.samples: deque[tuple[Event | EventRun, int, int]] = deque(maxlen=SAMPLES_KEPT)
         self.measured_ns = (0, 0)
@@ -235,13 +250,18 @@ class Recorder:
             for event, position, timestamp_ns in self.samples
         ]
 
-    def expire(self, now_ns: int) -> None:
-        """Drop series that are no longer exposed, and let old gaps expire."""
+    def expire(self, now_ns: int, monotonic_ns: int) -> None:
+        """Drop series that are no longer exposed, and let old gaps expire.
+
+        Args:
+            now_ns: Unix time, nanoseconds: runs begin and end by it.
+            monotonic_ns: the time of a clock that nobody sets, nanoseconds: gaps expire by it.
+        """
         if self._run is not None and now_ns >= self._run.measure_start_ns:
             self._forget_previous_run()
         for state in self.states:
-            if state.sequence is not None:
-                state.sequence.expire(now_ns)
+            if state.numbering is not None:
+                state.numbering.expire(monotonic_ns)
 
     def interrupted(self, feed: Feed) -> None:
         """A feed lost its last connection: messages before and after it are not consecutive.
@@ -268,17 +288,16 @@ class Recorder:
         """
         self._open[feed.url] += 1
         if self._open[feed.url] > 1:
-            for state in self._without_sequence(feed):
-                state.overlapping = True
-                state.recent = state.recent or RecentIds(state.newest_id)
+            for jumping in self._jumping(feed):
+                jumping.overlap()
         return ConnectionReceiver(self, feed, line, on_shutdown, on_answer)
 
     def closed(self, feed: Feed) -> None:
         """A connection that had a receiver is gone, or never came about."""
         self._open[feed.url] -= 1
         if self._open[feed.url] <= 1:
-            for state in self._without_sequence(feed):
-                state.overlapping = False
+            for jumping in self._jumping(feed):
+                jumping.end_overlap()
 
     def count_error(self, kind: ErrorKind, detail: str, fault: BaseException | None = None) -> None:
         """Count an error, and log the first ones of its kind.
@@ -320,9 +339,12 @@ class Recorder:
                 return
         self._unfolded = 0
 
-    def _without_sequence(self, feed: Feed) -> list[ChannelState]:
-        states = [self.states[channel.index] for channel in feed.channels]
-        return [state for state in states if state.sequence is None]
+    def _count_stray(self, channel: Channel, detail: str) -> None:
+        self.count_error(ErrorKind.BAD_ID, f"{channel.stream} of {channel.symbol}: {detail}")
+
+    def _jumping(self, feed: Feed) -> list[JumpingIds]:
+        found = [self.states[channel.index].jumping for channel in feed.channels]
+        return [jumping for jumping in found if jumping is not None]
 
     def _histograms_of(self, channel: Channel, run: Run) -> RunHistograms:
         labels = (self._market, channel.stream, channel.symbol, run.label)
@@ -345,20 +367,6 @@ class Recorder:
         for histogram in self._instruments.per_run.values():
             histogram.remove_matching({metrics.RUN: self._previous_run.label})
         self._previous_run = None
-
-
-def _is_first_arrival(state: ChannelState, event: Event, timestamp_ns: int, here: Seen) -> bool:
-    """Whether no other connection delivered the message before; records its ids."""
-    if state.sequence is not None:
-        seen = state.sequence.see(event.first_id, event.last_id, timestamp_ns, here)
-        return seen is not Seen.REPEATED or here is Seen.REPEATED
-    if state.recent is not None:
-        if not state.recent.is_first(event.last_id) and here is not Seen.REPEATED:
-            return False
-        if not state.overlapping and event.last_id > state.newest_id:
-            state.recent = None  # the connection that is left has caught up with the other
-    state.newest_id = max(state.newest_id, event.last_id)
-    return True
 
 
 class ConnectionReceiver:
@@ -385,9 +393,12 @@ class ConnectionReceiver:
         self._decode = feed.decode
         self._decode_run = feed.decode_run if isinstance(feed, DecodesRuns) else None
         self._checks: list[SequenceCheck | None] = [
-            _sequence_check(state.channel) for state in recorder.states
+            None if state.numbering is None else SequenceCheck(per_id=_is_per_id(state.channel))
+            for state in recorder.states
         ]
-        self._newest_ids = [-1] * len(recorder.states)  # where there is no check
+        self._positions: list[JumpingPosition | None] = [
+            None if state.jumping is None else state.jumping.position() for state in recorder.states
+        ]
         self._previous_timestamp_ns = 0
 
     @property
@@ -438,14 +449,18 @@ class ConnectionReceiver:
                 if event_ns is None:
                     latency_ns = 0
                     measured = start_ns <= timestamp_ns < end_ns
+                    trade_ns = None
                 else:
                     latency_ns = timestamp_ns - event_ns
-                    if not -MAX_AGE_NS < latency_ns < MAX_AGE_NS:
+                    if not _MIN_AGE_NS < latency_ns < MAX_AGE_NS:
                         raise _not_a_time(event_ns, latency_ns)  # noqa: TRY301 - counted as decoding faults are
+                    trade_ns = event.trade_ns
+                    if trade_ns is not None and not _MIN_AGE_NS < event_ns - trade_ns < MAX_AGE_NS:
+                        recorder.count_error(*_not_a_trade_time(event_ns, trade_ns))
+                        trade_ns = None  # the rest of it is right
                     measured = start_ns <= event_ns < end_ns
                     if all_arrivals is not None and measured:
                         all_arrivals.observe(latency_ns * 1e-9)
-                recorded += 1
                 state, check = states[index], checks[index]
                 sequence = state.sequence
                 first_id = event.first_id
@@ -453,14 +468,20 @@ class ConnectionReceiver:
                     check is not None
                     and sequence is not None
                     and first_id == check.next_id == sequence.next_id
-                    and not check.pending_gaps
-                    and not sequence.pending_gaps
+                    and not check.unsettled
+                    and not sequence.unsettled
                 ):
                     # What nearly every message is: the next one, and nothing is awaited.
                     check.next_id = sequence.next_id = event.last_id + 1
-                elif not self._is_first_arrival(state, event, timestamp_ns):
-                    redundant += 1
-                    continue
+                    sequence.times.append(event_ns)
+                else:
+                    arrival = self._place(state, event)
+                    if arrival is not Arrival.COUNTED:
+                        if arrival is Arrival.REDUNDANT:
+                            recorded += 1
+                            redundant += 1
+                        continue
+                recorded += 1
                 state.messages += 1
                 state.payload_bytes += len(frame)
                 state.last_timestamp_ns = timestamp_ns
@@ -479,7 +500,7 @@ class ConnectionReceiver:
                 if previous_ns is not None:
                     variation.append(abs(latency_ns - previous_ns) * 1e-9)
                 state.previous_latency_ns = latency_ns
-                trade_ns, exchange_delay = event.trade_ns, histograms.exchange_delay
+                exchange_delay = histograms.exchange_delay
                 if trade_ns is not None and exchange_delay is not None:
                     exchange_delay.append((event_ns - trade_ns) * 1e-9)
             except FrameError as error:
@@ -512,14 +533,17 @@ class ConnectionReceiver:
             check is None
             or sequence is None
             or not run.first_id == check.next_id == sequence.next_id
-            or check.pending_gaps
-            or sequence.pending_gaps
+            or check.unsettled
+            or sequence.unsettled
             or not (measured or newest_ns < start_ns or end_ns <= oldest_ns)
-            or not -MAX_AGE_NS < timestamp_ns - newest_ns <= timestamp_ns - oldest_ns < MAX_AGE_NS
+            or not _MIN_AGE_NS < timestamp_ns - newest_ns <= timestamp_ns - oldest_ns < MAX_AGE_NS
             or self._line.latency is not None
+            or oldest_ns - max(run.trade_ns) <= _MIN_AGE_NS
+            or newest_ns - min(run.trade_ns) >= MAX_AGE_NS
         ):
             return False
         check.next_id = sequence.next_id = run.first_id + count
+        sequence.times.extend(event_ns)
         state.messages += count
         state.payload_bytes += sum(map(len, frames))
         state.last_timestamp_ns = timestamp_ns
@@ -536,18 +560,19 @@ class ConnectionReceiver:
         recorder.fold(count)
         return True
 
-    def _is_first_arrival(self, state: ChannelState, event: Event, timestamp_ns: int) -> bool:
-        """Whether a message counts; records its ids for this connection and for all."""
-        index = event.channel.index
-        check = self._checks[index]
-        if check is not None:
-            here = check.see(event.first_id, event.last_id, timestamp_ns)
-        elif event.last_id > self._newest_ids[index]:
-            here = Seen.NEW
-            self._newest_ids[index] = event.last_id
-        else:
-            here = Seen.REPEATED
-        return _is_first_arrival(state, event, timestamp_ns, here)
+    def _place(self, state: ChannelState, event: Event) -> Arrival:
+        """What a message is; records its ids for this connection and for all."""
+        check, position = self._checks[event.channel.index], self._positions[event.channel.index]
+        if position is not None and state.jumping is not None:
+            return state.jumping.see(event.last_id, event.event_ns, position)
+        assert check is not None
+        assert state.numbering is not None
+        first_id, last_id, event_ns = event.first_id, event.last_id, event.event_ns
+        assert event_ns is not None  # wherever ids can show losses
+        if state.numbering.is_next_copy(first_id, last_id, event_ns, check):
+            return Arrival.REDUNDANT
+        message = Numbered(first_id, last_id, event_ns)
+        return state.numbering.see(message, time.monotonic_ns(), check)
 
     def _count(self, recorded: int, redundant: int, timestamp_ns: int, read_ns: int) -> None:
         """Count the messages of one read for the line."""
@@ -562,12 +587,22 @@ class ConnectionReceiver:
             line.without_timestamp += recorded
 
     def _has_no_message(self, index: int) -> bool:
-        check = self._checks[index]
-        return (self._newest_ids[index] if check is None else check.next_id) < 0
+        check, position = self._checks[index], self._positions[index]
+        if position is not None:
+            return not position.has_message
+        return check is None or check.next_id == NONE_YET
 
 
 def _not_a_time(event_ns: int, latency_ns: int) -> FrameError:
     return FrameError(
         ErrorKind.BAD_FIELD,
         f"event time {event_ns} ns is {latency_ns / 1e9:.0f} s from the clock",
+    )
+
+
+def _not_a_trade_time(event_ns: int, trade_ns: int) -> tuple[ErrorKind, str]:
+    apart_sec = (event_ns - trade_ns) / NS_PER_SEC
+    return (
+        ErrorKind.BAD_TRADE_TIME,
+        f"trade time {trade_ns} ns is {apart_sec:.0f} s before the event time",
     )

@@ -37,7 +37,7 @@ class StateCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Yield the families, from one moment of the event loop."""
         now_ns = time.time_ns()
-        self._recorder.expire(now_ns)
+        self._recorder.expire(now_ns, time.monotonic_ns())
         yield from self._channels()
         yield from self._connection()
         yield from self._timeline(now_ns)
@@ -54,6 +54,7 @@ class StateCollector(Collector):
             (metrics.OUT_OF_ORDER, "out_of_order"),
         ):
             yield self._per_channel(metric, _from_sequence(attribute))
+        yield self._per_channel(metrics.RESTARTS, lambda state: state.restarts)
         yield self._per_channel(
             metrics.NEGATIVE_LATENCY,
             lambda state: state.negative if state.channel.has_event_time else None,

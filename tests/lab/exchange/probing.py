@@ -95,7 +95,7 @@ class Probed:
             lambda: not any(self.session.connectivity.has_connection(feed) for feed in self.feeds)
         )
         await self.exchange.control("flush")
-        self.recorder.expire(time.time_ns() + 10 * NS_PER_SEC)
+        self.recorder.expire(time.time_ns(), time.monotonic_ns() + 10 * NS_PER_SEC)
 
 
 @asynccontextmanager

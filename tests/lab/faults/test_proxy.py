@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 from websockets.frames import Frame, Opcode
 
-from latency_sweep.lab.faults import at_connect, in_flight
+from latency_sweep.lab.faults import at_connect, ids, in_flight
 from latency_sweep.lab.faults import frames as f
 from latency_sweep.lab.faults.certificates import Identities, Identity, make_identities
 from latency_sweep.lab.faults.proxy import HOST, FaultProxy, Link
@@ -189,6 +189,12 @@ async def test_event_times_are_shifted_and_nothing_else() -> None:
     frame = f.text(b'{"data":{"E":1700000000000000,"t":5,"T":1700000000000000}}')
     later = f.payload(in_flight.shift_event_time(frame, 1.5))
     assert later == b'{"data":{"E":1700000001500000,"t":5,"T":1700000000000000}}'
+
+
+async def test_ids_are_shifted_and_nothing_else() -> None:
+    frame = f.text(b'{"data":{"E":17,"t":5,"U":7,"u":9,"pu":6,"a":[["1","2"]]}}')
+    higher = f.payload(ids.shift_ids(frame, 1000))
+    assert higher == b'{"data":{"E":17,"t":1005,"U":1007,"u":1009,"pu":1006,"a":[["1","2"]]}}'
 
 
 async def test_a_close_frame_has_the_code_of_the_fault(

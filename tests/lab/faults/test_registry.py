@@ -50,6 +50,8 @@ WANTED = [
     "gaps",
     "duplicates",
     "reordering",
+    "renumbered",
+    "wrong-ids",
     "future-minutes",
     "clock-steps",
 ]

@@ -78,7 +78,7 @@ def test_trades_cover_the_ids_of_all_their_entries() -> None:
 
 
 def test_a_missing_message_is_one_however_many_trades_it_held() -> None:
-    check = ChannelState(decode(trades(1)).channel).sequence
+    check = ChannelState(decode(trades(1)).channel, pytest.fail).sequence
     assert check is not None
     for message_number in range(1000):
         if message_number != 500:

@@ -66,7 +66,9 @@ def test_trade() -> None:
 
 
 def test_agg_trade() -> None:
-    event = decode("ethusdt@aggTrade", {**TRADE, "e": "aggTrade", "a": 77, "f": 1, "l": 3})
+    event = decode(
+        "ethusdt@aggTrade", {**TRADE, "e": "aggTrade", "s": "ETHUSDT", "a": 77, "f": 1, "l": 3}
+    )
     assert (event.channel.symbol, event.first_id) == ("ETHUSDT", 77)
     assert event.trade_ns is not None
 
@@ -116,11 +118,22 @@ def test_white_space_is_allowed() -> None:
         ({"E": 10**30}, ErrorKind.BAD_FIELD),
         ({"t": "x"}, ErrorKind.BAD_FIELD),
         ({"T": []}, ErrorKind.BAD_FIELD),
+        ({"s": 7}, ErrorKind.BAD_FIELD),
         ({"e": "trades"}, ErrorKind.UNKNOWN_EVENT),
+        ({"s": "ETHUSDT"}, ErrorKind.WRONG_SYMBOL),
+        ({"s": "btcusdt"}, ErrorKind.WRONG_SYMBOL),
     ],
 )
 def test_wrong_values_are_refused(changes: dict[str, Any], kind: ErrorKind) -> None:
     assert fault(frame("btcusdt@trade", {**TRADE, **changes})) is kind
+
+
+@pytest.mark.parametrize(
+    ("stream", "data"),
+    [("trade", TRADE), ("depth", DEPTH), ("bookTicker", BOOK_TICKER)],
+)
+def test_the_symbol_is_the_streams(stream: str, data: dict[str, Any]) -> None:
+    assert fault(frame(f"btcusdt@{stream}", {**data, "s": "ETHUSDT"})) is ErrorKind.WRONG_SYMBOL
 
 
 @pytest.mark.parametrize("key", ["e", "E", "T", "t"])

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import ErrorKind
-from latency_sweep.probe.measurement.recorder import SAMPLES_KEPT, ChannelState, Recorder
+from latency_sweep.contract.timeline import NS_PER_SEC
+from latency_sweep.probe.measurement.recorder import (
+    MAX_AGE_NS,
+    SAMPLES_KEPT,
+    ChannelState,
+    Recorder,
+)
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -231,9 +238,9 @@ def test_the_previous_run_stays_until_the_next_measurement(
     )
     recorder.begin_run(run)
     recorder.begin_run(following)
-    recorder.expire(following.measure_start_ns - 1)
+    recorder.expire(following.measure_start_ns - 1, 0)
     assert series_names(instruments, metrics.LATENCY) == {run.label, following.label}
-    recorder.expire(following.measure_start_ns)
+    recorder.expire(following.measure_start_ns, 0)
     assert series_names(instruments, metrics.LATENCY) == {following.label}
 
 
@@ -245,7 +252,7 @@ def test_what_is_missed_while_disconnected_is_lost(
     recorder.interrupted(feed)
     connection = recorder.receiver(feed, recorder.lines[0], lambda: None)
     connection.record([frames.trade(10, now)], False, now, now)
-    recorder.expire(now + 10**10)
+    recorder.expire(now, time.monotonic_ns() + 10**10)
     sequence = state_of(recorder, "trade").sequence
     assert sequence is not None
     assert (sequence.gaps, sequence.lost) == (1, 8)
@@ -274,6 +281,71 @@ def test_an_event_time_in_another_unit_is_an_error_not_a_latency(
     connection.record([frames.trade(1, now // 1000)], False, now, now)
     assert errors(registry, ErrorKind.BAD_FIELD) == 1
     assert state_of(recorder, "trade").messages == 0
+
+
+@pytest.mark.parametrize("others", [0, 9])
+@pytest.mark.parametrize("away_ns", [2 * MAX_AGE_NS, -2 * MAX_AGE_NS])
+def test_a_trade_time_beyond_sense_is_an_error_and_the_rest_counts(
+    recorder: Recorder,
+    instruments: Instruments,
+    registry: CollectorRegistry,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
+    others: int,
+    away_ns: int,
+) -> None:
+    recorder.begin_run(run)
+    now = run.measure_start_ns
+    batch = [frames.trade(number, now) for number in range(1, 1 + others)]
+    batch.append(frames.trade(1 + others, now, trade_ns=now + away_ns))
+    connection.record(batch, False, now, now)
+    assert errors(registry, ErrorKind.BAD_TRADE_TIME) == 1
+    assert state_of(recorder, "trade").messages == len(batch)
+    assert histogram(instruments, metrics.LATENCY, run).count == len(batch)
+    assert histogram(instruments, metrics.EXCHANGE_DELAY, run).count == others
+
+
+def test_ids_that_begin_anew_in_a_burst_are_all_received(
+    recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver
+) -> None:
+    now = run.measure_start_ns
+    ids = [*range(5000, 5100), *range(1, 51)]
+    batch = [frames.trade(number, now + 1000 * when) for when, number in enumerate(ids)]
+    for start in range(0, len(batch), 10):
+        connection.record(batch[start : start + 10], False, now + MS, now + MS)
+    state = state_of(recorder, "trade")
+    assert (state.messages, state.restarts) == (150, 1)
+    assert state.sequence is not None
+    assert (state.sequence.lost, state.sequence.duplicates, state.sequence.next_id) == (0, 0, 51)
+
+
+def test_a_clock_that_is_set_makes_nothing_lost(
+    recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver
+) -> None:
+    now = run.measure_start_ns
+    for number, timestamp_ns in ((1, now), (3, now), (4, now + 3600 * NS_PER_SEC), (2, now)):
+        connection.record([frames.trade(number, now)], False, timestamp_ns, timestamp_ns)
+    sequence = state_of(recorder, "trade").sequence
+    assert sequence is not None
+    assert (sequence.lost, sequence.out_of_order) == (0, 1)
+
+
+def test_a_wrong_id_is_counted_as_an_error(
+    recorder: Recorder,
+    registry: CollectorRegistry,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
+) -> None:
+    now = run.measure_start_ns
+    for number in (1, 2, 500_000_000, 4, 5):
+        connection.record([frames.trade(number, now)], False, now, now)
+    recorder.expire(now, time.monotonic_ns() + 10**10)
+    state = state_of(recorder, "trade")
+    assert state.sequence is not None
+    assert (state.messages, state.sequence.lost, state.restarts) == (5, 0, 0)
+    assert errors(registry, ErrorKind.BAD_ID) == 1
 
 
 def test_a_fault_of_our_own_ends_no_measurement(
@@ -383,7 +455,9 @@ def test_copies_are_recognised_until_the_connection_that_is_left_has_caught_up(
     for number in (7, 9, 12):
         slow.record([frames.book_ticker(number)], False, now, now)
     assert [(line.first_arrivals, line.redundant) for line in pair.lines] == [(2, 0), (2, 1)]
-    assert state_of(pair, "bookTicker").recent is None
+    jumping = state_of(pair, "bookTicker").jumping
+    assert jumping is not None
+    assert jumping.recent is None
 
 
 def test_a_true_duplicate_is_no_copy(
@@ -409,7 +483,7 @@ def test_what_one_connection_loses_the_other_brings(
         first.record([frames.trade(number, now)], False, now, now)
     for number in (1, 2, 3):
         second.record([frames.trade(number, now)], False, now, now)
-    pair.expire(now + 10**10)
+    pair.expire(now, time.monotonic_ns() + 10**10)
     sequence = state_of(pair, "trade").sequence
     assert sequence is not None
     assert (sequence.lost, sequence.out_of_order) == (0, 0)
