@@ -27,6 +27,8 @@ NONE_YET: Final = -1  # ids are not negative
 # How many ids a jump may skip and still be a loss: a burst at any time; beyond that, what ten times
 # the rate seen makes in the event time passed. Too little to know a rate from is taken for busy.
 _BURST: Final = 1_000
+# A message of a range covers thousands of ids, as symbols share them: a few lost ones are a jump.
+_BURST_OF_RANGES: Final = 1_000_000
 _RATE_MARGIN: Final = 10
 _LEAST_PER_SEC: Final = 100
 _UNKNOWN_PER_SEC: Final = 10_000
@@ -283,7 +285,8 @@ class SequenceCheck:
 
     def can_skip(self, skipped: int, event_ns: int) -> bool:
         """Whether so many ids may have been skipped by the event time given, at the rate seen."""
-        if skipped <= _BURST:
+        burst = _BURST if self._per_id else _BURST_OF_RANGES
+        if skipped <= burst:
             return True
         times, start_ns = self.times, self.start_ns
         newest = times[-1] if times else None
@@ -297,7 +300,7 @@ class SequenceCheck:
             _RATE_MARGIN * _rate_per_sec(self.next_id - self._first, age_ns),
             _RATE_MARGIN * _rate_per_sec(len(times), newest - oldest),
         )
-        return skipped <= _BURST + (event_ns - newest) * per_sec / _NS_PER_SEC
+        return skipped <= burst + (event_ns - newest) * per_sec / _NS_PER_SEC
 
     def was_sent(self, event_ns: int) -> bool:
         """Whether a message before the newest had just this event time."""

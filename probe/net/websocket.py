@@ -98,6 +98,8 @@ class WebSocketConnection:
         self._log = log
         self._splitter = FrameSplitter(MAX_MESSAGE_BYTES)
         self._upgraded: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        # An attempt that is cancelled leaves nobody to look at how it ended.
+        self._upgraded.add_done_callback(_look_at)
         self._response = bytearray()
         self._response_bytes = 0
         self._interim_responses = 0
@@ -384,6 +386,12 @@ class WebSocketConnection:
         if self._close_timer is not None:
             self._close_timer.cancel()
         self._transport.close()
+
+
+def _look_at(done: asyncio.Future[Response]) -> None:
+    """Tell the event loop that a failure has been seen, else it logs one that nobody awaits."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _not_http(response: bytes | bytearray) -> str:

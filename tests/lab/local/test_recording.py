@@ -158,10 +158,10 @@ def test_a_recording_of_other_streams_is_refused() -> None:
 
 
 def test_a_recording_of_an_impossible_symbol_is_refused() -> None:
-    impossible = recording(channels=(RecordedChannel("trade", "BTC-USDT"),))
+    impossible = recording(channels=(RecordedChannel("trade", "BTC/USDT"),))
     with pytest.raises(
         RecordingError,
-        match=r"^capture: cannot be measured: market_data\.symbols\.0: .*'BTC-USDT'\.$",
+        match=r"^capture: cannot be measured: market_data\.symbols\.0: .*'BTC/USDT'\.$",
     ):
         impossible.adapted(experiment.load(EXPERIMENT), NOW_NS)
 

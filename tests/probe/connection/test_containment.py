@@ -278,6 +278,8 @@ ENTRIES: Final = {
     ("call_later", "self._close_timed_out"),
     ("call_soon_threadsafe", "tell"),  # sets a result that nobody has set
     ("add_done_callback", "self._notice"),  # sets an event
+    ("add_done_callback", "_look_at"),  # reads an exception
+    ("create_task", "_attempt(info, receiving)"),  # `race` raises what it raises
     ("create_task", "self._open(pause_sec)"),
     ("create_task", "self._retire(old)"),
     ("create_task", "supervisor.run()"),

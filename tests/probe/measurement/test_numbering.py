@@ -331,3 +331,12 @@ def test_single_wrong_ids_cost_nothing(
     assert received.counted == count - len(dropped)
     assert (received.missing, received.restarts) == (len(dropped), 0)
     assert len(received.strays) == errors
+
+
+def test_lost_messages_of_ranges_are_a_gap_from_the_first_message_on() -> None:
+    received = Received(per_id=False)
+    # Depth updates share their ids with other symbols: each may cover thousands.
+    received.see(10_000, START_NS, last=12_000)
+    received.see(16_500, START_NS + 80 * MS, last=18_000)
+    received.see(18_001, START_NS + 105 * MS, last=19_500)
+    assert (received.numbering.current.gaps, received.numbering.current.restarts) == (1, 0)
