@@ -163,8 +163,8 @@ def _delays() -> list[Cell]:
         Cell(
             graph(
                 "Connection setup by step",
-                "Mean duration of DNS, TCP, TLS, the WebSocket upgrade and, where the URL is too short "
-                "for all streams, of subscribing. TCP is one round trip. "
+                "Mean duration of DNS, TCP, TLS, the WebSocket upgrade and, where the URL is too "
+                "short for all streams, of subscribing. TCP is one round trip. "
                 "Present only if a connection was opened in the window.",
                 "s",
                 # A step that nothing took has an average of NaN; comparing drops it.
