@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from latency_sweep.contract import markets as contract_markets
 from latency_sweep.contract import values
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ StreamKind = str
 PerKind = dict[StreamKind, Probability]
 NS_PER_MS = 1_000_000
 # Spot and futures in JSON, and spot in SBE: each has a host of its own.
-MarketName = Literal["spot", "usdm", "coinm", "sbe"]
+MarketName = contract_markets.MarketName
 MARKET_NAMES: Final[tuple[MarketName, ...]] = get_args(MarketName)
 Port = Annotated[int, Field(ge=0, le=65535)]
 

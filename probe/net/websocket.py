@@ -228,9 +228,9 @@ class WebSocketConnection:
     def stream_ended(self, error: Exception | None) -> None:
         """The byte stream is over; see `Receiver`."""
         protocol = self._protocol
-        if error is not None and protocol.handshake_exc is None and not self._upgraded.done():
+        if error is not None and protocol.handshake_exc is None:
             # At the end of the stream the core would only say that there was no valid answer.
-            self._upgraded.set_exception(ConnectFailed(ConnectStep.UPGRADE, str(error)))
+            self._fail_upgrade(str(error))
         if protocol.state is not State.CLOSED:
             protocol.receive_eof()
         self._finish(self._how_it_ended(error))
@@ -246,7 +246,7 @@ class WebSocketConnection:
         self._response += data
         self._response_bytes += len(data)
         if not self._response.startswith(_HTTP[: len(self._response)]):
-            self._refuse_response(_not_http(self._response))
+            self._fail_upgrade(_not_http(self._response))
             return b""
         if self._skip_interim_responses():
             return b""
@@ -266,7 +266,7 @@ class WebSocketConnection:
         if self._protocol.handshake_exc is not None and not self._upgraded.done():
             cause = self._protocol.handshake_exc.__cause__
             detail = f"the answer is not valid HTTP: {cause or self._protocol.handshake_exc}"
-            self._refuse_response(detail)
+            self._fail_upgrade(detail)
         self._flush()
         return frames if self._protocol.state is State.OPEN else b""
 
@@ -298,7 +298,7 @@ class WebSocketConnection:
             del response[: end + len(_END_OF_HEADERS)]
         return False
 
-    def _refuse_response(self, detail: str) -> None:
+    def _fail_upgrade(self, detail: str) -> None:
         """Fail at once instead of waiting for an end of the answer that need not come."""
         if not self._upgraded.done():
             self._upgraded.set_exception(ConnectFailed(ConnectStep.UPGRADE, detail))
