@@ -72,8 +72,8 @@ def _switch(text: str) -> bool:
 
 
 def printable_text(text: str) -> str:
-    """A text that is put into labels and pages."""
-    if not text.isprintable():
+    """A text that is put into labels and pages, where an empty one would say nothing."""
+    if not text.strip() or not text.isprintable():
         raise ValueError(text)
     return text
 
@@ -86,7 +86,7 @@ _WANTED: Final[Mapping[Callable[[str], object], str]] = {
     _switch: "yes or no",
     int: "a whole number",
     float: "a number",
-    printable_text: "printable text",
+    printable_text: "non-empty, printable text",
 }
 _FLAGS: Final = (
     _Flag("--config", f"{CONFIG_HELP} ({SHIPPED})", Path, metavar="FILE"),
