@@ -344,8 +344,8 @@ class ConnectionSupervisor:
     def _drop_trial(self) -> None:
         """Close the fresh connection of a trial."""
         assert self._trial is not None
-        trial, self._trial = self._trial, None
-        self._tasks.create_task(self._retire(trial.fresh))
+        fresh, self._trial = self._trial.fresh, None
+        self._tasks.create_task(self._retire(fresh))
 
     async def _retire(self, opened: Opened) -> None:
         connection = opened.connection
