@@ -1,10 +1,11 @@
 """Tells a market that was quiet everywhere from an instance that was deaf.
 
-A channel that is silent on all instances at the same time is a quiet market, and nobody's fault. One
-that is silent on an instance while another receives its messages has been deaf there: connected, and
-without the messages. Both are read from `feed_last_message_timestamp_seconds`. An instance is deaf at
-a moment if another one had, some time before, a newer message than it has now; that time allows for
-scrapes at different moments and for latencies, so what is found is a lower bound of how long.
+A channel that is silent on all instances at the same time is a quiet market, and nobody's fault.
+One that is silent on an instance while another receives its messages has been deaf there:
+connected, and without the messages. Both are read from `feed_last_message_timestamp_seconds`. An
+instance is deaf at a moment if another one had, some time before, a newer message than it has now;
+that time allows for scrapes at different moments and for latencies, so what is found is a lower
+bound of how long.
 """
 
 from __future__ import annotations
@@ -68,14 +69,16 @@ def read(client: PrometheusClient, selector: SeriesSelector, run: Run, interval:
     measurement_ms = (run.measure_end_ns - run.measure_start_ns) // 1_000_000
     over = f"[{measurement_ms}ms:{round(interval * 1000)}ms]"
     feeds = selector.feeds()
-    newest = f"last_over_time({metrics.LAST_MESSAGE.name}{feeds}{_ms(_OWN_SCRAPES * interval)})"
-    counted = f"last_over_time({metrics.MESSAGES.name}{feeds}{_ms(_OWN_SCRAPES * interval)})"
+    lookback = f"[{round(_OWN_SCRAPES * interval * 1000)}ms]"
+    times = f"{metrics.LAST_MESSAGE.name}{feeds}{lookback}"
+    newest = f"last_over_time({times})"
+    counted = f"last_over_time({metrics.MESSAGES.name}{feeds}{lookback})"
     connected = f"{metrics.CONNECTED.name}{selector.market_wide()}"
     by_channel, by_all = ", ".join(metrics.FEED), ", ".join((*Target._fields, *metrics.FEED))
     # An instance that never received a message of a channel shows no time of it.
     own = f"max by ({by_all}) ({newest} or ignoring (__name__) 0 * {counted})"
     earlier_ms = round((_OWN_SCRAPES * interval + max(interval, _LATENESS_SEC)) * 1000)
-    any_earlier = f"max by ({by_channel}) ({newest} offset {earlier_ms}ms)"
+    any_earlier = f"max by ({by_channel}) (last_over_time({times} offset {earlier_ms}ms))"
     lag = f"({any_earlier} - on ({by_channel}) group_right () {own}) > {_LATENESS_SEC:g}"
     deaf = f"({lag}) and on ({', '.join(Target._fields)}) ({connected} == 1)"
     age = f"(time() - max by ({by_channel}) ({newest}))"
@@ -99,7 +102,9 @@ def read(client: PrometheusClient, selector: SeriesSelector, run: Run, interval:
     )
 
 
-def with_missed(observed: Mapping[Target, InstanceRun], silence: Silence) -> dict[Target, InstanceRun]:
+def with_missed(
+    observed: Mapping[Target, InstanceRun], silence: Silence
+) -> dict[Target, InstanceRun]:
     """What instances observed, with the messages that they missed while deaf among their losses.
 
     A deaf instance shows no gap in the ids before its channel resumes. What another instance
@@ -170,16 +175,12 @@ def _deaf(runs: Sequence[Run], silences: Sequence[Silence]) -> Iterator[str]:
         seconds, label = max(found)
         more = f" (the worst of {len(found)} such runs)" if len(found) > 1 else ""
         yield (
-            f"{target.instance} was deaf to {' '.join(channel)} for at least {seconds:.0f} s of run "
-            f"{label}{more}: it was connected, and another instance received messages that it did "
-            "not; those not counted otherwise count as lost."
+            f"{target.instance} was deaf to {' '.join(channel)} for at least {seconds:.0f} s of "
+            f"run {label}{more}: it was connected, and another instance received messages that it "
+            "did not; those not counted otherwise count as lost."
         )
 
 
 def _channel(labels: Mapping[str, str]) -> Channel:
     stream, symbol = (labels.get(name, "") for name in ("stream", "symbol"))
     return stream, symbol
-
-
-def _ms(seconds: float) -> str:
-    return f"[{round(seconds * 1000)}ms]"

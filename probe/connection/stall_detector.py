@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
-# A pause this many times as long as the longest so far is suspicious. Where messages come at random,
-# the longest of a thousand pauses is seven times the mean; three times that is one in a billion.
+# A pause this many times as long as the longest so far is suspicious. Where messages come at
+# random, the longest of a thousand pauses is seven times the mean, and three times that as good as
+# never happens (exp(-21)).
 PAUSES: Final = 3.0
 # However quiet the market has been, a stalled stream is suspected within this time.
 MAX_LIMIT_SEC: Final = 900.0

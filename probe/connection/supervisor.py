@@ -102,12 +102,12 @@ class ConnectionSupervisor:
         # All that changes once the supervisor runs. `run` alone assigns these, in its own task:
         #   _current       the connection in use; None while there is none
         #   _opening       the task that opens the next one; None while none is wanted
-        #   _why_next      what the next connection counts under; None for the first one, and `quiet`
-        #                  for one that does not replace another before a trial
+        #   _why_next      what the next connection counts under; None for the first one, `quiet`
+        #                  for one that is to be tried beside the connection in use
         #   _trial         the trial of the connection in use; None while there is none
         #   _suspended_sec how long the program was suspended in the last wait
-        # `replace`, which the session calls too, sets _opening, _why_next and _trial. `stop` sets _stopping. Both, and whatever a connection reports, set _news, which
-        # wakes `run`.
+        # `replace`, which the session calls too, sets _opening, _why_next and _trial. `stop` sets
+        # _stopping. Both, and whatever a connection reports, set _news, which wakes `run`.
         self._current: Opened | None = None
         self._opening: asyncio.Task[Opened] | None = None
         self._why_next: ReconnectReason | None = None
@@ -281,9 +281,7 @@ class ConnectionSupervisor:
         why, self._why_next = self._why_next, None
         if why is ReconnectReason.QUIET and self._current is not None:
             self._trial = Trial(fresh, self._current, time.monotonic())
-            self._log.debug(
-                "trial begins", extra={"remote": fresh.connection.remote_address}
-            )
+            self._log.debug("trial begins", extra={"remote": fresh.connection.remote_address})
         else:
             self._use(fresh, why)
         self._news.set()  # it may have ended already

@@ -1,4 +1,4 @@
-"""A connection that is alive and brings nothing is suspected, as late as the market's pauses say."""
+"""A connection that is alive and brings nothing is suspected, as its pauses tell."""
 
 from __future__ import annotations
 
