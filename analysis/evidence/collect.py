@@ -131,7 +131,8 @@ def collect(
     evidence = [
         _run_evidence(*group, experiment, market_quiet=group[1].label in quiet) for group in groups
     ]
-    notes = dict.fromkeys(note for source in (*readers, *silences) for note in source.notes)
+    notes = dict.fromkeys(note for reader in readers for note in reader.notes)
+    notes |= dict.fromkeys(note for found in silences for note in found.notes)
     warnings += [f"Prometheus says: {note}" for note in notes]
     warnings += _odd_scrape_intervals(observed, interval)
     warnings += [note for group in groups for note in _notes_on_latecomers(*group)]

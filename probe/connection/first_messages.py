@@ -22,28 +22,30 @@ class FirstMessages:
 
     Args:
         feed: whose channels.
-        recorder: knows the newest message of each, and counts the errors.
+        recorder: knows the messages of each, and counts the errors.
     """
 
     def __init__(self, feed: Feed, recorder: Recorder) -> None:
         self._feed = feed
         self._recorder = recorder
         self._pauses = {channel.index: PauseMemory() for channel in feed.channels}
-        self._newest: dict[int, tuple[int, float]] = {}  # by index: its timestamp, noted when
+        self._noted: dict[int, tuple[int, float]] = {}  # by index: how many messages, and when
         self._checked: Opened | None = None
         self._awaited: set[int] = set()
 
     def learn(self, now: float) -> None:
-        """Take note of pauses; to be called every few seconds."""
+        """Take note of pauses; to be called every few seconds.
+
+        Of several messages that came since the last call, the longest pause was no shorter than
+        the mean one.
+        """
         for channel in self._feed.channels:
             index = channel.index
-            timestamp_ns = self._recorder.states[index].last_timestamp_ns
-            known = self._newest.get(index)
-            if not timestamp_ns or (known is not None and known[0] == timestamp_ns):
-                continue
-            if known is not None:
-                self._pauses[index].learn(now - known[1], now)
-            self._newest[index] = timestamp_ns, now
+            messages = self._recorder.states[index].messages
+            before, noted = self._noted.get(index, (0, now))
+            if messages > before:
+                self._pauses[index].learn((now - noted) / (messages - before), now)
+                self._noted[index] = messages, now
 
     def check(self, opened: Opened, now: float, watched_sec: float, timeout_sec: float) -> None:
         """Report the channels of a connection from which a message is overdue, each once.

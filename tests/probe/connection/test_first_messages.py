@@ -49,8 +49,8 @@ class Watched:
         receiver = cast("ConnectionReceiver", Silent(list(silent)))
         return Opened(cast("WebSocketConnection", None), receiver, asyncio.Event())
 
-    def message(self, channel: Channel, now: float) -> None:
-        self.recorder.states[channel.index].last_timestamp_ns = int(now * 1e9)
+    def messages(self, channel: Channel, count: int, now: float) -> None:
+        self.recorder.states[channel.index].messages += count
         self.first_messages.learn(now)
 
     @property
@@ -80,10 +80,20 @@ async def test_on_a_new_connection_it_is_reported_again(watched: Watched) -> Non
 async def test_a_channel_that_is_often_quiet_is_given_more_time(watched: Watched) -> None:
     quiet, busy = watched.channels
     for sec in range(0, 100, 5):
-        watched.message(busy, sec)
+        watched.messages(busy, 50, sec)
         if sec % 45 == 5:
-            watched.message(quiet, sec)
+            watched.messages(quiet, 1, sec)
     opened = watched.connection(quiet, busy)
-    for sec, reported in ((31.0, 1), (PAUSES * 45.0, 1), (PAUSES * 45.0 + 0.5, 2)):
-        watched.first_messages.check(opened, 100.0 + sec, sec, TIMEOUT_SEC)
+    for seconds, reported in ((31.0, 1), (PAUSES * 45.0, 1), (PAUSES * 45.0 + 0.5, 2)):
+        watched.first_messages.check(opened, 100.0 + seconds, seconds, TIMEOUT_SEC)
         assert watched.reported == reported
+
+
+async def test_a_busy_channel_is_given_no_more_time_however_seldom_it_is_looked_at(
+    watched: Watched,
+) -> None:
+    busy, _ = watched.channels
+    for now in (0.0, 20.0, 40.0):
+        watched.messages(busy, 100, now)
+    watched.first_messages.check(watched.connection(busy), 80.0, 30.5, TIMEOUT_SEC)
+    assert watched.reported == 1
