@@ -36,7 +36,7 @@ _OWN_SCRAPES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
+class RunSilence:
     """What was silent in one run, by stream and symbol.
 
     Attributes:
@@ -53,7 +53,9 @@ class Silence:
     notes: tuple[str, ...] = ()
 
 
-def read(client: PrometheusClient, selector: SeriesSelector, run: Run, interval: float) -> Silence:
+def read(
+    client: PrometheusClient, selector: SeriesSelector, run: Run, interval: float
+) -> RunSilence:
     """What was silent during a run's measurement.
 
     Args:
@@ -94,7 +96,7 @@ def read(client: PrometheusClient, selector: SeriesSelector, run: Run, interval:
     deaf_sec: defaultdict[Target, dict[Channel, float]] = defaultdict(dict)
     for sample in answers[0].floats:
         deaf_sec[Target.of(sample.labels)][_channel(sample.labels)] = sample.value
-    return Silence(
+    return RunSilence(
         quiet_sec={_channel(sample.labels): sample.value for sample in answers[1].floats},
         deaf_sec=dict(deaf_sec),
         instances=round(sum(sample.value for sample in answers[2].floats)),
@@ -103,7 +105,7 @@ def read(client: PrometheusClient, selector: SeriesSelector, run: Run, interval:
 
 
 def with_missed(
-    observed: Mapping[Target, InstanceRun], silence: Silence
+    observed: Mapping[Target, InstanceRun], silence: RunSilence
 ) -> dict[Target, InstanceRun]:
     """What instances observed, with the messages that they missed while deaf among their losses.
 
@@ -135,7 +137,7 @@ def is_empty(observed: Mapping[Target, InstanceRun]) -> bool:
     return len(observed) > 1 and not any(run.evidence.latency.count for run in observed.values())
 
 
-def warnings(runs: Sequence[Run], silences: Sequence[Silence]) -> tuple[str, ...]:
+def warnings(runs: Sequence[Run], silences: Sequence[RunSilence]) -> tuple[str, ...]:
     """One sentence for each channel that was quiet, and for each that an instance was deaf to.
 
     Args:
@@ -145,7 +147,7 @@ def warnings(runs: Sequence[Run], silences: Sequence[Silence]) -> tuple[str, ...
     return (*_quiet(silences), *_deaf(runs, silences))
 
 
-def _quiet(silences: Sequence[Silence]) -> Iterator[str]:
+def _quiet(silences: Sequence[RunSilence]) -> Iterator[str]:
     cases: defaultdict[Channel, list[float]] = defaultdict(list)
     for silence in silences:
         for channel, seconds in silence.quiet_sec.items():
@@ -165,7 +167,7 @@ def _quiet(silences: Sequence[Silence]) -> Iterator[str]:
         )
 
 
-def _deaf(runs: Sequence[Run], silences: Sequence[Silence]) -> Iterator[str]:
+def _deaf(runs: Sequence[Run], silences: Sequence[RunSilence]) -> Iterator[str]:
     cases: defaultdict[tuple[Target, Channel], list[tuple[float, str]]] = defaultdict(list)
     for run, silence in zip(runs, silences, strict=True):
         for target, channels in silence.deaf_sec.items():

@@ -15,7 +15,7 @@ from latency_sweep.probe.connection.first_messages import FirstMessages
 from latency_sweep.probe.connection.opened import Opened
 from latency_sweep.probe.connection.stall_detector import PauseMemory, StallDetector
 from latency_sweep.probe.connection.subscribing import SubscribeStep
-from latency_sweep.probe.connection.trial import Finding, Trial
+from latency_sweep.probe.connection.trial import Finding, StallTrial
 from latency_sweep.probe.net.errors import ConnectFailed
 from latency_sweep.probe.net.racing import AddressHistory
 from latency_sweep.probe.net.receiving import DEFAULT
@@ -111,7 +111,7 @@ class ConnectionSupervisor:
         self._current: Opened | None = None
         self._opening: asyncio.Task[Opened] | None = None
         self._why_next: ReconnectReason | None = None
-        self._trial: Trial | None = None
+        self._trial: StallTrial | None = None
         self._suspended_sec = 0.0
         self._stopping = False
         self._news = asyncio.Event()
@@ -280,7 +280,7 @@ class ConnectionSupervisor:
         self._connectivity.opened(self._feed, self._line.name, fresh.connection.remote_address)
         why, self._why_next = self._why_next, None
         if why is ReconnectReason.QUIET and self._current is not None:
-            self._trial = Trial(fresh, self._current, time.monotonic())
+            self._trial = StallTrial(fresh, self._current, time.monotonic())
             self._log.debug("trial begins", extra={"remote": fresh.connection.remote_address})
         else:
             self._use(fresh, why)
@@ -301,7 +301,7 @@ class ConnectionSupervisor:
         if old is not None:
             self._tasks.create_task(self._retire(old))
 
-    def _watch_trial(self, trial: Trial) -> None:
+    def _watch_trial(self, trial: StallTrial) -> None:
         """Go on with the fresh connection, or without, once it is known which is healthy."""
         now = time.monotonic()
         fresh = trial.fresh

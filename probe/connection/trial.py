@@ -24,7 +24,7 @@ class Finding(Enum):
     TRIAL_STALLED = auto()  # only the old one does
 
 
-class Trial:
+class StallTrial:
     """A fresh connection beside a silent one.
 
     Args:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latency_sweep.analysis.evidence.records import Evidence
-    from latency_sweep.analysis.evidence.silence import Silence
+    from latency_sweep.analysis.evidence.silence import RunSilence
     from latency_sweep.analysis.prometheus_api import PrometheusClient
     from latency_sweep.contract.experiment import Experiment
     from latency_sweep.contract.timeline import Run
@@ -94,7 +94,7 @@ class Market:
         history.send(self.client.url)
         return collect(self.client, self.experiment, EvidenceRequest(by=("region",)))
 
-    def silence(self, run: int) -> Silence:
+    def silence(self, run: int) -> RunSilence:
         selector = SeriesSelector(self.experiment.name, "spot", ("trade", "depth"), ())
         return silence.read(self.client, selector, self.runs[run], float(INTERVAL_SEC))
 

@@ -14,7 +14,7 @@ from latency_sweep.probe.connection import supervisor, trial
 from latency_sweep.probe.connection.opened import Opened
 from latency_sweep.probe.connection.stall_detector import PAUSES, StallDetector
 from latency_sweep.probe.connection.supervisor import ConnectionSupervisor
-from latency_sweep.probe.connection.trial import SETTLE_SEC, Finding, Trial
+from latency_sweep.probe.connection.trial import SETTLE_SEC, Finding, StallTrial
 from tests.probe.scripted_exchange import (
     Exchange,
     end_by_reset,
@@ -64,7 +64,7 @@ def test_what_two_connections_bring_says_which_is_healthy(
     fresh_after: float | None, old_after: float | None, finding: Finding | None, after: float | None
 ) -> None:
     (fresh, fresh_mail), (old, old_mail) = a_connection(), a_connection(newest_ns=7)
-    subject, found = Trial(fresh, old, 100.0), None
+    subject, found = StallTrial(fresh, old, 100.0), None
     for tick in range(61):
         now = tick * 0.5
         if now == fresh_after:
@@ -82,7 +82,7 @@ def test_what_two_connections_bring_says_which_is_healthy(
 
 def test_a_suspended_program_does_not_condemn_what_it_has_not_read_yet() -> None:
     (fresh, fresh_mail), (old, _) = a_connection(), a_connection()
-    subject = Trial(fresh, old, 100.0)
+    subject = StallTrial(fresh, old, 100.0)
     fresh_mail.newest_ns = 8
     assert subject.look(101.0) is None
     subject.excuse(60.0)
