@@ -52,7 +52,15 @@ if TYPE_CHECKING:
 DOCUMENT = Path(__file__).parents[1] / "docs" / "reliability.md"
 WAVE = 17
 # Those that take the probe longest to notice come first, together.
-SLOW = ("half-open", "stream-stall", "backlog", "wrong-route", "tls-never", "dns-silent")
+SLOW = (
+    "half-open",
+    "stream-stall",
+    "quiet",
+    "backlog",
+    "wrong-route",
+    "tls-never",
+    "dns-silent",
+)
 STREAM = "trade"
 WARMUP_SEC = 8.0
 

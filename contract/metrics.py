@@ -75,12 +75,14 @@ class ReconnectReason(StrEnum):
     """Why an established connection was replaced.
 
     `schedule` is for the fresh connection of a new run, `rollover` for the one before the
-    exchange's maximum connection age; both overlap the old one and lose nothing. `limit_exceeded`
-    and `internal_error` come with an error of a kind that says more.
+    exchange's maximum connection age, `quiet` for one that turned out to have been healthy when it
+    was compared with a fresh one, because the market was quiet; these overlap the old one and lose
+    nothing. `limit_exceeded` and `internal_error` come with an error of a kind that says more.
     """
 
     SCHEDULE = "schedule"
     ROLLOVER = "rollover"
+    QUIET = "quiet"
     SERVER_CLOSE = "server_close"
     CONNECTION_LOST = "connection_lost"
     PROTOCOL_ERROR = "protocol_error"
@@ -91,7 +93,7 @@ class ReconnectReason(StrEnum):
 
 
 # Replacements that the probe planned itself; constraints on reconnects do not count them.
-PLANNED: Final = (ReconnectReason.SCHEDULE, ReconnectReason.ROLLOVER)
+PLANNED: Final = (ReconnectReason.SCHEDULE, ReconnectReason.ROLLOVER, ReconnectReason.QUIET)
 
 
 class ErrorKind(StrEnum):
@@ -248,7 +250,8 @@ LAST_MESSAGE: Final = _gauge(
 
 RECONNECTS: Final = _counter(
     "feed_reconnects_total",
-    "Established connections that were replaced, by reason; `schedule` and `rollover` are planned.",
+    "Established connections that were replaced, by reason; `schedule`, `rollover` and `quiet` are "
+    "planned.",
     ("market", "reason"),
 )
 DISCONNECTED: Final = _counter(

@@ -8,9 +8,10 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.analysis.evidence import same_events
+from latency_sweep.analysis.evidence import same_events, silence
 from latency_sweep.analysis.evidence.exclusion import MIN_COVERAGE, sample_reasons
 from latency_sweep.analysis.evidence.records import (
     Candidate,
@@ -113,19 +114,30 @@ def collect(
             for targets in pool.map(RunReader.read, readers):
                 observed.append(targets)
                 progress(len(observed), len(readers))
+            silences = list(
+                pool.map(partial(silence.read, client, selector, interval=interval), runs)
+            )
         finally:
             pool.shutdown(cancel_futures=True)
+    observed = [silence.with_missed(*pair) for pair in zip(observed, silences, strict=True)]
     groups = [
         (candidate, run, instances)
         for run, targets in zip(runs, observed, strict=True)
         for candidate, instances in _candidates(targets, by).items()
     ]
-    evidence = [_run_evidence(*group, experiment) for group in groups]
+    quiet = {
+        run.label for run, targets in zip(runs, observed, strict=True) if silence.is_empty(targets)
+    }
+    evidence = [
+        _run_evidence(*group, experiment, market_quiet=group[1].label in quiet) for group in groups
+    ]
     notes = dict.fromkeys(note for reader in readers for note in reader.notes)
+    notes |= dict.fromkeys(note for found in silences for note in found.notes)
     warnings += [f"Prometheus says: {note}" for note in notes]
     warnings += _odd_scrape_intervals(observed, interval)
     warnings += [note for group in groups for note in _notes_on_latecomers(*group)]
     warnings += _changing_instances(evidence)
+    warnings += silence.warnings(runs, silences)
     warnings += same_events.warnings(runs, observed)
     return Evidence(
         selection=EvidenceSelection(
@@ -285,12 +297,18 @@ def _run_evidence(
     run: Run,
     observed: Sequence[tuple[Target, InstanceRun]],
     experiment: Experiment,
+    *,
+    market_quiet: bool,
 ) -> RunEvidence:
     late = _latecomers(observed)
     taking_part = [instance for target, instance in observed if target not in late]
     middle = (run.measure_start_ns + run.measure_end_ns) / 2 / NS_PER_SEC
     limit = experiment.decision.constraints.clock_error_bound_sec
-    reasons = [reason for instance in taking_part for reason in exclusion_reasons(instance, limit)]
+    reasons = [
+        reason
+        for instance in taking_part
+        for reason in exclusion_reasons(instance, limit, market_quiet=market_quiet)
+    ]
     samples = sum(instance.evidence.latency.count for instance in taking_part)
     return RunEvidence(
         candidate=candidate,
@@ -306,12 +324,15 @@ def _scraped_too_rarely(observed: InstanceRun) -> bool:
     return observed.scrapes < min(wanted, observed.scrapes_expected - _FORGIVEN_SCRAPES)
 
 
-def exclusion_reasons(observed: InstanceRun, clock_limit_sec: float) -> list[str]:
+def exclusion_reasons(
+    observed: InstanceRun, clock_limit_sec: float, *, market_quiet: bool = False
+) -> list[str]:
     """Why what an instance observed in a run must not be used; empty if it may.
 
     Args:
         observed: what it observed.
         clock_limit_sec: largest clock error bound that is acceptable.
+        market_quiet: whether no instance received anything in the run.
     """
     instance = observed.evidence.instance
     reasons = []
@@ -319,7 +340,8 @@ def exclusion_reasons(observed: InstanceRun, clock_limit_sec: float) -> list[str
         times = "once" if observed.restarts == 1 else f"{observed.restarts} times"
         reasons.append(f"the probe on {instance} restarted {times} during the run")
     if not observed.evidence.latency.count:
-        reasons.append(f"{instance} has no latency samples in this run")
+        whose = "; no other instance has any either" if market_quiet else ""
+        reasons.append(f"{instance} has no latency samples in this run{whose}")
     elif not observed.complete and not observed.restarts:
         reasons.append(
             f"no scrape of {instance} succeeded after the measurement, so its total is incomplete"

@@ -12,6 +12,7 @@ from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.probe.clock.steps import StepDetector
 from latency_sweep.probe.connection.backoff import Backoff
 from latency_sweep.probe.connection.connectivity import Connectivity
+from latency_sweep.probe.connection.stall_detector import PauseMemory
 from latency_sweep.probe.connection.supervisor import ConnectionSupervisor
 from latency_sweep.probe.net.receiving import DEFAULT
 from latency_sweep.runtime import logs
@@ -67,6 +68,7 @@ class Session:
         self._stopping = asyncio.Event()
         self._warm_from_ns: int | None = None
         self.connectivity = Connectivity(feeds)
+        pauses = {feed.url: PauseMemory() for feed in feeds}
         self._supervisors = [
             ConnectionSupervisor(
                 feed,
@@ -78,6 +80,7 @@ class Session:
                 address=address,
                 receiving=receiving,
                 backoff=backoff(),
+                pauses=pauses[feed.url],
             )
             for feed in feeds
             for line, address in zip(recorder.lines, addresses, strict=True)

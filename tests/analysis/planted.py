@@ -166,6 +166,7 @@ class PlantedProbe:
             feed = {**market, "stream": stream, "symbol": symbol}
             seen = (events.received > born) & (events.received <= moment)
             add(metrics.MESSAGES, float(np.count_nonzero(seen)), **feed)
+            _add_newest(add, events.received[seen], feed)
             if (stream, symbol) not in self.silent_on_loss:
                 add(metrics.LOST, 0.0 if index else since_birth(self.lost_at), **feed)
             add(metrics.NEGATIVE_LATENCY, 0.0, **feed)
@@ -193,6 +194,13 @@ class PlantedProbe:
         until = run.end_ns / NS_PER_SEC + WARMUP_SEC
         joined = born < (run.end_ns if self.rejoins else run.measure_start_ns) / NS_PER_SEC
         return run.start_ns / NS_PER_SEC <= moment < until and joined
+
+
+def _add_newest(
+    add: Callable[..., None], received: NDArray[np.float64], feed: dict[str, str]
+) -> None:
+    if received.size:  # a probe shows no time before the first message
+        add(metrics.LAST_MESSAGE, float(received.max()), **feed)
 
 
 def in_measurement(times: NDArray[np.float64], run: Run) -> NDArray[np.bool_]:

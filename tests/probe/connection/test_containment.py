@@ -282,6 +282,7 @@ ENTRIES: Final = {
     ("create_task", "_attempt(info, receiving)"),  # `race` raises what it raises
     ("create_task", "self._open(pause_sec)"),
     ("create_task", "self._retire(old)"),
+    ("create_task", "self._retire(fresh)"),
     ("create_task", "supervisor.run()"),
 }
 _REGISTERS: Final = {
