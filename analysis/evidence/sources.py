@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.analysis.evidence.label_names import EXPERIMENT
@@ -44,7 +44,7 @@ class Source:
 
     labels: Labels
     samples: int
-    own: Mapping[str, frozenset[str]]
+    own: Mapping[str, frozenset[str]] = field(hash=False)
 
     def label(self, name: str) -> str:
         """The value of a target label; empty if there is none."""
