@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from latency_sweep.analysis.cli.label_option import add_label
 from latency_sweep.analysis.cli.options import (
     AnalyzeOptions,
     CompareOptions,
@@ -23,6 +24,7 @@ from latency_sweep.analysis.cli.options import (
     TwoCandidates,
     TwoSweeps,
 )
+from latency_sweep.analysis.evidence.label_names import LabelNames
 from latency_sweep.analysis.report import formats
 from latency_sweep.contract import exit_codes
 from latency_sweep.contract.exit_codes import ExitCode
@@ -96,7 +98,7 @@ _PRICES_CODES: Final = (
 )
 
 # What can be chosen in Prometheus and is settled in a file.
-_RANGE: Final = ("--experiment-id", "--since", "--until", "--market", "--streams")
+_RANGE: Final = ("--experiment-id", "--since", "--until", "--market", "--streams", "--label")
 _SELECTION: Final = (*_RANGE, "--by", "--symbols")
 # What only a refresh of the prices needs.
 _REFRESH: Final = ("--output-file", "--config", "--regions", "--instance-types")
@@ -307,6 +309,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         default=(),
         help=f"labels that define a candidate (default: {','.join(CANDIDATE_LABELS)})",
     )
+    add_label(group)
     group.add_argument(
         "--market",
         choices=MARKETS,
@@ -387,6 +390,7 @@ def _server(given: argparse.Namespace, experiment_id: str | None) -> FromPrometh
         market=given.market,
         streams=given.streams,
         symbols=given.symbols,
+        names=LabelNames.of(given.label),
     )
 
 

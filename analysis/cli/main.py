@@ -39,6 +39,7 @@ from latency_sweep.analysis.evidence.collect import (
     collect,
 )
 from latency_sweep.analysis.evidence.jsonl import JsonlError
+from latency_sweep.analysis.evidence.places import AttributionError
 from latency_sweep.analysis.pricing.listing import listing
 from latency_sweep.analysis.pricing.prices import (
     PriceListError,
@@ -74,6 +75,7 @@ _ERRORS: Final[dict[type[Exception], ExitCode]] = {
     UsageError: ExitCode.BAD_INPUT,
     MissingExtraError: ExitCode.BAD_INPUT,
     SelectionError: ExitCode.BAD_INPUT,
+    AttributionError: ExitCode.BAD_INPUT,
     CompareError: ExitCode.BAD_INPUT,
     ArchiveError: ExitCode.BAD_INPUT,
     JsonlError: ExitCode.BAD_INPUT,
@@ -217,6 +219,7 @@ def _from_prometheus(source: FromPrometheus, experiment: Experiment) -> Archive:
         by=source.by,
         since=source.since,
         until=source.until,
+        names=source.names,
     )
     server = source.server
     assert server.url is not None

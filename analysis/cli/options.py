@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from latency_sweep.analysis.evidence.label_names import LabelNames
     from latency_sweep.runtime.options import PrometheusOptions
 
 
@@ -24,6 +25,7 @@ class FromPrometheus:
         market: value of the `market` label; None for the experiment's.
         streams: empty for the experiment's evidence streams.
         symbols: empty for all.
+        names: of the target labels.
     """
 
     server: PrometheusOptions
@@ -34,6 +36,7 @@ class FromPrometheus:
     market: str | None
     streams: tuple[str, ...]
     symbols: tuple[str, ...]
+    names: LabelNames
 
 
 @dataclass(frozen=True, slots=True)

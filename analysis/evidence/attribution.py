@@ -39,12 +39,14 @@ class SourceGroup:
         matchers: that select them among the experiment's series.
         targets: the target of each of them, by the one that the labels name.
         jobs: their jobs; empty if not known.
+        sources: their labels.
     """
 
     query: SourceQuery
     matchers: tuple[str, ...] = ()
     targets: Mapping[Target, Target] = field(default_factory=dict)
     jobs: frozenset[str] = frozenset()
+    sources: frozenset[Labels] = frozenset()
 
     @property
     def names(self) -> LabelNames:
@@ -124,6 +126,14 @@ class Attribution:
     probes: tuple[Probe, ...]
 
     @property
+    def once(self) -> tuple[tuple[SourceGroup, tuple[Target, ...]], ...]:
+        """The groups, each with the targets of which it has more samples than the others."""
+        return tuple(
+            (group, tuple(p.target for p in self.probes if p.sources[0].labels in group.sources))
+            for group in self.groups
+        )
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """One sentence for each label that tells several sources of one probe apart."""
         alike: defaultdict[tuple[str, ...], list[Probe]] = defaultdict(list)
@@ -192,7 +202,8 @@ def _groups(
             matchers.append(f"{query.names.instance}=~{alternatives(names)}")
         targets = {query.names.target(dict(source.labels)): target for source, target in those}
         jobs = frozenset(source.label("job") for source, _ in those)
-        groups.append(SourceGroup(query, tuple(matchers), targets, jobs))
+        labels_of = frozenset(source.labels for source, _ in those)
+        groups.append(SourceGroup(query, tuple(matchers), targets, jobs, labels_of))
     return tuple(groups) or (SourceGroup(query),)
 
 

@@ -7,6 +7,7 @@ A pair of replicas, two jobs or two tenants make several sources of one probe.
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -105,6 +106,8 @@ def find(
     told = client.query(f"last_over_time({query.info}{span})", at=end).floats
     scraped: dict[Labels, int] = {}
     for sample in seen:
+        if not math.isfinite(sample.value):
+            continue
         labels = _without(sample.labels, (_NAME, *metrics.CONNECTED.labels))
         scraped[labels] = max(scraped.get(labels, 0), round(sample.value))
     own = _own(scraped, [sample.labels for sample in told])

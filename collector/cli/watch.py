@@ -48,7 +48,7 @@ def _run(options: WatchOptions, console: Console) -> None:
     with PrometheusClient(
         server.url, access_of(server), timeout_sec=timeout_sec, attempts=1
     ) as client:
-        watcher = Watcher(client, experiment, options.experiment_id)
+        watcher = Watcher(client, experiment, options.experiment_id, options.names)
         snapshot = watcher.snapshot()
         limits = experiment.decision.constraints
         if options.json:
