@@ -50,6 +50,7 @@ from latency_sweep.analysis.pricing.prices import (
 from latency_sweep.analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
 from latency_sweep.analysis.report.before_after import render_change
 from latency_sweep.analysis.report.rendering import render
+from latency_sweep.analysis.who_answers import naming_what_answers
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError, load
 from latency_sweep.contract.program import report_internal_error
@@ -226,6 +227,7 @@ def _from_prometheus(source: FromPrometheus, experiment: Experiment) -> Archive:
     with (
         PrometheusClient(server.url, access_of(server), timeout_sec=server.timeout_sec) as client,
         _progress() as progress,
+        naming_what_answers(client),
     ):
         return Archive(collect(client, experiment, request, progress=progress), experiment)
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus, duration
 from latency_sweep.probe.measurement.loop_timer import loop_timer
 
 if TYPE_CHECKING:

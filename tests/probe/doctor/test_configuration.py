@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latency_sweep.probe.doctor.configuration import check_configuration
-from latency_sweep.probe.doctor.result import CheckStatus
+from latency_sweep.runtime.check_result import CheckStatus
 from latency_sweep.probe.options import settings_of
 
 if TYPE_CHECKING:
