@@ -21,6 +21,7 @@ from latency_sweep.analysis.cli.options import (
     FromPrometheus,
     PricesOptions,
     RefreshOptions,
+    ServerDoctorOptions,
     TwoCandidates,
     TwoSweeps,
 )
@@ -50,6 +51,7 @@ other commands, each with its own --help:
   analyze export     write the evidence to a file
   analyze compare    compare two sweeps or two candidates
   analyze prices     show the price table, or refresh it
+  analyze doctor     say whether a Prometheus is fit, and what to do
 
 """
 _EXPORT_EXAMPLES: Final = """\
@@ -80,6 +82,13 @@ examples:
   analyze prices --refresh -o prices.yaml --regions eu-west-1,eu-west-2 \\
     --instance-types c6i.large
   analyze --from-archive sweep.parquet --prices prices.yaml
+
+"""
+_DOCTOR_EXAMPLES: Final = """\
+examples:
+  analyze doctor --from-prometheus http://prometheus:9090
+  analyze doctor --from-prometheus http://prometheus:9090 --json \\
+    --label region=aws_region
 
 """
 _READING: Final = (
@@ -282,7 +291,37 @@ def _parse_prices(arguments: Sequence[str]) -> PricesOptions:
     return PricesOptions(None, refresh)
 
 
+def _doctor_parser() -> argparse.ArgumentParser:
+    parser = shared.parser(
+        "analyze doctor",
+        "Check whether a Prometheus is fit to hold the evidence of a sweep, and say what to do.",
+        _DOCTOR_EXAMPLES
+        + exit_codes.table(
+            ExitCode.CHECK_FAILED,
+            ExitCode.BAD_INPUT,
+            ExitCode.PROMETHEUS_FAILED,
+            ExitCode.INTERNAL_ERROR,
+            ExitCode.INTERRUPTED,
+            success="no check failed (PASS, WARN or SKIP)",
+        ),
+    )
+    shared.add_from_prometheus(parser, required=True)
+    shared.add_config(parser)
+    _add_selection(parser)
+    shared.add_json(parser)
+    shared.add_prometheus_access(parser)
+    return parser
+
+
+def _parse_doctor(arguments: Sequence[str]) -> ServerDoctorOptions:
+    given = _doctor_parser().parse_args(arguments)
+    return ServerDoctorOptions(
+        source=_server(given, given.experiment_id), config=given.config, json=given.json
+    )
+
+
 _COMMANDS: Final[dict[str, Callable[[Sequence[str]], Options]]] = {
+    "doctor": _parse_doctor,
     "export": _parse_export,
     "compare": _parse_compare,
     "prices": _parse_prices,

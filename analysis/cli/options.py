@@ -177,4 +177,21 @@ class PricesOptions:
     refresh: RefreshOptions | None
 
 
-Options: TypeAlias = AnalyzeOptions | ExportOptions | CompareOptions | PricesOptions
+@dataclass(frozen=True, slots=True)
+class ServerDoctorOptions:
+    """`analyze doctor`: is this Prometheus fit?
+
+    Attributes:
+        source: the server, and what it should hold.
+        config: experiment file; None for the one shipped.
+        json: print JSON instead of a table.
+    """
+
+    source: FromPrometheus
+    config: Path | None
+    json: bool
+
+
+Options: TypeAlias = (
+    AnalyzeOptions | ExportOptions | CompareOptions | PricesOptions | ServerDoctorOptions
+)

@@ -100,7 +100,7 @@ def collect(
     """
     request = request or EvidenceRequest()
     now = client.now()
-    query = _choose_experiment(client, request, experiment)
+    query = choose_experiment(client, request, experiment)
     selector = SeriesSelector(
         experiment=query.experiment,
         market=query.market,
@@ -173,7 +173,7 @@ def _read(
     return found
 
 
-def _choose_experiment(
+def choose_experiment(
     client: PrometheusClient, request: EvidenceRequest, experiment: Experiment
 ) -> SourceQuery:
     """The experiment asked for, else the configured one, else the only one there is."""

@@ -181,8 +181,10 @@ def analyze(
         ("two-jobs", ()),
         (
             "foreign",
-            ("--label", "region=aws_region", "--label", "az_id=zone_id")
-            + ("--label", "instance_type=type"),
+            (
+                *("--label", "region=aws_region", "--label", "az_id=zone_id"),
+                *("--label", "instance_type=type"),
+            ),
         ),
         (None, ()),
     ],
@@ -216,42 +218,38 @@ def test_the_planted_winner_is_found(
     assert all(differing[str(experiment)] in note for note in counted)
 
 
+_NOT_TOLD = (
+    r"and what these probes say of themselves \(feed_probe_info\) does not tell it either; "
+    r"add it with this rule under relabel_configs: \{source_labels: \[__address__\], "
+    r"regex: '127\\\.0\\\.0\\\.1:\d+', target_label: LABEL, replacement: \w+\} for each, "
+    r"or start the probes with --OPTION\."
+)
+_NOWHERE = (
+    r"HOST and HOST cannot be told apart: they have no label region or az_id or instance_type, "
+    + _NOT_TOLD.replace("LABEL", "region").replace("OPTION", "region")
+)
+_ZONELESS = r"HOST has no label az_id, which other targets have, " + _NOT_TOLD.replace(
+    "LABEL", "az_id"
+).replace("OPTION", "az-id")
+_WRONG = (
+    r'HOST has the label region="us-east-1", but its probe says of itself \(feed_probe_info\) '
+    r"ap-northeast-1; correct the label with this rule .* target_label: region, "
+    r"replacement: REGION\}, or the probe's --region\."
+)
+_FOREIGN = (
+    r"HOST, HOST, .* and 1 more cannot be told apart: .* pass --label region=aws_region if that "
+    r"label holds it, or add it with .*\."
+)
+
+
 @pytest.mark.parametrize(
     ("experiment", "options", "complaint"),
     [
-        (
-            "nowhere",
-            (),
-            r"HOST and HOST cannot be told apart: they have no label region or az_id or"
-            r" instance_type, and what these probes say of themselves \(feed_probe_info\) does not"
-            r" tell it either; add it with this rule under relabel_configs: \{source_labels:"
-            r" \[__address__\], regex: '127\\\.0\\\.0\\\.1:\d+', target_label: region,"
-            r" replacement: REGION\} for each, or start the probes with --region\.",
-        ),
-        (
-            "zoneless",
-            (),
-            r"HOST has no label az_id, which other targets have, and what these probes say of"
-            r" themselves .* target_label: az_id, replacement: AZ_ID\}.*\.",
-        ),
-        (
-            "zoneless",
-            ("--by", "az_id"),
-            r"HOST has no label az_id, which other targets have, .*\.",
-        ),
-        (
-            "wrong",
-            (),
-            r'HOST has the label region="us-east-1", but its probe says of itself'
-            r" \(feed_probe_info\) ap-northeast-1; correct the label with this rule .*"
-            r"target_label: region, replacement: REGION\}, or the probe's --region\.",
-        ),
-        (
-            "foreign",
-            (),
-            r"HOST, HOST, .* and 1 more cannot be told apart: .*"
-            r" pass --label region=aws_region if that label holds it, or add it with .*\.",
-        ),
+        ("nowhere", (), _NOWHERE),
+        ("zoneless", (), _ZONELESS),
+        ("zoneless", ("--by", "az_id"), _ZONELESS),
+        ("wrong", (), _WRONG),
+        ("foreign", (), _FOREIGN),
     ],
 )
 def test_what_cannot_be_attributed_is_refused_with_the_label_to_add(
@@ -310,3 +308,53 @@ def test_the_live_table_pools_no_probes_whose_place_is_not_known(
     rows = watch(stranger.labelled, stranger, tmp_path, capsys, "--experiment-id", "nowhere")
     assert len(rows) == 2
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+", place[1]) for place in rows)
+
+
+def doctor(
+    url: str,
+    stranger: Stranger,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *options: str,
+) -> tuple[int, dict[str, dict[str, str]]]:
+    """The exit code and the results by their names."""
+    config = tmp_path / "experiment.yaml"
+    config.write_text(stranger.text, encoding="utf-8")
+    arguments = ["--from-prometheus", url, "--config", str(config), "--json", *options]
+    code = main.main(["doctor", *arguments])
+    results = json.loads(capsys.readouterr().out)["results"]
+    return code, {result["name"]: result for result in results}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name", "status", "found"),
+    [
+        ("own-words", "attribution", "PASS", "6 probes, 6 candidates"),
+        ("own-words", "duplicate series", "PASS", "none"),
+        ("own-words", "native histograms", "PASS", "feed_latency_seconds is native"),
+        ("own-words", "probes", "PASS", "6 probes up"),
+        ("own-words", "probe versions", "WARN", "1 on 127.0.0.1:"),
+        ("own-words", "experiment", "WARN", "says by-hand"),
+        ("own-words", "rules", "WARN", "feed.yml and alerts.yml not loaded"),
+        ("pair", "duplicate series", "WARN", "which differ in the label replica (a, b)"),
+        ("nowhere", "attribution", "FAIL", "cannot be told apart"),
+        ("wrong", "attribution", "FAIL", 'has the label region="us-east-1"'),
+        (None, "experiment", "WARN", "by-hand, as the probes say themselves"),
+        (None, "attribution", "PASS", "6 probes, 6 candidates"),
+    ],
+)
+def test_the_doctor_tells_what_a_stranger_s_server_lacks(
+    stranger: Stranger,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    experiment: str | None,
+    name: str,
+    status: str,
+    found: str,
+) -> None:
+    url = stranger.bare if experiment is None else stranger.labelled
+    chosen = () if experiment is None else ("--experiment-id", experiment)
+    code, results = doctor(url, stranger, tmp_path, capsys, *chosen)
+    assert (results[name]["status"], found in results[name]["found"]) == (status, True), results
+    assert bool(results[name]["action"]) == (status != "PASS")
+    assert code == int(any(result["status"] == "FAIL" for result in results.values()))
