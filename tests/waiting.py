@@ -15,9 +15,7 @@ WITHIN_SEC: Final = 60
 _PAUSE_SEC: Final = 0.1
 
 
-def wait_until(
-    what: str, condition: Callable[[], bool], *, within_sec: float = WITHIN_SEC
-) -> None:
+def wait_until(what: str, condition: Callable[[], bool], *, within_sec: float = WITHIN_SEC) -> None:
     """Look again and again until the condition holds; fail, naming `what`, if it never does."""
     deadline = time.monotonic() + within_sec
     while not condition():

@@ -31,6 +31,7 @@ _NEARLY_OVER: Final = 0.8
 _UNITS_SEC: Final = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _UNITS_SEC["y"] = 365 * 86_400
 _NUMBERS: Final = re.compile(r"\d+")
+_REACH: Final = "Check address, port, TLS and token of the job, and that the probe runs."
 _NO_EXPERIMENT: Final = "no probes are known"
 
 
@@ -50,12 +51,13 @@ def run_checks(
         found = str(facts.experiment).rstrip(".")
         return [
             *results,
-            CheckResult("experiment", CheckStatus.FAIL, found, "series of the probes", action),
+            CheckResult("experiment", CheckStatus.FAIL, found, "probes", action),
+            _targets(facts),
             *(
                 CheckResult(name, CheckStatus.SKIP, _NO_EXPERIMENT, "")
                 for name in (
-                    *("native histograms", "probes", "scrape interval", "scrape failures"),
-                    *("labels", "attribution", "duplicate series", "probe versions"),
+                    *("native histograms", "scrape interval", "scrape failures", "labels"),
+                    *("attribution", "duplicate series", "probe versions"),
                 )
             ),
             _retention(facts, experiment),
@@ -78,7 +80,7 @@ def run_checks(
 
 
 def _version(facts: ServerFacts) -> CheckResult:
-    name, expected = "server", f"Prometheus {_dotted(_MINIMUM)} or newer"
+    name, expected = "server", f"≥ {_dotted(_MINIMUM)}"
     if facts.version is None:
         found = "answers queries, but does not tell its version"
         return CheckResult(name, CheckStatus.SKIP, found, expected)
@@ -89,7 +91,7 @@ def _version(facts: ServerFacts) -> CheckResult:
 
 
 def _clock(facts: ServerFacts) -> CheckResult:
-    name, expected = "clock", f"within {_CLOCK_SEC:g} s, and not behind the probes"
+    name, expected = "clock", f"within {_CLOCK_SEC:g} s"
     behind = facts.behind_probe_sec
     if behind is not None and behind > _BEHIND_SEC:
         found = f"{duration(behind)} behind a probe's newest message"
@@ -104,7 +106,7 @@ def _clock(facts: ServerFacts) -> CheckResult:
 
 
 def _experiment(facts: ServerFacts, query: SourceQuery) -> CheckResult:
-    name, expected = "experiment", f"a target label {query.names.experiment}"
+    name, expected = "experiment", f"label {query.names.experiment}"
     if not query.labelled:
         return CheckResult(
             name,
@@ -134,7 +136,7 @@ def _experiment(facts: ServerFacts, query: SourceQuery) -> CheckResult:
 
 
 def _native(facts: ServerFacts) -> CheckResult:
-    name, expected = "native histograms", "feed_latency_seconds is native"
+    name, expected = "native histograms", "native latency"
     if facts.native:
         return CheckResult(name, CheckStatus.PASS, "feed_latency_seconds is native", expected)
     if not facts.classic:
@@ -152,7 +154,7 @@ def _native(facts: ServerFacts) -> CheckResult:
 
 
 def _probes(facts: ServerFacts) -> CheckResult:
-    name, expected = "probes", "every probe is scraped"
+    name, expected = "probes", "all scraped"
     assert facts.probes is not None
     assert isinstance(facts.experiment, SourceQuery)
     instance = facts.experiment.names.instance
@@ -166,18 +168,28 @@ def _probes(facts: ServerFacts) -> CheckResult:
     if down:
         why = _last_error(facts, next(iter(down.values())))
         found = f"{listing(sorted(down))} cannot be scraped{why}"
-        action = "Check address, port, TLS and token of the job, and that the probe runs."
-        return CheckResult(name, CheckStatus.FAIL, found, expected, action)
+        return CheckResult(name, CheckStatus.FAIL, found, expected, _REACH)
     if gone and facts.scrapes:
         found = f"{listing(sorted(gone))} is no longer a target"
         action = "Put it back into the configuration or discovery, unless it was meant to stop."
         return CheckResult(name, CheckStatus.WARN, found, expected, action)
     if not facts.probes.probes:
-        found = f"none in the last {duration(PROBES_SEC)}"
+        found = f"none in the last {_days(PROBES_SEC)}"
         action = "Start the probes; what was measured before can still be analyzed."
         return CheckResult(name, CheckStatus.WARN, found, expected, action)
     found = f"{plural(len(facts.probes.probes), 'probe')} up"
     return CheckResult(name, CheckStatus.PASS, found, expected)
+
+
+def _targets(facts: ServerFacts) -> CheckResult:
+    """Where no probe is known yet: what the server cannot scrape."""
+    name, expected = "probes", "all scraped"
+    down = [target for target in facts.targets or () if target.health == "down"]
+    if not down:
+        return CheckResult(name, CheckStatus.SKIP, _NO_EXPERIMENT, expected)
+    names = listing(target.labels.get("instance", "a target") for target in down)
+    found = f"{names} cannot be scraped ({down[0].lastError})"
+    return CheckResult(name, CheckStatus.FAIL, found, expected, _REACH)
 
 
 def _last_error(facts: ServerFacts, labels: Mapping[str, str]) -> str:
@@ -188,7 +200,7 @@ def _last_error(facts: ServerFacts, labels: Mapping[str, str]) -> str:
 
 
 def _interval(facts: ServerFacts, wanted_sec: float) -> CheckResult:
-    name, expected = "scrape interval", f"{wanted_sec:g} s, as in the experiment"
+    name, expected = "scrape interval", f"{wanted_sec:g} s"
     known = {s.instance: s.interval_sec for s in facts.scrapes if s.interval_sec is not None}
     if not known:
         return CheckResult(name, CheckStatus.SKIP, "too few scrapes so far", expected)
@@ -212,7 +224,7 @@ def _interval(facts: ServerFacts, wanted_sec: float) -> CheckResult:
 
 
 def _failures(facts: ServerFacts) -> CheckResult:
-    name, expected = "scrape failures", f"none in {duration(SCRAPES_SEC)}"
+    name, expected = "scrape failures", f"none in {_days(SCRAPES_SEC)}"
     failed = {s.instance: s for s in facts.scrapes if s.failed > 0}
     if not failed:
         status = CheckStatus.PASS if facts.scrapes else CheckStatus.SKIP
@@ -226,7 +238,7 @@ def _failures(facts: ServerFacts) -> CheckResult:
 
 
 def _labels(facts: ServerFacts) -> CheckResult:
-    name, expected = "labels", "no target label hides one of the probe"
+    name, expected = "labels", "none hidden"
     if not facts.displaced:
         return CheckResult(name, CheckStatus.PASS, "none is hidden", expected)
     hidden = ", ".join(facts.displaced)
@@ -236,7 +248,7 @@ def _labels(facts: ServerFacts) -> CheckResult:
 
 
 def _attribution(facts: ServerFacts, query: SourceQuery, by: tuple[str, ...]) -> CheckResult:
-    name, expected = "attribution", "every probe has a place"
+    name, expected = "attribution", "a place for each"
     assert facts.probes is not None
     probes = facts.probes.probes
     if not probes:
@@ -256,7 +268,7 @@ def _attribution(facts: ServerFacts, query: SourceQuery, by: tuple[str, ...]) ->
 
 
 def _duplicates(facts: ServerFacts) -> CheckResult:
-    name, expected = "duplicate series", "one series of each probe"
+    name, expected = "duplicate series", "none"
     assert facts.probes is not None
     if not facts.probes.notes:
         return CheckResult(name, CheckStatus.PASS, "none", expected)
@@ -270,7 +282,7 @@ def _duplicates(facts: ServerFacts) -> CheckResult:
 
 def _probe_versions(facts: ServerFacts) -> CheckResult:
     own = program_version()
-    name, expected = "probe versions", f"all {own}, as this analyze"
+    name, expected = "probe versions", own
     assert facts.probes is not None
     versions: dict[str, list[str]] = {}
     for probe in facts.probes.probes:
@@ -291,7 +303,7 @@ def _retention(facts: ServerFacts, experiment: Experiment) -> CheckResult:
     timing = experiment.timing
     cycle_sec = timing.warmup_sec + timing.measurement_sec + timing.cooldown_sec
     least_sec = cycle_sec * experiment.decision.min_runs
-    name, expected = "retention", f"longer than the sweep, at least {_days(least_sec)}"
+    name, expected = "retention", f"≥ {_days(least_sec)}"
     kept_sec = _seconds(facts.retention or "")
     if kept_sec is None:
         found = "the server does not tell how long it keeps samples"
@@ -309,7 +321,7 @@ def _retention(facts: ServerFacts, experiment: Experiment) -> CheckResult:
 
 
 def _rules(facts: ServerFacts) -> CheckResult:
-    name, expected = "rules", "prometheus/rules loaded, for dashboards and alerts"
+    name, expected = "rules", "loaded"
     if facts.rules is None:
         return CheckResult(name, CheckStatus.SKIP, "the server does not list its rules", expected)
     own = [r for r in facts.rules if r.name.startswith(("candidate", "Feed"))]

@@ -169,7 +169,7 @@ def gather(
         ),
         classic=bool(client.label_values("run", [_latency(query, "_bucket")])),
         first_run_age_sec=_age(client.label_values("run", [_latency(query)]), now),
-        displaced=_displaced(client),
+        displaced=_displaced(client, query),
     )
 
 
@@ -223,9 +223,11 @@ def _age(labels: Iterable[str], now: float) -> float | None:
     return now - min(starts) if starts else None
 
 
-def _displaced(client: PrometheusClient) -> tuple[str, ...]:
+def _displaced(client: PrometheusClient, query: SourceQuery) -> tuple[str, ...]:
     own = {*metrics.FEED_RUN, "connection"}
-    shown = client.label_names([metrics.CONNECTED.name, metrics.MESSAGES.name])
+    shown = client.label_names(
+        [f"{metric.name}{{{query.matcher}}}" for metric in (metrics.CONNECTED, metrics.MESSAGES)]
+    )
     return tuple(
         name.removeprefix(EXPORTED) for name in shown if name.removeprefix(EXPORTED) in own - {name}
     )

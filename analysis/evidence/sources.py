@@ -17,7 +17,7 @@ from latency_sweep.contract import metrics
 from latency_sweep.contract.targets import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from latency_sweep.analysis.evidence.label_names import LabelNames
     from latency_sweep.analysis.prometheus_api import PrometheusClient
@@ -29,6 +29,7 @@ EXPORTED: Final = "exported_"
 # What a probe says of its place when nobody told it.
 UNTOLD: Final = frozenset({"", "local", UNKNOWN})
 _OWN: Final = metrics.PROBE_INFO.labels
+_MARKET: Final = metrics.CONNECTED.labels
 _NAME: Final = "__name__"
 
 
@@ -108,7 +109,7 @@ def find(
     for sample in seen:
         if not math.isfinite(sample.value):
             continue
-        labels = _without(sample.labels, (_NAME, *metrics.CONNECTED.labels))
+        labels = _without(sample.labels, (_NAME, *map(_as_stored(sample.labels), _MARKET)))
         scraped[labels] = max(scraped.get(labels, 0), round(sample.value))
     own = _own(scraped, [sample.labels for sample in told])
     return tuple(
@@ -139,6 +140,11 @@ def _own(
                 if value not in UNTOLD:
                     found[labels][name] = found[labels].get(name, frozenset()) | {value}
     return found
+
+
+def _as_stored(labels: Mapping[str, str]) -> Callable[[str], str]:
+    """The name under which a series keeps a label of the probe."""
+    return lambda name: EXPORTED + name if EXPORTED + name in labels else name
 
 
 def _without(labels: Mapping[str, str], names: Iterable[str]) -> Labels:
