@@ -321,10 +321,10 @@ def _parse_doctor(arguments: Sequence[str]) -> ServerDoctorOptions:
 
 
 _COMMANDS: Final[dict[str, Callable[[Sequence[str]], Options]]] = {
-    "doctor": _parse_doctor,
     "export": _parse_export,
     "compare": _parse_compare,
     "prices": _parse_prices,
+    "doctor": _parse_doctor,
 }
 
 

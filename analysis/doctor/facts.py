@@ -37,7 +37,7 @@ SCRAPES_SEC: Final = 600.0
 T = TypeVar("T")
 
 
-class Rule(msgspec.Struct):
+class LoadedRule(msgspec.Struct):
     """A rule of the server: its name, and whether it can be evaluated."""
 
     name: str = ""
@@ -46,7 +46,7 @@ class Rule(msgspec.Struct):
 
 
 class _Group(msgspec.Struct):
-    rules: list[Rule]
+    rules: list[LoadedRule]
 
 
 class _Rules(msgspec.Struct):
@@ -110,7 +110,7 @@ class ServerFacts:
     ahead_sec: float
     behind_probe_sec: float | None
     retention: str | None
-    rules: tuple[Rule, ...] | None
+    rules: tuple[LoadedRule, ...] | None
     targets: tuple[ScrapeTarget, ...] | None
     experiment: SourceQuery | str
     probes: Attribution | None = None

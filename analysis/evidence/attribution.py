@@ -99,7 +99,7 @@ class Contradiction:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class AttributedProbe:
     """One probe, however often it is scraped.
 
     Attributes:
@@ -123,7 +123,7 @@ class Attribution:
     """
 
     groups: tuple[SourceGroup, ...]
-    probes: tuple[Probe, ...]
+    probes: tuple[AttributedProbe, ...]
 
     @property
     def once(self) -> tuple[tuple[SourceGroup, tuple[Target, ...]], ...]:
@@ -136,7 +136,7 @@ class Attribution:
     @property
     def notes(self) -> tuple[str, ...]:
         """One sentence for each label that tells several sources of one probe apart."""
-        alike: defaultdict[tuple[str, ...], list[Probe]] = defaultdict(list)
+        alike: defaultdict[tuple[str, ...], list[AttributedProbe]] = defaultdict(list)
         for probe in self.probes:
             if len(probe.sources) > 1:
                 alike[differing(source.labels for source in probe.sources)].append(probe)
@@ -186,7 +186,7 @@ def differing(sources: Iterable[Labels]) -> tuple[str, ...]:
 
 
 def _groups(
-    query: SourceQuery, probes: Sequence[Probe], labels: Sequence[str]
+    query: SourceQuery, probes: Sequence[AttributedProbe], labels: Sequence[str]
 ) -> tuple[SourceGroup, ...]:
     """The sources by their values of some labels, the group with most samples first."""
     members: defaultdict[tuple[str, ...], list[tuple[Source, Target]]] = defaultdict(list)
@@ -265,7 +265,7 @@ class _Reader:
     types: Mapping[str, str]
     starts: Mapping[Labels, frozenset[float]]
 
-    def probes(self, instance: str, found: Sequence[Source]) -> list[Probe]:
+    def probes(self, instance: str, found: Sequence[Source]) -> list[AttributedProbe]:
         """The probes behind the sources with one instance name."""
         places = {source: self._place(source) for source in found}
         # The sources that say most come first, for those that say nothing to join them.
@@ -294,7 +294,7 @@ class _Reader:
             name = self._told_apart(target, cluster, found) if targets.count(target) > 1 else target
             wrong = {d for one in cluster for d in places[one].disagreements}
             probes.append(
-                Probe(
+                AttributedProbe(
                     target=name,
                     sources=tuple(sorted(cluster, key=lambda s: (-s.samples, sorted(s.labels)))),
                     contradictions=tuple(Contradiction(name, *each) for each in sorted(wrong)),
@@ -338,7 +338,7 @@ class _Reader:
         return target._replace(instance=f"{target.instance} ({apart})")
 
 
-def _note(labels: Sequence[str], probes: Sequence[Probe]) -> str:
+def _note(labels: Sequence[str], probes: Sequence[AttributedProbe]) -> str:
     values = {
         label: sorted({s.label(label) for probe in probes for s in probe.sources})
         for label in labels

@@ -14,7 +14,7 @@ from latency_sweep.contract.targets import CANDIDATE_LABELS, UNKNOWN, Target
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from latency_sweep.analysis.evidence.attribution import Contradiction, Probe
+    from latency_sweep.analysis.evidence.attribution import AttributedProbe, Contradiction
     from latency_sweep.analysis.evidence.label_names import LabelNames
 
 # What a foreign label holds, by the form of its values.
@@ -46,7 +46,7 @@ class Dimensions:
 
 def dimensions(
     targets: Iterable[Target],
-    probes: Sequence[Probe],
+    probes: Sequence[AttributedProbe],
     asked: tuple[str, ...],
     names: LabelNames,
 ) -> Dimensions:
@@ -101,7 +101,7 @@ def dimensions(
 
 
 def refuse_contradictions(
-    probes: Sequence[Probe], dimensions_used: Sequence[str], names: LabelNames
+    probes: Sequence[AttributedProbe], dimensions_used: Sequence[str], names: LabelNames
 ) -> None:
     """Raise AttributionError if a probe and its labels disagree about its place."""
     wrong = [c for p in probes for c in p.contradictions if c.dimension in dimensions_used]
@@ -129,7 +129,9 @@ def _contradiction(found: Contradiction, label: str) -> str:
     )
 
 
-def advice(name: str, lacking: Sequence[Target], probes: Sequence[Probe], names: LabelNames) -> str:
+def advice(
+    name: str, lacking: Sequence[Target], probes: Sequence[AttributedProbe], names: LabelNames
+) -> str:
     """How to add a label, in half a sentence."""
     fix = f"add it with {rule(name, lacking[0].instance, names.get(name))}"
     foreign = foreign_label(name, lacking, probes)
@@ -147,7 +149,9 @@ def rule(dimension: str, instance: str, label: str) -> str:
     )
 
 
-def foreign_label(name: str, lacking: Sequence[Target], probes: Sequence[Probe]) -> str | None:
+def foreign_label(
+    name: str, lacking: Sequence[Target], probes: Sequence[AttributedProbe]
+) -> str | None:
     """A label of all these targets whose values have the form of what is missing."""
     found: Mapping[Target, dict[str, str]] = {
         probe.target: dict(probe.sources[0].labels) for probe in probes
