@@ -347,7 +347,7 @@ RUN_PHASE_STARTED: Final = _gauge(
 PROBE_INFO: Final = _gauge(
     "feed_probe_info",
     "Version of this probe, and the experiment and place it was configured with.",
-    ("version", "experiment", "region", "instance_family"),
+    ("version", "experiment", "region", "instance_family", "az_id", "instance_type"),
 )
 BUILD_INFO: Final = _gauge(
     "feed_build_info", "The running build.", ("version", "python_version", "websockets_version")

@@ -201,6 +201,8 @@ class Probe:
             self._settings.experiment_id,
             self._settings.region,
             self._settings.instance_family,
+            self._settings.az_id,
+            self._settings.instance_type,
         ).set(1)
         self._instruments.build_info.labels(
             self._version, platform.python_version(), version("websockets")

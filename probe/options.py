@@ -92,6 +92,8 @@ _FLAGS: Final = (
     _Flag("--config", f"{CONFIG_HELP} ({SHIPPED})", Path, metavar="FILE"),
     _Flag("--region", "AWS region this probe runs in", printable_text, default="local"),
     _Flag("--instance-family", "instance family it runs on", printable_text, default="local"),
+    _Flag("--az-id", "id of its availability zone, as apne1-az4", printable_text, default="local"),
+    _Flag("--instance-type", "its instance type", printable_text, default="local"),
     _Flag(
         "--experiment-id",
         f"{EXPERIMENT_ID_HELP} (default: the experiment file's name)",
@@ -261,6 +263,8 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
         experiment_id=str(given["--experiment-id"] or overridden.name),
         region=str(given["--region"]),
         instance_family=str(given["--instance-family"]),
+        az_id=str(given["--az-id"]),
+        instance_type=str(given["--instance-type"]),
         metrics_host=_host(given, "--metrics-host"),
         metrics_port=given.number("--metrics-port", 0, MAX_PORT),
         web_config_file=_optional_path(given["--web-config-file"]),

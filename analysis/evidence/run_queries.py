@@ -18,7 +18,6 @@ import numpy as np
 
 from latency_sweep.analysis.evidence.records import InstanceEvidence
 from latency_sweep.contract import metrics
-from latency_sweep.contract.targets import Target
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 
@@ -27,8 +26,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from latency_sweep.analysis.evidence.attribution import SourceGroup
     from latency_sweep.analysis.prometheus_api import PrometheusClient, Series
     from latency_sweep.contract.metrics import Metric
+    from latency_sweep.contract.targets import Target
     from latency_sweep.contract.timeline import Run
 
 # Windows describe the course of a run and feed the bootstrap; more of them cost transfer only.
@@ -41,21 +42,23 @@ _SCRAPES_LOOKED_BACK: Final = 3
 _RANGE_SLACK_SEC: Final = 0.001
 
 
-_BY: Final = f"by ({', '.join(Target._fields)})"
-
-
 @dataclass(frozen=True, slots=True)
 class SeriesSelector:
-    """Which series count as evidence; attributes as in `records.EvidenceSelection`."""
+    """Which series count as evidence; attributes as in `records.EvidenceSelection`, and the group.
+
+    Attributes:
+        group: names the target labels, and selects and attributes the series.
+    """
 
     experiment: str
     market: str
     streams: tuple[str, ...]
     symbols: tuple[str, ...]
+    group: SourceGroup
 
     def instances(self, *matchers: str) -> str:
         """Selector of series that belong to an instance, `{…}`."""
-        return _braces(f"experiment={json.dumps(self.experiment)}", *matchers)
+        return _braces(*self.group.selectors, *matchers)
 
     def market_wide(self, *matchers: str) -> str:
         """Selector of series that belong to a market."""
@@ -143,6 +146,7 @@ class RunReader:
     ) -> None:
         self._client = client
         self._selector = selector
+        self._by = selector.group.by
         self._interval = scrape_interval_sec
         self._start = run.start_ns / NS_PER_SEC
         self._measure_start = run.measure_start_ns / NS_PER_SEC
@@ -175,7 +179,7 @@ class RunReader:
         incomplete = [target for target in seen if target not in totals]
         if incomplete:
             totals |= self._histograms(
-                self._latency(_instances(incomplete)), self._measurement, self._measure_end
+                self._latency(self._instances(incomplete)), self._measurement, self._measure_end
             )
         targets = sorted(seen.keys() | totals.keys())
         scrapes = self._sum(
@@ -282,7 +286,7 @@ class RunReader:
             # Not changes(): servers differ in what it makes of a series' first sample.
             f"max_over_time({started}{cycle}) > bool ({earliest})",
         )
-        return self._floats(f"max {_BY} ({' or '.join(found)}) > 0", self._end)
+        return self._floats(f"max {self._by} ({' or '.join(found)}) > 0", self._end)
 
     def _messages(self) -> str:
         """The counters of the messages of the evidence."""
@@ -290,15 +294,15 @@ class RunReader:
 
     def _started(self) -> str:
         """The series of the time at which each probe's process began."""
-        job = f"job={json.dumps(metrics.JOB)}"
-        return f"{metrics.PROCESS_START}{self._selector.instances(job)}"
+        jobs = self._selector.group.of_jobs
+        return f"{metrics.PROCESS_START}{self._selector.instances(*jobs)}"
 
     def _streams_without_loss(self) -> set[Target]:
         """Instances where some stream of the evidence does not say what was lost."""
         cycle, feeds = _range(self._cycle), self._selector.feeds()
-        keys = ", ".join((*Target._fields, *metrics.FEED))
+        keys = ", ".join((*self._selector.group.names.targets, *metrics.FEED))
         expression = (
-            f"count {_BY} (last_over_time({self._messages()}{cycle}) "
+            f"count {self._by} (last_over_time({self._messages()}{cycle}) "
             f"unless on ({keys}) last_over_time({metrics.LOST.name}{feeds}{cycle}))"
         )
         return set(self._floats(expression, self._end))
@@ -309,7 +313,7 @@ class RunReader:
         if span <= 0:
             return {}
         last = f"last_over_time({self._latency()}{_range(span)})"
-        keys = ", ".join((*Target._fields, *metrics.FEED))
+        keys = ", ".join((*self._selector.group.names.targets, *metrics.FEED))
         vector = self._client.query(
             f"sum by ({keys}) (histogram_count({last}))", at=self._last_exposed
         )
@@ -317,7 +321,7 @@ class RunReader:
         counts: defaultdict[Target, dict[tuple[str, str], int]] = defaultdict(dict)
         for sample in vector.floats:
             stream, symbol = (sample.labels.get(name, "") for name in ("stream", "symbol"))
-            counts[Target.of(sample.labels)][stream, symbol] = round(sample.value)
+            counts[self._target(sample.labels)][stream, symbol] = round(sample.value)
         return counts
 
     def _clock(self) -> tuple[dict[Target, float], dict[Target, float], dict[Target, float]]:
@@ -326,9 +330,9 @@ class RunReader:
         bound = f"{metrics.CLOCK_ERROR_BOUND.name}{instances}{measurement}"
         synchronized = f"{metrics.CLOCK_SYNCHRONIZED.name}{instances}{measurement}"
         return (
-            self._floats(f"max {_BY} (max_over_time({bound}))", self._measure_end),
+            self._floats(f"max {self._by} (max_over_time({bound}))", self._measure_end),
             self._sum(f"count_over_time({bound})", self._measure_end),
-            self._floats(f"min {_BY} (min_over_time({synchronized}))", self._measure_end),
+            self._floats(f"min {self._by} (min_over_time({synchronized}))", self._measure_end),
         )
 
     def _exchange_clock(self) -> tuple[dict[Target, float], dict[Target, float]]:
@@ -341,7 +345,7 @@ class RunReader:
             (metrics.EXCHANGE_CLOCK_DRIFT, metrics.EXCHANGE_CLOCK_DRIFT_BOUND),
         ):
             proven = f"abs({value.name}{market}) - ignoring(__name__) {bound.name}{market}"
-            expression = f"max {_BY} (max_over_time(({proven}){step}))"
+            expression = f"max {self._by} (max_over_time(({proven}){step}))"
             found.append(self._floats(expression, self._measure_end))
         return found[0], found[1]
 
@@ -361,16 +365,16 @@ class RunReader:
         result = {}
         for first in range(0, len(targets), _INSTANCES_PER_ANSWER):
             chosen = targets[first : first + _INSTANCES_PER_ANSWER]
-            latency = self._latency(_instances(chosen))
+            latency = self._latency(self._instances(chosen))
             matrix = self._client.query_range(
-                f"sum {_BY} (last_over_time({latency}{lookback}))",
+                f"sum {self._by} (last_over_time({latency}{lookback}))",
                 start=float(ends[0]),
                 end=float(ends[-1]),
                 step=float(width),
             )
             self._notes |= dict.fromkeys(matrix.notes)
             for series in matrix.series:
-                result[Target.of(series.labels)] = dict(series.histograms)
+                result[self._target(series.labels)] = dict(series.histograms)
         return result
 
     def _started_again(self, target: Target) -> NDArray[np.float64]:
@@ -402,7 +406,7 @@ class RunReader:
         return total
 
     def _raw(self, target: Target, series: str) -> tuple[Series, ...]:
-        chosen = series.replace("{", "{" + _instances([target]) + ", ", 1)
+        chosen = series.replace("{", "{" + self._instances([target]) + ", ", 1)
         matrix = self._client.query_raw(f"{chosen}{_range(2 * self._cycle)}", at=self._end)
         self._notes |= dict.fromkeys(matrix.notes)
         return matrix.series
@@ -413,7 +417,7 @@ class RunReader:
         parts: list[FloatHistogram] = []
         for begin, end in pairwise(ends):
             values = self._histograms(
-                self._latency(_instances([target])), end - begin, end - _RANGE_SLACK_SEC
+                self._latency(self._instances([target])), end - begin, end - _RANGE_SLACK_SEC
             )
             parts.extend(values.values())
         return FloatHistogram.merge(*parts)
@@ -422,18 +426,24 @@ class RunReader:
         """Last values within a span, added up for each instance."""
         if span <= 0:
             return {}
-        expression = f"sum {_BY} (last_over_time({series}{_range(span)}))"
+        expression = f"sum {self._by} (last_over_time({series}{_range(span)}))"
         vector = self._client.query(expression, at=at)
         self._notes |= dict.fromkeys(vector.notes)
-        return {Target.of(sample.labels): sample.value for sample in vector.histograms}
+        return {self._target(sample.labels): sample.value for sample in vector.histograms}
+
+    def _target(self, labels: Mapping[str, str]) -> Target:
+        return self._selector.group.target(labels)
+
+    def _instances(self, targets: Sequence[Target]) -> str:
+        return self._selector.group.instances(targets)
 
     def _sum(self, expression: str, at: float) -> dict[Target, float]:
-        return self._floats(f"sum {_BY} ({expression})", at)
+        return self._floats(f"sum {self._by} ({expression})", at)
 
     def _floats(self, expression: str, at: float) -> dict[Target, float]:
         vector = self._client.query(expression, at=at)
         self._notes |= dict.fromkeys(vector.notes)
-        return {Target.of(sample.labels): sample.value for sample in vector.floats}
+        return {self._target(sample.labels): sample.value for sample in vector.floats}
 
 
 def _cut(
@@ -457,10 +467,6 @@ def _cut(
     except ValueError:
         return None
     return tuple(windows)
-
-
-def _instances(targets: Sequence[Target]) -> str:
-    return f"instance=~{_alternatives([target.instance for target in targets])}"
 
 
 def _alternatives(names: Sequence[str], suffix: str = "") -> str:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract import metrics
-from latency_sweep.contract.targets import Target
 from latency_sweep.contract.timeline import NS_PER_SEC
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.analysis.evidence.run_queries import InstanceRun, SeriesSelector
     from latency_sweep.analysis.prometheus_api import PrometheusClient
+    from latency_sweep.contract.targets import Target
     from latency_sweep.contract.timeline import Run
 
     Channel = tuple[str, str]
@@ -76,13 +76,15 @@ def read(
     newest = f"last_over_time({times})"
     counted = f"last_over_time({metrics.MESSAGES.name}{feeds}{lookback})"
     connected = f"{metrics.CONNECTED.name}{selector.market_wide()}"
-    by_channel, by_all = ", ".join(metrics.FEED), ", ".join((*Target._fields, *metrics.FEED))
+    group = selector.group
+    of_target = ", ".join(group.names.targets)
+    by_channel, by_all = ", ".join(metrics.FEED), ", ".join((*group.names.targets, *metrics.FEED))
     # An instance that never received a message of a channel shows no time of it.
     own = f"max by ({by_all}) ({newest} or ignoring (__name__) 0 * {counted})"
     earlier_ms = round((_OWN_SCRAPES * interval + max(interval, _LATENESS_SEC)) * 1000)
     any_earlier = f"max by ({by_channel}) (last_over_time({times} offset {earlier_ms}ms))"
     lag = f"({any_earlier} - on ({by_channel}) group_right () {own}) > {_LATENESS_SEC:g}"
-    deaf = f"({lag}) and on ({', '.join(Target._fields)}) ({connected} == 1)"
+    deaf = f"({lag}) and on ({of_target}) ({connected} == 1)"
     age = f"(time() - max by ({by_channel}) ({newest}))"
     answers = [
         client.query(expression, at=end)
@@ -90,12 +92,12 @@ def read(
             f"{interval:g} * count_over_time(({deaf}){over})",
             # A message may have come as late as the newest scrape is old.
             f"max_over_time({age}{over}) - {interval:g} >= {QUIET_SEC:g}",
-            f"count(max by ({', '.join(Target._fields)}) ({connected}))",
+            f"count(max by ({of_target}) ({connected}))",
         )
     ]
     deaf_sec: defaultdict[Target, dict[Channel, float]] = defaultdict(dict)
     for sample in answers[0].floats:
-        deaf_sec[Target.of(sample.labels)][_channel(sample.labels)] = sample.value
+        deaf_sec[group.target(sample.labels)][_channel(sample.labels)] = sample.value
     return RunSilence(
         quiet_sec={_channel(sample.labels): sample.value for sample in answers[1].floats},
         deaf_sec=dict(deaf_sec),

@@ -7,10 +7,10 @@ import statistics
 import time
 from typing import Final
 
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration
 from latency_sweep.probe.net import nic_timestamps, timestamps_check
 from latency_sweep.probe.net.receiving import Timestamps
 from latency_sweep.probe.net.timestamped_socket import enable_receive_timestamps, receive
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus, duration
 
 _NAME: Final = "kernel timestamps"
 _SOURCES_NAME: Final = "timestamp sources"

@@ -206,6 +206,8 @@ class ProbeServer:
                     "experiment": self._settings.experiment_id,
                     "region": self._settings.region,
                     "instance_family": self._settings.instance_family,
+                    "az_id": self._settings.az_id,
+                    "instance_type": self._settings.instance_type,
                     "market": self._settings.experiment.market_data.market,
                 },
                 "uptime_sec": time.monotonic() - self._started,

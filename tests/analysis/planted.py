@@ -10,11 +10,12 @@ import numpy as np
 
 from latency_sweep.contract import metrics
 from latency_sweep.contract.experiment import Experiment, default_path, parse
+from latency_sweep.contract.targets import UNKNOWN
 from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
 from latency_sweep.lab.simulation.remote_write import History, Native
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -102,6 +103,8 @@ class PlantedProbe:
         exchange_drift: rate of the exchange's clock at a moment, known to 10 ppm; or None.
         offset: of its scrapes in the interval, seconds.
         schema: resolution of its histograms at a moment.
+        labels: further target labels, or others.
+        own: what it says of its place, by label of `feed_probe_info`.
     """
 
     experiment: str
@@ -126,6 +129,8 @@ class PlantedProbe:
     exchange_drift: Callable[[float], float | None] = lambda _: None
     offset: float = 7.3
     schema: Callable[[float], int] = lambda _: 8
+    labels: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, str] = field(default_factory=dict)
     market: str = "spot"
     scrapes: list[float] = field(default_factory=list)
 
@@ -139,13 +144,16 @@ class PlantedProbe:
                 self._scrape(history, moment)
 
     def _scrape(self, history: History, moment: float) -> None:
-        target = {**self.place._asdict(), "experiment": self.experiment, "job": metrics.JOB}
+        labels = {**self.place._asdict(), "experiment": self.experiment, "job": metrics.JOB}
+        target = {n: v for n, v in {**labels, **self.labels}.items() if v not in {"", UNKNOWN}}
         born = max((r for r in self.restarts if r <= moment), default=self.started)
 
         def add(metric: metrics.Metric, value: float | Native, **labels: str) -> None:
             if metric.name not in self.omitted:
                 history.add(metric.name, {**target, **labels}, moment, value)
 
+        told = {f"exported_{n}" if n in target else n: v for n, v in self.own.items()}
+        add(metrics.PROBE_INFO, 1.0, **told)
         if self.start_told:
             history.add(metrics.PROCESS_START, target, moment, born)
 

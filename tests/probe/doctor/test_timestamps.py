@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latency_sweep.probe.doctor import timestamps
-from latency_sweep.probe.doctor.result import CheckStatus
 from latency_sweep.probe.net import timestamps_check
 from latency_sweep.probe.net.receiving import Timestamps
+from latency_sweep.runtime.check_result import CheckStatus
 
 if TYPE_CHECKING:
     import socket
