@@ -284,7 +284,7 @@ def _set(name: str, before: Setting) -> None:
 
 
 def _ask(name: str, request: int, data: bytes) -> bytes:
-    """An ioctl on an interface with a `struct ifreq` that points to data; returns the data after it.
+    """An ioctl whose `struct ifreq` points to data; returns what is there afterwards.
 
     Raises:
         OSError: it was refused.

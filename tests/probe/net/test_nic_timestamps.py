@@ -178,6 +178,10 @@ def connected() -> Iterator[NicTimestamps]:
         yield NicTimestamps(sock)
 
 
+def fallen_back(nic: NicTimestamps) -> bool:
+    return nic.fallen_back
+
+
 def simulate_time(nic: NicTimestamps, ena: Ena) -> list[int]:
     """Let both clocks go by a number that the test moves, in nanoseconds; starts at 0."""
     now = [0]
@@ -282,10 +286,10 @@ def test_a_clock_that_refuses_is_not_asked_with_every_message_and_ends_no_connec
             found = receive(Read(message(7, 8)), bytearray(1), nic)  # type: ignore[arg-type]
             assert found[1] == kernels
         assert ena.refused == 1
-        assert nic.fallen_back
+        assert fallen_back(nic)
         now[0] += SEC
         assert nic.timestamp_ns(message(37, 9)) == 9
-        assert not nic.fallen_back
+        assert not fallen_back(nic)
 
 
 def test_a_card_that_gives_nothing_is_replaced_by_the_kernel_and_that_is_said_once(
@@ -295,9 +299,9 @@ def test_a_card_that_gives_nothing_is_replaced_by_the_kernel_and_that_is_said_on
         for _ in range(3 * MANY_MISSES):
             found = receive(Read(), bytearray(1), nic)  # type: ignore[arg-type]
             assert found[1] == 3 * SEC + 4
-        assert nic.fallen_back
+        assert fallen_back(nic)
         nic.timestamp_ns(message(7, 8))
-        assert not nic.fallen_back
+        assert not fallen_back(nic)
     said = [record.getMessage() for record in caplog.records if "card" in record.getMessage()]
     assert [text for text in said if "gives no timestamps" in text] == [
         "the card gives no timestamps; the kernel's are used instead, as with --timestamps socket"
@@ -314,7 +318,7 @@ def test_a_few_reads_before_the_first_timestamp_are_no_failure(
         for _ in range(MANY_MISSES - 1):
             nic.missed()
         nic.timestamp_ns(message(7, 8))
-        assert not nic.fallen_back
+        assert not fallen_back(nic)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert ena.downs == 1
 
@@ -322,7 +326,9 @@ def test_a_few_reads_before_the_first_timestamp_are_no_failure(
 def test_the_setup_at_boot_sets_the_card_of_the_route_and_waits_for_the_route(
     ena: Ena, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    routes = iter(["lo", OSError("no route"), TimestampsError("no address yet"), "lo"])
+    routes: Iterator[str | Exception] = iter(
+        ["lo", OSError("no route"), TimestampsError("no address yet"), "lo"]
+    )
 
     def outwards() -> str:
         found = next(routes)
