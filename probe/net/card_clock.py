@@ -29,6 +29,8 @@ _MAX_WINDOW_NS: Final = 100_000
 # ENA answers 125 readings a second, and refuses all for a while after one too many (its README).
 # A measurement takes five; chronyd reads the same clock some ten to twenty-five times a second.
 _REFRESH_NS: Final = 500_000_000
+# The kernel corrects the system's clock no faster (adjtimex(2)).
+_MAX_SLEW_PPM: Final = 500
 _NS: Final = 1_000_000_000
 
 
@@ -78,6 +80,11 @@ class NicClock:
                 "--timestamps nic: the card's clock takes too long to read to be compared with the "
                 "system's; use --timestamps socket."
             )
+
+    @property
+    def error_ns(self) -> int:
+        """Bound on the error of a conversion: half of the widest window, and the clocks' drift."""
+        return _MAX_WINDOW_NS // 2 + _REFRESH_NS * _MAX_SLEW_PPM // 1_000_000
 
     def to_system_ns(self, card_ns: int) -> int | None:
         """A timestamp in Unix nanoseconds; None while the clocks cannot be compared.

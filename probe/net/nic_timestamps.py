@@ -152,6 +152,11 @@ class NicTimestamps:
         """Whether the card gives none, or none that its clock can be compared for."""
         return self._card.fallen_back
 
+    @property
+    def error_ns(self) -> int:
+        """Bound on the error of a timestamp of the card, nanoseconds."""
+        return self._card.clock.error_ns
+
     def close(self) -> None:
         """Nothing to release: the card's clock serves all connections."""
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import hcl2
 import pytest
+import yaml
 
+from latency_sweep.collector.aws.instance_clocks import ClockTable, clock_table
 from latency_sweep.contract import tags, versions
 from latency_sweep.probe.net.receiving import Timestamps
 from tests.deploy.aws.paths import AWS, ROOT
@@ -223,6 +225,13 @@ def test_instances_run_the_versions_of_the_contract() -> None:
     names = [re.sub(r".*local\.versions\.(\w+).*", r"\1", value) for value in told.values()]
     assert [f"{name.upper()}_VERSION" for name in names] == list(told)
     assert set(names) <= versions.load().model_dump().keys()
+
+
+def test_types_with_a_hardware_clock_are_those_that_preflight_shows() -> None:
+    local = {k: v for block in _parse(ROOT / "main.tf")["locals"] for k, v in block.items()}
+    (path,) = re.findall(r'file\("\$\{path\.module\}/(.+)"\)', local["clock_table"])
+    table = ClockTable.model_validate(yaml.safe_load((ROOT / path).read_text()))
+    assert table == clock_table()
 
 
 @pytest.mark.parametrize("example", ["minimal", "full"])

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from latency_sweep.probe.net import nic_setup, nic_timestamps
 from latency_sweep.probe.net.card_clock import NicClock, best_offset_ns, decode_samples
@@ -321,6 +323,26 @@ def test_a_few_reads_before_the_first_timestamp_are_no_failure(
         assert not fallen_back(nic)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert ena.downs == 1
+
+
+@given(
+    true_offset_ns=st.integers(-(10**18), 10**18),
+    windows=st.lists(st.tuples(st.integers(1, 200_000), st.floats(0, 1)), min_size=1, max_size=5),
+)
+def test_a_conversion_is_within_its_bound_wherever_in_the_window_the_card_was_read(
+    true_offset_ns: int, windows: list[tuple[int, float]]
+) -> None:
+    samples = [
+        (1000 * SEC, 1000 * SEC + int(width * at) - true_offset_ns, 1000 * SEC + width)
+        for width, at in windows
+    ]
+    if min(width for width, _ in windows) > 100_000:
+        assert best_offset_ns(samples) is None
+        return
+    clock = NicClock(lambda: samples, lambda: 0)
+    converted = clock.to_system_ns(7 - true_offset_ns)
+    assert converted is not None
+    assert abs(converted - 7) <= clock.error_ns
 
 
 def test_the_setup_at_boot_sets_the_card_of_the_route_and_waits_for_the_route(
