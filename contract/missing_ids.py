@@ -139,9 +139,7 @@ class MissingIds:
         """Sums over all cells of a part, as many as there are fields."""
         begin, end = (bound * CELLS_PER_PART * _WIDTH for bound in (part, part + 1))
         sums = self._sums
-        return tuple(
-            sum(sums[begin + field : end : _WIDTH]) % MODULUS for field in range(_WIDTH)
-        )
+        return tuple(sum(sums[begin + field : end : _WIDTH]) % MODULUS for field in range(_WIDTH))
 
     def _change(self, first: int, length: int, sign: int) -> None:
         hashed = _hash(first, length)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.analysis.evidence import same_events
+from latency_sweep.analysis.evidence import loss_attribution, same_events
 from latency_sweep.analysis.evidence.exclusion import MIN_COVERAGE, sample_reasons
 from latency_sweep.analysis.evidence.records import (
     Candidate,
@@ -115,6 +115,8 @@ def collect(
                 progress(len(observed), len(readers))
         finally:
             pool.shutdown(cancel_futures=True)
+    losses = [loss_attribution.attribute_run(targets) for targets in observed]
+    observed = [one.observed for one in losses]
     groups = [
         (candidate, run, instances)
         for run, targets in zip(runs, observed, strict=True)
@@ -127,6 +129,7 @@ def collect(
     warnings += [note for group in groups for note in _notes_on_latecomers(*group)]
     warnings += _changing_instances(evidence)
     warnings += same_events.warnings(runs, observed)
+    warnings += loss_attribution.warnings(runs, losses)
     return Evidence(
         selection=EvidenceSelection(
             experiment=selector.experiment,

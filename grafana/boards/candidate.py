@@ -250,8 +250,8 @@ def _continuity(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "Messages lost",
-                "Share of messages missing from the sequence, by stream. Streams whose ids cannot "
-                "show loss have no line.",
+                "Share of messages missing from the sequence, by stream; ids that nobody was sent "
+                "count too. Streams whose ids cannot show loss have no line.",
                 "percentunit",
                 Query(share(lost, received), "{{stream}}"),
                 steps=upper_limit(limits.loss_ratio),

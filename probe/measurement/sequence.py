@@ -440,9 +440,7 @@ class SequenceCheck:
             parts = ((gap.first, first - 1), (last + 1, gap.last))
             rests = [IdRange(start, end) for start, end in parts if start <= end]
             for start, end in reversed(rests):
-                rest = _Gap(
-                    start, end, gap.deadline_ns, gap.forget_ns, gap.event_ns, lost=gap.lost
-                )
+                rest = _Gap(start, end, gap.deadline_ns, gap.forget_ns, gap.event_ns, lost=gap.lost)
                 self._missing.insert(position, rest)
                 self.unsettled += gap.deadline_ns is not None
             if gap.lost:
