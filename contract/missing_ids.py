@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PARTS: Final = 5
 CELLS_PER_PART: Final = 16
 CELLS: Final = PARTS * CELLS_PER_PART
+_BITS: Final = CELLS_PER_PART.bit_length() - 1  # of the hash, for the cell in each part
+_PARTS: Final = tuple((part * CELLS_PER_PART, part * _BITS) for part in range(PARTS))
 
 FIELDS: Final = ("ranges", "first", "length", "check")
 MODULUS: Final = 2**53
@@ -143,15 +145,16 @@ class MissingIds:
 
     def _change(self, first: int, length: int, sign: int) -> None:
         hashed = _hash(first, length)
-        added = (sign, sign * first, sign * length, sign * (hashed >> _CHECK_SHIFT))
-        sums = self._sums
+        check = sign * (hashed >> _CHECK_SHIFT)
+        first, length = sign * first, sign * length
+        sums, used = self._sums, self._used
         for cell in _cells(hashed):
-            self._used[cell] = 1
+            used[cell] = 1
             at = cell * _WIDTH
-            sums[at] += added[0]
-            sums[at + 1] += added[1]
-            sums[at + 2] += added[2]
-            sums[at + 3] += added[3]
+            sums[at] += sign
+            sums[at + 1] += first
+            sums[at + 2] += length
+            sums[at + 3] += check
 
     def _alone(self, cell: int) -> tuple[int, IdRange] | None:
         """The range that is alone in a cell, and 1 or -1 for where; None if none is."""
@@ -168,10 +171,7 @@ class MissingIds:
 
 def _cells(hashed: int) -> list[int]:
     """The cells that a range is in, by its hash."""
-    return [
-        part * CELLS_PER_PART + (hashed // CELLS_PER_PART**part) % CELLS_PER_PART
-        for part in range(PARTS)
-    ]
+    return [begin + (hashed >> shift) % CELLS_PER_PART for begin, shift in _PARTS]
 
 
 def _hash(first: int, length: int) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from latency_sweep.contract.timeline import Run
 
 _REASONS: Final = {
-    Doubt.ALONE: "no other instance followed the same stream",
+    Doubt.ALONE: "no other instance followed these ids",
     Doubt.DIFFERENT: "what the instances miss differs in more than the probes can tell",
 }
 
@@ -50,8 +50,8 @@ def attribute_run(observed: Mapping[Target, InstanceRun]) -> AttributedRun:
     for found in by_channel.values():
         for target, attribution in attribute(found).items():
             attributions[target].append(attribution)
-            if attribution.doubt is not None and found[target].missing:
-                doubts[target, attribution.doubt] += found[target].missing
+            if attribution.doubt is not None:
+                doubts[target, attribution.doubt] += attribution.doubtful
     return AttributedRun(
         {target: _told_apart(run, attributions[target]) for target, run in observed.items()},
         doubts,
@@ -86,11 +86,15 @@ def warnings(runs: Sequence[Run], attributed: Sequence[AttributedRun]) -> list[s
         for key, messages in one.doubts.items():
             cases[key].append((run.label, messages))
     return [
-        f"Whether {sum(messages for _, messages in found):,} messages missing at "
-        f"{target.instance} in {_runs([label for label, _ in found])} were ever sent cannot be "
-        f"told, as {_REASONS[doubt]}; they count as lost."
+        f"Of {_count(sum(messages for _, messages in found))} missing at {target.instance} in "
+        f"{_runs([label for label, _ in found])} it cannot be told whether they were lost or never "
+        f"sent, as {_REASONS[doubt]}; they count as lost."
         for (target, doubt), found in sorted(cases.items(), key=lambda case: case[0][0])
     ]
+
+
+def _count(messages: int) -> str:
+    return f"{messages:,} message{'s' if messages != 1 else ''}"
 
 
 def _runs(labels: Sequence[str]) -> str:

@@ -64,7 +64,7 @@ class ChannelLosses:
 class Doubt(Enum):
     """Why it cannot be told whether what an instance misses was ever sent."""
 
-    ALONE = "alone"  # no other instance followed the channel
+    ALONE = "alone"  # no other instance followed those ids
     DIFFERENT = "different"  # too much differs between the instances
 
 
@@ -73,11 +73,13 @@ class Attribution(NamedTuple):
 
     Attributes:
         never_sent: messages that no instance received.
-        doubt: why others may never have been sent either, but count as lost; None if that is known.
+        doubtful: others that may never have been sent either, but count as lost.
+        doubt: why that cannot be told; None if none is doubtful.
     """
 
     never_sent: int
-    doubt: Doubt | None
+    doubtful: int = 0
+    doubt: Doubt | None = None
 
 
 class _Compared(NamedTuple):
@@ -95,24 +97,34 @@ def attribute(found: Mapping[Place, ChannelLosses]) -> dict[Place, Attribution]:
         found: what each of them says.
     """
     if all(losses.missing == 0 for losses in found.values()):
-        return dict.fromkeys(found, Attribution(0, None))
+        return dict.fromkeys(found, Attribution(0))
     doubt = Doubt.ALONE if len(found) == 1 else Doubt.DIFFERENT
     # Whoever misses nothing shows that everything was sent.
     lossless = any(losses.missing == 0 for losses in found.values())
-    unknown = Attribution(0, None if lossless else doubt)
-    result = dict.fromkeys(found, unknown)
+    result = {
+        place: Attribution(0) if lossless else _doubtful(losses.missing, doubt)
+        for place, losses in found.items()
+    }
     group = _comparable(found)
     if group is None:
         return result
-    never_sent = _never_sent([*group.values()])
-    excused = {
-        place: compared.common + _messages_in(compared, never_sent)
+    never_sent, alone = _received_by_none([*group.values()])
+    told = {
+        place: _doubtful(
+            _messages_in(compared, alone),
+            Doubt.ALONE,
+            never_sent=compared.common + _messages_in(compared, never_sent),
+        )
         for place, compared in group.items()
     }
-    most = max(excused.values())
+    most = max(attribution.never_sent for attribution in told.values())
     if any(losses.missing < most for place, losses in found.items() if place not in group):
         return result
-    return result | {place: Attribution(count, None) for place, count in excused.items()}
+    return result | told
+
+
+def _doubtful(messages: int, doubt: Doubt, *, never_sent: int = 0) -> Attribution:
+    return Attribution(never_sent, messages, doubt if messages else None)
 
 
 def _comparable(found: Mapping[Place, ChannelLosses]) -> dict[Place, _Compared] | None:
@@ -160,15 +172,20 @@ def _messages(losses: ChannelLosses, ranges: Iterable[IdRange]) -> int:
     return sum(one.length if losses.per_id else 1 for one in ranges)
 
 
-def _never_sent(group: Sequence[_Compared]) -> list[tuple[int, int]]:
-    """Begins and ends of ids, in order, that two instances at least followed and none received.
+_Spans = list[tuple[int, int]]
+"""Begins and ends of ids, in order; an end is the first id that is no longer of it."""
 
-    An end is the first id that is no longer of it. Between two bounds all instances know the same.
+
+def _received_by_none(group: Sequence[_Compared]) -> tuple[_Spans, _Spans]:
+    """Ids that no instance received: those that several followed, and those that one did.
+
+    Between two bounds all instances know the same.
     """
-    ranges = {one for compared in group for one in compared.ranges}
-    ranges |= {one.losses.followed for one in group if one.losses.followed is not None}
-    bounds = sorted({one.first for one in ranges} | {one.last + 1 for one in ranges})
-    result: list[tuple[int, int]] = []
+    known = {ids for compared in group for ids in compared.ranges}
+    known |= {each.losses.followed for each in group if each.losses.followed is not None}
+    bounds = sorted({ids.first for ids in known} | {ids.last + 1 for ids in known})
+    several: _Spans = []
+    one: _Spans = []
     for begin, end in pairwise(bounds):
         missing = [_covers(compared.ranges, begin) for compared in group]
         followed = [
@@ -177,11 +194,9 @@ def _never_sent(group: Sequence[_Compared]) -> list[tuple[int, int]]:
             for compared in group
         ]
         received = any(there and not gone for there, gone in zip(followed, missing, strict=True))
-        if not received and sum(missing) >= 2:  # noqa: PLR2004 - it takes two to compare
-            if result and result[-1][1] == begin:
-                begin = result.pop()[0]  # noqa: PLW2901 - they are one
-            result.append((begin, end))
-    return result
+        if not received and any(missing):
+            (several if sum(missing) > 1 else one).append((begin, end))
+    return several, one
 
 
 def _covers(ranges: Sequence[IdRange], number: int) -> bool:
@@ -190,12 +205,10 @@ def _covers(ranges: Sequence[IdRange], number: int) -> bool:
     return index > 0 and number <= ranges[index - 1].last
 
 
-def _messages_in(compared: _Compared, never_sent: Sequence[tuple[int, int]]) -> int:
-    """Messages of an instance's ranges that were never sent."""
+def _messages_in(compared: _Compared, spans: _Spans) -> int:
+    """Messages of an instance's ranges that lie wholly in some spans."""
     count = 0
     for one in compared.ranges:
-        shared = sum(
-            max(0, min(end, one.last + 1) - max(begin, one.first)) for begin, end in never_sent
-        )
+        shared = sum(max(0, min(end, one.last + 1) - max(begin, one.first)) for begin, end in spans)
         count += shared if compared.losses.per_id else shared == one.length
     return count

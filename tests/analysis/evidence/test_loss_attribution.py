@@ -91,10 +91,11 @@ def told(evidence: Evidence) -> dict[str, set[tuple[int | None, int | None]]]:
 
 
 def test_what_nobody_was_sent_is_no_loss_and_what_one_place_misses_is(places: Places) -> None:
-    outage = (12_001, 12_400)
+    outage = (12_000, 12_400)  # with one that nobody was sent in it
+    others = [number for number in NOBODY if number != outage[0]]
     evidence = places.collect(
         places.probe(TOKYO, losses(NOBODY)),
-        places.probe(DUBLIN, losses([*NOBODY, 77, 78_000], outage, late=2)),
+        places.probe(DUBLIN, losses([*others, 77, 7_800], outage, late=2)),
         places.probe(VIRGINIA, losses([*NOBODY, 29_999])),
     )
     assert told(evidence) == {
@@ -115,8 +116,8 @@ def test_a_place_alone_says_that_it_cannot_tell(places: Places) -> None:
     assert told(evidence) == {"i-tokyo": {(60, 0)}}
     (warning,) = evidence.warnings
     assert warning == (
-        "Whether 120 messages missing at i-tokyo in 2 runs were ever sent cannot be told, as no "
-        "other instance followed the same stream; they count as lost."
+        "Of 120 messages missing at i-tokyo in 2 runs it cannot be told whether they were lost or "
+        "never sent, as no other instance followed these ids; they count as lost."
     )
 
 
@@ -134,8 +135,9 @@ def test_a_place_that_differs_too_much_counts_all_as_lost_and_says_so(places: Pl
     }
     (warning,) = evidence.warnings
     assert warning == (
-        "Whether 320 messages missing at i-virginia in 2 runs were ever sent cannot be told, as "
-        "what the instances miss differs in more than the probes can tell; they count as lost."
+        "Of 320 messages missing at i-virginia in 2 runs it cannot be told whether they were lost "
+        "or never sent, as what the instances miss differs in more than the probes can tell; they "
+        "count as lost."
     )
 
 
