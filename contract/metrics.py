@@ -209,6 +209,30 @@ RECOVERED: Final = _counter(
     "feed_messages_recovered_total",
     "Messages that arrived after they had been counted as lost, or were counted so by a wrong id.",
 )
+RUN_LOST: Final = _gauge(
+    "feed_run_lost_messages",
+    "As feed_messages_lost_total, of the messages of one run.",
+    FEED_RUN,
+)
+RUN_MISSING: Final = _gauge(
+    "feed_run_missing_messages",
+    "Messages of the run that were counted as lost and have not arrived since.",
+    FEED_RUN,
+)
+RUN_FIRST_ID: Final = _gauge(
+    "feed_run_first_id",
+    "First of the ids, up to feed_run_last_id, that each arrived or are known to be missing.",
+    FEED_RUN,
+)
+RUN_LAST_ID: Final = _gauge(
+    "feed_run_last_id", "Last of these ids, while the run lasted.", FEED_RUN
+)
+RUN_MISSING_IDS: Final = _gauge(
+    "feed_run_missing_ids",
+    "Invertible Bloom lookup table of the missing ids; what two targets miss alike cancels when "
+    "their tables are subtracted.",
+    (*FEED_RUN, "cell", "field"),
+)
 GAPS: Final = _counter("feed_sequence_gaps_total", "Jumps forward in the sequence of ids.")
 RESTARTS: Final = _counter(
     "feed_sequence_restarts_total",

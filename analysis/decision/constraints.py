@@ -8,7 +8,7 @@ the limit, FAIL the whole interval beyond it. What is not known is never a pass.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -150,7 +150,10 @@ def _reconnects(sample: CandidateSample, rule: Decision) -> ConstraintResult:
 
 
 def _loss(sample: CandidateSample, rule: Decision) -> ConstraintResult:
-    """Share of messages lost. Losses come in bursts, so runs are what counts as independent."""
+    """Share of messages lost on the way: what was sent to nobody is no loss.
+
+    Losses come in bursts, so runs are what counts as independent.
+    """
     make = _Maker(sample, "loss", rule.constraints.loss_ratio, "ratio")
     limit, confidence = make.limit, rule.confidence
     runs = sample.runs.values()
@@ -169,7 +172,8 @@ def _loss(sample: CandidateSample, rule: Decision) -> ConstraintResult:
         more = _missing_messages(lost * share, sent * share, share, limit, confidence)
         missing = Missing(Need.MESSAGES, more)
     interval = Interval(low, high, confidence)
-    return make.measured(status, lost / sent, interval, missing, counted=(lost, sent))
+    result = make.measured(status, lost / sent, interval, missing, counted=(lost, sent))
+    return replace(result, never_sent=total(run.never_sent for run in runs))
 
 
 def _samples(sample: CandidateSample, rule: Decision) -> ConstraintResult:

@@ -92,6 +92,7 @@ def row(
         negative=total(run.negative for run in runs),
         messages=total(run.messages for run in runs),
         lost=total(run.lost for run in runs),
+        never_sent=total(run.never_sent for run in runs),
         reconnects=total(run.reconnects for run in runs),
         hours=total(run.hours for run in runs),
         runs_used=len(sample.runs),

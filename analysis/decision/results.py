@@ -101,6 +101,8 @@ class ConstraintResult:
         events: reconnects, or messages lost; None for other constraints and where not counted.
         exposure: connected hours, or messages sent; None likewise.
         lacking: what would settle it; None unless INSUFFICIENT.
+        never_sent: of `loss`: messages missing that no instance received, not counted as lost;
+            None for other constraints and where not known.
     """
 
     name: str
@@ -117,6 +119,7 @@ class ConstraintResult:
     events: int | None
     exposure: float | None
     lacking: Missing | None
+    never_sent: int | None = None
 
 
 class Relation(StrEnum):

@@ -171,7 +171,8 @@ class CandidateRow:
         cv: sd / mean; None if the mean is not positive.
         negative: events timestamped later than received.
         messages: messages received.
-        lost: messages known to be missing; None if unknown.
+        lost: messages lost on the way; None if unknown.
+        never_sent: messages missing that no instance received, not lost; None if unknown.
         reconnects: unplanned reconnects; None if unknown.
         hours: connected instance-hours.
         runs_used: number of runs used.
@@ -207,6 +208,7 @@ class CandidateRow:
     negative: int | None
     messages: int | None
     lost: int | None
+    never_sent: int | None
     reconnects: int | None
     hours: float | None
     runs_used: int

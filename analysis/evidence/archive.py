@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 METADATA_KEY: Final = b"binance-latency-sweep"
 
 _NAMES: Final = pa.dictionary(pa.int32(), pa.string())
@@ -266,6 +266,7 @@ class _Instance(_Document):
     coverage: float
     clock_error_bound_sec: float | None
     clock_synchronized: bool | None
+    never_sent: int | None
 
 
 class _Run(_Document):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.analysis.evidence import same_events, silence
+from latency_sweep.analysis.evidence import loss_attribution, same_events, silence
 from latency_sweep.analysis.evidence.attribution import SourceGroup, attribute
 from latency_sweep.analysis.evidence.counted_once import best_source, without_aliases
 from latency_sweep.analysis.evidence.exclusion import MIN_COVERAGE, sample_reasons
@@ -131,7 +131,11 @@ def collect(
     observed, aliases = without_aliases(
         [best_source(found[i : i + len(groups)]) for i in range(0, len(found), len(groups))]
     )
-    observed = [silence.with_missed(*pair) for pair in zip(observed, silences, strict=True)]
+    losses = [loss_attribution.attribute_run(targets) for targets in observed]
+    observed = [
+        silence.with_missed(one.observed, other)
+        for one, other in zip(losses, silences, strict=True)
+    ]
     told_apart = dimensions((t for each in observed for t in each), probes, request.by, names)
     by = told_apart.by
     pooled = [
@@ -154,6 +158,7 @@ def collect(
     warnings += _changing_instances(evidence)
     warnings += silence.warnings(runs, silences)
     warnings += same_events.warnings(runs, observed)
+    warnings += loss_attribution.warnings(runs, losses)
     return Evidence(
         selection=EvidenceSelection(
             experiment=selector.experiment,

@@ -57,7 +57,8 @@ class InstanceEvidence:
         windows: the same, cut into consecutive windows of time that add up to `latency`; empty
             where they cannot be known.
         messages: messages received in the run's whole cycle, of the evidence streams.
-        lost: messages known to be missing over the same span.
+        lost: messages lost on the way to it over the same span; where that cannot be told from
+            never sent, all that it misses.
         reconnects: connections replaced for any reason that is no plan of the probe's own: neither
             `schedule` nor `rollover`.
         negative: events timestamped later than they were received.
@@ -65,6 +66,8 @@ class InstanceEvidence:
         coverage: share of the expected scrapes of the measurement that succeeded, 0 to 1.
         clock_error_bound_sec: largest bound over the run.
         clock_synchronized: False if its clock was ever not.
+        never_sent: messages missing there that no other instance received either: not lost. As
+            many as are known of; None where the probe does not tell which it misses.
     """
 
     instance: str
@@ -79,6 +82,7 @@ class InstanceEvidence:
     coverage: float
     clock_error_bound_sec: float | None
     clock_synchronized: bool | None
+    never_sent: int | None = None
 
 
 @dataclass(frozen=True)  # without slots, so that aggregates are computed once
@@ -119,8 +123,13 @@ class RunEvidence:
 
     @property
     def lost(self) -> int | None:
-        """Messages known to be missing."""
+        """Messages lost on the way."""
         return total(instance.lost for instance in self.instances)
+
+    @property
+    def never_sent(self) -> int | None:
+        """Messages missing that no instance of the run received."""
+        return total(instance.never_sent for instance in self.instances)
 
     @property
     def reconnects(self) -> int | None:

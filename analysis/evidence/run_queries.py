@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from latency_sweep.analysis.evidence.loss_queries import LossReader
 from latency_sweep.analysis.evidence.records import InstanceEvidence
 from latency_sweep.contract import metrics
 from latency_sweep.contract.timeline import NS_PER_SEC
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from latency_sweep.analysis.evidence.attribution import SourceGroup
+    from latency_sweep.analysis.evidence.never_sent import ChannelLosses
     from latency_sweep.analysis.prometheus_api import PrometheusClient, Series
     from latency_sweep.contract.metrics import Metric
     from latency_sweep.contract.targets import Target
@@ -88,6 +90,7 @@ class InstanceRun:
             to differ during the measurement.
         exchange_clock_drift: fastest at which they were proven to drift apart, as a ratio.
         channels: latency samples of each stream and symbol, at its last scrape of the run.
+        losses: what it lost of each stream and symbol; empty where the probe does not tell.
     """
 
     evidence: InstanceEvidence
@@ -101,6 +104,7 @@ class InstanceRun:
     exchange_clock_apart_sec: float | None = None
     exchange_clock_drift: float | None = None
     channels: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    losses: Mapping[tuple[str, str], ChannelLosses] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,7 @@ class RunReader:
         apart, drift = self._exchange_clock()
         without_loss = self._streams_without_loss()
         channels = self._channels()
+        losses = self._losses()
         expected = max(1, int(self._measurement / self._interval))
         result = {}
         for target in targets:
@@ -238,6 +243,7 @@ class RunReader:
                 exchange_clock_apart_sec=apart.get(target),
                 exchange_clock_drift=drift.get(target),
                 channels=channels.get(target, {}),
+                losses=losses.get(target, {}),
             )
         return result
 
@@ -323,6 +329,19 @@ class RunReader:
             stream, symbol = (sample.labels.get(name, "") for name in ("stream", "symbol"))
             counts[self._target(sample.labels)][stream, symbol] = round(sample.value)
         return counts
+
+    def _losses(self) -> Mapping[Target, Mapping[tuple[str, str], ChannelLosses]]:
+        """What was lost of each stream and symbol."""
+        reader = LossReader(
+            self._client,
+            self._selector.group,
+            lambda *matchers: self._selector.feeds(self._run, *matchers),
+            at=self._last_exposed,
+            span=_range(self._last_exposed - self._start),
+        )
+        losses = reader.read()
+        self._notes |= dict.fromkeys(reader.notes)
+        return losses
 
     def _clock(self) -> tuple[dict[Target, float], dict[Target, float], dict[Target, float]]:
         """Largest error bound, scrapes that carried one, and 1 where always synchronised."""

@@ -35,6 +35,7 @@ _PLAIN: Final = (
     "negative",
     "messages",
     "lost",
+    "never_sent",
     "reconnects",
     "hours",
     "runs_used",

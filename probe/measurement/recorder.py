@@ -231,6 +231,8 @@ class Recorder:
         self.measured_ns = (run.measure_start_ns, run.measure_end_ns) if run else (0, 0)
         for state in self.states:
             state.histograms = self._histograms_of(state.channel, run) if run else None
+            if run and state.numbering is not None:
+                state.numbering.losses.begin(run)
             state.previous_latency_ns = None
         self._histograms = [
             histogram
@@ -366,6 +368,9 @@ class Recorder:
         _LOG.debug("series of a previous run dropped", extra={"run": self._previous_run.label})
         for histogram in self._instruments.per_run.values():
             histogram.remove_matching({metrics.RUN: self._previous_run.label})
+        for state in self.states:
+            if state.numbering is not None:
+                state.numbering.losses.forget(self._previous_run.label)
         self._previous_run = None
 
 

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from latency_sweep.contract import metrics
 from latency_sweep.contract.timeline import NS_PER_SEC
+from latency_sweep.probe.serving.run_losses_families import run_losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,6 +40,7 @@ class StateCollector(Collector):
         now_ns = time.time_ns()
         self._recorder.expire(now_ns, time.monotonic_ns())
         yield from self._channels()
+        yield from run_losses(self._market, self._recorder.states)
         yield from self._connection()
         yield from self._timeline(now_ns)
         yield from self._lines()

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latency_sweep.analysis.evidence.never_sent import ChannelLosses
 from latency_sweep.contract import metrics
 from latency_sweep.contract.experiment import Experiment, default_path, parse
+from latency_sweep.contract.missing_ids import MissingIds
 from latency_sweep.contract.targets import UNKNOWN
 from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
 from latency_sweep.lab.simulation.remote_write import History, Native
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from latency_sweep.contract.targets import Target
 
 WARMUP_SEC, MEASUREMENT_SEC, COOLDOWN_SEC, INTERVAL_SEC = 60, 300, 60, 15
+NO_LOSSES = ChannelLosses(0, 0, None, MissingIds())
 CHANNELS = (("trade", "BTCUSDT"), ("depth@100ms", "BTCUSDT"), ("trade", "ETHUSDT"))
 
 
@@ -101,6 +104,7 @@ class PlantedProbe:
         clock_set_at: moments at which its clock was set.
         exchange_offset: exchange's clock minus its own at a moment, known to 1 ms; or None.
         exchange_drift: rate of the exchange's clock at a moment, known to 10 ppm; or None.
+        losses: what it says it lost of the first channel in a run; None if it does not tell.
         offset: of its scrapes in the interval, seconds.
         schema: resolution of its histograms at a moment.
         labels: further target labels, or others.
@@ -127,6 +131,7 @@ class PlantedProbe:
     clock_set_at: Sequence[float] = ()
     exchange_offset: Callable[[float], float | None] = lambda _: None
     exchange_drift: Callable[[float], float | None] = lambda _: None
+    losses: Callable[[Run], ChannelLosses | None] = lambda _: None
     offset: float = 7.3
     schema: Callable[[float], int] = lambda _: 8
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -184,6 +189,7 @@ class PlantedProbe:
                     values = events.latencies[seen & in_measurement(events.times, run)]
                     native = Native.of(values, self.schema(moment))
                     add(metrics.LATENCY, native, run=run.label, **feed)
+                    _add_losses(add, self.losses(run), run, feed, first=index == 0)
 
     def _add_clocks(self, add: Callable[..., None], moment: float) -> None:
         bound = self.clock_bound(moment)
@@ -209,6 +215,28 @@ def _add_newest(
 ) -> None:
     if received.size:  # a probe shows no time before the first message
         add(metrics.LAST_MESSAGE, float(received.max()), **feed)
+
+
+def _add_losses(
+    add: Callable[..., None],
+    losses: ChannelLosses | None,
+    run: Run,
+    feed: dict[str, str],
+    *,
+    first: bool,
+) -> None:
+    """What is told of one channel: the losses are the first one's."""
+    if losses is None:
+        return
+    losses = losses if first else NO_LOSSES
+    feed = {**feed, "run": run.label}
+    add(metrics.RUN_LOST, float(losses.lost), **feed)
+    add(metrics.RUN_MISSING, float(losses.missing), **feed)
+    if losses.followed is not None:
+        add(metrics.RUN_FIRST_ID, float(losses.followed.first), **feed)
+        add(metrics.RUN_LAST_ID, float(losses.followed.last), **feed)
+    for cell, name, value in losses.ids.samples():
+        add(metrics.RUN_MISSING_IDS, float(value), cell=str(cell), field=name, **feed)
 
 
 def in_measurement(times: NDArray[np.float64], run: Run) -> NDArray[np.bool_]:

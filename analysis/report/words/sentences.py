@@ -174,9 +174,11 @@ def _reconnects(result: ConstraintResult) -> str:
 
 def _loss(result: ConstraintResult) -> str:
     sent = round(result.exposure or 0)
+    more = result.never_sent or 0
+    never_sent = f" {count(more, 'more message')} missing: never sent to anyone." if more else ""
     return (
         f"{count(result.events or 0)} of {count(sent, 'message')} lost; loss"
-        f" {_bound(result, percent)}, limit {percent(result.limit)}."
+        f" {_bound(result, percent)}, limit {percent(result.limit)}.{never_sent}"
     )
 
 

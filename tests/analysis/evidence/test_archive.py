@@ -182,7 +182,7 @@ def test_an_archive_of_a_later_version_says_so(tmp_path: Path, kept: Archive) ->
     path = tmp_path / "a.parquet"
     archive.write(path, kept)
     rewrite(path, format_version=FORMAT_VERSION + 1)
-    with pytest.raises(ArchiveError, match="has archive format 3, but this program reads format 2"):
+    with pytest.raises(ArchiveError, match="has archive format 4, but this program reads format 3"):
         archive.read(path)
 
 
