@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from latency_sweep.analysis.evidence import silence
+from latency_sweep.analysis.evidence.attribution import SourceGroup
 from latency_sweep.analysis.evidence.collect import EvidenceRequest, collect
+from latency_sweep.analysis.evidence.label_names import LabelNames
 from latency_sweep.analysis.evidence.run_queries import SeriesSelector
+from latency_sweep.analysis.evidence.sources import SourceQuery
 from latency_sweep.contract.targets import Target
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.lab.simulation.remote_write import History
@@ -95,7 +98,8 @@ class Market:
         return collect(self.client, self.experiment, EvidenceRequest(by=("region",)))
 
     def silence(self, run: int) -> RunSilence:
-        selector = SeriesSelector(self.experiment.name, "spot", ("trade", "depth"), ())
+        group = SourceGroup(SourceQuery(self.experiment.name, "spot", LabelNames()))
+        selector = SeriesSelector(self.experiment.name, "spot", ("trade", "depth"), (), group)
         return silence.read(self.client, selector, self.runs[run], float(INTERVAL_SEC))
 
 
