@@ -11,6 +11,7 @@ from latency_sweep.analysis.evidence.exclusion import MIN_COVERAGE
 from latency_sweep.analysis.evidence.places import AttributionError, dimensions
 from latency_sweep.analysis.evidence.sources import SourceQuery
 from latency_sweep.contract.program import program_version
+from latency_sweep.contract.targets import UNKNOWN
 from latency_sweep.runtime.check_result import CheckResult, CheckStatus, duration, plural
 
 if TYPE_CHECKING:
@@ -262,6 +263,10 @@ def _attribution(facts: ServerFacts, query: SourceQuery, by: tuple[str, ...]) ->
         note = known.notes[0].rstrip(".")
         action = "Add the labels, or start the probes with these options, to tell more apart."
         return CheckResult(name, CheckStatus.WARN, note, expected, action)
+    if all(UNKNOWN in p.target for p in probes):
+        action = "Label the target, or start the probe with --region, --az-id and --instance-type."
+        found = f"the place of {listing(p.target.instance for p in probes)} is not known in full"
+        return CheckResult(name, CheckStatus.WARN, found, expected, action)
     places = {tuple(getattr(p.target, label) for label in known.by) for p in probes}
     found = f"{plural(len(probes), 'probe')}, {plural(len(places), 'candidate')}"
     return CheckResult(name, CheckStatus.PASS, found, expected)

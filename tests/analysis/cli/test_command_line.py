@@ -22,8 +22,8 @@ from latency_sweep.contract import program
         (
             ["nonsense"],
             (
-                "unknown command 'nonsense'; choose export, compare, prices, doctor, or none for "
-                "the verdict"
+                "unknown command 'nonsense'; "
+                "choose export, compare, prices, doctor, or none for the verdict"
             ),
         ),
         (["--bogus"], "unrecognized arguments: --bogus"),
