@@ -55,6 +55,6 @@ def test_the_log_says_how_many_were_only_counted(
     assert len(errors) == LOGGED_PER_MINUTE
     assert all(record.exc_info for record in errors)
     (told,) = [r for r in caplog.records if r.message == "feed errors that were only counted"]
-    assert vars(told)["fields"]["number"] == 100 - LOGGED_PER_MINUTE
+    assert vars(told)["context"]["number"] == 100 - LOGGED_PER_MINUTE
     labels = {"market": "spot", "kind": "internal"}
     assert registry.get_sample_value("feed_errors_total", labels) == 100
