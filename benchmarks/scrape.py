@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from prometheus_client import CollectorRegistry
@@ -173,14 +173,10 @@ async def _scrape(
 def _scrape_from_here(port: str, accept: str, encoding: str, scrapes: str, ca_file: str) -> None:
     """Scrape again and again on one connection, and print the size and the median duration."""
     os.setpriority(os.PRIO_PROCESS, 0, 0)
-    kind = http.client.HTTPConnection
-    options: dict[str, Any] = {}
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
     if ca_file:
-        kind, options = (
-            http.client.HTTPSConnection,
-            {"context": ssl.create_default_context(cafile=ca_file)},
-        )
-    connection = kind("127.0.0.1", int(port), timeout=60, **options)
+        context = ssl.create_default_context(cafile=ca_file)
+        connection = http.client.HTTPSConnection("127.0.0.1", int(port), context=context)
     took, size = [], 0
     for _ in range(int(scrapes)):
         began = time.perf_counter()

@@ -63,7 +63,8 @@ class Session:
         self._recorder = recorder
         # All that changes while the session runs, beside what the supervisors and the recorder
         # keep for themselves: `stop` sets _stopping; `_begin` alone sets _warm_from_ns, and which
-        # run the recorder is in; `_follow_timeline` sets _current and _joined_ns; the supervisors report to the connectivity.
+        # run the recorder is in; `_follow_timeline` sets _current and _joined_ns; the supervisors
+        # report to the connectivity.
         self._stopping = asyncio.Event()
         self._warm_from_ns: int | None = None
         self._current: Run | None = None  # on the timeline, whether it is recorded or not

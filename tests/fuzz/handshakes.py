@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 from websockets.client import ClientProtocol
 from websockets.uri import parse_uri
 
+from latency_sweep.contract.metrics import ReconnectReason
 from latency_sweep.lab.local.tls import make_certificates
 from latency_sweep.probe.net.errors import LONGEST_BAN_SEC, ConnectFailed
 from latency_sweep.probe.net.limits import LimitExceededError
@@ -92,12 +93,12 @@ async def _upgrade(pieces: list[bytes]) -> None:
             connection.stream_ended(None)
     except LimitExceededError as error:
         connection.failed(error)
-    try:
-        await upgrade
-    except ConnectFailed as failure:
+    (refused,) = await asyncio.gather(upgrade, return_exceptions=True)
+    if refused is not None:
+        assert isinstance(refused, ConnectFailed), refused
         assert not messages
-        assert 0 <= (failure.retry_after_sec or 0) <= LONGEST_BAN_SEC
-        connection.abort(connection._how_it_ended(None).reason, "refused")
+        assert 0 <= (refused.retry_after_sec or 0) <= LONGEST_BAN_SEC
+        connection.abort(ReconnectReason.CONNECTION_LOST, "refused")
     assert connection.closed.done()
     assert wire.closed
 

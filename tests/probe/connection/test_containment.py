@@ -311,10 +311,12 @@ async def test_what_is_raised_while_following_the_timeline_is_tried_again(
         await until(lambda: session.connectivity.connected)
         states = session._recorder.states
         await until(
-            lambda: (run := session._recorder.run) is not None
-            and run.end_ns > failed_in
-            and run.label in shown()
-            and all(state.histograms is not None for state in states)
+            lambda: (
+                (run := session._recorder.run) is not None
+                and run.end_ns > failed_in
+                and run.label in shown()
+                and all(state.histograms is not None for state in states)
+            )
         )
     assert registry.get_sample_value("feed_errors_total", labels) == 1
 

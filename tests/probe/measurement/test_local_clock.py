@@ -60,9 +60,11 @@ async def test_what_is_raised_is_counted_and_the_clock_is_read_again(
         monkeypatch.setattr(LocalClockMonitor, "_show", failing_once(LocalClockMonitor._show))
     else:
         on_step = failing_once(told.set)
-    monitor = LocalClockMonitor(
-        "shared", instruments, lambda: on_step() and None, lambda kind, *_: errors.append(kind)
-    )
+
+    def step() -> None:
+        on_step()
+
+    monitor = LocalClockMonitor("shared", instruments, step, lambda kind, *_: errors.append(kind))
     labels = {"source": "shared"}
     task = asyncio.create_task(monitor.run())
     await told.wait()

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Iterator
 
-    from latency_sweep.probe.net.websocket import Record
-
     from latency_sweep.probe.net.transport import Transport
+    from latency_sweep.probe.net.websocket import Record
 
 
 @pytest.fixture(scope="module", autouse=True)
