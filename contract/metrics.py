@@ -99,8 +99,9 @@ PLANNED: Final = (ReconnectReason.SCHEDULE, ReconnectReason.ROLLOVER, ReconnectR
 class ErrorKind(StrEnum):
     """What can be wrong with what was received, or with an attempt to connect.
 
-    `control_frames`, `continuation_frames` and `unsent_bytes` end the connection that exceeds the
-    limit, `interim_responses` and `retry_after` an attempt to connect; see `probe.net.limits`.
+    `control_frames`, `continuation_frames`, `unusable_frames` and `unsent_bytes` end the connection
+    that exceeds the limit, `interim_responses` and `retry_after` an attempt to connect; see
+    `probe.net.limits`.
     """
 
     BAD_JSON = "bad_json"
@@ -120,6 +121,7 @@ class ErrorKind(StrEnum):
     RETRY_AFTER = "retry_after"
     CONTROL_FRAMES = "control_frames"
     CONTINUATION_FRAMES = "continuation_frames"
+    UNUSABLE_FRAMES = "unusable_frames"
     UNSENT_BYTES = "unsent_bytes"
     SUBSCRIBE_FAILED = "subscribe_failed"
     NO_FIRST_MESSAGE = "no_first_message"

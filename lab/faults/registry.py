@@ -250,6 +250,12 @@ FAULTS: Final[Mapping[str, Entry]] = {
         _errors(ErrorKind.CONTINUATION_FRAMES),
         _LIMITED,
     ),
+    "message-flood": _once(
+        "12,000 empty messages at once",
+        lambda: i.Flood(f.message_flood(12_000)),
+        _errors(ErrorKind.UNUSABLE_FRAMES),
+        _LIMITED,
+    ),
     "bad-utf8": _while(
         "every fifth message is no UTF-8, for 4 s",
         lambda: i.EveryNth(5, f.with_bad_utf8),

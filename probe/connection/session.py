@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.contract.metrics import Phase, ReconnectReason
+from latency_sweep.contract.metrics import ErrorKind, Phase, ReconnectReason
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.probe.clock.steps import StepDetector
 from latency_sweep.probe.connection.backoff import Backoff
@@ -64,9 +64,12 @@ class Session:
         self._recorder = recorder
         # All that changes while the session runs, beside what the supervisors and the recorder
         # keep for themselves: `stop` sets _stopping; `_begin` alone sets _warm_from_ns, and which
-        # run the recorder is in; the supervisors report to the connectivity.
+        # run the recorder is in; `_follow_timeline` sets _current and _joined_ns; the supervisors
+        # report to the connectivity.
         self._stopping = asyncio.Event()
         self._warm_from_ns: int | None = None
+        self._current: Run | None = None  # on the timeline, whether it is recorded or not
+        self._joined_ns = 0
         self.connectivity = Connectivity(feeds)
         pauses = {feed.url: PauseMemory() for feed in feeds}
         self._supervisors = [
@@ -119,31 +122,39 @@ class Session:
             await self._follow_timeline()
 
     async def _follow_timeline(self) -> None:
-        current: Run | None = None
-        joined_ns = time.time_ns()
+        self._joined_ns = time.time_ns()
         steps = StepDetector(threshold_sec=_SET_SEC)
         while not self._stopping.is_set():
-            now_ns = time.time_ns()
-            if steps.check() is not None:
-                joined_ns = now_ns  # the clock was set: as if the probe had just started
-                _LOG.debug("joining the timeline anew: the clock was set")
-            run = self._timeline.run_at(now_ns)
-            if current is not None and 0 < current.start_ns - now_ns <= _SET_SEC * NS_PER_SEC:
-                run = current  # set back a little: a run that has begun does not begin again
-            # A probe that joins later would measure only a part of the run.
-            takes_part = joined_ns < run.measure_start_ns
-            if run != current:
-                if current is not None:
-                    for supervisor in self._supervisors:
-                        supervisor.replace(ReconnectReason.SCHEDULE)
-                current = run
-                self._begin(run if takes_part else None)
-            elif takes_part and self._recorder.run is None:
-                self._begin(run)
-            remaining_sec = (run.end_ns - now_ns) / NS_PER_SEC
+            pause_sec = _TICK_SEC
+            try:
+                pause_sec = min(self._follow_timeline_once(steps), _TICK_SEC)
+                self._recorder.report_unlogged_errors()
+            except Exception as error:  # noqa: BLE001 - is tried again; the connections go on
+                self._recorder.count_error(ErrorKind.INTERNAL, repr(error), error)
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(remaining_sec, _TICK_SEC)):
+                async with asyncio.timeout(pause_sec):
                     await self._stopping.wait()
+
+    def _follow_timeline_once(self, steps: StepDetector) -> float:
+        """Be in the run that is due; returns the seconds until its end."""
+        current, now_ns = self._current, time.time_ns()
+        if steps.check() is not None:
+            self._joined_ns = now_ns  # the clock was set: as if the probe had just started
+            _LOG.debug("joining the timeline anew: the clock was set")
+        run = self._timeline.run_at(now_ns)
+        if current is not None and 0 < current.start_ns - now_ns <= _SET_SEC * NS_PER_SEC:
+            run = current  # set back a little: a run that has begun does not begin again
+        # A probe that joins later would measure only a part of the run.
+        takes_part = self._joined_ns < run.measure_start_ns
+        if run != current:
+            if current is not None:
+                for supervisor in self._supervisors:
+                    supervisor.replace(ReconnectReason.SCHEDULE)
+            self._begin(run if takes_part else None)
+            self._current = run
+        elif takes_part and self._recorder.run is None:
+            self._begin(run)
+        return (run.end_ns - now_ns) / NS_PER_SEC
 
     def _begin(self, run: Run | None) -> None:
         """Record a run, or none until the next."""

@@ -15,9 +15,15 @@ from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.probe.feeds.base import DecodesRuns, Event, EventRun, FrameError, Ids, Notice
 from latency_sweep.probe.measurement.arrival import Arrival
+from latency_sweep.probe.measurement.error_log import ErrorLog
 from latency_sweep.probe.measurement.jumping_ids import JumpingIds, JumpingPosition
 from latency_sweep.probe.measurement.numbering import Numbered, Numbering
 from latency_sweep.probe.measurement.sequence import NONE_YET, SequenceCheck
+from latency_sweep.probe.net.limits import (
+    MAX_UNUSABLE_FRAMES_PER_SEC,
+    FrameRateLimit,
+    LimitExceededError,
+)
 from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
@@ -33,7 +39,6 @@ SAMPLES_KEPT: Final = 1000
 # An event time further than this from the clock is in another unit, not late.
 MAX_AGE_NS: Final = 86_400 * NS_PER_SEC
 _MIN_AGE_NS: Final = -MAX_AGE_NS
-_LOGGED_PER_KIND: Final = 10
 # From how many messages on it pays to look for a run of ids.
 _RUN: Final = 4
 # Messages after which the histograms fold what was appended.
@@ -205,7 +210,7 @@ class Recorder:
         self._instruments = instruments
         self._run: Run | None = None
         self._previous_run: Run | None = None
-        self._logged: dict[ErrorKind, int] = {}
+        self._error_log = ErrorLog()
         self._open: Counter[str] = Counter()  # connections of each feed, by its URL
         self.states: Sequence[ChannelState] = [
             ChannelState(channel, partial(self._count_stray, channel)) for channel in channels
@@ -227,7 +232,8 @@ class Recorder:
         The previous run's series stay until this one's measurement starts.
         """
         self._forget_previous_run()
-        self._previous_run, self._run = self._run, run
+        if run != self._run:  # else this is a second attempt to begin it
+            self._previous_run, self._run = self._run, run
         self.measured_ns = (run.measure_start_ns, run.measure_end_ns) if run else (0, 0)
         for state in self.states:
             state.histograms = self._histograms_of(state.channel, run) if run else None
@@ -302,7 +308,7 @@ class Recorder:
                 jumping.end_overlap()
 
     def count_error(self, kind: ErrorKind, detail: str, fault: BaseException | None = None) -> None:
-        """Count an error, and log the first ones of its kind.
+        """Count an error, and log it unless there have been many of its kind in this minute.
 
         Args:
             kind: the label it is counted under.
@@ -310,17 +316,22 @@ class Recorder:
             fault: the program's own, whose traceback is logged, or None.
         """
         self._instruments.errors.labels(self._market, kind.value).inc()
-        logged = self._logged.get(kind, 0)
-        if logged < _LOGGED_PER_KIND:
-            self._logged[kind] = logged + 1
-            last = logged + 1 == _LOGGED_PER_KIND
+        if self._error_log.admit(kind):
+            last = self._error_log.is_last(kind)
             extra = {
                 "kind": kind.value,
                 "detail": detail,
                 "run": None if self._run is None else self._run.label,
-                "note": "further ones of this kind are only counted" if last else None,
+                "note": "further ones within this minute are only counted" if last else None,
             }
             _LOG.warning("feed error", extra=extra, exc_info=fault)
+
+    def report_unlogged_errors(self) -> None:
+        """Log how many errors were only counted; to be called now and then."""
+        for kind, number in self._error_log.ended():
+            if number:
+                extra = {"kind": kind.value, "number": number}
+                _LOG.warning("feed errors that were only counted", extra=extra)
 
     def fold(self, recorded: int) -> None:
         """Let histograms fold what has been appended to them, a few at a time.
@@ -405,6 +416,11 @@ class ConnectionReceiver:
             None if state.jumping is None else state.jumping.position() for state in recorder.states
         ]
         self._previous_timestamp_ns = 0
+        self._unusable_frames = FrameRateLimit(
+            MAX_UNUSABLE_FRAMES_PER_SEC,
+            ErrorKind.UNUSABLE_FRAMES,
+            "messages that measure nothing, such as empty ones",
+        )
 
     @property
     def newest_ns(self) -> int:
@@ -422,13 +438,16 @@ class ConnectionReceiver:
         timestamp_ns: int,
         read_ns: int,
     ) -> None:
-        """Record the complete messages of one read, in their order; never raises.
+        """Record the complete messages of one read, in their order.
 
         Args:
             frames: their payloads.
             binary: whether they came in binary frames.
             timestamp_ns: kernel receive timestamp, Unix nanoseconds.
             read_ns: when the program had read it, Unix nanoseconds.
+
+        Raises:
+            LimitExceededError: too many in this second were of no use; those before are recorded.
         """
         if len(frames) >= _RUN and self._decode_run is not None:
             run = self._decode_run(frames, binary=binary)
@@ -440,10 +459,13 @@ class ConnectionReceiver:
         all_arrivals = self._line.latency
         own_delay_sec = (read_ns - timestamp_ns) * 1e-9
         recorded = redundant = 0
+        too_many: LimitExceededError | None = None
         for frame in frames:
             try:
                 event = decode(frame, binary=binary)
                 if isinstance(event, Notice):
+                    if too_many := self._unusable_frames.excess():
+                        break
                     if event is Notice.SHUTDOWN:
                         self._on_shutdown()
                     else:
@@ -512,12 +534,16 @@ class ConnectionReceiver:
                 recorder.count_error(error.kind, str(error))
                 if error.usable is not None:
                     self.record((error.usable,), binary, timestamp_ns, read_ns)
+                elif too_many := self._unusable_frames.excess():
+                    break
                 if error.kind is ErrorKind.EXCHANGE_ERROR:
                     self._on_answer(error)
             except Exception as error:  # noqa: BLE001 - one bad message must not end a measurement
                 recorder.count_error(ErrorKind.INTERNAL, repr(error), error)
         self._count(recorded, redundant, timestamp_ns, read_ns)
         recorder.fold(recorded)
+        if too_many is not None:
+            raise too_many
 
     def _record_run(
         self, run: EventRun, frames: Sequence[bytes], timestamp_ns: int, read_ns: int

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from latency_sweep.probe.net.transport import Transport
+    from latency_sweep.probe.net.websocket import Record
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,12 +61,14 @@ class Client:
         self.binary += [binary] * len(payloads)
         self.timestamps += [(timestamp_ns, read_ns)] * len(payloads)
 
-    async def connect(self, port: int, *, timeout_sec: float = 60.0) -> WebSocketConnection:
+    async def connect(
+        self, port: int, *, timeout_sec: float = 60.0, record: Record | None = None
+    ) -> WebSocketConnection:
         return await connect(
             f"ws://127.0.0.1:{port}/stream",
             headers={"X-Test": "yes"},
             tls=None,
-            record=self.record,
+            record=record or self.record,
             on_rtt=self.rtts.put_nowait,
             on_step=lambda step, _: self.steps.append(step),
             timeout_sec=timeout_sec,
