@@ -182,6 +182,17 @@ RECEIVE_DELAY: Final = _histogram(
     "Kernel receive timestamp to the read by the probe: the probe's own delay.",
     FEED_RUN,
 )
+TIMESTAMP_ERROR: Final = _histogram(
+    "feed_timestamp_error_seconds",
+    "Bound on how late the receive timestamp of a message may be, of those in feed_latency_seconds "
+    "whose timestamp is not exact.",
+    FEED_RUN,
+)
+TIMESTAMPS_EXACT: Final = _counter(
+    "feed_timestamps_exact_total",
+    "Messages in feed_latency_seconds whose receive timestamp is that of their last byte.",
+    FEED_RUN,
+)
 CONNECTION_LATENCY: Final = _histogram(
     "feed_connection_latency_seconds",
     "As feed_latency_seconds, by parallel connection, redundant messages included.",
