@@ -247,6 +247,12 @@ WITHOUT_TIMESTAMP: Final = _counter(
     "Messages without a kernel timestamp, timestamped by the program instead.",
     ("market", "connection"),
 )
+CAPTURE_MISSED: Final = _counter(
+    "feed_capture_missed_reads_total",
+    "Reads with a packet that the capture did not see; their messages have the socket's timestamp, "
+    "within its bound.",
+    ("market",),
+)
 NEGATIVE_LATENCY: Final = _counter(
     "feed_negative_latency_total", "Messages with an event time later than their receive time."
 )
@@ -354,8 +360,9 @@ RUN_PHASE_STARTED: Final = _gauge(
 )
 PROBE_INFO: Final = _gauge(
     "feed_probe_info",
-    "Version of this probe, and the experiment and place it was configured with.",
-    ("version", "experiment", "region", "instance_family"),
+    "Version of this probe, the experiment and place it was configured with, and where its receive "
+    "timestamps come from.",
+    ("version", "experiment", "region", "instance_family", "timestamps"),
 )
 BUILD_INFO: Final = _gauge(
     "feed_build_info", "The running build.", ("version", "python_version", "websockets_version")

@@ -110,7 +110,7 @@ def _clock_source(
 
 def _asked_timestamps(configuration: Configuration | None) -> Timestamps:
     return (
-        Timestamps.SOCKET if configuration is None else configuration.settings.receiving.timestamps
+        Timestamps.AUTO if configuration is None else configuration.settings.receiving.timestamps
     )
 
 

@@ -48,12 +48,26 @@ class RunHistograms:
     variation: NativeHistogram | None
     exchange_delay: NativeHistogram | None
     receive_delay: NativeHistogram
+    timestamp_error: NativeHistogram | None
 
     @property
     def all(self) -> list[NativeHistogram]:
         """Those that there are."""
-        some = (self.latency, self.variation, self.exchange_delay, self.receive_delay)
+        some = (
+            self.latency,
+            self.variation,
+            self.exchange_delay,
+            self.receive_delay,
+            self.timestamp_error,
+        )
         return [histogram for histogram in some if histogram is not None]
+
+    @property
+    def exact_timestamps(self) -> int | None:
+        """Messages whose latency has an exact timestamp; None for channels without latency."""
+        if self.latency is None or self.timestamp_error is None:
+            return None
+        return self.latency.count - self.timestamp_error.count
 
     def observe_run(
         self, run: EventRun, latencies_ns: list[int], before_ns: int | None, own_delay_sec: float
@@ -214,6 +228,7 @@ class Recorder:
         self.samples: deque[tuple[Event | EventRun, int, int]] = deque(maxlen=SAMPLES_KEPT)
         self.measured_ns = (0, 0)
         self._histograms: Sequence[NativeHistogram] = ()
+        self._exposed: list[tuple[Channel, str, RunHistograms]] = []  # with the run's label
         self._unfolded = 0
 
     @property
@@ -232,6 +247,8 @@ class Recorder:
         for state in self.states:
             state.histograms = self._histograms_of(state.channel, run) if run else None
             state.previous_latency_ns = None
+            if run is not None and state.histograms is not None:
+                self._exposed.append((state.channel, run.label, state.histograms))
         self._histograms = [
             histogram
             for state in self.states
@@ -248,6 +265,14 @@ class Recorder:
         return [
             (event.at(position) if isinstance(event, EventRun) else event, timestamp_ns)
             for event, position, timestamp_ns in self.samples
+        ]
+
+    def exact_timestamps(self) -> list[tuple[Channel, str, int]]:
+        """Channel, label of the run, and messages with an exact timestamp, of each exposed run."""
+        return [
+            (channel, run, exact)
+            for channel, run, histograms in self._exposed
+            if (exact := histograms.exact_timestamps) is not None
         ]
 
     def expire(self, now_ns: int, monotonic_ns: int) -> None:
@@ -358,6 +383,7 @@ class Recorder:
             variation=child(metrics.DELAY_VARIATION, exists=channel.has_event_time),
             exchange_delay=child(metrics.EXCHANGE_DELAY, exists=channel.has_trade_time),
             receive_delay=per_run[metrics.RECEIVE_DELAY.name].labels(*labels),
+            timestamp_error=child(metrics.TIMESTAMP_ERROR, exists=channel.has_event_time),
         )
 
     def _forget_previous_run(self) -> None:
@@ -366,6 +392,8 @@ class Recorder:
         _LOG.debug("series of a previous run dropped", extra={"run": self._previous_run.label})
         for histogram in self._instruments.per_run.values():
             histogram.remove_matching({metrics.RUN: self._previous_run.label})
+        label = self._previous_run.label
+        self._exposed = [exposed for exposed in self._exposed if exposed[1] != label]
         self._previous_run = None
 
 
@@ -416,6 +444,7 @@ class ConnectionReceiver:
         binary: bool,  # noqa: FBT001 - called by position
         timestamp_ns: int,
         read_ns: int,
+        error_ns: int = 0,
     ) -> None:
         """Record the complete messages of one read, in their order; never raises.
 
@@ -424,10 +453,13 @@ class ConnectionReceiver:
             binary: whether they came in binary frames.
             timestamp_ns: kernel receive timestamp, Unix nanoseconds.
             read_ns: when the program had read it, Unix nanoseconds.
+            error_ns: how far off the timestamp may be, nanoseconds; 0 if it is exact.
         """
         if len(frames) >= _RUN and self._decode_run is not None:
             run = self._decode_run(frames, binary=binary)
-            if run is not None and self._record_run(run, frames, timestamp_ns, read_ns):
+            if run is not None and self._record_run(
+                run, frames, timestamp_ns, read_ns, error_ns
+            ):
                 return
         recorder, decode, checks = self._recorder, self._decode, self._checks
         states, note_sample = recorder.states, recorder.samples.append
@@ -496,6 +528,8 @@ class ConnectionReceiver:
                 if event_ns is None or latency is None or variation is None:
                     continue
                 latency.append(latency_ns * 1e-9)
+                if error_ns and histograms.timestamp_error is not None:
+                    histograms.timestamp_error.append(error_ns * 1e-9)
                 previous_ns = state.previous_latency_ns
                 if previous_ns is not None:
                     variation.append(abs(latency_ns - previous_ns) * 1e-9)
@@ -506,7 +540,7 @@ class ConnectionReceiver:
             except FrameError as error:
                 recorder.count_error(error.kind, str(error))
                 if error.usable is not None:
-                    self.record((error.usable,), binary, timestamp_ns, read_ns)
+                    self.record((error.usable,), binary, timestamp_ns, read_ns, error_ns)
                 if error.kind is ErrorKind.EXCHANGE_ERROR:
                     self._on_answer(error)
             except Exception as error:  # noqa: BLE001 - one bad message must not end a measurement
@@ -515,7 +549,12 @@ class ConnectionReceiver:
         recorder.fold(recorded)
 
     def _record_run(
-        self, run: EventRun, frames: Sequence[bytes], timestamp_ns: int, read_ns: int
+        self,
+        run: EventRun,
+        frames: Sequence[bytes],
+        timestamp_ns: int,
+        read_ns: int,
+        error_ns: int,
     ) -> bool:
         """Record messages at once where all are in order and alike; else leave them all.
 
@@ -552,6 +591,8 @@ class ConnectionReceiver:
         if newest_ns > timestamp_ns:
             state.negative += sum(latency_ns < 0 for latency_ns in latencies_ns)
         if measured and histograms is not None:
+            if error_ns and histograms.timestamp_error is not None:
+                histograms.timestamp_error.extend(array("d", [error_ns * 1e-9]) * count)
             histograms.observe_run(
                 run, latencies_ns, state.previous_latency_ns, (read_ns - timestamp_ns) * 1e-9
             )

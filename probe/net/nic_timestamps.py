@@ -41,6 +41,8 @@ _PTP_SYS_OFFSET_EXTENDED: Final = 3 << 30 | _OFFSET_SIZE << 16 | ord("=") << 8 |
 # Reading a card's clock takes some 20 µs; a wider window says that something came between.
 _MAX_WINDOW_NS: Final = 100_000
 _REFRESH_NS: Final = 500_000_000
+# The kernel corrects the system's clock no faster (adjtimex(2)).
+_MAX_SLEW_PPM: Final = 500
 _NS: Final = 1_000_000_000
 
 
@@ -117,6 +119,11 @@ class NicClock:
             )
         self._offset_ns = offset_ns
 
+    @property
+    def error_ns(self) -> int:
+        """Bound on the error of the newest conversion: half the window, and the clocks' drift."""
+        return _MAX_WINDOW_NS // 2 + _REFRESH_NS * _MAX_SLEW_PPM // 1_000_000
+
     def to_system_ns(self, card_ns: int) -> int | None:
         """A timestamp in Unix nanoseconds; None while the clocks cannot be compared."""
         now_ns = self._clock()
@@ -160,6 +167,11 @@ class NicTimestamps:
     def close(self) -> None:
         """Release the card's clock."""
         os.close(self._device)
+
+    @property
+    def error_ns(self) -> int:
+        """Bound on the error of a timestamp, nanoseconds."""
+        return self._clock.error_ns
 
     def timestamp_ns(self, message: bytes) -> int | None:
         """The timestamp of a SO_TIMESTAMPING control message in Unix nanoseconds, or None."""

@@ -50,8 +50,9 @@ if TYPE_CHECKING:
     from latency_sweep.probe.net.transport import Transport
     from latency_sweep.runtime.logs import ContextLogger
 
-    # Payloads, whether they came in binary frames, kernel timestamp and time of the read, Unix ns.
-    Record = Callable[[list[bytes], bool, int, int], None]
+    # Payloads, whether they came in binary frames, kernel timestamp and time of the read, Unix ns,
+    # and how far off the timestamp may be, ns.
+    Record = Callable[[list[bytes], bool, int, int, int], None]
 
 MAX_MESSAGE_BYTES: Final = 8 * 2**20
 CONNECT_TIMEOUT_SEC: Final = 10.0
@@ -205,7 +206,9 @@ class WebSocketConnection:
         """Drop the connection: it exceeded a limit, or the program failed; see `Receiver`."""
         self._finish(closed_by(error))
 
-    def bytes_received(self, data: bytes, timestamp_ns: int, read_ns: int) -> None:
+    def bytes_received(
+        self, data: bytes, timestamp_ns: int, read_ns: int, error_ns: int, /
+    ) -> None:
         """Pass on what is complete; see `transport.Receiver`."""
         self.last_read = time.monotonic()
         protocol = self._protocol
@@ -213,11 +216,11 @@ class WebSocketConnection:
             data = self._receive_response(data)
         for kind, frames in self._splitter.split(data):
             if kind is Kind.OTHER:
-                self._receive_frame(frames[0], timestamp_ns, read_ns)
+                self._receive_frame(frames[0], timestamp_ns, read_ns, error_ns)
                 if protocol.close_rcvd is not None or protocol.parser_exc is not None:
                     break
             else:
-                self._record(frames, kind is Kind.BINARY, timestamp_ns, read_ns)
+                self._record(frames, kind is Kind.BINARY, timestamp_ns, read_ns, error_ns)
         if protocol.close_rcvd is not None or protocol.parser_exc is not None:
             # Nothing more counts: whether the server hangs up now or never makes no difference.
             if not self.closed.done():
@@ -314,7 +317,9 @@ class WebSocketConnection:
         else:
             self._upgraded.set_exception(connect_failed(ConnectStep.UPGRADE, rejection))
 
-    def _receive_frame(self, frame: bytes, timestamp_ns: int, read_ns: int) -> None:
+    def _receive_frame(
+        self, frame: bytes, timestamp_ns: int, read_ns: int, error_ns: int
+    ) -> None:
         """Let the core take a frame that is no complete message, and act on what it makes of it.
 
         Raises:
@@ -326,15 +331,15 @@ class WebSocketConnection:
             self._protocol.receive_data(frame)
         for event in self._protocol.events_received():
             assert isinstance(event, Frame)
-            self._on_frame(event, timestamp_ns, read_ns)
+            self._on_frame(event, timestamp_ns, read_ns, error_ns)
         self._flush()
 
-    def _on_frame(self, frame: Frame, timestamp_ns: int, read_ns: int) -> None:
+    def _on_frame(self, frame: Frame, timestamp_ns: int, read_ns: int, error_ns: int) -> None:
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             binary = opcode is Opcode.BINARY
             if frame.fin:
-                self._record([bytes(frame.data)], binary, timestamp_ns, read_ns)
+                self._record([bytes(frame.data)], binary, timestamp_ns, read_ns, error_ns)
             else:
                 self._fragments[:] = frame.data
                 self._fragments_binary = binary
@@ -343,7 +348,9 @@ class WebSocketConnection:
             if frame.fin:
                 message = bytes(self._fragments)
                 self._fragments.clear()
-                self._record([message], self._fragments_binary, timestamp_ns, read_ns)
+                self._record(
+                    [message], self._fragments_binary, timestamp_ns, read_ns, error_ns
+                )
         elif opcode is Opcode.PONG:
             sent = self._pings.pop(bytes(frame.data), None)
             if sent is not None:

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from latency_sweep.contract import metrics
 from latency_sweep.contract.timeline import NS_PER_SEC
+from latency_sweep.probe.net.missed_packets import MissedPackets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,12 +28,20 @@ class StateCollector(Collector):
         market: value of the `market` label.
         recorder: whose channels are exposed.
         session: whose connection and phase are exposed.
+        missed: what a packet capture did not see.
     """
 
-    def __init__(self, market: str, recorder: Recorder, session: Session) -> None:
+    def __init__(
+        self,
+        market: str,
+        recorder: Recorder,
+        session: Session,
+        missed: MissedPackets | None = None,
+    ) -> None:
         self._market = market
         self._recorder = recorder
         self._session = session
+        self._missed = missed or MissedPackets()
 
     def collect(self) -> Iterable[Metric]:
         """Yield the families, from one moment of the event loop."""
@@ -59,6 +68,14 @@ class StateCollector(Collector):
             metrics.NEGATIVE_LATENCY,
             lambda state: state.negative if state.channel.has_event_time else None,
         )
+        exact = CounterMetricFamily(
+            metrics.TIMESTAMPS_EXACT.name,
+            metrics.TIMESTAMPS_EXACT.help,
+            labels=metrics.TIMESTAMPS_EXACT.labels,
+        )
+        for channel, run, count in self._recorder.exact_timestamps():
+            exact.add_metric([self._market, channel.stream, channel.symbol, run], count)
+        yield exact
         newest = GaugeMetricFamily(
             metrics.LAST_MESSAGE.name, metrics.LAST_MESSAGE.help, labels=metrics.FEED
         )
@@ -81,6 +98,13 @@ class StateCollector(Collector):
         )
         disconnected.add_metric([self._market], connectivity.disconnected_sec)
         yield disconnected
+        missed = CounterMetricFamily(
+            metrics.CAPTURE_MISSED.name,
+            metrics.CAPTURE_MISSED.help,
+            labels=metrics.CAPTURE_MISSED.labels,
+        )
+        missed.add_metric([self._market], self._missed.reads)
+        yield missed
 
     def _lines(self) -> Iterable[Metric]:
         for metric, attribute in (

@@ -41,10 +41,14 @@ class Pieces:
 
     def __init__(self) -> None:
         self.pieces: list[tuple[bytes, int, int]] = []
+        self.errors_ns: list[int] = []
         self.ended = asyncio.Event()
 
-    def bytes_received(self, data: bytes, timestamp_ns: int, read_ns: int) -> None:
+    def bytes_received(
+        self, data: bytes, timestamp_ns: int, read_ns: int, error_ns: int
+    ) -> None:
         self.pieces.append((data, timestamp_ns, read_ns))
+        self.errors_ns.append(error_ns)
 
     def stream_ended(self, error: Exception | None) -> None:
         self.ended.set()

@@ -182,8 +182,8 @@ async def test_messages_that_follow_an_acceptance_arrive_however_it_is_cut() -> 
         client = Client()
         async with upgrading(client) as (connection, acceptance):
             data = acceptance.serialize() + frames
-            connection.bytes_received(data[:cut], 1, 2)
-            connection.bytes_received(data[cut:], 3, 4)
+            connection.bytes_received(data[:cut], 1, 2, 0)
+            connection.bytes_received(data[cut:], 3, 4, 0)
         assert client.messages == [b"first", b"second"], cut
 
 
@@ -191,8 +191,8 @@ async def test_nothing_that_follows_a_refused_acceptance_is_a_message() -> None:
     client = Client()
     async with upgrading(client) as (connection, acceptance):
         acceptance.headers["Sec-WebSocket-Extensions"] = "permessage-deflate"  # nobody asked for it
-        connection.bytes_received(acceptance.serialize(), 1, 2)
-        connection.bytes_received(text(b"early"), 3, 4)
+        connection.bytes_received(acceptance.serialize(), 1, 2, 0)
+        connection.bytes_received(text(b"early"), 3, 4, 0)
     assert client.messages == []
 
 
