@@ -60,8 +60,9 @@ class PacketCapture:
 
     def __init__(self, address: str, server_port: int, own_port: int) -> None:
         try:
-            # Of no protocol it captures nothing until it is bound, with the filter in place.
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+            self._socket = socket.socket(
+                socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL)
+            )
         except PermissionError:
             raise TimestampsError(
                 "--timestamps capture needs CAP_NET_RAW; run as root, give the capability to the "
@@ -78,8 +79,8 @@ class PacketCapture:
             _attach_filter(self._socket, _filter(address, server_port, own_port))
             # What is sent is not even offered to the filter.
             self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+            # Setting it up drops what came before the filter was in place.
             self._ring = PacketRing(self._socket)
-            self._socket.bind(("", _ETH_P_ALL))
         except OSError as error:
             self._socket.close()
             raise TimestampsError(

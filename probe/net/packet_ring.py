@@ -34,10 +34,10 @@ SNAPSHOT_SIZE: Final = 128  # bytes of a packet that fit; the headers of IP and 
 
 
 class PacketRing:
-    """The ring of a packet socket that is not bound yet.
+    """The ring of a packet socket, empty at first.
 
     Args:
-        sock: the packet socket; whoever made it closes it.
+        sock: the packet socket; whoever made it closes it. What waits in it is dropped.
 
     Raises:
         OSError: the kernel has no such ring, or no memory for it.

@@ -104,6 +104,7 @@ class WebSocketConnection:
         self._response = bytearray()
         self._response_bytes = 0
         self._interim_responses = 0
+        self._rejected = False  # what follows is the body of the answer
         self._fragments = bytearray()
         self._fragments_binary = False
         self._control_frames = FrameRateLimit(
@@ -248,6 +249,9 @@ class WebSocketConnection:
         """Take the answer to the upgrade; returns the first frames if they came with it."""
         self._response += data
         self._response_bytes += len(data)
+        if self._rejected:
+            self._give_response_to_core(data)
+            return b""
         if not self._response.startswith(_HTTP[: len(self._response)]):
             self._fail_upgrade(_not_http(self._response))
             return b""
@@ -262,6 +266,11 @@ class WebSocketConnection:
         cut = end + len(_END_OF_HEADERS) if accepted and end >= 0 else len(self._response)
         response, frames = bytes(self._response[:cut]), bytes(self._response[cut:])
         self._response.clear()
+        self._rejected = not accepted
+        self._give_response_to_core(response)
+        return frames if self._protocol.state is State.OPEN else b""
+
+    def _give_response_to_core(self, response: bytes) -> None:
         self._protocol.receive_data(response)
         for event in self._protocol.events_received():
             assert isinstance(event, Response)
@@ -271,7 +280,6 @@ class WebSocketConnection:
             detail = f"the answer is not valid HTTP: {cause or self._protocol.handshake_exc}"
             self._fail_upgrade(detail)
         self._flush()
-        return frames if self._protocol.state is State.OPEN else b""
 
     def _skip_interim_responses(self) -> bool:
         """Drop whole 1xx answers before the one that counts (RFC 9110, section 15.2).

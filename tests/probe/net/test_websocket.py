@@ -43,6 +43,7 @@ class Client:
 
     messages: list[bytes] = field(default_factory=list)
     timestamps: list[tuple[int, int]] = field(default_factory=list)
+    errors_ns: list[int] = field(default_factory=list)
     binary: list[bool] = field(default_factory=list)
     steps: list[ConnectStep] = field(default_factory=list)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
@@ -54,8 +55,10 @@ class Client:
         binary: bool,  # noqa: FBT001 - as the hot path calls it
         timestamp_ns: int,
         read_ns: int,
+        error_ns: int,
     ) -> None:
         self.messages += payloads
+        self.errors_ns += [error_ns] * len(payloads)
         self.heard.set()
         self.binary += [binary] * len(payloads)
         self.timestamps += [(timestamp_ns, read_ns)] * len(payloads)
