@@ -144,9 +144,8 @@ def _why_only_candidate(verdict: Verdict) -> list[str]:
 
 def _why_only_one_passes(verdict: Verdict) -> list[str]:
     return [
-        f"{row.name} is proven to violate a hard constraint."
-        for row in verdict.ranking
-        if row.status is ConstraintStatus.FAIL
+        f"{row.name} violates a hard constraint: {sentences.constraint_evidence(result)}"
+        for row, result in _results(verdict, ConstraintStatus.FAIL)
     ]
 
 
