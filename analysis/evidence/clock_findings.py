@@ -72,7 +72,7 @@ class ClockFindings:
 def clock_findings(evidence: Evidence) -> ClockFindings:
     """Judge every instance's clock by the data, run by run."""
     by_run: defaultdict[str, list[RunEvidence]] = defaultdict(list)
-    for run in evidence.runs:
+    for run in sorted(evidence.runs, key=lambda run: (run.run, run.candidate)):
         by_run[run.run].append(run)
     found: dict[tuple[Candidate, str], ClockFinding] = {}
     warnings = ClockWarnings()

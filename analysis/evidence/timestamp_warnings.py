@@ -17,23 +17,23 @@ def timestamp_warnings(evidence: Evidence) -> tuple[str, ...]:
     """One sentence for each oddity."""
     if evidence.approximate:  # rebuilt from percentiles, which is told in other words
         return ()
-    unknown: dict[str, None] = {}
-    places: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    unknown: set[str] = set()
+    places: defaultdict[str, set[str]] = defaultdict(set)
     for run in evidence.runs:
         for one in run.instances:
             if one.latency.count and one.timestamp_errors is None:
-                unknown[run.candidate.name] = None
+                unknown.add(run.candidate.name)
             for kind in one.timestamp_kinds:
-                places[kind][run.candidate.name] = None
+                places[kind].add(run.candidate.name)
     found = []
     if unknown:
         found.append(
             "It is not known how late receive timestamps can be, as probes of an older version do"
-            f" not say it: {_listed(list(unknown))}."
+            f" not say it: {_listed(sorted(unknown))}."
         )
     if len(places) > 1:
         kinds = "; ".join(
-            f"{kind}: {_listed(list(names))}" for kind, names in sorted(places.items())
+            f"{kind}: {_listed(sorted(names))}" for kind, names in sorted(places.items())
         )
         found.append(
             f"Receive timestamps come from different sources ({kinds}): part of a difference in"
