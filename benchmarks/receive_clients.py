@@ -92,8 +92,14 @@ async def probe(
     feed, recorder = make_recorder(url, symbols, registry)
     receiver = recorder.receiver(feed, recorder.lines[0], lambda: None)
 
-    def record(payloads: list[bytes], binary: bool, timestamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - as the hot path calls it
-        receiver.record(payloads, binary, timestamp_ns, read_ns)
+    def record(
+        payloads: list[bytes],
+        binary: bool,  # noqa: FBT001 - as the hot path calls it
+        timestamp_ns: int,
+        read_ns: int,
+        error_ns: int,
+    ) -> None:
+        receiver.record(payloads, binary, timestamp_ns, read_ns, error_ns)
         for payload in payloads:
             meter.note(payload, timestamp_ns)
         meter.own_ns += [read_ns - timestamp_ns] * len(payloads)
