@@ -17,7 +17,7 @@ import pytest
 
 from latency_sweep.lab.local.timestamps import may_capture
 from latency_sweep.lab.local.tls import make_certificates
-from latency_sweep.probe.net import timestamped_socket
+from latency_sweep.probe.net import packet_ring, timestamped_socket
 from latency_sweep.probe.net.capture import PacketCapture
 from latency_sweep.probe.net.receiving import Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.net.transport import open_transport
@@ -97,7 +97,9 @@ def waiting_bytes(sock: socket.socket) -> int:
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 async def test_segments_that_waited_together_keep_their_own_timestamps(address: str) -> None:
     writes = [b"a" * 10, b"b" * 2000, b"c"]
-    found = (await receive(address, Receiving(Timestamps.CAPTURE), writes)).pieces
+    pieces = await receive(address, Receiving(Timestamps.CAPTURE), writes)
+    found = pieces.pieces
+    assert not any(pieces.errors_ns)
     assert [data for data, *_ in found] == writes
     timestamps = [timestamp_ns for _, timestamp_ns, _ in found]
     assert all(earlier < later for earlier, later in pairwise(timestamps))
@@ -151,9 +153,91 @@ async def test_each_record_gets_the_timestamp_of_its_segment_after_a_handshake(
     assert all(sent <= timestamp_ns for sent, timestamp_ns in zip(sent_ns, timestamps, strict=True))
 
 
-async def test_without_capture_they_share_the_newest() -> None:
-    found = (await receive("127.0.0.1", Receiving(), [b"a", b"b", b"c"])).pieces
-    assert [data for data, *_ in found] == [b"abc"]
+async def test_without_capture_they_share_the_newest_which_is_late_within_a_bound() -> None:
+    found = await receive("127.0.0.1", Receiving(), [b"a", b"b", b"c"])
+    assert [data for data, *_ in found.pieces] == [b"ab", b"c"]
+    (_, timestamp_ns, _), (_, last_ns, _) = found.pieces
+    assert timestamp_ns == last_ns
+    assert found.errors_ns[0] > 4_000_000  # a was sent 4 ms before c
+    assert found.errors_ns[1] == 0
+
+
+@needs_privilege
+async def test_what_the_full_ring_dropped_has_the_sockets_timestamp_within_its_bound(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(packet_ring, "FRAMES", 256)
+    receiving = Receiving(Timestamps.CAPTURE)
+    found = await receive("127.0.0.1", receiving, [b"x"] * 300)
+    assert b"".join(data for data, *_ in found.pieces) == b"x" * 300
+    assert receiving.missed.reads == 1
+    assert "packets not captured" in caplog.text
+    assert found.errors_ns[0] > 2_000_000 * 298
+    assert found.errors_ns[-1] == 0  # the last byte of a read has its own timestamp
+
+
+@needs_privilege
+async def test_a_capture_goes_on_after_a_gap_and_counts_it() -> None:
+    with captured_pair() as (capture, peer, client):
+        peer.sendall(b"a" * 10)
+        client.recv(10)
+        assert capture.read(10) is not None
+        peer.sendall(b"b" * 10)
+        client.recv(10)
+        capture._ring.skip()  # as if it had been lost
+        assert capture.read(10) is None
+        peer.sendall(b"c" * 10)
+        client.recv(10)
+        assert capture.read(10) is not None
+
+
+@needs_privilege
+async def test_bytes_that_nobody_asks_for_take_no_place_in_the_ring(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(packet_ring, "FRAMES", 256)
+    with captured_pair() as (capture, peer, client):
+        for size in [*range(1, 300), 9000]:  # the last of several segments where they are small
+            peer.sendall(b"a" * size)
+            client.recv(size, socket.MSG_WAITALL)
+            capture.skip(size)
+        before_ns = time.time_ns()
+        peer.sendall(b"b" * 10)
+        client.recv(10)
+        ((end, timestamp_ns),) = capture.read(10) or ()
+        assert end == 10
+        assert before_ns <= timestamp_ns <= time.time_ns()
+
+
+@needs_privilege
+async def test_skipping_the_rest_of_a_segment_keeps_the_next_one() -> None:
+    """A read may end within a segment, when it fills the buffer."""
+    with captured_pair() as (capture, peer, client):
+        peer.sendall(b"a" * 100)
+        client.recv(60)
+        assert capture.read(60) is not None
+        client.recv(40)
+        peer.sendall(b"b" * 10)
+        capture.skip(40)
+        client.recv(10)
+        assert capture.read(10) is not None
+
+
+@contextlib.contextmanager
+def captured_pair() -> Iterator[tuple[PacketCapture, socket.socket, socket.socket]]:
+    """A capture of what the first of two connected sockets sends to the second."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        capture = PacketCapture("127.0.0.1", port, client.getsockname()[1])
+        try:
+            client.connect(("127.0.0.1", port))
+            with server.accept()[0] as peer:
+                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                assert capture.proves_itself()
+                yield capture, peer, client
+        finally:
+            capture.close()
 
 
 @needs_privilege
