@@ -28,7 +28,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 from prometheus_client import CollectorRegistry
@@ -47,13 +47,14 @@ from latency_sweep.probe.net.timestamped_socket import keep_timestamping_on
 from latency_sweep.probe.net.websocket import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
     from numpy.typing import NDArray
 
     from latency_sweep.lab.local.tls import Certificates
 
+_T = TypeVar("_T")
 _FIRST_ID: Final = 10**9
 _TEXT: Final = (
     '{"stream":"btcusdt@trade","data":{"e":"trade","E":%016d,"s":"BTCUSDT","t":%d,'
@@ -109,82 +110,93 @@ class Received:
     missed_reads: int
 
 
-def send(  # noqa: PLR0914
-    certificates: Certificates, rate: float, seconds: float, pipe: Connection
-) -> None:
+def send(certificates: Certificates, rate: float, seconds: float, pipe: Connection) -> None:
     """Serve one client; messages come at random times, as trades do."""
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.cert, certificates.key)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(incoming, outgoing, server_side=True)
-    rng = random.Random(1)  # noqa: S311 - no secret
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        pipe.send(listener.getsockname()[1])
+        server = Server(listener.accept()[0], context)
+    server.upgrade()
+    time.sleep(0.5)
+    pipe.send(_send_messages(server, rate, int(rate * seconds)))
+    with suppress(OSError):
+        server.sock.settimeout(10)
+        server.sock.recv(65536)
+    server.sock.close()
+
+
+class Server:
+    """The sender's side of a connection, whose encrypted bytes it hands to the kernel itself."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self.sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def upgrade(self) -> None:
+        """Negotiate TLS and accept the WebSocket."""
+        self._until_done(self._tls.do_handshake)
+        self.sock.sendall(self._outgoing.read())
+        protocol = ServerProtocol()
+        events: list[object] = []
+        while not events:
+            protocol.receive_data(self._until_done(lambda: self._tls.read(65536)))
+            events += protocol.events_received()
+        (request,) = events
+        assert isinstance(request, Request)
+        protocol.send_response(protocol.accept(request))
+        self.send(b"".join(protocol.data_to_send()))
+
+    def send(self, data: bytes) -> int:
+        """Send at once; returns the size of the record."""
+        self._tls.write(data)
+        record = self._outgoing.read()
+        self.sock.sendall(record)
+        return len(record)
+
+    def _until_done(self, step: Callable[[], _T]) -> _T:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                self.sock.sendall(self._outgoing.read())
+                self._incoming.write(self.sock.recv(65536))
+
+
+def _send_messages(server: Server, rate: float, messages: int) -> Sent:
+    rng = random.Random(1)
     event_ns: list[int] = []
     ends: list[int] = []  # offset of the last byte of each message
     handed: dict[int, int] = {}  # such an offset, and when
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        pipe.send(listener.getsockname()[1])
-        sock, _ = listener.accept()
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while True:
-            try:
-                tls.do_handshake()
-            except ssl.SSLWantReadError:
-                sock.sendall(outgoing.read())
-                incoming.write(sock.recv(65536))
-            else:
-                break
-        sock.sendall(outgoing.read())
-        protocol = ServerProtocol()
-        while not protocol.data_to_send():
-            with suppress(ssl.SSLWantReadError):
-                protocol.receive_data(tls.read(65536))
-            for event in protocol.events_received():
-                assert isinstance(event, Request)
-                protocol.send_response(protocol.accept(event))
-                tls.write(b"".join(protocol.data_to_send()))
-                sock.sendall(outgoing.read())
-                break
-            else:
-                incoming.write(sock.recv(65536))
-                continue
-            break
-        time.sleep(0.5)
-        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, _ASK)
-        due_ns = time.perf_counter_ns()
-        for number in range(int(rate * seconds)):
-            due_ns += int(rng.expovariate(rate) * 1e9)
-            ahead_ns = due_ns - time.perf_counter_ns()
-            if ahead_ns > 0:
-                time.sleep(ahead_ns * 1e-9)
-            latency_ns = int(_MEDIAN_SEC * 1e9 * math.exp(_SIGMA * rng.gauss(0.0, 1.0)))
-            event_us = (time.time_ns() - latency_ns) // 1000
-            text = (_TEXT % (event_us, _FIRST_ID + number, event_us)).encode()
-            tls.write(Frame(Opcode.TEXT, text).serialize(mask=False))
-            record = outgoing.read()
-            sock.sendall(record)
-            ends.append((ends[-1] if ends else -1) + len(record))
-            event_ns.append(event_us * 1000)
-            handed.update(_handed(sock))
-        time.sleep(1.0)
-        handed.update(_handed(sock))
-        tls.write(Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=False))
-        sock.sendall(outgoing.read())
-        pipe.send(Sent(event_ns, *_of_each(ends, handed)))
-        with suppress(OSError):
-            sock.settimeout(10)
-            sock.recv(65536)
-        sock.close()
+    server.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, _ASK)
+    due_ns = time.perf_counter_ns()
+    for number in range(messages):
+        due_ns += int(rng.expovariate(rate) * 1e9)
+        ahead_ns = due_ns - time.perf_counter_ns()
+        if ahead_ns > 0:
+            time.sleep(ahead_ns * 1e-9)
+        latency_ns = int(_MEDIAN_SEC * 1e9 * math.exp(_SIGMA * rng.gauss(0.0, 1.0)))
+        event_us = (time.time_ns() - latency_ns) // 1000
+        text = (_TEXT % (event_us, _FIRST_ID + number, event_us)).encode()
+        size = server.send(Frame(Opcode.TEXT, text).serialize(mask=False))
+        ends.append((ends[-1] if ends else -1) + size)
+        event_ns.append(event_us * 1000)
+        handed.update(_handed(server.sock))
+    time.sleep(1.0)
+    handed.update(_handed(server.sock))
+    server.send(Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=False))
+    return Sent(event_ns, *_of_each(ends, handed))
 
 
 def _handed(sock: socket.socket) -> Iterator[tuple[int, int]]:
     """Offset of the last byte of what was sent, and when; of all the kernel has to tell."""
     with suppress(BlockingIOError):
         while True:
-            _, ancillary, _, _ = sock.recvmsg(
-                1, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT
-            )
+            _, ancillary, _, _ = sock.recvmsg(1, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
             at_ns = offset = None
             for _, kind, data in ancillary:
                 if kind == SO_TIMESTAMPING:

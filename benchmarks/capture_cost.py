@@ -101,7 +101,9 @@ def main() -> None:
     own = statistics.median(client[Timestamps.SOCKET])
     more = statistics.median(
         captured - plain
-        for plain, captured in zip(client[Timestamps.SOCKET], client[Timestamps.CAPTURE], strict=True)
+        for plain, captured in zip(
+            client[Timestamps.SOCKET], client[Timestamps.CAPTURE], strict=True
+        )
     )
     in_kernel = statistics.median(kernel)
     print(f"{options.rate:g} messages a second, {options.rounds} rounds, medians, CPU µs a message")

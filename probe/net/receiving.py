@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from latency_sweep.probe.net.missed_packets import MissedPackets
-from latency_sweep.probe.net.siblings import Siblings
+
+if TYPE_CHECKING:
+    from latency_sweep.probe.net.siblings import Siblings
 
 
 class Timestamps(StrEnum):

@@ -298,9 +298,7 @@ class Transport:
         if not self._closed:
             self._deliver(received[last_at:], timestamp_ns, read_ns, last_ns)
 
-    def _deliver_captured(
-        self, size: int, timestamp_ns: int, read_ns: int, *, alone: bool
-    ) -> bool:
+    def _deliver_captured(self, size: int, timestamp_ns: int, read_ns: int, *, alone: bool) -> bool:
         """Deliver each captured segment with its own timestamp.
 
         Args:

@@ -100,9 +100,8 @@ def test_exact_timestamps_are_exposed_as_long_as_their_runs_latencies(
     recorder.begin_run(run)
     event = run.measure_start_ns
     connection.record([frames.trade(1, event)], False, event + MS, event + MS, 0)
-    following = type(run)(
-        run.end_ns, run.end_ns + NS_PER_SEC, run.end_ns + 2 * NS_PER_SEC, run.end_ns + 3 * NS_PER_SEC
-    )
+    start_ns = run.end_ns
+    following = type(run)(*(start_ns + second * NS_PER_SEC for second in range(4)))
     recorder.begin_run(following)
     found = {label: count for _, label, count in recorder.exact_timestamps() if count}
     assert found == {run.label: 1}

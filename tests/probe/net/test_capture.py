@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from latency_sweep.lab.local.timestamps import may_capture
 from latency_sweep.lab.local.tls import make_certificates
 from latency_sweep.probe.net import packet_ring, timestamped_socket
 from latency_sweep.probe.net.capture import PacketCapture
 from latency_sweep.probe.net.receiving import Receiving, Timestamps, TimestampsError
+from latency_sweep.probe.net.timestamps_check import why_no_capture
 from latency_sweep.probe.net.transport import open_transport
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-needs_privilege = pytest.mark.skipif(not may_capture(), reason="needs CAP_NET_RAW")
+needs_privilege = pytest.mark.skipif(why_no_capture() is not None, reason="needs CAP_NET_RAW")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,9 +44,7 @@ class Pieces:
         self.errors_ns: list[int] = []
         self.ended = asyncio.Event()
 
-    def bytes_received(
-        self, data: bytes, timestamp_ns: int, read_ns: int, error_ns: int
-    ) -> None:
+    def bytes_received(self, data: bytes, timestamp_ns: int, read_ns: int, error_ns: int) -> None:
         self.pieces.append((data, timestamp_ns, read_ns))
         self.errors_ns.append(error_ns)
 

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from latency_sweep.lab.local.timestamps import may_capture
 from latency_sweep.probe.net.capture import PacketCapture
 from latency_sweep.probe.net.receiving import Receiving, Timestamps, TimestampsError
-from latency_sweep.probe.net.timestamps_check import check, choose
+from latency_sweep.probe.net.timestamps_check import check, choose, why_no_capture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-needs_privilege = pytest.mark.skipif(not may_capture(), reason="needs CAP_NET_RAW")
+needs_privilege = pytest.mark.skipif(why_no_capture() is not None, reason="needs CAP_NET_RAW")
 AUTO = Receiving(Timestamps.AUTO, 50)
 
 
