@@ -166,7 +166,7 @@ async def _scrape(registry: CollectorRegistry) -> None:
 async def receiving(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
     """This project's reading alone: timestamps, TLS and frames."""
 
-    def record(payloads: list[bytes], binary: bool, timestamp_ns: int, read_ns: int) -> None:  # noqa: ARG001, FBT001 - as the hot path calls it
+    def record(payloads: list[bytes], binary: bool, timestamp_ns: int, *_: int) -> None:  # noqa: ARG001, FBT001 - as the hot path calls it
         if meter.errors:
             for payload in payloads:
                 meter.note(payload, timestamp_ns)

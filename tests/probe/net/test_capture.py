@@ -109,7 +109,39 @@ async def test_each_record_gets_the_timestamp_of_its_segment_after_a_handshake(
     tmp_path: Path,
 ) -> None:
     """What the handshake took of the stream is counted."""
-    certificates = make_certificates(tmp_path)
+    sent_ns, pieces = await receive_records(tmp_path, Receiving(Timestamps.CAPTURE))
+    timestamps = [timestamp_ns for _, timestamp_ns, _ in pieces.pieces]
+    assert len(timestamps) == 3
+    assert all(earlier < later for earlier, later in pairwise(timestamps))
+    assert all(sent <= timestamp_ns for sent, timestamp_ns in zip(sent_ns, timestamps, strict=True))
+    assert not any(pieces.errors_ns)
+
+
+async def test_of_the_records_in_a_read_the_last_is_exact_and_the_others_within_a_bound(
+    tmp_path: Path,
+) -> None:
+    sent_ns, pieces = await receive_records(tmp_path, Receiving(Timestamps.SOCKET))
+    assert [data for data, *_ in pieces.pieces][-1].endswith(b"c")
+    assert pieces.errors_ns[0] >= pieces.pieces[0][1] - sent_ns[0] > 10_000_000
+    *_, (_, timestamp_ns, _) = pieces.pieces
+    assert timestamp_ns > sent_ns[-1]
+
+
+async def test_a_read_that_filled_the_buffer_has_no_exact_timestamp() -> None:
+    """The newest segment need not be in it whole, and later ones may have joined it."""
+    found = await receive("127.0.0.1", Receiving(), [b"x" * 50_000, b"y" * 50_000])
+    errors = [
+        error_ns
+        for (data, *_), error_ns in zip(found.pieces, found.errors_ns, strict=True)
+        for _ in data
+    ]
+    assert all(errors[:-1])
+    assert errors[-1] == 0
+
+
+async def receive_records(folder: Path, receiving: Receiving) -> tuple[list[int], Pieces]:
+    """When three records of a letter were sent over TLS, and what comes of reading them late."""
+    certificates = make_certificates(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.cert, certificates.key)
     sent_ns: list[int] = []
@@ -135,7 +167,7 @@ async def test_each_record_gets_the_timestamp_of_its_segment_after_a_handshake(
             tls=ssl.create_default_context(cafile=certificates.ca),
             timeout_sec=10,
             on_step=lambda *_: None,
-            receiving=Receiving(Timestamps.CAPTURE),
+            receiving=receiving,
         )
         try:
             async with asyncio.timeout(20):
@@ -145,10 +177,7 @@ async def test_each_record_gets_the_timestamp_of_its_segment_after_a_handshake(
         finally:
             transport.close()
     assert b"".join(data for data, *_ in pieces.pieces) == b"abc"
-    timestamps = [timestamp_ns for _, timestamp_ns, _ in pieces.pieces]
-    assert len(timestamps) == 3
-    assert all(earlier < later for earlier, later in pairwise(timestamps))
-    assert all(sent <= timestamp_ns for sent, timestamp_ns in zip(sent_ns, timestamps, strict=True))
+    return sent_ns, pieces
 
 
 async def test_without_capture_they_share_the_newest_which_is_late_within_a_bound() -> None:
@@ -202,7 +231,9 @@ async def test_bytes_that_nobody_asks_for_take_no_place_in_the_ring(
         before_ns = time.time_ns()
         peer.sendall(b"b" * 10)
         client.recv(10)
-        ((end, timestamp_ns),) = capture.read(10) or ()
+        pieces = capture.read(10)
+        assert pieces is not None
+        ((end, timestamp_ns),) = pieces
         assert end == 10
         assert before_ns <= timestamp_ns <= time.time_ns()
 
