@@ -1,6 +1,6 @@
 """What clocks that are right may still do: beyond this, one of them is wrong.
 
-The probe, its doctor and the analysis share these limits.
+The probe, its doctor, the rules and the analysis share these limits.
 """
 
 from __future__ import annotations
@@ -15,3 +15,5 @@ MAX_DRIFT_RATIO: Final = 15e-6
 # What the exchange's own hosts may be apart from their middle: those that answer with their time
 # and those that put event times on messages.
 EXCHANGE_HOSTS_SEC: Final = 1e-3
+# Of the latency, on average: more may change which candidate is best.
+MAX_TIMESTAMP_ERROR_RATIO: Final = 0.02

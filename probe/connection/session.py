@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract.metrics import Phase, ReconnectReason
@@ -14,6 +15,7 @@ from latency_sweep.probe.connection.backoff import Backoff
 from latency_sweep.probe.connection.connectivity import Connectivity
 from latency_sweep.probe.connection.supervisor import ConnectionSupervisor
 from latency_sweep.probe.net.receiving import DEFAULT
+from latency_sweep.probe.net.siblings import Siblings
 from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
@@ -76,10 +78,12 @@ class Session:
                 self.connectivity,
                 tls=tls,
                 address=address,
-                receiving=receiving,
+                receiving=shared,
                 backoff=backoff(),
             )
             for feed in feeds
+            # Also a single line has two connections while one replaces the other.
+            for shared in (replace(receiving, siblings=Siblings()),)
             for line, address in zip(recorder.lines, addresses, strict=True)
         ]
 

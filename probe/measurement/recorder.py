@@ -457,9 +457,7 @@ class ConnectionReceiver:
         """
         if len(frames) >= _RUN and self._decode_run is not None:
             run = self._decode_run(frames, binary=binary)
-            if run is not None and self._record_run(
-                run, frames, timestamp_ns, read_ns, error_ns
-            ):
+            if run is not None and self._record_run(run, frames, timestamp_ns, read_ns, error_ns):
                 return
         recorder, decode, checks = self._recorder, self._decode, self._checks
         states, note_sample = recorder.states, recorder.samples.append

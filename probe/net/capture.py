@@ -93,9 +93,10 @@ class PacketCapture:
         self._ring.close()
         self._socket.close()
 
-    @property
-    def sees_connection(self) -> bool:
-        """Whether it has seen the server answer, without which no segment has a place."""
+    def proves_itself(self) -> bool:
+        """Whether it has seen the server's first packet, without which none has a place."""
+        if self._timestamps is None:
+            self._collect()
         return self._timestamps is not None
 
     def skip(self, size: int) -> None:

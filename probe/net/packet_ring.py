@@ -7,9 +7,11 @@ as soon as it is there, where version 3 waits until a block is full.
 from __future__ import annotations
 
 import mmap
-import socket
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import socket
 
 # linux/if_packet.h
 _SOL_PACKET: Final = 263

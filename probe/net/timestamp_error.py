@@ -30,6 +30,11 @@ class TimestampError:
         self._queue_ns = queue_ns
         self._since_ns = empty_ns - queue_ns
 
+    @property
+    def since_ns(self) -> int:
+        """What has not been read yet came after this."""
+        return self._since_ns
+
     def found_empty(self, asked_ns: int) -> None:
         """Note a read that took all there was, or found nothing.
 

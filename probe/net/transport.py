@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from latency_sweep.probe.net.capture import PacketCapture
     from latency_sweep.probe.net.missed_packets import MissedPackets
-    from latency_sweep.probe.net.racing import AddressInfo, ConnectedSocket
+    from latency_sweep.probe.net.racing import AddressInfo
+    from latency_sweep.probe.net.siblings import Siblings
     from latency_sweep.runtime.logs import ContextLogger
 
 _T = TypeVar("_T")
@@ -86,6 +87,7 @@ class Transport:
         capture: PacketCapture | None = None,
         nic: NicTimestamps | None = None,
         missed: MissedPackets | None = None,
+        siblings: Siblings | None = None,
         busy_poll_us: int = 0,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -93,6 +95,7 @@ class Transport:
         self._tls = tls
         self._capture = capture
         self._missed = missed
+        self._siblings = siblings
         self._nic = nic
         self._busy_poll_ns = busy_poll_us * 1000
         self._polling_until_ns = 0
@@ -107,6 +110,7 @@ class Transport:
             time.time_ns(), KERNEL_QUEUE_NS if nic is None else CARD_QUEUE_NS
         )
         self._asked_ns = 0  # time before the newest read
+        self._unread_since_ns: int | None = None  # on a sibling, see `Siblings`
         self._next_check: asyncio.Handle | None = None
         self._closed = False
         # The kernel reports a broken stream once, to the sender here; the reader sees only the end.
@@ -117,6 +121,8 @@ class Transport:
     def start(self, receiver: Receiver) -> None:
         """Deliver everything received from now on to `receiver`."""
         self._receiver = receiver
+        if self._siblings is not None:
+            self._siblings.join(self._sock.fileno(), self._error)
         self._loop.add_reader(self._sock.fileno(), self._on_readable)
         if self._tls is not None:  # what came together with the end of the handshake
             now_ns = time.time_ns()
@@ -157,6 +163,8 @@ class Transport:
             return
         self._closed = True
         self._receiver = None
+        if self._siblings is not None:
+            self._siblings.leave(self._sock.fileno())
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
@@ -268,6 +276,12 @@ class Transport:
         if timestamp_ns is None:
             self.reads_without_timestamp += 1
             timestamp_ns = read_ns
+        siblings = self._siblings
+        self._unread_since_ns = (
+            siblings.unread_since_ns(self._sock.fileno())
+            if siblings is not None and len(siblings) > 1
+            else None
+        )
         if self._capture is not None and self._deliver_captured(
             size, timestamp_ns, read_ns, alone=exact and not last_at
         ):
@@ -284,9 +298,7 @@ class Transport:
         if not self._closed:
             self._deliver(received[last_at:], timestamp_ns, read_ns, last_ns)
 
-    def _deliver_captured(
-        self, size: int, timestamp_ns: int, read_ns: int, *, alone: bool
-    ) -> bool:
+    def _deliver_captured(self, size: int, timestamp_ns: int, read_ns: int, *, alone: bool) -> bool:
         """Deliver each captured segment with its own timestamp.
 
         Args:
@@ -322,6 +334,8 @@ class Transport:
             data, ended, error = bytes(received), False, None
         else:
             data, ended, error = self._tls.decrypt(received)
+        if self._unread_since_ns is not None:
+            error_ns = max(error_ns, timestamp_ns - self._unread_since_ns)
         if data and self._receiver is not None:
             self._receiver.bytes_received(data, timestamp_ns, read_ns, error_ns)
         if ended:
@@ -500,12 +514,17 @@ async def open_transport(
         timeout_sec=timeout_sec,
         on_step=on_step,
     )
+    capture = link.capture
     try:
+        if capture is not None and not capture.proves_itself():
+            receiving.missed.count(link.remote_address)
+            capture.close()
+            capture = None
         encryption = None
         if tls is not None:
             encryption = await _step(
                 ConnectStep.TLS,
-                _negotiate(tls, host, link),
+                _negotiate(tls, host, link.sock, capture),
                 timeout_sec=timeout_sec,
                 on_step=on_step,
             )
@@ -519,9 +538,10 @@ async def open_transport(
         link.sock,
         link.remote_address,
         encryption,
-        capture=link.capture,
+        capture=capture,
         nic=nic,
         missed=receiving.missed,
+        siblings=receiving.siblings,
         busy_poll_us=receiving.busy_poll_us,
     )
 
@@ -546,9 +566,11 @@ async def resolve(host: str, port: int) -> Sequence[AddressInfo]:
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-async def _negotiate(context: ssl.SSLContext, server_name: str, link: ConnectedSocket) -> _Tls:
+async def _negotiate(
+    context: ssl.SSLContext, server_name: str, sock: socket.socket, capture: PacketCapture | None
+) -> _Tls:
     encryption = _Tls(context, server_name)
-    await encryption.handshake(link.sock)
-    if link.capture is not None:
-        link.capture.read(encryption.handshake_bytes)
+    await encryption.handshake(sock)
+    if capture is not None:
+        capture.read(encryption.handshake_bytes)
     return encryption

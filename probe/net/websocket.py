@@ -325,9 +325,7 @@ class WebSocketConnection:
         else:
             self._upgraded.set_exception(connect_failed(ConnectStep.UPGRADE, rejection))
 
-    def _receive_frame(
-        self, frame: bytes, timestamp_ns: int, read_ns: int, error_ns: int
-    ) -> None:
+    def _receive_frame(self, frame: bytes, timestamp_ns: int, read_ns: int, error_ns: int) -> None:
         """Let the core take a frame that is no complete message, and act on what it makes of it.
 
         Raises:
@@ -356,9 +354,7 @@ class WebSocketConnection:
             if frame.fin:
                 message = bytes(self._fragments)
                 self._fragments.clear()
-                self._record(
-                    [message], self._fragments_binary, timestamp_ns, read_ns, error_ns
-                )
+                self._record([message], self._fragments_binary, timestamp_ns, read_ns, error_ns)
         elif opcode is Opcode.PONG:
             sent = self._pings.pop(bytes(frame.data), None)
             if sent is not None:
