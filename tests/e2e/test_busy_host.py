@@ -93,7 +93,7 @@ def verdict(
             place: exchange_config.SiteConfig(latency=exchange_config.Constant(ms=ms))
             for place, ms in LATENCY_MS.items()
         },
-        symbols={"BTCUSDT": exchange_config.Symbol(trades_per_sec=100.0)},
+        symbols={"BTCUSDT": exchange_config.Symbol(trades_per_sec=250.0)},
     )
     with ExitStack() as cleanup:
         exchange = cleanup.enter_context(ExchangeProcess(market, folder))
@@ -149,11 +149,12 @@ def test_the_right_place_wins_by_runs_that_are_not_excluded(verdict: dict[str, A
     assert (verdict["kind"], verdict["winner"].split("/")[1]) == ("winner", "i-quick")
 
 
-def test_the_true_p99_lies_within_what_the_timestamps_bound(verdict: dict[str, Any]) -> None:
-    """Also where the reading is far too large."""
-    for place, latency_ms in LATENCY_MS.items():
-        for run in runs_of(verdict, place):
-            assert run["p99_lateness_sec"] is not None
-            # The exchange itself may send late, never early.
-            assert run["p99_sec"] - run["p99_lateness_sec"] <= run["p99_sec"]
-            assert run["p99_sec"] >= latency_ms / 1e3
+def test_the_least_p99_of_the_starved_probe_is_no_larger_than_the_true_one(
+    verdict: dict[str, Any],
+) -> None:
+    """What was read is far larger; the exchange itself sends no later than to the quick place."""
+    quick = runs_of(verdict, "i-quick")
+    for run, beside in zip(runs_of(verdict, "i-starved"), quick, strict=True):
+        late_by_exchange = beside["p99_sec"] - LATENCY_MS["i-quick"] / 1e3
+        true_sec = LATENCY_MS["i-starved"] / 1e3 + late_by_exchange
+        assert run["p99_sec"] - run["p99_lateness_sec"] <= true_sec < run["p99_sec"]
