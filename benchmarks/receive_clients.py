@@ -92,8 +92,14 @@ async def probe(
     feed, recorder = make_recorder(url, symbols, registry)
     receiver = recorder.receiver(feed, recorder.lines[0], lambda: None)
 
-    def record(payloads: list[bytes], binary: bool, timestamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - as the hot path calls it
-        receiver.record(payloads, binary, timestamp_ns, read_ns)
+    def record(
+        payloads: list[bytes],
+        binary: bool,  # noqa: FBT001 - as the hot path calls it
+        timestamp_ns: int,
+        read_ns: int,
+        error_ns: int,
+    ) -> None:
+        receiver.record(payloads, binary, timestamp_ns, read_ns, error_ns)
         for payload in payloads:
             meter.note(payload, timestamp_ns)
         meter.own_ns += [read_ns - timestamp_ns] * len(payloads)
@@ -160,7 +166,7 @@ async def _scrape(registry: CollectorRegistry) -> None:
 async def receiving(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
     """This project's reading alone: timestamps, TLS and frames."""
 
-    def record(payloads: list[bytes], binary: bool, timestamp_ns: int, read_ns: int) -> None:  # noqa: ARG001, FBT001 - as the hot path calls it
+    def record(payloads: list[bytes], binary: bool, timestamp_ns: int, *_: int) -> None:  # noqa: ARG001, FBT001 - as the hot path calls it
         if meter.errors:
             for payload in payloads:
                 meter.note(payload, timestamp_ns)

@@ -186,6 +186,17 @@ RECEIVE_DELAY: Final = _histogram(
     "Kernel receive timestamp to the read by the probe: the probe's own delay.",
     FEED_RUN,
 )
+TIMESTAMP_ERROR: Final = _histogram(
+    "feed_timestamp_error_seconds",
+    "Bound on how late the receive timestamp of a message may be, of those in feed_latency_seconds "
+    "whose timestamp is not exact.",
+    FEED_RUN,
+)
+TIMESTAMPS_EXACT: Final = _counter(
+    "feed_timestamps_exact_total",
+    "Messages in feed_latency_seconds whose receive timestamp is that of their last byte.",
+    FEED_RUN,
+)
 CONNECTION_LATENCY: Final = _histogram(
     "feed_connection_latency_seconds",
     "As feed_latency_seconds, by parallel connection, redundant messages included.",
@@ -263,6 +274,12 @@ WITHOUT_TIMESTAMP: Final = _counter(
     "feed_messages_without_timestamp_total",
     "Messages without a kernel timestamp, timestamped by the program instead.",
     ("market", "connection"),
+)
+CAPTURE_MISSED: Final = _counter(
+    "feed_capture_missed_reads_total",
+    "Reads with a packet that the capture did not see; their messages have the socket's timestamp, "
+    "within its bound.",
+    ("market",),
 )
 NEGATIVE_LATENCY: Final = _counter(
     "feed_negative_latency_total", "Messages with an event time later than their receive time."
@@ -372,8 +389,17 @@ RUN_PHASE_STARTED: Final = _gauge(
 )
 PROBE_INFO: Final = _gauge(
     "feed_probe_info",
-    "Version of this probe, and the experiment and place it was configured with.",
-    ("version", "experiment", "region", "instance_family", "az_id", "instance_type"),
+    "Version of this probe, the experiment and place it was configured with, and where its receive "
+    "timestamps come from.",
+    (
+        "version",
+        "experiment",
+        "region",
+        "instance_family",
+        "az_id",
+        "instance_type",
+        "timestamps",
+    ),
 )
 BUILD_INFO: Final = _gauge(
     "feed_build_info", "The running build.", ("version", "python_version", "websockets_version")

@@ -99,6 +99,12 @@ class NativeHistogram:
         self.extend: Final = self._pending.extend
         self._lock = Lock()
 
+    @property
+    def count(self) -> int:
+        """How many values were observed; folds nothing."""
+        with self._lock:
+            return int(self._state.count) + len(self._pending)
+
     def observe(self, value: float) -> None:
         """Count one value, of any sign, infinite or NaN (in count and sum only).
 

@@ -9,6 +9,7 @@ import platform
 import signal
 import ssl
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -67,6 +68,7 @@ def run(settings: Settings) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_SEC)
     host = urlsplit(settings.experiment.market_data.endpoint).hostname
     try:
+        settings = replace(settings, receiving=timestamps_check.choose(settings.receiving))
         timestamps_check.check(settings.receiving, host or "")
         with (
             tuning.applied(settings.tuning),
@@ -115,7 +117,9 @@ class Probe:
             addresses=addresses,
             receiving=self._settings.receiving,
         )
-        self._registry.register(StateCollector(market, recorder, session))
+        self._registry.register(
+            StateCollector(market, recorder, session, self._settings.receiving.missed)
+        )
         self._describe()
         server = ProbeServer(
             self._settings,
@@ -210,6 +214,7 @@ class Probe:
             self._settings.instance_family,
             self._settings.az_id,
             self._settings.instance_type,
+            self._settings.receiving.timestamps.value,
         ).set(1)
         self._instruments.build_info.labels(
             self._version, platform.python_version(), version("websockets")

@@ -190,9 +190,9 @@ _FLAGS: Final = (
     _Flag(
         "--timestamps",
         "source of receive timestamps: each read (socket), each segment (capture, needs "
-        "CAP_NET_RAW), or the network card (nic)",
+        "CAP_NET_RAW), capture where it works and else socket (auto), or the network card (nic)",
         choices=tuple(Timestamps),
-        default=Timestamps.SOCKET.value,
+        default=Timestamps.AUTO.value,
     ),
     _Flag(
         "--busy-poll-us",

@@ -80,6 +80,10 @@ class RunPoint:
         hours: connected instance-hours.
         coverage: share of expected scrapes that succeeded.
         clock_error_bound_sec: largest clock bound in the run, or None if never known.
+        p50_lateness_sec: largest part of p50 that late timestamps can explain; None if not known or
+            without bound, as the next two.
+        p99_lateness_sec: see `p50_lateness_sec`.
+        p999_lateness_sec: see `p50_lateness_sec`.
     """
 
     run: str
@@ -94,6 +98,9 @@ class RunPoint:
     hours: float | None
     coverage: float | None
     clock_error_bound_sec: float | None
+    p50_lateness_sec: float | None
+    p99_lateness_sec: float | None
+    p999_lateness_sec: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +194,11 @@ class CandidateRow:
         usd_per_hour: on-demand price of one instance, or None.
         strata_p99_sec: pooled p99 by time stratum, where there is data.
         instances: each instance on its own.
+        p50_lateness_sec: largest part of the pooled p50 that late timestamps can explain; None if
+            not known or without bound, as the next two.
+        p99_lateness_sec: see `p50_lateness_sec`.
+        p999_lateness_sec: see `p50_lateness_sec`.
+        timestamp_kinds: where the receive timestamps came from; empty if not known.
     """
 
     candidate: Candidate
@@ -223,6 +235,10 @@ class CandidateRow:
     usd_per_hour: float | None
     strata_p99_sec: dict[str, float]
     instances: tuple[InstanceRow, ...]
+    p50_lateness_sec: float | None
+    p99_lateness_sec: float | None
+    p999_lateness_sec: float | None
+    timestamp_kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

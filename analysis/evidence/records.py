@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
+from latency_sweep.analysis.evidence.timestamps import Readings, TimestampErrors
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
@@ -47,6 +48,32 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class OffsetRange:
+    """What an instance knows of the exchange's clock minus its own in a run, seconds.
+
+    Attributes:
+        low: at some moment the offset was no smaller than this.
+        high: at some moment it was no larger. Below `low` where the clocks moved apart.
+    """
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrips:
+    """Round trips from WebSocket ping to pong in a run, seconds.
+
+    Attributes:
+        least_sec: upper bound of the quickest.
+        median_sec: the median.
+    """
+
+    least_sec: float
+    median_sec: float
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceEvidence:
     """What one instance observed in one run, pooled over symbols and streams.
 
@@ -68,6 +95,10 @@ class InstanceEvidence:
         clock_synchronized: False if its clock was ever not.
         never_sent: messages missing there that no other instance received either: not lost. As
             many as are known of; None where the probe does not tell which it misses.
+        timestamp_errors: how late the timestamps behind `latency` can be.
+        timestamp_kinds: where its receive timestamps came from; empty if not known.
+        exchange_offset: how far the exchange's clock was from its own, by the time endpoint.
+        round_trips: to the exchange and back.
     """
 
     instance: str
@@ -83,6 +114,10 @@ class InstanceEvidence:
     clock_error_bound_sec: float | None
     clock_synchronized: bool | None
     never_sent: int | None = None
+    timestamp_errors: TimestampErrors | None = None
+    timestamp_kinds: tuple[str, ...] = ()
+    exchange_offset: OffsetRange | None = None
+    round_trips: RoundTrips | None = None
 
 
 @dataclass(frozen=True)  # without slots, so that aggregates are computed once
@@ -115,6 +150,15 @@ class RunEvidence:
         if len({len(windows) for windows in series}) != 1:
             return ()
         return tuple(_merged(windows) for windows in zip(*series, strict=True))
+
+    @cached_property
+    def readings(self) -> tuple[Readings, ...]:
+        """Latencies of each instance that has any, and how late their timestamps can be."""
+        return tuple(
+            Readings(instance.latency, instance.timestamp_errors)
+            for instance in self.instances
+            if instance.latency.count
+        )
 
     @property
     def messages(self) -> int | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from latency_sweep.analysis.evidence.loss_queries import LossReader
-from latency_sweep.analysis.evidence.records import InstanceEvidence
+from latency_sweep.analysis.evidence.records import InstanceEvidence, OffsetRange, RoundTrips
+from latency_sweep.analysis.evidence.timestamps import TimestampErrors
 from latency_sweep.contract import metrics
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.nativehist.float_histogram import FloatHistogram
@@ -42,6 +44,8 @@ _INSTANCES_PER_ANSWER: Final = 12
 # A scrape may come a little late; after this many intervals it is missing.
 _SCRAPES_LOOKED_BACK: Final = 3
 _RANGE_SLACK_SEC: Final = 0.001
+# Label of the probe's information that says where its receive timestamps come from.
+_KIND: Final = "timestamps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +90,6 @@ class InstanceRun:
         scrapes_expected: how many there should be.
         clock_scrapes: scrapes that carried a clock error bound.
         clock_steps: how often the clock was set in the whole cycle.
-        exchange_clock_apart_sec: most by which the exchange's clock and the local one were proven
-            to differ during the measurement.
         exchange_clock_drift: fastest at which they were proven to drift apart, as a ratio.
         channels: latency samples of each stream and symbol, at its last scrape of the run.
         losses: what it lost of each stream and symbol; empty where the probe does not tell.
@@ -101,7 +103,6 @@ class InstanceRun:
     scrapes_expected: int
     clock_scrapes: int
     clock_steps: int | None = None
-    exchange_clock_apart_sec: float | None = None
     exchange_clock_drift: float | None = None
     channels: Mapping[tuple[str, str], int] = field(default_factory=dict)
     losses: Mapping[tuple[str, str], ChannelLosses] = field(default_factory=dict)
@@ -196,7 +197,9 @@ class RunReader:
         counters = self._counters()
         differences = {name: self._difference(c) for name, c in counters.items()}
         clock = self._clock()
-        apart, drift = self._exchange_clock()
+        offsets, drift = self._exchange_offsets(), self._exchange_drift()
+        errors, kinds = self._timestamp_errors(), self._timestamp_kinds()
+        trips = self._round_trips()
         without_loss = self._streams_without_loss()
         channels = self._channels()
         losses = self._losses()
@@ -232,6 +235,10 @@ class RunReader:
                     coverage=min(1.0, scraped / expected),
                     clock_error_bound_sec=bound,
                     clock_synchronized=None if synchronized is None else synchronized >= 1,
+                    timestamp_errors=None if restarted else errors.get(target),
+                    timestamp_kinds=kinds.get(target, ()),
+                    exchange_offset=offsets.get(target),
+                    round_trips=trips.get(target),
                 ),
                 complete=target in totals and target not in incomplete,
                 torn=target in totals and not restarted and windows is None,
@@ -240,7 +247,6 @@ class RunReader:
                 scrapes_expected=expected,
                 clock_scrapes=int(clock_scrapes or 0),
                 clock_steps=_whole(deltas["clock_steps"]),
-                exchange_clock_apart_sec=apart.get(target),
                 exchange_clock_drift=drift.get(target),
                 channels=channels.get(target, {}),
                 losses=losses.get(target, {}),
@@ -354,19 +360,80 @@ class RunReader:
             self._floats(f"min {self._by} (min_over_time({synchronized}))", self._measure_end),
         )
 
-    def _exchange_clock(self) -> tuple[dict[Target, float], dict[Target, float]]:
-        """What of the clocks' difference, and of its rate, no error of the estimate explains."""
+    def _exchange_offsets(self) -> dict[Target, OffsetRange]:
+        """Where the exchange's clock was against the local one, as far as no error explains."""
+        low, high = (
+            self._over_measurement(
+                function, metrics.EXCHANGE_CLOCK_OFFSET, sign, metrics.EXCHANGE_CLOCK_ERROR_BOUND
+            )
+            for function, sign in (("max", "-"), ("min", "+"))
+        )
+        return {target: OffsetRange(low[target], high[target]) for target in low if target in high}
+
+    def _exchange_drift(self) -> dict[Target, float]:
+        """How fast the clocks drifted apart, as far as no error of the estimate explains."""
+        drift, bound = metrics.EXCHANGE_CLOCK_DRIFT, metrics.EXCHANGE_CLOCK_DRIFT_BOUND
+        return self._over_measurement("max", drift, "-", bound, value="abs({})")
+
+    def _over_measurement(
+        self, function: str, metric: Metric, sign: str, bound: Metric, *, value: str = "{}"
+    ) -> dict[Target, float]:
+        """The extreme of a value plus or minus its bound during the measurement."""
         market = self._selector.market_wide()
         step = f"[{_duration(self._measurement)}:{_duration(self._interval)}]"
-        found = []
-        for value, bound in (
-            (metrics.EXCHANGE_CLOCK_OFFSET, metrics.EXCHANGE_CLOCK_ERROR_BOUND),
-            (metrics.EXCHANGE_CLOCK_DRIFT, metrics.EXCHANGE_CLOCK_DRIFT_BOUND),
-        ):
-            proven = f"abs({value.name}{market}) - ignoring(__name__) {bound.name}{market}"
-            expression = f"max {self._by} (max_over_time(({proven}){step}))"
-            found.append(self._floats(expression, self._measure_end))
-        return found[0], found[1]
+        end = f"{value.format(metric.name + market)} {sign} ignoring(__name__) {bound.name}{market}"
+        expression = f"{function} {self._by} ({function}_over_time(({end}){step}))"
+        return self._floats(expression, self._measure_end)
+
+    def _timestamp_errors(self) -> dict[Target, TimestampErrors]:
+        """How late the timestamps of the run's messages can be, where the probe says it."""
+        span = self._last_exposed - self._measure_end
+        if span <= 0:
+            return {}
+        series = self._selector.feeds(self._run)
+        exact = self._sum(
+            f"last_over_time({metrics.TIMESTAMPS_EXACT.name}{series}{_range(span)})",
+            self._last_exposed,
+        )
+        name = f"{metrics.TIMESTAMP_ERROR.name}{series}"
+        bounds = self._histograms(name, span, self._last_exposed)
+        return {
+            target: TimestampErrors(
+                bounds.get(target, FloatHistogram.empty()), round(exact.get(target, 0.0))
+            )
+            for target in bounds.keys() | exact.keys()
+        }
+
+    def _timestamp_kinds(self) -> dict[Target, tuple[str, ...]]:
+        """Where receive timestamps came from during the run."""
+        info = f"{metrics.PROBE_INFO.name}{self._selector.instances()}{_range(self._cycle)}"
+        keys = ", ".join((*self._selector.group.names.targets, _KIND))
+        vector = self._client.query(
+            f"group by ({keys}) (last_over_time({info}))", at=self._measure_end
+        )
+        self._notes |= dict.fromkeys(vector.notes)
+        kinds: defaultdict[Target, set[str]] = defaultdict(set)
+        for sample in vector.floats:
+            kind = sample.labels.get(_KIND)
+            if kind:
+                kinds[self._target(sample.labels)].add(kind)
+        return {target: tuple(sorted(found)) for target, found in kinds.items()}
+
+    def _round_trips(self) -> dict[Target, RoundTrips]:
+        """Round trips during the measurement; where the probe began anew, since then."""
+        series = f"{metrics.RTT.name}{self._selector.market_wide()}"
+        after = self._histograms(series, self._measurement, self._measure_end)
+        before = self._histograms(
+            series, self._interval * _SCRAPES_LOOKED_BACK, self._measure_start
+        )
+        found = {}
+        for target, cumulative in after.items():
+            trips = cumulative
+            with suppress(ValueError):  # it was reset
+                trips = cumulative - before.get(target, FloatHistogram.empty())
+            if trips.counts.size:
+                found[target] = RoundTrips(trips.min_bounds()[1], trips.quantile(0.5))
+        return found
 
     def _window_ends(self) -> NDArray[np.float64]:
         """Ends of all windows but the last, which ends with the run's total."""

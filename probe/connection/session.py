@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract.metrics import ErrorKind, Phase, ReconnectReason
@@ -15,6 +16,7 @@ from latency_sweep.probe.connection.connectivity import Connectivity
 from latency_sweep.probe.connection.stall_detector import PauseMemory
 from latency_sweep.probe.connection.supervisor import ConnectionSupervisor
 from latency_sweep.probe.net.receiving import DEFAULT
+from latency_sweep.probe.net.siblings import Siblings
 from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
@@ -81,11 +83,13 @@ class Session:
                 self.connectivity,
                 tls=tls,
                 address=address,
-                receiving=receiving,
+                receiving=shared,
                 backoff=backoff(),
                 pauses=pauses[feed.url],
             )
             for feed in feeds
+            # Also a single line has two connections while one replaces the other.
+            for shared in (replace(receiving, siblings=Siblings()),)
             for line, address in zip(recorder.lines, addresses, strict=True)
         ]
 

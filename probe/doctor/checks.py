@@ -109,9 +109,7 @@ def _clock_source(
 
 
 def _asked_timestamps(configuration: Configuration | None) -> Timestamps:
-    return (
-        Timestamps.SOCKET if configuration is None else configuration.settings.receiving.timestamps
-    )
+    return Timestamps.AUTO if configuration is None else configuration.settings.receiving.timestamps
 
 
 def _exchange(configuration: Configuration | None) -> ExchangeClockCheck | None:

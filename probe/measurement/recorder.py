@@ -53,12 +53,26 @@ class RunHistograms:
     variation: NativeHistogram | None
     exchange_delay: NativeHistogram | None
     receive_delay: NativeHistogram
+    timestamp_error: NativeHistogram | None
 
     @property
     def all(self) -> list[NativeHistogram]:
         """Those that there are."""
-        some = (self.latency, self.variation, self.exchange_delay, self.receive_delay)
+        some = (
+            self.latency,
+            self.variation,
+            self.exchange_delay,
+            self.receive_delay,
+            self.timestamp_error,
+        )
         return [histogram for histogram in some if histogram is not None]
+
+    @property
+    def exact_timestamps(self) -> int | None:
+        """Messages whose latency has an exact timestamp; None for channels without latency."""
+        if self.latency is None or self.timestamp_error is None:
+            return None
+        return self.latency.count - self.timestamp_error.count
 
     def observe_run(
         self, run: EventRun, latencies_ns: list[int], before_ns: int | None, own_delay_sec: float
@@ -219,6 +233,7 @@ class Recorder:
         self.samples: deque[tuple[Event | EventRun, int, int]] = deque(maxlen=SAMPLES_KEPT)
         self.measured_ns = (0, 0)
         self._histograms: Sequence[NativeHistogram] = ()
+        self._exposed: list[tuple[Channel, str, RunHistograms]] = []  # with the run's label
         self._unfolded = 0
 
     @property
@@ -240,6 +255,8 @@ class Recorder:
             if run and state.numbering is not None:
                 state.numbering.losses.begin(run)
             state.previous_latency_ns = None
+            if run is not None and state.histograms is not None:
+                self._exposed.append((state.channel, run.label, state.histograms))
         self._histograms = [
             histogram
             for state in self.states
@@ -256,6 +273,14 @@ class Recorder:
         return [
             (event.at(position) if isinstance(event, EventRun) else event, timestamp_ns)
             for event, position, timestamp_ns in self.samples
+        ]
+
+    def exact_timestamps(self) -> list[tuple[Channel, str, int]]:
+        """Channel, label of the run, and messages with an exact timestamp, of each exposed run."""
+        return [
+            (channel, run, exact)
+            for channel, run, histograms in self._exposed
+            if (exact := histograms.exact_timestamps) is not None
         ]
 
     def expire(self, now_ns: int, monotonic_ns: int) -> None:
@@ -371,6 +396,7 @@ class Recorder:
             variation=child(metrics.DELAY_VARIATION, exists=channel.has_event_time),
             exchange_delay=child(metrics.EXCHANGE_DELAY, exists=channel.has_trade_time),
             receive_delay=per_run[metrics.RECEIVE_DELAY.name].labels(*labels),
+            timestamp_error=child(metrics.TIMESTAMP_ERROR, exists=channel.has_event_time),
         )
 
     def _forget_previous_run(self) -> None:
@@ -379,9 +405,11 @@ class Recorder:
         _LOG.debug("series of a previous run dropped", extra={"run": self._previous_run.label})
         for histogram in self._instruments.per_run.values():
             histogram.remove_matching({metrics.RUN: self._previous_run.label})
+        label = self._previous_run.label
         for state in self.states:
             if state.numbering is not None:
-                state.numbering.losses.forget(self._previous_run.label)
+                state.numbering.losses.forget(label)
+        self._exposed = [exposed for exposed in self._exposed if exposed[1] != label]
         self._previous_run = None
 
 
@@ -437,6 +465,7 @@ class ConnectionReceiver:
         binary: bool,  # noqa: FBT001 - called by position
         timestamp_ns: int,
         read_ns: int,
+        error_ns: int = 0,
     ) -> None:
         """Record the complete messages of one read, in their order.
 
@@ -445,13 +474,14 @@ class ConnectionReceiver:
             binary: whether they came in binary frames.
             timestamp_ns: kernel receive timestamp, Unix nanoseconds.
             read_ns: when the program had read it, Unix nanoseconds.
+            error_ns: how far off the timestamp may be, nanoseconds; 0 if it is exact.
 
         Raises:
             LimitExceededError: too many in this second were of no use; those before are recorded.
         """
         if len(frames) >= _RUN and self._decode_run is not None:
             run = self._decode_run(frames, binary=binary)
-            if run is not None and self._record_run(run, frames, timestamp_ns, read_ns):
+            if run is not None and self._record_run(run, frames, timestamp_ns, read_ns, error_ns):
                 return
         recorder, decode, checks = self._recorder, self._decode, self._checks
         states, note_sample = recorder.states, recorder.samples.append
@@ -523,6 +553,8 @@ class ConnectionReceiver:
                 if event_ns is None or latency is None or variation is None:
                     continue
                 latency.append(latency_ns * 1e-9)
+                if error_ns and histograms.timestamp_error is not None:
+                    histograms.timestamp_error.append(error_ns * 1e-9)
                 previous_ns = state.previous_latency_ns
                 if previous_ns is not None:
                     variation.append(abs(latency_ns - previous_ns) * 1e-9)
@@ -533,7 +565,7 @@ class ConnectionReceiver:
             except FrameError as error:
                 recorder.count_error(error.kind, str(error))
                 if error.usable is not None:
-                    self.record((error.usable,), binary, timestamp_ns, read_ns)
+                    self.record((error.usable,), binary, timestamp_ns, read_ns, error_ns)
                 elif too_many := self._unusable_frames.excess():
                     break
                 if error.kind is ErrorKind.EXCHANGE_ERROR:
@@ -546,7 +578,12 @@ class ConnectionReceiver:
             raise too_many
 
     def _record_run(
-        self, run: EventRun, frames: Sequence[bytes], timestamp_ns: int, read_ns: int
+        self,
+        run: EventRun,
+        frames: Sequence[bytes],
+        timestamp_ns: int,
+        read_ns: int,
+        error_ns: int,
     ) -> bool:
         """Record messages at once where all are in order and alike; else leave them all.
 
@@ -583,6 +620,8 @@ class ConnectionReceiver:
         if newest_ns > timestamp_ns:
             state.negative += sum(latency_ns < 0 for latency_ns in latencies_ns)
         if measured and histograms is not None:
+            if error_ns and histograms.timestamp_error is not None:
+                histograms.timestamp_error.extend(array("d", [error_ns * 1e-9]) * count)
             histograms.observe_run(
                 run, latencies_ns, state.previous_latency_ns, (read_ns - timestamp_ns) * 1e-9
             )

@@ -210,6 +210,7 @@ class ProbeServer:
                     "az_id": self._settings.az_id,
                     "instance_type": self._settings.instance_type,
                     "market": self._settings.experiment.market_data.market,
+                    "timestamps": self._settings.receiving.timestamps.value,
                 },
                 "uptime_sec": time.monotonic() - self._started,
                 "run": run.label,
@@ -236,6 +237,7 @@ class ProbeServer:
             metrics.OUT_OF_ORDER.name: sum(check.out_of_order for check in checks),
             metrics.NEGATIVE_LATENCY.name: sum(state.negative for state in states),
             metrics.REDUNDANT.name: sum(line.redundant for line in self._recorder.lines),
+            metrics.CAPTURE_MISSED.name: self._settings.receiving.missed.reads,
             metrics.DISCONNECTED.name: disconnected_sec,
         }
 

@@ -13,6 +13,7 @@ from prometheus_client.samples import Sample
 
 from latency_sweep.contract import metrics
 from latency_sweep.contract.timeline import NS_PER_SEC
+from latency_sweep.probe.net.missed_packets import MissedPackets
 from latency_sweep.probe.serving.run_losses_families import run_losses
 
 if TYPE_CHECKING:
@@ -63,9 +64,16 @@ class StateCollector(Collector):
         market: value of the `market` label.
         recorder: whose channels are exposed.
         session: whose connection and phase are exposed.
+        missed: what a packet capture did not see.
     """
 
-    def __init__(self, market: str, recorder: Recorder, session: Session) -> None:
+    def __init__(
+        self,
+        market: str,
+        recorder: Recorder,
+        session: Session,
+        missed: MissedPackets | None = None,
+    ) -> None:
         self._market = market
         self._recorder = recorder
         self._session = session
@@ -79,6 +87,7 @@ class StateCollector(Collector):
             )
             for state in recorder.states
         ]
+        self._missed = missed or MissedPackets()
 
     def collect(self) -> Iterable[Metric]:
         """Yield the families, from one moment of the event loop."""
@@ -106,6 +115,14 @@ class StateCollector(Collector):
             metrics.NEGATIVE_LATENCY,
             lambda state: state.negative if state.channel.has_event_time else None,
         )
+        exact = CounterMetricFamily(
+            metrics.TIMESTAMPS_EXACT.name,
+            metrics.TIMESTAMPS_EXACT.help,
+            labels=metrics.TIMESTAMPS_EXACT.labels,
+        )
+        for channel, run, count in self._recorder.exact_timestamps():
+            exact.add_metric([self._market, channel.stream, channel.symbol, run], count)
+        yield exact
         newest = [
             state.last_timestamp_ns / NS_PER_SEC if state.last_timestamp_ns else None
             for state in self._recorder.states
@@ -126,6 +143,13 @@ class StateCollector(Collector):
         )
         disconnected.add_metric([self._market], connectivity.disconnected_sec)
         yield disconnected
+        missed = CounterMetricFamily(
+            metrics.CAPTURE_MISSED.name,
+            metrics.CAPTURE_MISSED.help,
+            labels=metrics.CAPTURE_MISSED.labels,
+        )
+        missed.add_metric([self._market], self._missed.reads)
+        yield missed
 
     def _lines(self) -> Iterable[Metric]:
         for metric, attribute in (

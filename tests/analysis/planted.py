@@ -105,6 +105,10 @@ class PlantedProbe:
         exchange_offset: exchange's clock minus its own at a moment, known to 1 ms; or None.
         exchange_drift: rate of the exchange's clock at a moment, known to 10 ppm; or None.
         losses: what it says it lost of the first channel in a run; None if it does not tell.
+        error_bounds: bound on the lateness of each message's timestamp, seconds, from its event
+            time; 0 is exact. None if it does not say.
+        timestamps: where its receive timestamps come from; None if it does not say.
+        round_trip: of its pings, one with each scrape, seconds; None without pings.
         offset: of its scrapes in the interval, seconds.
         schema: resolution of its histograms at a moment.
         labels: further target labels, or others.
@@ -132,6 +136,9 @@ class PlantedProbe:
     exchange_offset: Callable[[float], float | None] = lambda _: None
     exchange_drift: Callable[[float], float | None] = lambda _: None
     losses: Callable[[Run], ChannelLosses | None] = lambda _: None
+    error_bounds: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
+    timestamps: str | None = None
+    round_trip: float | None = None
     offset: float = 7.3
     schema: Callable[[float], int] = lambda _: 8
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -186,12 +193,28 @@ class PlantedProbe:
             seen &= events.received > emptied
             for run in self.runs:
                 if self._exposes(run, moment, born):
-                    values = events.latencies[seen & in_measurement(events.times, run)]
-                    native = Native.of(values, self.schema(moment))
+                    counted = seen & in_measurement(events.times, run)
+                    native = Native.of(events.latencies[counted], self.schema(moment))
                     add(metrics.LATENCY, native, run=run.label, **feed)
                     _add_losses(add, self.losses(run), run, feed, first=index == 0)
+                    self._add_errors(add, moment, events.times[counted], run=run.label, **feed)
+
+    def _add_errors(
+        self, add: Callable[..., None], moment: float, times: NDArray[np.float64], **labels: str
+    ) -> None:
+        if self.error_bounds is None:
+            return
+        bounds = self.error_bounds(times)
+        late = Native.of(bounds[bounds > 0], self.schema(moment))
+        add(metrics.TIMESTAMP_ERROR, late, **labels)
+        add(metrics.TIMESTAMPS_EXACT, float(np.count_nonzero(bounds == 0)), **labels)
 
     def _add_clocks(self, add: Callable[..., None], moment: float) -> None:
+        if self.timestamps is not None:
+            add(metrics.PROBE_INFO, 1.0, timestamps=self.timestamps)
+        if self.round_trip is not None:
+            trips = np.full(len(self.scrapes), self.round_trip)
+            add(metrics.RTT, Native.of(trips, self.schema(moment)), market=self.market)
         bound = self.clock_bound(moment)
         if bound is not None:
             add(metrics.CLOCK_ERROR_BOUND, bound, source="kernel")

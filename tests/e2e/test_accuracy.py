@@ -25,7 +25,6 @@ from latency_sweep.lab.exchange.ground_truth.reader import read_ground_truth
 from latency_sweep.lab.local.recording import first_run
 from latency_sweep.lab.local.sites import Scenario
 from latency_sweep.lab.local.stack import Setup, running_stack
-from latency_sweep.lab.local.timestamps import best_timestamps
 from latency_sweep.lab.local.watch import schedule, watch
 from latency_sweep.runtime.loopback import get_json
 from latency_sweep.runtime.progress import ProgressDisplay
@@ -166,7 +165,6 @@ def measured(
         Scenario.model_validate(SCENERY),
         tmp_path_factory.mktemp("accuracy"),
         ground_truth=True,
-        timestamps=best_timestamps(),
     )
     with running_stack(setup, prometheus_binaries) as stack:
         timeline = Timeline.of(setup.experiment.timing)

@@ -88,7 +88,7 @@ async def _upgrade(pieces: list[bytes]) -> None:
     try:
         for piece in pieces:
             if not wire.closed:
-                connection.bytes_received(piece, 1, 2)
+                connection.bytes_received(piece, 1, 2, 0)
         if not wire.closed:
             connection.stream_ended(None)
     except LimitExceededError as error:

@@ -177,7 +177,7 @@ def test_another_experiment_file(tmp_path: Path) -> None:
 
 
 def test_timestamps_come_from_the_socket_and_nothing_polls_unless_asked_for() -> None:
-    assert resolve().receiving == Receiving(Timestamps.SOCKET, 0)
+    assert resolve().receiving == Receiving(Timestamps.AUTO, 0)
     chosen = resolve("--timestamps", "capture", PROBE_BUSY_POLL_US="50")
     assert chosen.receiving == Receiving(Timestamps.CAPTURE, 50)
 

@@ -204,6 +204,20 @@ def _clock_unknown(result: ConstraintResult) -> str:
     return f"The clock error bound is not known.{_unsynchronised(result)}"
 
 
+def _clock_refuted(result: ConstraintResult) -> str:
+    return (
+        f"The clock is wrong by at least {ms(result.value or 0.0)}, by the data of"
+        f" {count(result.runs_affected, 'run')}; what it claims cannot be relied on."
+    )
+
+
+def _clock_doubted(result: ConstraintResult) -> str:
+    return (
+        "It is open whether the clock is right, by the data of"
+        f" {count(result.runs_affected, 'run')}."
+    )
+
+
 def _unsynchronised(result: ConstraintResult) -> str:
     if not result.runs_affected:
         return ""
@@ -238,6 +252,8 @@ _UNKNOWN: Final[dict[ValueBasis, Callable[[ConstraintResult], str]]] = {
     ),
     ValueBasis.P99_NOT_POSITIVE: _p99_not_positive,
     ValueBasis.CLOCK_UNKNOWN: _clock_unknown,
+    ValueBasis.CLOCK_REFUTED: _clock_refuted,
+    ValueBasis.CLOCK_DOUBTED: _clock_doubted,
 }
 
 
@@ -287,6 +303,9 @@ _NEEDS: Final[dict[Need, Callable[[ConstraintResult, Missing], str]]] = {
     Need.BETTER_CLOCK: lambda *_: "A better clock, such as the PHC or Amazon NTP.",
     Need.SYNCHRONIZED_CLOCK: lambda *_: "Runs with a synchronised clock.",
     Need.AGREEING_CLOCK: lambda *_: "A clock that agrees with the exchange's.",
+    Need.UNDISPUTED_CLOCK: (
+        lambda *_: "The exchange's time endpoint, or more instances, to say whose clock is right."
+    ),
 }
 
 

@@ -19,6 +19,7 @@ from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.lab.simulation.remote_write import History
 from tests.analysis.planted import (
     CHANNELS,
+    Events,
     PlantedProbe,
     finished_runs,
     poisson_events,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 TOKYO = Target("i-tokyo", "ap-northeast-1", "apne1-az4", "c6in.large")
 DUBLIN = Target("i-dublin", "eu-west-1", "euw1-az1", "c6i.large")
 VIRGINIA = Target("i-virginia", "us-east-1", "use1-az4", "c6i.large")
+PLACES = (TOKYO, DUBLIN, VIRGINIA)
 # Above 2**32, as the ids of futures are.
 FIRST_ID = 9_000_000_000
 NOBODY = range(0, 30_000, 500)
@@ -64,7 +66,10 @@ class Places:
         moments = [
             run.measure_start_ns / NS_PER_SEC + 50 for run in self.runs for _ in range(count)
         ]
-        usual = {"channels": self.channels, "lost_at": moments, "losses": lambda _: lost}
+        # No two places measure the very same latencies.
+        away = 0.001 * PLACES.index(place)
+        channels = {c: Events(e.times, e.latencies + away) for c, e in self.channels.items()}
+        usual = {"channels": channels, "lost_at": moments, "losses": lambda _: lost}
         return PlantedProbe(self.experiment.name, place, self.runs, **{**usual, **options})
 
     def collect(self, *probes: PlantedProbe) -> Evidence:

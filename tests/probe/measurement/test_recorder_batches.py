@@ -74,7 +74,7 @@ def outcome(reads: Sequence[Sequence[bytes]], *, one_by_one: bool, lines: int) -
         timestamp_ns = NOW_NS + number * 10**6
         receiver = receivers[number % lines]
         for batch in [[frame] for frame in read] if one_by_one else [read]:
-            receiver.record(batch, False, timestamp_ns, timestamp_ns + 5000)
+            receiver.record(batch, False, timestamp_ns, timestamp_ns + 5000, number % 3 * 1000)
     recorder.expire(NOW_NS + 10 * NS_PER_SEC, time.monotonic_ns() + 10 * NS_PER_SEC)
     histograms = {}
     for metric in PER_RUN:

@@ -156,8 +156,8 @@ async def test_informational_answers_before_the_acceptance_are_skipped(count: in
         client = Client()
         async with upgrading(client) as (connection, acceptance):
             answer = data + acceptance.serialize() + frame(b"first", Opcode.TEXT)
-            connection.bytes_received(answer[:cut], 1, 2)
-            connection.bytes_received(answer[cut:], 3, 4)
+            connection.bytes_received(answer[:cut], 1, 2, 0)
+            connection.bytes_received(answer[cut:], 3, 4, 0)
         assert client.messages == [b"first"], cut
 
 
