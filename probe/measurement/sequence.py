@@ -27,11 +27,12 @@ MAX_GAPS: Final = 4096
 # Event times remembered, of the newest ids: 10 KB for each busy channel.
 TIMES_KEPT: Final = 256
 NONE_YET: Final = -1  # ids are not negative
-# How many ids a jump may skip and still be a loss: a burst, and what ten times the rate seen makes in
-# the event time passed and a second more. The second is because event times do not bound a burst: a
-# sender that was held up sends what came together meanwhile under one event time, and a connection
-# may end within that. Any market may become busy while it cannot be seen, so no rate is taken for
-# less. Whatever is doubtful is thus lost: that is seen, and `analyze` finds it missing everywhere.
+# How many ids a jump may skip and still be a loss: a burst, and what ten times the rate seen makes
+# in the event time passed and a second more. The second is because event times do not bound a
+# burst: a sender that was held up sends what came together meanwhile under one event time, and a
+# connection may end within that. Any market may become busy while it cannot be seen, so no rate is
+# taken for less. Whatever is doubtful is thus lost: that is seen, and `analyze` finds it missing
+# everywhere.
 _BURST: Final = 10_000
 # A message of a range covers thousands of ids, as symbols share them: a few lost ones are a jump.
 _BURST_OF_RANGES: Final = 1_000_000

@@ -152,6 +152,7 @@ class _Answers(BaseAdapter):
 def _client() -> tuple[PrometheusClient, _Answers]:
     client, answers = PrometheusClient("http://prometheus.test", attempts=1), _Answers()
     client._session.mount("http://", answers)
+    client._session.trust_env = False  # looking for proxies took half of the time
     return client, answers
 
 
@@ -197,6 +198,7 @@ def _prometheus_stream(data: bytes) -> None:
     _Fed.stream = data
     with PrometheusClient("http://prometheus.test", attempts=1, timeout_sec=1) as client:
         client._session.mount("http://", _FedAdapter())
+        client._session.trust_env = False  # as above
         with suppress(PrometheusError):
             client.query("up", at=0)
 
@@ -306,7 +308,7 @@ TARGETS: Final = {
         Target("negotiation", _negotiation, 200, 2),
         Target("chrony", _chrony, 200, 2),
         Target("clockbound", _clockbound, 200, 0.5),
-        Target("prometheus_api", _prometheus_api, 1000, 0.5),
+        Target("prometheus_api", _prometheus_api, 1000, 0.2),
         Target("prometheus_stream", _prometheus_stream, 1000, 0.2),
         Target("time_endpoint", _time_endpoint, 1000, 0.1),
         Target("http_upgrade", handshakes.http_upgrade, 1000),
