@@ -66,6 +66,7 @@ _QUANTILES: Final = (0.5, 0.99, 0.999)
 _MEDIAN_SEC: Final = 2e-3  # of the latency that is made up
 _SIGMA: Final = 0.3
 _PRIORITY: Final = 40
+_TIMEOUT_SEC: Final = 60.0
 _CLOSE_NS: Final = 50_000
 # linux/net_tstamp.h: when handed to the interface, in software, with the offset, without the data.
 _ASK: Final = 1 << 1 | 1 << 4 | 1 << 7 | 1 << 11
@@ -186,8 +187,10 @@ def _send_messages(server: Server, rate: float, messages: int) -> Sent:
         ends.append((ends[-1] if ends else -1) + size)
         event_ns.append(event_us * 1000)
         handed.update(_handed(server.sock))
-    time.sleep(1.0)
-    handed.update(_handed(server.sock))
+    until = time.monotonic() + _TIMEOUT_SEC
+    while ends[-1] not in handed and time.monotonic() < until:
+        time.sleep(0.1)  # the receiver has not made room for them yet
+        handed.update(_handed(server.sock))
     server.send(Frame(Opcode.CLOSE, b"\x03\xe8").serialize(mask=False))
     return Sent(event_ns, *_of_each(ends, handed))
 

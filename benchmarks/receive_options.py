@@ -52,7 +52,7 @@ class Option:
 
 
 OPTIONS: Final = {
-    "default, on a core of its own": Option(),
+    "socket, on a core of its own": Option(),
     "not pinned": Option(pinned=False),
     "garbage collector not frozen": Option(frozen=False),
     "--timestamps capture": Option(Receiving(Timestamps.CAPTURE)),

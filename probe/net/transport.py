@@ -178,8 +178,11 @@ class Transport:
     def _check(self) -> None:
         """Find the socket empty while nothing comes, so that the bound on what comes is tight."""
         self._next_check = None
-        if time.time_ns() - self._asked_ns > _CHECK_NS:
-            self._on_readable()
+        try:
+            if time.time_ns() - self._asked_ns > _CHECK_NS:
+                self._read()
+        except Exception as error:  # noqa: BLE001 - ends this connection, and nothing else
+            self._fail(error)
         if not self._closed:
             self._next_check = self._loop.call_later(_CHECK_SEC, self._check)
 

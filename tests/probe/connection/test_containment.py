@@ -249,7 +249,9 @@ async def test_what_is_raised_by_the_writer_ends_that_connection_only(
         await ended_by_fault(session, exchange, registry, 2)
 
 
+@pytest.mark.parametrize("entry", ["_poll", "_check"])
 async def test_what_is_raised_while_polling_ends_that_connection_only(
+    entry: str,
     exchange: Exchange,
     instruments: Instruments,
     registry: CollectorRegistry,
@@ -264,7 +266,8 @@ async def test_what_is_raised_while_polling_ends_that_connection_only(
         assert opened is not None
         injection.armed = True
         transport = opened.connection._transport
-        transport._loop.call_soon(transport._poll)
+        transport._asked_ns = 0
+        transport._loop.call_soon(getattr(transport, entry))
         await ended_by_fault(session, exchange, registry, 2)
 
 
@@ -275,6 +278,7 @@ ENTRIES: Final = {
     ("add_writer", "self._on_writable"),
     ("call_soon", "self._poll"),
     ("call_soon", "self.look"),
+    ("call_later", "self._check"),
     ("call_later", "self._close_timed_out"),
     ("call_soon_threadsafe", "tell"),  # sets a result that nobody has set
     ("add_done_callback", "self._notice"),  # sets an event

@@ -139,6 +139,40 @@ async def test_a_read_that_filled_the_buffer_has_no_exact_timestamp() -> None:
     assert errors[-1] == 0
 
 
+async def test_a_socket_that_nothing_comes_to_is_found_empty_again_and_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport = await open_transport(
+            "127.0.0.1",
+            server.getsockname()[1],
+            address=None,
+            tls=None,
+            timeout_sec=10,
+            on_step=lambda *_: None,
+        )
+        try:
+            transport.start(Pieces())
+            for _ in range(3):
+                now_ns = time.time_ns()
+                async with asyncio.timeout(20):
+                    while transport._error.since_ns < now_ns:
+                        await asyncio.sleep(0.001)
+        finally:
+            transport.close()
+
+
+@needs_privilege
+async def test_a_connection_whose_capture_sees_nothing_uses_the_socket(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(PacketCapture, "proves_itself", lambda _: False)
+    receiving = Receiving(Timestamps.CAPTURE)
+    found = await receive("127.0.0.1", receiving, [b"a", b"b"])
+    assert [data for data, *_ in found.pieces] == [b"a", b"b"]
+    assert found.errors_ns[0] > 2_000_000
+    assert receiving.missed.reads == 1
+    assert "packets not captured" in caplog.text
+
+
 async def receive_records(folder: Path, receiving: Receiving) -> tuple[list[int], Pieces]:
     """When three records of a letter were sent over TLS, and what comes of reading them late."""
     certificates = make_certificates(folder)
