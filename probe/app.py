@@ -165,6 +165,9 @@ class Probe:
             extra = {"error": unwritten.strerror}
             _LOG.warning("standard output cannot be written", extra=extra)
         _LOG.info("listening", extra={"metrics_url": url, "tls": policy.context is not None})
+        receiving = self._settings.receiving
+        extra = {"timestamps": receiving.timestamps.value, "no_capture": receiving.no_capture}
+        _LOG.info("source of receive timestamps", extra=extra)
         if policy.open_to_all and not is_loopback(host):
             _LOG.warning(
                 "no authentication: any host that can connect may read the metrics; set a firewall "

@@ -33,12 +33,14 @@ class Receiving:
         timestamps: where receive timestamps come from.
         busy_poll_us: after data came, ask the socket again and again for as many microseconds
             before sleeping; 0 for sleeping at once.
+        no_capture: why `auto` came to be the socket, or None.
         missed: counts what a capture does not see.
         siblings: the connections that deliver the same messages, or None for a single one.
     """
 
     timestamps: Timestamps = Timestamps.SOCKET
     busy_poll_us: int = 0
+    no_capture: str | None = field(default=None, compare=False)
     missed: MissedPackets = field(default_factory=MissedPackets, compare=False, repr=False)
     siblings: Siblings | None = field(default=None, compare=False, repr=False)
 

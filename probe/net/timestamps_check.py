@@ -10,9 +10,7 @@ from latency_sweep.probe.net import nic_timestamps
 from latency_sweep.probe.net.capture import PacketCapture
 from latency_sweep.probe.net.receiving import Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.net.timestamped_socket import enable_busy_polling
-from latency_sweep.runtime import logs
 
-_LOG: Final = logs.logger(__name__)
 _ANY_PORT: Final = 9  # nothing is sent to it
 _TIMEOUT_SEC: Final = 1.0
 
@@ -21,17 +19,13 @@ def choose(receiving: Receiving) -> Receiving:
     """Settle `auto` for this host: capture if it works here, else the socket's timestamps.
 
     Returns:
-        The same with the source to use; logged.
+        The same with the source to use, and why it is not a capture.
     """
-    if receiving.timestamps is Timestamps.AUTO:
-        why = why_no_capture()
-        timestamps = Timestamps.CAPTURE if why is None else Timestamps.SOCKET
-        receiving = replace(receiving, timestamps=timestamps)
-        extra = {"timestamps": timestamps.value, "no_capture": why}
-    else:
-        extra = {"timestamps": receiving.timestamps.value, "no_capture": None}
-    _LOG.info("source of receive timestamps", extra=extra)
-    return receiving
+    if receiving.timestamps is not Timestamps.AUTO:
+        return receiving
+    why = why_no_capture()
+    timestamps = Timestamps.CAPTURE if why is None else Timestamps.SOCKET
+    return replace(receiving, timestamps=timestamps, no_capture=why)
 
 
 def check(receiving: Receiving, host: str) -> None:
