@@ -55,9 +55,19 @@ class NativeHistogram:
         append: observes one value and does nothing else, for callers that observe much and call
             `maybe_fold` now and then. Raises TypeError if the value is no number.
         extend: the same for values in their order.
+        extend_bytes: the same for bytes that are doubles as this machine has them.
     """
 
-    __slots__ = ("_clock", "_lock", "_pending", "_settings", "_state", "append", "extend")
+    __slots__ = (
+        "_clock",
+        "_lock",
+        "_pending",
+        "_settings",
+        "_state",
+        "append",
+        "extend",
+        "extend_bytes",
+    )
 
     def __init__(
         self,
@@ -72,6 +82,7 @@ class NativeHistogram:
         self._pending = array("d")
         self.append: Final = self._pending.append
         self.extend: Final = self._pending.extend
+        self.extend_bytes: Final = self._pending.frombytes
         self._lock = Lock()
 
     def observe(self, value: float) -> None:
