@@ -429,7 +429,9 @@ class ConnectionReceiver:
         Args:
             placed: position in the read and payload of each.
             read: number of the read.
-            binary: see `record`, as for the others.
+            binary: see `record`.
+            timestamp_ns: see `record`.
+            read_ns: see `record`.
         """
         recorder, decode, checks = self._recorder, self._decode, self._checks
         states, note_sample = recorder.states, recorder.samples.append
