@@ -36,8 +36,8 @@ _VARINT, _FIXED64, _LENGTH = 0, 1, 2
 _MAX_FILLED_GAP: Final = 2
 
 
-def encode(families: Iterable[Metric], *, classic: bool = False) -> bytes:
-    """Metric families in the delimited protobuf format.
+def encode(families: Iterable[Metric], *, classic: bool = False) -> Iterator[bytes]:
+    """Metric families in the delimited protobuf format, in pieces: a series, or less, each.
 
     Types that the format has no message for here (summaries, classic histograms) are sent sample by
     sample as untyped families: the same series under the same names.
@@ -46,11 +46,13 @@ def encode(families: Iterable[Metric], *, classic: bool = False) -> bytes:
         families: what to encode.
         classic: whether native histograms carry their classic buckets too.
     """
-    messages = (message for family in families for message in _families(family, classic=classic))
-    return b"".join(_varint(len(message)) + message for message in messages)
+    for family in families:
+        for pieces in _families(family, classic=classic):
+            yield _varint(sum(map(len, pieces)))
+            yield from pieces
 
 
-def _families(family: Metric, *, classic: bool) -> Iterator[bytes]:
+def _families(family: Metric, *, classic: bool) -> Iterator[list[bytes]]:
     if isinstance(family, NativeHistogramFamily):
         histograms = (
             _metric(series.labels, _bytes(7, _histogram(series.snapshot, classic=classic)))
@@ -81,11 +83,12 @@ def _families(family: Metric, *, classic: bool) -> Iterator[bytes]:
         yield _family(name, family, kind, encoded)
 
 
-def _family(name: str, family: Metric, kind: int, metrics: Iterable[bytes]) -> bytes:
+def _family(name: str, family: Metric, kind: int, metrics: Iterable[bytes]) -> list[bytes]:
+    """The pieces of a family; joining them all at once would take long where there are many."""
     head = _string(1, name) + _string(2, family.documentation) + _integer(3, kind)
     # A unit that is not the end of the name makes the family invalid.
     unit = family.unit if family.unit and name.endswith(f"_{family.unit}") else ""
-    return head + b"".join(_bytes(4, metric) for metric in metrics) + _string(5, unit)
+    return [head, *(_bytes(4, metric) for metric in metrics), _string(5, unit)]
 
 
 def _metric(labels: Mapping[str, str], value: bytes) -> bytes:

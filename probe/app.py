@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 _LOG: Final = logs.logger(__name__)
 _HTTPS_PORT: Final = 443
 # A scrape is encoded in a thread; switching threads this often keeps the reader prompt.
-_SWITCH_INTERVAL_SEC: Final = 2e-5
+SWITCH_INTERVAL_SEC: Final = 2e-5
 
 
 def run(settings: Settings) -> None:
@@ -63,7 +63,7 @@ def run(settings: Settings) -> None:
         WebConfigError: the metrics port's files cannot be used.
         server.ListenError: the metrics port cannot be listened on.
     """
-    sys.setswitchinterval(_SWITCH_INTERVAL_SEC)
+    sys.setswitchinterval(SWITCH_INTERVAL_SEC)
     host = urlsplit(settings.experiment.market_data.endpoint).hostname
     try:
         timestamps_check.check(settings.receiving, host or "")

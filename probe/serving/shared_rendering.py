@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.nativehist.exposition import render, take_snapshot
+from latency_sweep.nativehist.exposition import render_pieces, take_snapshot
 from latency_sweep.nativehist.negotiation import accepts_gzip, choose_format
 from latency_sweep.runtime import logs
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.nativehist.negotiation import Format
 
-    Answer = tuple[bytes, dict[str, str]]
+    Answer = tuple[list[bytes], dict[str, str]]  # body in pieces, headers
     # Format, gzip, classic buckets.
     Wanted = tuple[Format, bool, bool]
 
@@ -39,7 +39,7 @@ class SharedRenderer:
         self._waiting: dict[Wanted, asyncio.Task[Answer]] = {}
 
     async def render(self, accept: str, accept_encoding: str, *, classic: bool = False) -> Answer:
-        """Body and headers for a request's `Accept` and `Accept-Encoding`.
+        """Body, in pieces, and headers for a request's `Accept` and `Accept-Encoding`.
 
         Args:
             accept: the first of these headers.
@@ -65,13 +65,13 @@ class SharedRenderer:
             started = time.perf_counter()
             snapshot = take_snapshot(self._registry)
             answer = await asyncio.to_thread(
-                render, snapshot, accept, accept_encoding, classic=wanted[2]
+                render_pieces, snapshot, accept, accept_encoding, classic=wanted[2]
             )
             extra = {
                 "accept": accept,
                 "format": wanted[0].name.lower(),
                 "gzip": wanted[1],
-                "bytes": len(answer[0]),
+                "bytes": sum(map(len, answer[0])),
                 "seconds": round(time.perf_counter() - started, 6),
             }
             _LOG.debug("metrics rendered", extra=extra)
