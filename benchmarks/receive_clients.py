@@ -21,7 +21,6 @@ from prometheus_client import CollectorRegistry, Histogram
 from benchmarks.receive_sender import SENT_AT, SYMBOLS
 from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import Run
-from latency_sweep.nativehist import exposition
 from latency_sweep.nativehist.histogram import NativeHistogram
 from latency_sweep.probe import tuning
 from latency_sweep.probe.feeds.binance_spot import BinanceSpot
@@ -30,6 +29,7 @@ from latency_sweep.probe.measurement.recorder import Recorder
 from latency_sweep.probe.net import timestamps_check
 from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.net.websocket import connect
+from latency_sweep.probe.serving.shared_rendering import SharedRenderer
 from latency_sweep.probe.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -154,10 +154,10 @@ async def _scrape(registry: CollectorRegistry) -> None:
     asyncio.get_running_loop().set_default_executor(
         tuning.background_executor(Tuning(realtime_priority=priority or None))
     )
+    renderer = SharedRenderer(registry)
     while True:
         await asyncio.sleep(SCRAPE_PAUSE_SEC)
-        snapshot = exposition.take_snapshot(registry)
-        await asyncio.to_thread(exposition.render, snapshot, PROTOBUF, "gzip")
+        await renderer.render(PROTOBUF, "gzip")
 
 
 async def receiving(url: str, tls: ssl.SSLContext, meter: Meter) -> None:

@@ -78,6 +78,10 @@ class NativeHistogram:
         append: observes one value and does nothing else, for callers that observe much and call
             `maybe_fold` now and then. Raises TypeError if the value is no number.
         extend: the same for values in their order.
+        extend_bytes: the same for bytes that are doubles as this machine has them.
+        settings: its resolution and limits.
+    """
+
     __slots__ = (
         "_batch",
         "_clock",
