@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import assume, given
@@ -15,6 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from latency_sweep.nativehist.exposition import PIECE_BYTES, render, render_pieces, take_snapshot
 from latency_sweep.nativehist.instrument import NativeHistogramMetric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROTOBUF = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
@@ -176,12 +179,12 @@ LABEL_VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 
 
 @given(
+    generate=st.sampled_from([generate_latest, generate_openmetrics]),
     labels=st.dictionaries(st.from_regex(r"[a-z]{1,3}", fullmatch=True), LABEL_VALUES, max_size=3),
     values=st.lists(st.floats()),
-    openmetrics=st.booleans(),
 )
 def test_text_is_what_prometheus_client_writes(
-    labels: dict[str, str], values: list[float], openmetrics: bool
+    generate: Callable[[Any], bytes], labels: dict[str, str], values: list[float]
 ) -> None:
     assume(not labels.keys() & {"le", "quantile"})
     registry = CollectorRegistry()
@@ -190,8 +193,7 @@ def test_text_is_what_prometheus_client_writes(
     )
     metric.labels(*labels.values()).extend(values)
     Counter("c", "Help.", registry=registry).inc()
-    generate = generate_openmetrics if openmetrics else generate_latest
-    accept = "application/openmetrics-text" if openmetrics else "text/plain"
+    accept = "application/openmetrics-text" if generate is generate_openmetrics else "text/plain"
     registry_snapshot = take_snapshot(registry)
     assert render(registry_snapshot, accept)[0] == generate(registry_snapshot)
 
