@@ -212,7 +212,9 @@ def test_a_rendering_pauses_after_each_series_and_while_it_compresses() -> None:
         for value in range(5000):
             metric.labels(number).observe(1.001**value)
     snapshot = take_snapshot(registry)
-    accept = "application/vnd.google.protobuf"
+    accept = (
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+    )
     pauses: list[None] = []
 
     def pause() -> None:

@@ -112,7 +112,7 @@ async fn main() {
     let newest = RwLock::new(Vec::with_capacity(KEPT));
     let subscriptions = bases.into_iter().map(|base| {
         let exchange = Binance::<BenchmarkServer>::default();
-        (exchange, base, "usdt", MarketDataInstrumentKind::Spot, PublicTrades)
+        (exchange, base, "usdt".to_owned(), MarketDataInstrumentKind::Spot, PublicTrades)
     });
     let streams = Streams::<PublicTrades>::builder()
         .subscribe(subscriptions)

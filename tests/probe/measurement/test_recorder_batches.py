@@ -159,7 +159,7 @@ def test_a_burst_of_trades_counts_as_its_messages_one_by_one(
 
 def test_a_burst_is_decoded_channel_by_channel() -> None:
     kinds = ["BTCUSDT", "ETHUSDT", "BTCUSDT", "bookTicker"] * 4
-    frames = make_frames([(kind, 1, 1000 * at) for at, kind in enumerate(kinds)])
+    frames = make_frames([(kind, int(kind in SYMBOLS), 1000 * at) for at, kind in enumerate(kinds)])
     burst = feed().decode_burst(frames, binary=False)
     assert burst is not None
     decoded = [feed().decode(frame, binary=False) for frame in frames]
