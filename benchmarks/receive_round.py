@@ -133,7 +133,8 @@ def _measure_rust(  # noqa: PLR0917 - as its only caller has it
     pin = ["taskset", "-c", str(cpu)] if cpu is not None and shutil.which("taskset") else []
     if client == BARTER:
         bases = (symbol.removesuffix("USDT").lower() for symbol in SYMBOLS[: load.symbols])
-        arguments = [url, str(load.messages), *bases]
+        sent = load.messages // load.per_write * load.per_write
+        arguments = [url, str(sent), *bases]
     else:
         arguments = [url, str(ca), *(["errors"] if load.is_paced else [])]
     run = subprocess.run([*pin, str(binary), *arguments], check=True, stdout=subprocess.PIPE)

@@ -63,7 +63,7 @@ def encode(families: Iterable[Metric], form: Format) -> Iterator[bytes]:
 
 def _series(name: str, series: NativeSeries) -> str:
     """The lines of one histogram, as prometheus_client writes them: labels by name."""
-    name = escape_metric_name(name)  # type: ignore[no-untyped-call]
+    name = escape_metric_name(name)
     snapshot, labels = series.snapshot, series.labels
     before = "".join(f"{_label(*label)}," for label in sorted(labels.items()) if label[0] < _LE)
     after = "".join(f",{_label(*label)}" for label in sorted(labels.items()) if label[0] > _LE)
