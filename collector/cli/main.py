@@ -23,6 +23,7 @@ from latency_sweep.collector.cli import (
     demo,
     deploy,
     destroy,
+    export,
     preflight,
     reap,
     run,
@@ -34,6 +35,7 @@ from latency_sweep.collector.cli.options import (
     CollectOptions,
     DeployOptions,
     DestroyOptions,
+    ExportOptions,
     LocalSweepOptions,
     PreflightOptions,
     ReapOptions,
@@ -83,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(given: Invocation) -> int:
     name = given.command
+    if name == "export":
+        return export.run(given.read)
     try:
         options = given.read()
         if isinstance(options, LocalSweepOptions):
