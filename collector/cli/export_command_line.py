@@ -88,9 +88,7 @@ def add(
     )
     parser.add_argument("--force", action="store_true", help="replace files that were edited")
     shared.add_config(parser)
-    shared.add_experiment_id(
-        parser, "default: the experiment file's name", shared.experiment_id
-    )
+    shared.add_experiment_id(parser, "default: the experiment file's name", shared.experiment_id)
     _add_monitoring(parser)
     _add_scraping(parser)
     return parser
@@ -102,7 +100,7 @@ def _add_monitoring(to: argparse.ArgumentParser) -> None:
         "--selector",
         metavar="MATCHERS",
         help="label matchers of jobs in which every target is a probe, such as "
-        '\'job=~"binance.*"\' (default: that of --job)',
+        "'job=~\"binance.*\"' (default: that of --job)",
     )
     group.add_argument(
         "--runbook-url",

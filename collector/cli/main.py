@@ -85,12 +85,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(given: Invocation) -> int:
     name = given.command
-    if name == "export":
-        return export.run(given.read)
     try:
         options = given.read()
-        if isinstance(options, LocalSweepOptions):
-            return demo.run(options)
+        if isinstance(options, LocalSweepOptions | ExportOptions):
+            return _run_locally(options)
     except UsageError as error:
         return _report(name, str(error), ExitCode.BAD_INPUT)
     except MissingExtraError as error:
@@ -104,6 +102,13 @@ def _run(given: Invocation) -> int:
             return interrupted.exit_code
         except Exception as error:  # noqa: BLE001 - the last resort, this program's fault
             return _explain(name, error)
+
+
+def _run_locally(options: LocalSweepOptions | ExportOptions) -> int:
+    """Run what needs no AWS; it reports its own errors and interruptions."""
+    if isinstance(options, ExportOptions):
+        return export.run(lambda: options)
+    return demo.run(options)
 
 
 def _stopped(options: AwsOptions) -> str:
