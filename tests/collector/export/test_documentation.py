@@ -1,4 +1,4 @@
-"""The snippets of docs/existing-prometheus.md, and deploy/kubernetes, are accepted by their readers."""
+"""What reads the snippets of docs/existing-prometheus.md and deploy/kubernetes accepts them."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_the_pod_starts_a_probe_that_can_be_scraped_and_found(tmp_path: Path) ->
     flags = [text.replace("/config/", f"{tmp_path}/") for text in flags]
     experiment_file(tmp_path)
     settings = settings_of(flags, {})
-    assert settings.experiment == NAME
+    assert settings.experiment.name == NAME
     (port,) = container["ports"]
     assert port["name"] == PORT_NAME
     assert port["containerPort"] == port["hostPort"] == settings.metrics_port
