@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.collector.errors import SweepError
-from latency_sweep.collector.export.request import ExportRequest, Kind
+from latency_sweep.collector.export.request import ExportKind, ExportRequest
 from latency_sweep.contract import experiment as experiments
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError
@@ -20,10 +20,10 @@ from latency_sweep.runtime.printable import printable_lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from latency_sweep.collector.cli.options import ExportOptions
+    from latency_sweep.collector.cli.options import ExportFilesOptions
 
 _NAME: Final = "sweep export"
-_WITH_RUNBOOK: Final = {kind for kind in Kind if kind is not Kind.ALERTMANAGER}
+_WITH_RUNBOOK: Final = {kind for kind in ExportKind if kind is not ExportKind.ALERTMANAGER}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(export_command_line.parse(argv))
 
 
-def run(read: Callable[[], ExportOptions]) -> int:
+def run(read: Callable[[], ExportFilesOptions]) -> int:
     """Write the files and tell which; returns the exit code.
 
     Args:
@@ -56,7 +56,7 @@ def run(read: Callable[[], ExportOptions]) -> int:
     return ExitCode.DONE
 
 
-def _export(options: ExportOptions) -> None:
+def _export(options: ExportFilesOptions) -> None:
     extras.require(Extra.EXPORT, _NAME)
     from latency_sweep.collector.export import writing  # noqa: PLC0415 - needs the extra
 

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.collector.cli.options import ExportOptions
-from latency_sweep.collector.export.request import Discovery, ExportError, Kind, ProbeTarget
+from latency_sweep.collector.cli.options import ExportFilesOptions
+from latency_sweep.collector.export.request import Discovery, ExportError, ExportKind, ProbeTarget
 from latency_sweep.collector.export.request import matchers as label_matchers
 from latency_sweep.contract import exit_codes, versions
 from latency_sweep.contract.exit_codes import ExitCode
@@ -46,7 +46,7 @@ examples:
 """
 
 
-def parse(argv: Sequence[str] | None = None) -> Callable[[], ExportOptions]:
+def parse(argv: Sequence[str] | None = None) -> Callable[[], ExportFilesOptions]:
     """Parse `export ...`; returns what makes its record.
 
     Args:
@@ -77,7 +77,9 @@ def add(
         + exit_codes.table(*_CODES, success="the files are written, or were there already"),
     )
     parser.set_defaults(read=read)
-    parser.add_argument("kind", metavar="KIND", choices=[*Kind], help="one of the kinds below")
+    parser.add_argument(
+        "kind", metavar="KIND", choices=[*ExportKind], help="one of the kinds below"
+    )
     parser.add_argument(
         "-o",
         "--output-dir",
@@ -139,15 +141,15 @@ def _add_scraping(to: argparse.ArgumentParser) -> None:
     )
 
 
-def read(given: argparse.Namespace) -> ExportOptions:
+def read(given: argparse.Namespace) -> ExportFilesOptions:
     """The record of what was parsed.
 
     Raises:
         UsageError: an option's value is not valid.
     """
     try:
-        return ExportOptions(
-            kind=Kind(given.kind),
+        return ExportFilesOptions(
+            kind=ExportKind(given.kind),
             folder=given.output_dir,
             force=given.force,
             config=given.config,

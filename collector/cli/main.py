@@ -35,7 +35,7 @@ from latency_sweep.collector.cli.options import (
     CollectOptions,
     DeployOptions,
     DestroyOptions,
-    ExportOptions,
+    ExportFilesOptions,
     LocalSweepOptions,
     PreflightOptions,
     ReapOptions,
@@ -87,7 +87,7 @@ def _run(given: Invocation) -> int:
     name = given.command
     try:
         options = given.read()
-        if isinstance(options, LocalSweepOptions | ExportOptions):
+        if isinstance(options, LocalSweepOptions | ExportFilesOptions):
             return _run_locally(options)
     except UsageError as error:
         return _report(name, str(error), ExitCode.BAD_INPUT)
@@ -104,9 +104,9 @@ def _run(given: Invocation) -> int:
             return _explain(name, error)
 
 
-def _run_locally(options: LocalSweepOptions | ExportOptions) -> int:
+def _run_locally(options: LocalSweepOptions | ExportFilesOptions) -> int:
     """Run what needs no AWS; it reports its own errors and interruptions."""
-    if isinstance(options, ExportOptions):
+    if isinstance(options, ExportFilesOptions):
         return export.run(lambda: options)
     return demo.run(options)
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latency_sweep.analysis.evidence.label_names import LabelNames
-    from latency_sweep.collector.export.request import Discovery, Kind, ProbeTarget
+    from latency_sweep.collector.export.request import Discovery, ExportKind, ProbeTarget
     from latency_sweep.collector.lifecycle.planning import SweepRequest
     from latency_sweep.prometheus.version import Version
     from latency_sweep.runtime.options import PrometheusOptions
@@ -218,7 +218,7 @@ class LocalSweepOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class ExportOptions:
+class ExportFilesOptions:
     """`sweep export`.
 
     Attributes:
@@ -236,7 +236,7 @@ class ExportOptions:
         version: of the Prometheus that reads the files.
     """
 
-    kind: Kind
+    kind: ExportKind
     folder: Path
     force: bool
     config: Path | None
@@ -261,4 +261,4 @@ AwsOptions: TypeAlias = (
     | SweepRunOptions
     | WatchOptions
 )
-Options: TypeAlias = AwsOptions | LocalSweepOptions | ExportOptions
+Options: TypeAlias = AwsOptions | LocalSweepOptions | ExportFilesOptions

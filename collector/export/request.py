@@ -29,7 +29,7 @@ class ExportError(SweepError):
     """The files cannot be made, or not be written; the message is one sentence."""
 
 
-class Kind(StrEnum):
+class ExportKind(StrEnum):
     """What is exported: each a folder of plain files."""
 
     PROMETHEUS = "prometheus"

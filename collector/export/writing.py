@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latency_sweep.collector.export import alertmanager, dashboards, mixin, rules, scraping, stack
-from latency_sweep.collector.export.request import ExportError, Kind
+from latency_sweep.collector.export.request import ExportError, ExportKind
 from latency_sweep.grafana.generate import RuleError
 from latency_sweep.prometheus.configuration import ConfigurationError
 from latency_sweep.prometheus.rules.generate import RulesError
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
     from latency_sweep.collector.export.request import ExportRequest
 
-_MAKERS: Mapping[Kind, Callable[[ExportRequest], dict[Path, str]]] = {
-    Kind.PROMETHEUS: scraping.files,
-    Kind.RULES: rules.files,
-    Kind.DASHBOARDS: dashboards.files,
-    Kind.ALERTMANAGER: alertmanager.files,
-    Kind.COMPOSE: stack.files,
-    Kind.MIXIN: mixin.files,
+_MAKERS: Mapping[ExportKind, Callable[[ExportRequest], dict[Path, str]]] = {
+    ExportKind.PROMETHEUS: scraping.files,
+    ExportKind.RULES: rules.files,
+    ExportKind.DASHBOARDS: dashboards.files,
+    ExportKind.ALERTMANAGER: alertmanager.files,
+    ExportKind.COMPOSE: stack.files,
+    ExportKind.MIXIN: mixin.files,
 }
 
 
-def files(kind: Kind, request: ExportRequest) -> dict[Path, str]:
+def files(kind: ExportKind, request: ExportRequest) -> dict[Path, str]:
     """Text of each file of a kind, by path below the exported folder.
 
     Raises:

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latency_sweep.collector.cli import entry, main
-from latency_sweep.collector.export.request import ExportError, Kind, ProbeTarget, matchers
+from latency_sweep.collector.export.request import ExportError, ExportKind, ProbeTarget, matchers
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.runtime import extras
 from tests.collector.export.exporting import run
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", ExportKind)
 def test_every_kind_takes_every_option_and_lists_what_it_wrote(
-    kind: Kind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: ExportKind, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ("--job", "j", "--selector", 'job="j"', "--runbook-url", "https://w.example/r")
     rest = ("--datasource", "d", "--experiment-id", "e", "--target", "h:1")
@@ -32,9 +32,9 @@ def test_every_kind_takes_every_option_and_lists_what_it_wrote(
 def test_the_default_of_the_runbook_s_address_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(Kind.RULES, tmp_path) == ExitCode.DONE
+    assert run(ExportKind.RULES, tmp_path) == ExitCode.DONE
     assert "--runbook-url" in capsys.readouterr().err
-    assert run(Kind.ALERTMANAGER, tmp_path) == ExitCode.DONE
+    assert run(ExportKind.ALERTMANAGER, tmp_path) == ExitCode.DONE
     assert capsys.readouterr().err == ""
 
 
@@ -69,7 +69,7 @@ def test_a_value_that_cannot_work_is_one_sentence_and_nothing_is_written(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run(Kind.PROMETHEUS, tmp_path / "out", *options) == ExitCode.BAD_INPUT
+    assert run(ExportKind.PROMETHEUS, tmp_path / "out", *options) == ExitCode.BAD_INPUT
     told = capsys.readouterr()
     assert told.err.startswith("sweep export: ")
     assert complaint in told.err
@@ -80,37 +80,37 @@ def test_a_value_that_cannot_work_is_one_sentence_and_nothing_is_written(
 def test_pods_are_not_looked_for_from_compose(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(Kind.COMPOSE, tmp_path, "--discovery", "kubernetes") == ExitCode.BAD_INPUT
+    assert run(ExportKind.COMPOSE, tmp_path, "--discovery", "kubernetes") == ExitCode.BAD_INPUT
     assert "export prometheus" in capsys.readouterr().err
 
 
 def test_an_edited_file_is_kept_and_nothing_else_written_without_force(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(Kind.PROMETHEUS, tmp_path) == ExitCode.DONE
+    assert run(ExportKind.PROMETHEUS, tmp_path) == ExitCode.DONE
     targets, rules = tmp_path / "targets" / "probes.yml", tmp_path / "rules" / "feed.yml"
     targets.write_text("- targets: [a:1]\n")
     rules.unlink()
     capsys.readouterr()
-    assert run(Kind.PROMETHEUS, tmp_path) == ExitCode.BAD_INPUT
+    assert run(ExportKind.PROMETHEUS, tmp_path) == ExitCode.BAD_INPUT
     assert str(targets) in capsys.readouterr().err
     assert targets.read_text() == "- targets: [a:1]\n"
     assert not rules.exists()
-    assert run(Kind.PROMETHEUS, tmp_path, "--force") == ExitCode.DONE
+    assert run(ExportKind.PROMETHEUS, tmp_path, "--force") == ExitCode.DONE
     assert targets.read_text() != "- targets: [a:1]\n"
     assert rules.exists()
 
 
 def test_writing_the_same_again_is_no_error(tmp_path: Path) -> None:
-    assert run(Kind.DASHBOARDS, tmp_path) == ExitCode.DONE
-    assert run(Kind.DASHBOARDS, tmp_path) == ExitCode.DONE
+    assert run(ExportKind.DASHBOARDS, tmp_path) == ExitCode.DONE
+    assert run(ExportKind.DASHBOARDS, tmp_path) == ExitCode.DONE
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    assert run(Kind.RULES, tmp_path / "file" / "out") == ExitCode.BAD_INPUT
+    assert run(ExportKind.RULES, tmp_path / "file" / "out") == ExitCode.BAD_INPUT
     assert capsys.readouterr().err.count("\n") == 1
 
 

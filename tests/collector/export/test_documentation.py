@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 import yaml
 
-from latency_sweep.collector.export.request import Discovery, Kind
+from latency_sweep.collector.export.request import Discovery, ExportKind
 from latency_sweep.collector.export.scraping import POD_NAME, PORT_NAME
 from latency_sweep.contract import versions
 from latency_sweep.probe.options import settings_of
@@ -112,7 +112,7 @@ def test_every_remote_write_of_the_page_sends_native_histograms() -> None:
 
 def exported_job(discovery: Discovery, folder: Path) -> dict[str, Any]:
     config = ("--config", str(experiment_file(folder)))
-    assert run(Kind.PROMETHEUS, folder, *config, "--discovery", discovery) == 0
+    assert run(ExportKind.PROMETHEUS, folder, *config, "--discovery", discovery) == 0
     ((job,),) = yaml.safe_load((folder / "scrape-probes.yml").read_text()).values()
     assert isinstance(job, dict)
     return job
@@ -148,7 +148,7 @@ def test_the_options_and_kinds_of_the_page_are_those_of_the_command(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     section = PAGE.partition("## Files to start from")[2].partition("\n## ")[0]
-    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == {*Kind}
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == {*ExportKind}
     with pytest.raises(SystemExit):
         run("rules", tmp_path, "--help")
     known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from latency_sweep.collector.export.request import Discovery, Kind
+from latency_sweep.collector.export.request import Discovery, ExportKind
 from latency_sweep.contract import experiment
 from latency_sweep.contract.experiment import load
 from latency_sweep.contract.metrics import JOB as USUAL_JOB
@@ -26,7 +26,7 @@ RUNBOOK = "https://wiki.example/latency/runbook?v=2"
 OPTIONS = ("--job", JOB, "--runbook-url", RUNBOOK, "--datasource", "thanos", "--target", TARGET)
 
 
-def exported(kind: Kind, folder: Path, *options: str) -> Path:
+def exported(kind: ExportKind, folder: Path, *options: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     config = experiment_file(folder)
     assert run(kind, folder / "out", "--config", str(config), *options) == 0
@@ -50,7 +50,7 @@ def test_promtool_accepts_the_configuration(
     version = str(Version.of_binary(promtool_binary))
     targets = ("--target", TARGET) if discovery in {Discovery.FILE, Discovery.STATIC} else ()
     out = exported(
-        Kind.PROMETHEUS,
+        ExportKind.PROMETHEUS,
         tmp_path,
         *("--discovery", discovery, "--prometheus-version", version, "--job", "a: 'b' \"c\""),
         *targets,
@@ -67,7 +67,7 @@ def test_promtool_accepts_the_configuration(
 @pytest.mark.parametrize("version", ["3.5", "3.9", "3.16.1"])
 def test_native_histograms_are_asked_for_as_the_version_wants(version: str, tmp_path: Path) -> None:
     key = version != "3.5"
-    out = exported(Kind.COMPOSE, tmp_path, "--prometheus-version", version)
+    out = exported(ExportKind.COMPOSE, tmp_path, "--prometheus-version", version)
     ((job,),) = yaml.safe_load((out / "scrape-probes.yml").read_text()).values()
     service = yaml.safe_load((out / "docker-compose.yml").read_text())["services"]["prometheus"]
     assert key == (Version.parse(version) >= NATIVE_HISTOGRAMS_BY_CONFIG)
@@ -76,8 +76,10 @@ def test_native_histograms_are_asked_for_as_the_version_wants(version: str, tmp_
     assert service["image"] == f"prom/prometheus:v{Version.parse(version)}"
 
 
-@pytest.mark.parametrize("kind", [Kind.RULES, Kind.PROMETHEUS, Kind.COMPOSE])
-def test_promtool_accepts_the_rules(kind: Kind, promtool_binary: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [ExportKind.RULES, ExportKind.PROMETHEUS, ExportKind.COMPOSE])
+def test_promtool_accepts_the_rules(
+    kind: ExportKind, promtool_binary: Path, tmp_path: Path
+) -> None:
     out = exported(kind, tmp_path, "--selector", '{job=~"a|b",env!="te\\"st"}')
     for file in ("feed.yml", "alerts.yml"):
         accepted(
@@ -86,12 +88,12 @@ def test_promtool_accepts_the_rules(kind: Kind, promtool_binary: Path, tmp_path:
 
 
 def test_limits_of_the_experiment_file_reach_alerts_and_dashboards(tmp_path: Path) -> None:
-    alerts = (exported(Kind.RULES, tmp_path / "a") / "rules" / "alerts.yml").read_text()
+    alerts = (exported(ExportKind.RULES, tmp_path / "a") / "rules" / "alerts.yml").read_text()
     for limit in ("> 0.123", "> 8.25", "> 0.0456", "> 8.0", "< 4321", "> 0.0789"):
         assert limit in alerts
     theirs = experiment.load(tmp_path / "a" / "experiment.yaml")
     assert dict(theirs.decision.constraints) == LIMITS
-    for board in boards(exported(Kind.DASHBOARDS, tmp_path / "b")):
+    for board in boards(exported(ExportKind.DASHBOARDS, tmp_path / "b")):
         assert lint.faults(board, theirs) == []
 
 
@@ -99,7 +101,7 @@ def test_limits_of_the_experiment_file_reach_alerts_and_dashboards(tmp_path: Pat
 def test_every_alert_links_to_an_absolute_address_of_its_section(
     options: tuple[str, ...], tmp_path: Path
 ) -> None:
-    out = exported(Kind.RULES, tmp_path, *options)
+    out = exported(ExportKind.RULES, tmp_path, *options)
     page = RUNBOOK if options else (out / "runbook.md").as_uri()
     groups = yaml.safe_load((out / "rules" / "alerts.yml").read_text())["groups"]
     headings = set(re.findall(r"^## (\w+)$", (out / "runbook.md").read_text(), re.MULTILINE))
@@ -110,7 +112,7 @@ def test_every_alert_links_to_an_absolute_address_of_its_section(
 
 
 def test_the_runbook_has_no_link_that_leads_nowhere(tmp_path: Path) -> None:
-    text = (exported(Kind.RULES, tmp_path) / "runbook.md").read_text()
+    text = (exported(ExportKind.RULES, tmp_path) / "runbook.md").read_text()
     links = re.findall(r"\]\(([^)]*)\)", text)
     assert links
     assert all(link.startswith(("#", "https://", "http://")) for link in links)
@@ -127,12 +129,12 @@ def test_the_runbook_has_no_link_that_leads_nowhere(tmp_path: Path) -> None:
 def test_the_selector_takes_the_place_of_the_usual_job(
     options: tuple[str, ...], matchers: str, tmp_path: Path
 ) -> None:
-    out = exported(Kind.RULES, tmp_path / "a", *options)
+    out = exported(ExportKind.RULES, tmp_path / "a", *options)
     alerts = yaml.safe_load((out / "rules" / "alerts.yml").read_text())
     texts = [rule["expr"] for group in alerts["groups"] for rule in group["rules"]]
     assert any(f"up{{{matchers}}}" in text for text in texts)
     assert not [text for text in texts if f'job="{USUAL_JOB}"' in text]
-    for board in boards(exported(Kind.DASHBOARDS, tmp_path / "b", *options)):
+    for board in boards(exported(ExportKind.DASHBOARDS, tmp_path / "b", *options)):
         queries = {
             variable["name"]: variable["query"]["query"]
             for variable in board["templating"]["list"]
@@ -145,7 +147,7 @@ def test_the_selector_takes_the_place_of_the_usual_job(
 
 
 def test_dashboards_start_with_what_was_named_and_link_to_the_runbook(tmp_path: Path) -> None:
-    out = exported(Kind.DASHBOARDS, tmp_path, *OPTIONS, "--experiment-id", "tuesday")
+    out = exported(ExportKind.DASHBOARDS, tmp_path, *OPTIONS, "--experiment-id", "tuesday")
     assert len(boards(out)) == len(list((ROOT / "grafana" / "dashboards").glob("*.json")))
     for board in boards(out):
         chosen = {v["name"]: v.get("current", {}).get("value") for v in board["templating"]["list"]}
@@ -157,7 +159,7 @@ def test_dashboards_start_with_what_was_named_and_link_to_the_runbook(tmp_path: 
 def test_without_options_dashboards_differ_from_the_shipped_ones_by_limits_and_link_only(
     tmp_path: Path,
 ) -> None:
-    assert run(Kind.DASHBOARDS, tmp_path) == 0
+    assert run(ExportKind.DASHBOARDS, tmp_path) == 0
     for board in boards(tmp_path):
         shipped = ROOT / "grafana" / "dashboards" / f"{board['uid']}.json"
         *links, _ = board["links"]
@@ -166,7 +168,7 @@ def test_without_options_dashboards_differ_from_the_shipped_ones_by_limits_and_l
 
 def test_targets_carry_their_labels_and_the_experiment(tmp_path: Path) -> None:
     bare = "[2001:db8::1]:9090"
-    out = exported(Kind.PROMETHEUS, tmp_path, "--target", TARGET, "--target", bare)
+    out = exported(ExportKind.PROMETHEUS, tmp_path, "--target", TARGET, "--target", bare)
     first, second = yaml.safe_load((out / "targets" / "probes.yml").read_text())
     assert first["targets"] == ["10.0.1.5:9090"]
     assert first["labels"] == {
@@ -181,13 +183,13 @@ def test_targets_carry_their_labels_and_the_experiment(tmp_path: Path) -> None:
 def test_alertmanager_accepts_its_configuration_and_routes_by_severity(
     amtool: Path, tmp_path: Path
 ) -> None:
-    out = exported(Kind.ALERTMANAGER, tmp_path, "--experiment-id", "tues.day")
+    out = exported(ExportKind.ALERTMANAGER, tmp_path, "--experiment-id", "tues.day")
     file = out / "alertmanager.yml"
     accepted(amtool, "check-config", file)
 
     def receiver(*labels: str) -> str:
-        command = (amtool, "config", "routes", "test", f"--config.file={file}", *labels)
-        return accepted(*command).strip()
+        asked = ("config", "routes", "test", f"--config.file={file}")
+        return accepted(amtool, *asked, *labels).strip()
 
     ours = ("alertname=FeedDisconnected", "experiment=tues.day")
     assert receiver(*ours, "severity=critical") == "latency-critical"
@@ -199,7 +201,7 @@ def test_alertmanager_accepts_its_configuration_and_routes_by_severity(
 
 
 def test_inhibitions_name_alerts_that_exist(tmp_path: Path) -> None:
-    file = exported(Kind.ALERTMANAGER, tmp_path) / "alertmanager.yml"
+    file = exported(ExportKind.ALERTMANAGER, tmp_path) / "alertmanager.yml"
     alerts = set(
         re.findall(r"alert: (\w+)", (ROOT / "prometheus" / "rules" / "alerts.yml").read_text())
     )
@@ -213,7 +215,7 @@ def test_inhibitions_name_alerts_that_exist(tmp_path: Path) -> None:
 def test_docker_compose_accepts_the_stack_and_finds_its_files(
     discovery: Discovery, docker_compose: list[str], tmp_path: Path
 ) -> None:
-    out = exported(Kind.COMPOSE, tmp_path, "--discovery", discovery)
+    out = exported(ExportKind.COMPOSE, tmp_path, "--discovery", discovery)
     text = (out / "docker-compose.yml").read_text()
     assert "&id" not in text
     command = [*docker_compose, "--file", str(out / "docker-compose.yml"), "config"]
@@ -232,15 +234,15 @@ def test_docker_compose_accepts_the_stack_and_finds_its_files(
 
 
 def test_the_mixin_imports_the_same_rules_and_dashboards(tmp_path: Path) -> None:
-    out = exported(Kind.MIXIN, tmp_path, *OPTIONS)
+    out = exported(ExportKind.MIXIN, tmp_path, *OPTIONS)
     text = (out / "mixin.libsonnet").read_text()
     imported = {
         path: json.loads((out / path).read_text()) for path in re.findall(r'import "(.+?)"', text)
     }
-    rules = exported(Kind.RULES, tmp_path / "rules", *OPTIONS) / "rules"
+    rules = exported(ExportKind.RULES, tmp_path / "rules", *OPTIONS) / "rules"
     assert imported.pop("rules/alerts.json") == yaml.safe_load((rules / "alerts.yml").read_text())
     assert imported.pop("rules/rules.json") == yaml.safe_load((rules / "feed.yml").read_text())
-    dashboards = exported(Kind.DASHBOARDS, tmp_path / "boards", *OPTIONS)
+    dashboards = exported(ExportKind.DASHBOARDS, tmp_path / "boards", *OPTIONS)
     assert list(imported.values()) != []
     assert {board["uid"] for board in imported.values()} == {b["uid"] for b in boards(dashboards)}
     assert all(f'"{board["uid"]}.json": import' in text for board in imported.values())

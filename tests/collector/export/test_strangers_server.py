@@ -10,7 +10,7 @@ import requests
 import yaml
 
 from latency_sweep.collector.cli import main as sweep
-from latency_sweep.collector.export.request import Discovery, Kind
+from latency_sweep.collector.export.request import Discovery, ExportKind
 from latency_sweep.contract import experiment
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.grafana.dashboard_queries import DashboardQuery, _queries
@@ -74,8 +74,8 @@ def stranger(folder: Path, config: Path, prometheus_binaries: Binaries) -> Itera
         named = [word for target in targets for word in ("--target", target)]
         common = ("--config", str(config), "--job", JOB)
         version = ("--prometheus-version", str(prometheus_binaries.version))
-        assert run(Kind.PROMETHEUS, folder, *common, *version, *named) == ExitCode.DONE
-        assert run(Kind.DASHBOARDS, folder, *common) == ExitCode.DONE
+        assert run(ExportKind.PROMETHEUS, folder, *common, *version, *named) == ExitCode.DONE
+        assert run(ExportKind.DASHBOARDS, folder, *common) == ExitCode.DONE
         text = (folder / "prometheus.yml").read_text()
         with running_with(text, prometheus_binaries, folder) as prometheus:
             wait_until("records", lambda: _recorded(prometheus), within_sec=100)
@@ -173,7 +173,7 @@ def test_pods_are_found_and_labelled_by_their_nodes(
     ]
     options = ("--discovery", Discovery.KUBERNETES, "--job", JOB, "--experiment-id", NAME)
     version = ("--prometheus-version", str(prometheus_binaries.version))
-    assert run(Kind.PROMETHEUS, tmp_path, *options, *version) == ExitCode.DONE
+    assert run(ExportKind.PROMETHEUS, tmp_path, *options, *version) == ExitCode.DONE
     with serving([FakeProbe(parsed, 0.01)]) as (address,):
         port = int(address.rpartition(":")[2])
         name = {"app.kubernetes.io/name": "latency-probe"}
