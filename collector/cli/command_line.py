@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.analysis.cli.label_option import add_label
 from latency_sweep.analysis.evidence.label_names import LabelNames
+from latency_sweep.collector.cli import export_command_line
 from latency_sweep.collector.cli.options import (
     ArchiveOptions,
     CollectOptions,
@@ -108,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_reap,
         _add_run,
         _add_watch,
+        export_command_line.add,
     ):
         add(commands)
     for command in commands.choices.values():
