@@ -29,6 +29,7 @@ class DashboardQuery:
         instant: whether it is an instant query.
         step_sec: step of a range query, if the dashboard fixes it.
         name_only: whether only the names of the series are shown.
+        logarithmic: whether the axis is, which shows positive values only.
     """
 
     dashboard: str
@@ -38,6 +39,7 @@ class DashboardQuery:
     instant: bool = False
     step_sec: int | None = None
     name_only: bool = False
+    logarithmic: bool = False
 
     @property
     def id(self) -> str:
@@ -67,6 +69,12 @@ def all_queries() -> list[DashboardQuery]:
     return [query for uid, document in documents().items() for query in _queries(uid, document)]
 
 
+def is_logarithmic(panel: Mapping[str, Any]) -> bool:
+    """Whether the axis of a panel of a dashboard's document is logarithmic."""
+    custom = panel["fieldConfig"]["defaults"].get("custom", {})
+    return bool(custom.get("scaleDistribution", {}).get("type") == "log")
+
+
 def _queries(uid: str, document: Mapping[str, Any]) -> Iterator[DashboardQuery]:
     for panel in document["panels"]:
         for target in panel.get("targets", []):
@@ -77,6 +85,7 @@ def _queries(uid: str, document: Mapping[str, Any]) -> Iterator[DashboardQuery]:
                 target["expr"],
                 instant=target.get("instant", False),
                 name_only=panel["options"].get("textMode") == "name",
+                logarithmic=is_logarithmic(panel),
             )
     for variable in document["templating"]["list"]:
         if variable["type"] == "query":
