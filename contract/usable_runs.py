@@ -203,7 +203,8 @@ class UsableRuns:
         refuted = self._below_zero(bound)
         return (
             f"({bound} > {limit:g} or {synchronized} < 1 or {steps} > 0"
-            f" or {proven} > {MAX_DRIFT_RATIO:g} or {refuted} or ({self._measured()} unless {bound}))"
+            f" or {proven} > {MAX_DRIFT_RATIO:g} or {refuted}"
+            f" or ({self._measured()} unless {bound}))"
         )
 
     def _below_zero(self, bound: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latency_sweep.grafana.generate import FOLDER
+from latency_sweep.grafana.lint import is_logarithmic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -67,12 +68,6 @@ def documents() -> dict[str, dict[str, Any]]:
 def all_queries() -> list[DashboardQuery]:
     """Of all dashboards, in order."""
     return [query for uid, document in documents().items() for query in _queries(uid, document)]
-
-
-def is_logarithmic(panel: Mapping[str, Any]) -> bool:
-    """Whether the axis of a panel of a dashboard's document is logarithmic."""
-    custom = panel["fieldConfig"]["defaults"].get("custom", {})
-    return bool(custom.get("scaleDistribution", {}).get("type") == "log")
 
 
 def _queries(uid: str, document: Mapping[str, Any]) -> Iterator[DashboardQuery]:

@@ -292,8 +292,8 @@ def ranking(
         panel.with_target(_target(number, query).instant().format(PromQueryFormat.TABLE))
         panel.override_by_name(column.title, _column_properties(column))
     if "city" in labels:
-        names = {code: ValueMappingResult(text=city) for code, city in CITIES.items()}
-        panel.override_by_name(labels["city"], _properties({"mappings": [ValueMap(names)]}))
+        cities = {code: ValueMappingResult(text=city) for code, city in CITIES.items()}
+        panel.override_by_name(labels["city"], _properties({"mappings": [ValueMap(cities)]}))
     panel.data_links(list(links))
     return panel
 

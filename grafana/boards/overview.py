@@ -83,8 +83,8 @@ def board(experiment: Experiment) -> Board:
         selectors=[_CHOSEN],
         sections=[
             Section("Sweep", _sweep()),
-            Section("Evidence so far", evidence.cells(experiment)),
             Section("Ranking", [Cell(_ranking(experiment), 24, 10)]),
+            Section("Evidence so far", evidence.cells(experiment)),
             Section("Limits", _limits(limits)),
             Section("Latency by candidate", _latency(limits)),
             Section("Coverage", _coverage()),

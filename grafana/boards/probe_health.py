@@ -116,9 +116,7 @@ def _probes(limits: Constraints) -> Panel:
         TableColumn(
             "Uptime", f"time() - {aggregate('max', started, labels)}", "dtdurations", (), 0
         ),
-        TableColumn(
-            "Build", with_city(aggregate("count", version, (*labels, "version"))), "none"
-        ),
+        TableColumn("Build", with_city(aggregate("count", version, (*labels, "version"))), "none"),
         labels={
             "city": "City",
             "region": "Region",

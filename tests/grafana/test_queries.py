@@ -43,6 +43,8 @@ OTHER_MARKETS = {
     "usdm": (["aggTrade", "depth@100ms", "bookTicker"], ["aggTrade", "depth"]),
     "sbe": (["trade", "depth", "bestBidAsk"], ["trade", "depth"]),
 }
+# Labels that one column of a table brings along.
+ADDED = {"version", "city"}
 RUNS = 2
 CYCLE_SEC = 8
 EVIDENCE = (
@@ -338,7 +340,7 @@ def test_columns_of_a_table_share_their_rows(measured: Server, title: str) -> No
     columns = [q for q in QUERIES if q.kind == "table" and title in q.source]
     rows = [
         {
-            tuple(sorted((k, v) for k, v in series["metric"].items() if k not in {"version", "city"}))
+            tuple(sorted((k, v) for k, v in series["metric"].items() if k not in ADDED))
             for series in _result(measured.ask(column))
         }
         for column in columns
@@ -347,9 +349,7 @@ def test_columns_of_a_table_share_their_rows(measured: Server, title: str) -> No
     assert all(row == rows[0] for row in rows)
 
 
-@pytest.mark.parametrize(
-    "query", [q for q in QUERIES if q.logarithmic], ids=lambda query: query.id
-)
+@pytest.mark.parametrize("query", [q for q in QUERIES if q.logarithmic], ids=lambda query: query.id)
 def test_a_logarithmic_axis_can_show_every_value(measured: Server, query: DashboardQuery) -> None:
     values = [float(v) for series in _result(measured.ask(query)) for _, v in series["values"]]
     assert all(value > 0 for value in values if not math.isnan(value))
