@@ -1,8 +1,8 @@
 """PromQL that counts the usable runs of each candidate while a sweep goes on.
 
 A run ends at a whole multiple of the cycle since the epoch, and so does each step of a subquery
-whose step is the cycle: every step judges the run that ends there. `analyze` judges more closely
-(it also compares instances, clocks and losses), so its count is the one that decides.
+whose step is the cycle: every step judges the run that ends there. `analyze` judges more closely:
+it also reads the histograms (busy hosts, refuted clocks), so its count is the one that decides.
 """
 
 from __future__ import annotations
@@ -12,11 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from latency_sweep.contract import metrics
-from latency_sweep.contract.clocks import (
-    LEAST_IN_BUCKET,
-    MAX_DRIFT_RATIO,
-    MAX_TIMESTAMP_ERROR_RATIO,
-)
+from latency_sweep.contract.clocks import MAX_DRIFT_RATIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,15 +134,19 @@ class UsableRuns:
         timing = self.experiment.timing
         return f"[{timing.measurement_sec}s] offset {timing.cooldown_sec}s"
 
-    def _samples(self) -> str:
-        name = metrics.LATENCY.name
+    def _messages(self) -> str:
+        """Messages of the evidence streams in the measurement.
+
+        Not the samples themselves: to read days of histograms takes minutes.
+        """
+        name = metrics.MESSAGES.name
         return self.over(
             "sum",
-            lambda probes: f"histogram_count({name}{{{probes}, {self._feeds}}} {self._after})",
+            lambda probes: f"increase({name}{{{probes}, {self._feeds}}}{self._measurement})",
         )
 
     def _measured(self) -> str:
-        return f"({self._samples()} >= {fewest_samples(self.experiment.decision.confidence)})"
+        return f"({self._messages()} >= {fewest_samples(self.experiment.decision.confidence)})"
 
     def _nothing_measured(self) -> str:
         scraped = self.over(
@@ -160,7 +160,6 @@ class UsableRuns:
             "scrapes": self._too_few_scrapes(),
             "restart": self._restarted(),
             "clock": self._clock(),
-            "busy host": self._busy(),
         }
 
     def _too_few_scrapes(self) -> str:
@@ -200,32 +199,8 @@ class UsableRuns:
                 f" - {uncertain}{{{probes}, {self._in_market}}} {self._after}"
             ),
         )
-        refuted = self._below_zero(bound)
         return (
             f"({bound} > {limit:g} or {synchronized} < 1 or {steps} > 0"
-            f" or {proven} > {MAX_DRIFT_RATIO:g} or {refuted}"
+            f" or {proven} > {MAX_DRIFT_RATIO:g}"
             f" or ({self._measured()} unless {bound}))"
         )
-
-    def _below_zero(self, bound: str) -> str:
-        """Latencies too small for the clock's bound, unless every candidate's are."""
-        name = metrics.LATENCY.name
-        least = self.over(
-            "min",
-            lambda probes: (
-                f"histogram_quantile(0, {name}{{{probes}, {self._feeds}}} {self._after})"
-            ),
-        )
-        below = f"(-{LEAST_IN_BUCKET:g} * {least} - {bound})"
-        return f"({below} > 0 unless on () (count({below} > 0) == count({below} > -Inf)))"
-
-    def _busy(self) -> str:
-        def total(metric: metrics.Metric) -> str:
-            name = metric.name
-            return self.over(
-                "sum",
-                lambda probes: f"histogram_sum({name}{{{probes}, {self._feeds}}} {self._after})",
-            )
-
-        late, latency = total(metrics.TIMESTAMP_ERROR), total(metrics.LATENCY)
-        return f"({late} / ({latency} > 0) > {MAX_TIMESTAMP_ERROR_RATIO:g})"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from latency_sweep.analysis.evidence.attribution import attribute
 from latency_sweep.analysis.evidence.label_names import EXPERIMENT, LabelNames
 from latency_sweep.analysis.evidence.sources import SourceQuery
-from latency_sweep.analysis.prometheus_api import QueryError
+from latency_sweep.analysis.prometheus_api import PrometheusError, QueryError
 from latency_sweep.collector.watch import evidence
 from latency_sweep.collector.watch.scope import Scope, scope_of
 from latency_sweep.contract import metrics
@@ -96,7 +96,7 @@ class Snapshot:
         run: the current run by the timeline.
         phase: of that run.
         phase_ends_at: Unix seconds.
-        evidence: the runs that have ended.
+        evidence: the runs that have ended; None while the server is too busy to count them.
         trend_step_sec: time between two points of a trend, seconds.
         candidates: the fastest first; unknown ones last.
     """
@@ -107,7 +107,7 @@ class Snapshot:
     run: str
     phase: Phase
     phase_ends_at: float
-    evidence: EvidenceSoFar
+    evidence: EvidenceSoFar | None
     trend_step_sec: int
     candidates: tuple[CandidateState, ...]
 
@@ -201,19 +201,21 @@ class Watcher:
 
     def _evidence_so_far(
         self, scope: Scope, probes: dict[CandidateLabels, float], run: Run, phase: Phase
-    ) -> EvidenceSoFar:
+    ) -> EvidenceSoFar | None:
         """Counted anew with each phase: an hour's run need not be counted every few seconds."""
         asked = run.label, phase, len(probes)
         if self._evidence is None or self._evidence[0] != asked:
-            counted = evidence.count(
-                lambda expression: self._floats(scope, expression),
-                scope,
-                self._experiment,
-                probes,
-                run,
-            )
-            self._evidence = asked, counted
-        return self._evidence[1]
+            # The table does not wait for it: asked again with the next snapshot.
+            with suppress(PrometheusError):
+                counted = evidence.count(
+                    lambda expression: self._floats(scope, expression),
+                    scope,
+                    self._experiment,
+                    probes,
+                    run,
+                )
+                self._evidence = asked, counted
+        return None if self._evidence is None else self._evidence[1]
 
     def _scope(self, now: float) -> Scope:
         """The probes of the last hour; where no target has the experiment as label, they say it."""

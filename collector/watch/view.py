@@ -100,10 +100,9 @@ class View:
 
     def _headline(self, snapshot: Snapshot, now: float) -> Text:
         left = _clock(max(0.0, snapshot.phase_ends_at - now))
-        evidence = snapshot.evidence
-        total = "" if evidence.total is None else f" of {evidence.total}"
         moment = f" ({snapshot.run})" if self._wide else ""
-        state = f"run {evidence.number}{total}{moment}: {_PHASES[snapshot.phase]}, {left} left"
+        name = _numbered(snapshot.evidence, snapshot.run, moment)
+        state = f"run {name}: {_PHASES[snapshot.phase]}, {left} left"
         line = Text(f"{printable(snapshot.experiment)} · {snapshot.market} · ", overflow="ellipsis")
         line.no_wrap = True
         if line.cell_len + len(state) > self.width:
@@ -127,6 +126,8 @@ class View:
     def _evidence(self, snapshot: Snapshot, now: float) -> Text:
         """How far the evidence is, in one line."""
         found = snapshot.evidence
+        if found is None:
+            return Text("Usable runs: not counted yet, the server is busy", style=_DOUBTFUL)
         counts = set(found.usable.values())
         have = f"{min(counts, default=0)}" if len(counts) < 2 else f"{min(counts)} to {max(counts)}"  # noqa: PLR2004
         line = Text(no_wrap=True, overflow="ellipsis")
@@ -139,15 +140,15 @@ class View:
         """Which candidates have excluded runs, and why."""
         lines = [
             f"{self._place(labels)} {printable(labels.instance_type)}: "
-            + ", ".join(f"{number} {reason}" for reason, number in reasons.items())
-            for labels, reasons in snapshot.evidence.excluded.items()
+            + ", ".join(f"{reason} {number}" for reason, number in reasons.items())
+            for labels, reasons in (snapshot.evidence.excluded if snapshot.evidence else {}).items()
             if reasons
         ]
         shown = lines[:_EXCLUSIONS]
         if len(lines) > _EXCLUSIONS:
             shown = [lines[0], f"{lines[1]}; and {len(lines) - _EXCLUSIONS} more candidates"]
         return [
-            Text(f"Excluded of {text}", style=_DOUBTFUL, no_wrap=True, overflow="ellipsis")
+            Text(f"Excluded runs of {text}", style=_DOUBTFUL, no_wrap=True, overflow="ellipsis")
             for text in shown
         ]
 
@@ -163,7 +164,7 @@ class View:
         return TREND_POINTS if self._wide else _NARROW_TREND
 
     def _table(
-        self, states: Sequence[CandidateState], phase: Phase, evidence: EvidenceSoFar
+        self, states: Sequence[CandidateState], phase: Phase, evidence: EvidenceSoFar | None
     ) -> Table:
         rows = [self._row(state, phase, evidence) for state in states]
         trend = "p99 over time" if self._wide else "p99 trend"
@@ -192,11 +193,13 @@ class View:
             table.add_row(*row)
         return table
 
-    def _row(self, state: CandidateState, phase: Phase, evidence: EvidenceSoFar) -> list[Text]:
+    def _row(
+        self, state: CandidateState, phase: Phase, evidence: EvidenceSoFar | None
+    ) -> list[Text]:
         limits, labels = self.limits, state.labels
         name = f"{self._place(labels)} {printable(labels.instance_type)}"
         trend = state.trend_sec[-self._trend_points :]
-        runs = f"{evidence.usable.get(labels, 0)}/{evidence.needed}"
+        runs = f"{evidence.usable.get(labels, 0)}/{evidence.needed}" if evidence else _UNKNOWN
         tail = limits.tail_ratio * state.p99_sec if state.p99_sec is not None else None
         return [
             Text(name),
@@ -248,18 +251,12 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "phase": snapshot.phase.value,
         "phase_ends_at": isoformat(snapshot.phase_ends_at),
         "phase_left_sec": round(max(0.0, snapshot.phase_ends_at - snapshot.taken_at), 3),
-        "runs_measured": snapshot.evidence.measured,
-        "runs_needed": snapshot.evidence.needed,
-        "runs_usable_at_least": snapshot.evidence.fewest,
-        "enough_runs_at": (
-            None if snapshot.evidence.ends_at is None else isoformat(snapshot.evidence.ends_at)
-        ),
+        **_evidence_document(snapshot.evidence),
         "candidates": [
             {
                 **state.labels._asdict(),
                 "city": city_of(state.labels.region),
-                "runs_usable": snapshot.evidence.usable.get(state.labels, 0),
-                "runs_excluded": dict(snapshot.evidence.excluded.get(state.labels, {})),
+                **_runs_document(snapshot.evidence, state.labels),
                 "probes": state.probes,
                 "probes_up": state.probes_up,
                 "connected": state.connected,
@@ -280,9 +277,37 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
+def _evidence_document(found: EvidenceSoFar | None) -> dict[str, Any]:
+    ends_at = found.ends_at if found else None
+    return {
+        "runs_measured": found.measured if found else None,
+        "runs_needed": found.needed if found else None,
+        "runs_usable_at_least": found.fewest if found else None,
+        "enough_runs_at": None if ends_at is None else isoformat(ends_at),
+    }
+
+
+def _runs_document(found: EvidenceSoFar | None, labels: CandidateLabels) -> dict[str, Any]:
+    return {
+        "runs_usable": found.usable.get(labels, 0) if found else None,
+        "runs_excluded": dict(found.excluded.get(labels, {})) if found else None,
+    }
+
+
 def to_json(snapshot: Snapshot) -> str:
     """`document` as indented text."""
     return printable_json(json.dumps(document(snapshot), indent=2))
+
+
+def _numbered(found: EvidenceSoFar | None, label: str, moment: str) -> str:
+    """`3 of 9`; the run's label where the runs are not counted."""
+    if found is None:
+        return label
+    return (
+        f"{found.number}{moment}"
+        if found.total is None
+        else f"{found.number} of {found.total}{moment}"
+    )
 
 
 def _limited(text: str, value: float | None, limit: float | None) -> Text:

@@ -83,8 +83,7 @@ def cells(experiment: Experiment) -> list[Cell]:
             ranking(
                 "Runs by candidate",
                 f"Usable runs of the last {days} days, and those excluded, by reason; a run may "
-                "have several. `analyze` also compares instances with one another, so that it may "
-                "exclude more.",
+                "have several. `analyze` also excludes busy hosts and refuted clocks.",
                 TableColumn("Usable", usable, "short", (), 0),
                 *reasons,
                 TableColumn("Probes", with_city(runs.candidates()), "short", (), 0),

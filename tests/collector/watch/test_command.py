@@ -74,7 +74,7 @@ UNKNOWN = CandidateState(
 )
 
 
-def snapshot(*candidates: CandidateState, evidence: EvidenceSoFar = EVIDENCE) -> Snapshot:
+def snapshot(*candidates: CandidateState, evidence: EvidenceSoFar | None = EVIDENCE) -> Snapshot:
     return Snapshot(
         experiment="binance-latency-sweep",
         market="spot",
@@ -93,7 +93,7 @@ def screen(
     width: int = 80,
     height: int | None = None,
     problem: str | None = None,
-    evidence: EvidenceSoFar = EVIDENCE,
+    evidence: EvidenceSoFar | None = EVIDENCE,
 ) -> list[str]:
     console = Console(file=StringIO(), width=width)
     shown = snapshot(*candidates, evidence=evidence)
@@ -130,7 +130,7 @@ def test_the_evidence_so_far_says_how_many_runs_there_are_and_what_is_excluded()
     lines = screen(GOOD)
     assert lines[0].startswith("binance-latency-sweep · spot · run 3 of 9: measuring")
     assert "Usable runs: 1 of 8 needed; an answer takes 2 h 10 min or more" in lines
-    assert "Excluded of Tokyo az4 c6in.large: 1 clock" in lines
+    assert "Excluded runs of Tokyo az4 c6in.large: clock 1" in lines
     assert " 1/8 " in row(GOOD, 120)
 
 
@@ -141,15 +141,24 @@ def test_enough_evidence_is_told_and_runs_are_numbered_on() -> None:
     assert "Usable runs: 8 of 8 needed; enough for analyze" in lines
 
 
+def test_runs_that_are_not_counted_yet_keep_nobody_from_the_table() -> None:
+    lines = screen(GOOD, evidence=None)
+    assert "run 2026-01-31T06:05:00Z: measuring" in lines[0]
+    assert "Usable runs: not counted yet, the server is busy" in lines
+    shown = document(snapshot(GOOD, evidence=None))
+    assert shown["runs_needed"] is None
+    assert shown["candidates"][0]["runs_usable"] is None
+
+
 def test_many_exclusions_take_two_lines() -> None:
     zones = [CandidateLabels("eu-west-1", f"euw1-az{n}", "c6i.large") for n in range(9)]
     lines = screen(
         GOOD, evidence=replace(EVIDENCE, excluded={zone: {"scrapes": 2} for zone in zones})
     )
-    told = [line for line in lines if line.startswith("Excluded of ")]
+    told = [line for line in lines if line.startswith("Excluded runs of ")]
     assert told == [
-        "Excluded of Ireland az0 c6i.large: 2 scrapes",
-        "Excluded of Ireland az1 c6i.large: 2 scrapes; and 7 more candidates",
+        "Excluded runs of Ireland az0 c6i.large: scrapes 2",
+        "Excluded runs of Ireland az1 c6i.large: scrapes 2; and 7 more candidates",
     ]
 
 
@@ -241,6 +250,10 @@ def test_json_holds_all_that_is_known_with_times_in_utc() -> None:
     assert shown["phase_ends_at"] == "2026-01-31T06:15:25Z"
     assert shown["phase_left_sec"] == 125
     assert shown["candidates"][0]["p99_sec"] == 0.0108
+    assert shown["candidates"][0]["city"] == "Tokyo"
+    assert shown["candidates"][0]["runs_excluded"] == {"clock": 1}
+    assert (shown["runs_needed"], shown["runs_usable_at_least"]) == (8, 1)
+    assert shown["enough_runs_at"] == "2026-01-31T08:23:20Z"
     assert shown["candidates"][1]["p99_sec"] is None
     assert len(shown["candidates"][0]["p99_trend_sec"]) == TREND_POINTS
 
