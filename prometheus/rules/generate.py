@@ -15,6 +15,7 @@ from latency_sweep.contract import experiment as experiments
 from latency_sweep.contract.clocks import (
     EXCHANGE_TOLERANCE_SEC,
     MAX_DRIFT_RATIO,
+    LEAST_IN_BUCKET,
     MAX_TIMESTAMP_ERROR_RATIO,
 )
 from latency_sweep.contract.exit_codes import ExitCode
@@ -96,6 +97,7 @@ def render(experiment: Experiment, monitoring: Monitoring = MONITORING) -> dict[
         "probe": monitoring.probe_selector,
         "allowances": ALLOWANCES,
         "exchange_tolerance_sec": EXCHANGE_TOLERANCE_SEC,
+        "least_in_bucket": LEAST_IN_BUCKET,
         "max_drift_ratio": MAX_DRIFT_RATIO,
         "max_timestamp_error_ratio": MAX_TIMESTAMP_ERROR_RATIO,
         "runbook": monitoring.runbook,
