@@ -1,0 +1,104 @@
+"""A summary for a terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from latency_sweep.probe.summary import wording
+from latency_sweep.runtime.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from latency_sweep.probe.summary.records import ProbeSummary
+
+WIDTH: Final = 80
+# From here on all columns fit.
+_WIDE: Final = 100
+_LEAST_NAME: Final = 12
+_DOUBTFUL: Final = "yellow"
+_BROKEN: Final = "bold red"
+
+
+def draw(
+    summary: ProbeSummary, *, width: int, doing: str | None, failures: Sequence[str] = ()
+) -> RenderableType:
+    """Headline, table, what holds for all streams, and what is doubtful.
+
+    Args:
+        summary: what is shown.
+        width: columns of the terminal.
+        doing: what is going on; None if nothing follows.
+        failures: conditions that are met, one sentence each.
+    """
+    below = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    below.add_column(no_wrap=True, style="dim")
+    below.add_column(overflow="fold")
+    for name, text in wording.facts(summary):
+        below.add_row(name, text)
+    parts: list[RenderableType] = [
+        Text(_headline(summary, doing), style="bold"),
+        Text(),
+        _table(summary, width),
+        Text(),
+        below,
+    ]
+    if doing is None:
+        parts += [Text(), Text(wording.LEGEND, style="dim")]
+    sentences = [(each, _BROKEN) for each in failures]
+    sentences += [(each, _DOUBTFUL) for each in wording.warnings(summary)]
+    if sentences:
+        parts.append(Text())
+    parts += [Text(f"! {text}", style=style) for text, style in sentences]
+    return Group(*parts)
+
+
+def render(summary: ProbeSummary, *, width: int, color: bool, failures: Sequence[str] = ()) -> str:
+    """The final table as text of lines without trailing spaces."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=width,
+        force_terminal=color,
+        no_color=not color,
+        color_system="standard" if color else None,
+        highlight=False,
+    )
+    console.print(draw(summary, width=width, doing=None, failures=failures))
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def _headline(summary: ProbeSummary, doing: str | None) -> str:
+    where = f"{summary.market} at {printable(summary.endpoint)}"
+    measured = wording.measured(summary)
+    return f"{where}\n{measured}" if doing is None else f"{where}\n{doing}; {measured}"
+
+
+def _table(summary: ProbeSummary, width: int) -> Table:
+    columns = wording.COLUMNS if width >= _WIDE else wording.NARROW
+    rows = [
+        [printable(stream.name), *(column.of(stream) for column in columns)]
+        for stream in summary.streams
+    ]
+    headings = ["stream", *(column.heading for column in columns)]
+    widths = [
+        max(len(heading), *(len(row[number]) for row in rows))
+        for number, heading in enumerate(headings)
+    ]
+    gap = 2
+    # Only a name may be cut: half a number would be wrong.
+    room = max(_LEAST_NAME, width - sum(widths[1:]) - gap * len(columns))
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
+    table.add_column(headings[0], no_wrap=True, overflow="ellipsis", width=min(widths[0], room))
+    for heading, needed in zip(headings[1:], widths[1:], strict=True):
+        table.add_column(heading, justify="right", no_wrap=True, width=needed)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
