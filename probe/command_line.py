@@ -219,7 +219,7 @@ def _add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             "%", "%%"
         ),
     )
-    options.add_flags(parser, without=options.NOT_FOR_TRY)
+    options.add_try_flags(parser)
 
 
 def _condition(text: str) -> FailCondition:

@@ -189,5 +189,5 @@ class _Watch:
         elif left_sec > 0:
             doing = f"measuring, {duration(left_sec)} left"
         else:
-            doing = "waiting for late messages"
+            doing = "measuring, waiting for late messages"
         self._screen.show(summary, doing)

@@ -68,7 +68,7 @@ class Screen:
 
         Args:
             summary: the numbers.
-            doing: what is going on; without a terminal, only what precedes a comma.
+            doing: what is going on, and after a comma for how long.
         """
         if self._live is not None:
             width = self._live.console.width
@@ -77,7 +77,8 @@ class Screen:
         state, _, left = doing.partition(", ")
         if state != self._reported and sys.stderr is not None:
             self._reported = state
-            streams = ", ".join(stream.name for stream in summary.streams)
             until = f", {left}" if left else ""
-            line = f"{state}{until}: {streams} of {summary.market} at {summary.endpoint}"
+            names = [stream.name for stream in summary.streams]
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            line = f"{state}{until}: {names[0]}{more} of {summary.market} at {summary.endpoint}"
             print(f"probe: {printable(line)}", file=sys.stderr, flush=True)

@@ -93,6 +93,7 @@ class CapturedSummary:
             run=None if run is None else run.label,
             phase=phase,
             next_phase_sec=max(0, scheduled.phase_end_ns(phase) - now_ns) / NS_PER_SEC,
+            start_at=None if run is None else run.measure_start_ns / NS_PER_SEC,
             measured_sec=measured_sec,
             planned_sec=0.0
             if run is None

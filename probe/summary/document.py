@@ -18,7 +18,7 @@ JSON_VERSION: Final = 1
 
 
 def to_json(summary: ProbeSummary, *, complete: bool, failures: Sequence[str] = ()) -> str:
-    """One document; durations are seconds, shares 0 to 1, and what is unknown is null.
+    """One document; times and durations are seconds, shares 0 to 1, and what is unknown is null.
 
     Args:
         summary: what it says.
@@ -32,6 +32,7 @@ def to_json(summary: ProbeSummary, *, complete: bool, failures: Sequence[str] = 
         "market": summary.market,
         "endpoint": summary.endpoint,
         "connected": summary.was_connected,
+        "start_at": summary.start_at,
         "measured_sec": summary.measured_sec,
         "messages": summary.messages,
         "streams": [_stream(stream) for stream in summary.streams],

@@ -119,6 +119,7 @@ class ProbeSummary:
         run: label of the run shown; None if there has been none.
         phase: the probe is in.
         next_phase_sec: until the next one.
+        start_at: Unix time of the first event that counts in it; None if there has been no run.
         measured_sec: measured so far of the run shown.
         planned_sec: to be measured of it.
         connected: whether every feed has a connection.
@@ -138,6 +139,7 @@ class ProbeSummary:
     run: str | None
     phase: Phase
     next_phase_sec: float
+    start_at: float | None
     measured_sec: float
     planned_sec: float
     connected: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from latency_sweep.contract.metrics import Phase
@@ -23,6 +24,7 @@ LEGEND: Final = (
     "jitter: mean change between consecutive messages. "
     "own: p99 of the probe's own delay after the timestamp, not part of the latency."
 )
+_ERRNO: Final = re.compile(r"\[Errno -?\d+\] ")
 _MS: Final = 1e3
 _FOUR_DIGITS: Final = 10.0
 _THREE_DIGITS: Final = 100.0
@@ -142,10 +144,9 @@ def state(summary: ProbeSummary) -> str:
 
 def measured(summary: ProbeSummary) -> str:
     """How much was measured of what is planned."""
-    return (
-        f"{summary.messages:,} messages in {duration(summary.measured_sec)} "
-        f"of {duration(summary.planned_sec)}"
-    )
+    done, planned = duration(summary.measured_sec), duration(summary.planned_sec)
+    text = f"{summary.messages:,} messages in {done}"
+    return text if done == planned else f"{text} of {planned}"
 
 
 def facts(summary: ProbeSummary) -> list[tuple[str, str]]:
@@ -161,11 +162,12 @@ def _clock(summary: ProbeSummary) -> str:
     clock = summary.clock
     if clock is None:
         return "not read yet"
-    how = "synchronized" if clock.synchronized else "not synchronized"
+    source = printable(clock.source)
+    if not clock.synchronized:
+        return f"not synchronized, error unknown ({source})"
     if clock.error_bound_sec is None:
-        return f"{how}, error unknown ({printable(clock.source)})"
-    bound = milliseconds(clock.error_bound_sec)
-    return f"{how}, off by at most {bound} ms ({printable(clock.source)})"
+        return f"synchronized, error unknown ({source})"
+    return f"synchronized, off by at most {milliseconds(clock.error_bound_sec)} ms ({source})"
 
 
 def _exchange_clock(summary: ProbeSummary) -> str:
@@ -219,7 +221,9 @@ def no_connection(summary: ProbeSummary) -> str:
     text = f"The probe {begin} {printable(summary.endpoint)}"
     if summary.last_error is None:
         return f"{text}."
-    return f"{text}: {printable(summary.last_error).rstrip('.')}."
+    # The number of the error says nothing that its words do not.
+    detail = _ERRNO.sub("", printable(summary.last_error))
+    return f"{text}: {detail.rstrip('.')}."
 
 
 def _of_clock(summary: ProbeSummary) -> list[str]:
