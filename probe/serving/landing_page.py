@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import time
 from html import escape
 from typing import TYPE_CHECKING, Final
 
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 
     from latency_sweep.probe.settings import Settings
     from latency_sweep.probe.summary.collect import CapturedSummary, ProbeParts
-    from latency_sweep.probe.summary.records import ProbeSummary
+    from latency_sweep.probe.summary.records import ProbeSummary, StreamSummary
 
-# A page is drawn at most this often, however many look at it.
+# A page is drawn at most this often, however many look at it: drawing takes the interpreter from
+# the reader for as long as there are streams.
 _REDRAW_SEC: Final = 1.0
+_LARGEST_SHARE: Final = 0.1
 _STYLE: Final = """
 :root { color-scheme: light dark; --fg: #1d2433; --dim: #5b6474; --bg: #fff; --card: #f4f6f9;
   --line: #d5dae2; --link: #175cd3; --warn: #8a4b00; --warnbg: #fff4e0 }
@@ -49,7 +52,7 @@ ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .3rem 1r
   tr { display: grid; grid-template-columns: repeat(3, 1fr); gap: .4rem .6rem; margin: 0 0 .8rem;
     padding: .7rem .8rem; background: var(--card); border-radius: 8px }
   td, td:first-child { display: block; padding: 0; border: 0; text-align: left }
-  td:first-child { grid-column: 1 / -1 }
+  td:first-child { grid-column: 1 / -1 } td.none { display: none }
   td[data-name]::before { content: attr(data-name); display: block; color: var(--dim);
     font-size: .8rem }
   dl { grid-template-columns: 1fr; gap: 0 } dd { margin-bottom: .5rem }
@@ -129,7 +132,7 @@ _HEADERS: Final = {
 
 
 class LandingPage:
-    """Draws the page, once for all who ask for it within a second.
+    """Draws the page, once for all who ask for it within a second or more.
 
     Args:
         settings: what the probe was told about itself.
@@ -140,13 +143,13 @@ class LandingPage:
         self._settings = settings
         self._parts = parts
         self._newest: asyncio.Task[str] | None = None
-        self._drawn_at = 0.0
+        self._draw_from = 0.0
 
     async def answer(self, _: web.Request) -> web.Response:
         """The page for a request."""
-        now = asyncio.get_running_loop().time()
-        if self._newest is None or now - self._drawn_at >= _REDRAW_SEC or _failed(self._newest):
-            self._drawn_at = now
+        now = time.monotonic()
+        if self._newest is None or now >= self._draw_from or _failed(self._newest):
+            self._draw_from = now + _REDRAW_SEC
             # A moment of the event loop; what takes milliseconds is for a thread.
             captured = self._parts.capture()
             self._newest = asyncio.create_task(asyncio.to_thread(self._draw, captured))
@@ -155,7 +158,10 @@ class LandingPage:
         return web.Response(text=page, content_type="text/html", headers=_HEADERS)
 
     def _draw(self, captured: CapturedSummary) -> str:
-        return render(self._settings, captured.resolve())
+        began = time.monotonic()
+        page = render(self._settings, captured.resolve())
+        self._draw_from = max(self._draw_from, began + (time.monotonic() - began) / _LARGEST_SHARE)
+        return page
 
 
 def _failed(task: asyncio.Task[str]) -> bool:
@@ -172,6 +178,7 @@ def render(settings: Settings, summary: ProbeSummary) -> str:
     place = f"{settings.region}, {settings.az_id}, {settings.instance_type}"
     run = "" if summary.run is None else f", run {summary.run}"
     measured = wording.measured(summary) + run
+    ended = summary.phase is not Phase.MEASURE
     if summary.phase in {Phase.WAIT, Phase.WARMUP} and summary.measured_sec > 0:
         measured = f"previous run: {measured}"
     return _PAGE.format(
@@ -182,13 +189,14 @@ def render(settings: Settings, summary: ProbeSummary) -> str:
         state=_text(wording.state(summary)),
         measured=_text(measured),
         warnings="\n".join(
-            f'<p class="warning">{_text(each)}</p>' for each in wording.warnings(summary)
+            f'<p class="warning">{_text(each)}</p>'
+            for each in wording.warnings(summary, ended=ended)
         ),
         table=_table(summary),
         facts="\n".join(
             f"<dt>{_text(name)}</dt><dd>{_text(fact)}</dd>" for name, fact in wording.facts(summary)
         ),
-        legend=_text(wording.LEGEND),
+        legend=_text(wording.legend(wording.COLUMNS)),
         style=_STYLE,
         script=_SCRIPT,
     )
@@ -202,10 +210,7 @@ def _table(summary: ProbeSummary) -> str:
     )
     rows: Sequence[str] = [
         f"<tr><td>{_text(stream.name)}</td>"
-        + "".join(
-            f'<td data-name="{_text(column.heading)}">{_text(column.of(stream))}</td>'
-            for column in wording.COLUMNS
-        )
+        + "".join(_cell(column, stream) for column in wording.COLUMNS)
         + "</tr>"
         for stream in summary.streams
     ]
@@ -214,6 +219,12 @@ def _table(summary: ProbeSummary) -> str:
         f'<table>\n<thead><tr><th scope="col">stream</th>{headings}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table>"
     )
+
+
+def _cell(column: wording.Column, stream: StreamSummary) -> str:
+    text = column.of(stream)
+    kind = ' class="none"' if text == wording.UNKNOWN else ""
+    return f'<td{kind} data-name="{_text(column.heading)}">{_text(text)}</td>'
 
 
 def _text(text: str) -> str:

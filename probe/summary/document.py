@@ -49,7 +49,7 @@ def to_json(summary: ProbeSummary, *, complete: bool, failures: Sequence[str] = 
         "negative_latencies": summary.negative,
         "reconnects": summary.reconnects,
         "failed_conditions": list(failures),
-        "warnings": wording.warnings(summary),
+        "warnings": wording.warnings(summary, ended=True),
     }
     return printable_json(json.dumps(document, indent=2, ensure_ascii=False)) + "\n"
 

@@ -23,6 +23,7 @@ WIDTH: Final = 80
 # From here on all columns fit.
 _WIDE: Final = 100
 _LEAST_NAME: Final = 12
+_GAP: Final = 2
 _DOUBTFUL: Final = "yellow"
 _BROKEN: Final = "bold red"
 
@@ -38,6 +39,7 @@ def draw(
         doing: what is going on; None if nothing follows.
         failures: conditions that are met, one sentence each.
     """
+    columns = _columns(summary, width)
     below = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     below.add_column(no_wrap=True, style="dim")
     below.add_column(overflow="fold")
@@ -46,14 +48,14 @@ def draw(
     parts: list[RenderableType] = [
         Text(_headline(summary, doing), style="bold"),
         Text(),
-        _table(summary, width),
+        _table(summary, columns, width),
         Text(),
         below,
     ]
     if doing is None:
-        parts += [Text(), Text(wording.LEGEND, style="dim")]
+        parts += [Text(), Text(wording.legend(columns), style="dim")]
     sentences = [(each, _BROKEN) for each in failures]
-    sentences += [(each, _DOUBTFUL) for each in wording.warnings(summary)]
+    sentences += [(each, _DOUBTFUL) for each in wording.warnings(summary, ended=doing is None)]
     if sentences:
         parts.append(Text())
     parts += [Text(f"! {text}", style=style) for text, style in sentences]
@@ -81,24 +83,35 @@ def _headline(summary: ProbeSummary, doing: str | None) -> str:
     return f"{where}\n{measured}" if doing is None else f"{where}\n{doing}; {measured}"
 
 
-def _table(summary: ProbeSummary, width: int) -> Table:
-    columns = wording.COLUMNS if width >= _WIDE else wording.NARROW
-    rows = [
-        [printable(stream.name), *(column.of(stream) for column in columns)]
-        for stream in summary.streams
+def _columns(summary: ProbeSummary, width: int) -> Sequence[wording.Column]:
+    """As many columns as there is room for beside a short name: half a number would be wrong."""
+    columns: Sequence[wording.Column] = wording.COLUMNS if width >= _WIDE else wording.NARROW
+    while len(columns) > 1 and _LEAST_NAME + _needed(summary, columns) > width:
+        columns = columns[:-1]
+    return columns
+
+
+def _widths(summary: ProbeSummary, columns: Sequence[wording.Column]) -> list[int]:
+    return [
+        max(len(column.heading), *(len(column.of(stream)) for stream in summary.streams))
+        for column in columns
     ]
-    headings = ["stream", *(column.heading for column in columns)]
-    widths = [
-        max(len(heading), *(len(row[number]) for row in rows))
-        for number, heading in enumerate(headings)
-    ]
-    gap = 2
-    # Only a name may be cut: half a number would be wrong.
-    room = max(_LEAST_NAME, width - sum(widths[1:]) - gap * len(columns))
-    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
-    table.add_column(headings[0], no_wrap=True, overflow="ellipsis", width=min(widths[0], room))
-    for heading, needed in zip(headings[1:], widths[1:], strict=True):
-        table.add_column(heading, justify="right", no_wrap=True, width=needed)
-    for row in rows:
-        table.add_row(*map(Text, row))
+
+
+def _needed(summary: ProbeSummary, columns: Sequence[wording.Column]) -> int:
+    """Characters that columns take with the gaps before them."""
+    return sum(_widths(summary, columns)) + _GAP * len(columns)
+
+
+def _table(summary: ProbeSummary, columns: Sequence[wording.Column], width: int) -> Table:
+    names = [printable(stream.name) for stream in summary.streams]
+    room = max(_LEAST_NAME, width - _needed(summary, columns))
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
+    table.add_column(
+        "stream", no_wrap=True, overflow="ellipsis", width=min(max(map(len, names)), room)
+    )
+    for column, needed in zip(columns, _widths(summary, columns), strict=True):
+        table.add_column(column.heading, justify="right", no_wrap=True, width=needed)
+    for name, stream in zip(names, summary.streams, strict=True):
+        table.add_row(Text(name), *(Text(column.of(stream)) for column in columns))
     return table

@@ -10,7 +10,7 @@ from latency_sweep.runtime.printable import printable
 from latency_sweep.runtime.progress import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from latency_sweep.probe.summary.records import (
         LatencySummary,
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     )
 
 UNKNOWN: Final = "-"
-LEGEND: Final = (
-    "Latency: exchange's event time to kernel receive timestamp, ms. "
-    "jitter: mean change between consecutive messages. "
-    "own: p99 of the probe's own delay after the timestamp, not part of the latency."
-)
 _ERRNO: Final = re.compile(r"\[Errno -?\d+\] ")
 _MS: Final = 1e3
 _FOUR_DIGITS: Final = 10.0
@@ -43,11 +38,13 @@ class Column(NamedTuple):
         heading: what it is called.
         explanation: what it is, in a few words.
         of: its text.
+        obvious: whether its heading says enough.
     """
 
     heading: str
     explanation: str
     of: Callable[[StreamSummary], str]
+    obvious: bool = False
 
 
 def milliseconds(seconds: float | None) -> str:
@@ -102,30 +99,42 @@ def _exact(stream: StreamSummary) -> str:
 
 
 COLUMNS: Final = (
-    Column("p50", "median latency, ms", _of_latency(lambda found: found.p50_sec)),
-    Column("p99", "99th percentile, ms", _of_latency(lambda found: found.p99_sec)),
-    Column("p99.9", "99.9th percentile, ms", _of_latency(lambda found: found.p999_sec)),
+    Column("p50", "median", _of_latency(lambda found: found.p50_sec), obvious=True),
+    Column("p99", "99th percentile", _of_latency(lambda found: found.p99_sec), obvious=True),
+    Column("p99.9", "99.9th percentile", _of_latency(lambda found: found.p999_sec), obvious=True),
     Column(
         "jitter",
-        "mean change between consecutive messages, ms",
+        "mean change of latency between consecutive messages",
         _of_latency(lambda found: found.jitter_sec),
     ),
-    Column("rate", "messages per second", lambda stream: rate(stream.rate)),
-    Column("loss", "share of messages missing since the start", loss),
+    Column("rate", "messages per second", lambda stream: rate(stream.rate), obvious=True),
+    Column("loss", "share of the messages since the start that are missing", loss),
     Column(
         "own",
-        "p99 of the probe's own delay after the timestamp, not part of the latency, ms",
+        "p99 of the probe's own delay after the timestamp, not part of the latency",
         lambda stream: milliseconds(stream.own_p99_sec),
     ),
     Column("exact", "share of receive timestamps that are exact", _exact),
     Column(
         "late",
-        "how late a receive timestamp may be, for 99 % of them, ms",
+        "bound on how late 99 % of the receive timestamps are",
         _of_latency(lambda found: found.late_p99_sec),
     ),
 )
 # What there is no room for beside the others in 80 columns; a line below the table has it.
 NARROW: Final = COLUMNS[:7]
+
+
+def legend(columns: Sequence[Column]) -> str:
+    """What the headings of these columns mean."""
+    explained = "; ".join(
+        f"{column.heading}: {column.explanation}" for column in columns if not column.obvious
+    )
+    return (
+        "Milliseconds from the exchange's event time to the kernel's receive timestamp. "
+        f"{explained}."
+    )
+
 
 _PHASES: Final = {
     Phase.WAIT: "waiting for the next run",
@@ -151,11 +160,16 @@ def measured(summary: ProbeSummary) -> str:
 
 def facts(summary: ProbeSummary) -> list[tuple[str, str]]:
     """What holds for all streams: name and text."""
-    return [
+    found = [
         ("clock", _clock(summary)),
         ("exchange's clock", _exchange_clock(summary)),
         ("timestamps", _timestamps(summary)),
     ]
+    untimed = [printable(each.stream) for each in summary.streams if not each.has_event_time]
+    if untimed:
+        names = ", ".join(dict.fromkeys(untimed))
+        found.append(("no latency", f"{names}: messages without event time"))
+    return found
 
 
 def _clock(summary: ProbeSummary) -> str:
@@ -197,8 +211,13 @@ def _timestamps(summary: ProbeSummary) -> str:
     return text
 
 
-def warnings(summary: ProbeSummary) -> list[str]:
-    """What makes the numbers doubtful, one sentence each with what to do."""
+def warnings(summary: ProbeSummary, *, ended: bool) -> list[str]:
+    """What makes the numbers doubtful, one sentence each with what to do.
+
+    Args:
+        summary: the numbers.
+        ended: whether no more messages are measured.
+    """
     found = []
     if not summary.connected:
         found.append(no_connection(summary))
@@ -211,7 +230,7 @@ def warnings(summary: ProbeSummary) -> list[str]:
     if summary.reconnects:
         found.append(f"The connection was lost {summary.reconnects:,} times.")
     if summary.was_connected and summary.measured_sec > 0:
-        found += _of_streams(summary)
+        found += _of_streams(summary, ended=ended)
     return found
 
 
@@ -248,9 +267,8 @@ def _of_clock(summary: ProbeSummary) -> list[str]:
     return found
 
 
-def _of_streams(summary: ProbeSummary) -> list[str]:
+def _of_streams(summary: ProbeSummary, *, ended: bool) -> list[str]:
     silent = [printable(each.name) for each in summary.streams if not each.messages]
-    untimed = [printable(each.stream) for each in summary.streams if not each.has_event_time]
     few = [
         printable(each.name)
         for each in summary.streams
@@ -259,12 +277,9 @@ def _of_streams(summary: ProbeSummary) -> list[str]:
     found = []
     if silent:
         found.append(f"No message yet of {', '.join(silent)}.")
-    if untimed:
-        names = ", ".join(dict.fromkeys(untimed))
-        found.append(f"No latency of {names}: its messages have no event time.")
-    if few and summary.phase is not Phase.MEASURE:
+    if few and ended:
         found.append(
-            f"Fewer than {_P999_MESSAGES:,} messages of {', '.join(few)}: its p99.9 is about the "
+            f"Fewer than {_P999_MESSAGES:,} messages of {', '.join(few)}: the p99.9 is about the "
             "largest latency. Measure longer."
         )
     return found
