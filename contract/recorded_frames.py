@@ -27,7 +27,7 @@ NS_PER_MS: Final = 1_000_000
 MAX_LATENCY_NS: Final = 3_600_000_000_000
 MAX_NUMBER: Final = 2**63 - 1
 # Times inside frames: their unit by the number of digits, in nanoseconds.
-_UNITS: Final = {13: NS_PER_MS, 16: NS_PER_US}
+TIME_UNITS_NS: Final = {13: NS_PER_MS, 16: NS_PER_US}
 # Headers, requests and connects, as cryptofeed writes them; `wss://... <- 1.5: {...}` for instance.
 _NO_FRAME: Final = re.compile(rb"configuration: |(?:wss?|https?)://\S+ (?:<-|->|<->) ")
 _STREAM_OF_EVENT: Final = {"depthUpdate": "depth", "markPriceUpdate": "markPrice"}
@@ -42,7 +42,7 @@ _ID_KEYS: Final = {
 }
 
 
-class RecordingError(Exception):
+class UnusableRecordingError(Exception):
     """The recording cannot be used; the message names the file, the line and the fix."""
 
 
@@ -116,7 +116,7 @@ class Recording:
         A last line without an end that cannot be read was cut off, and is dropped with a note.
 
         Raises:
-            RecordingError: unreadable, a malformed line, or no frame at all.
+            UnusableRecordingError: unreadable, a malformed line, or no frame at all.
         """
         lines, found, notes = CompressedLines(self.path), False, []
         try:
@@ -127,17 +127,17 @@ class Recording:
                     if not line.endswith(b"\n") and number > 1:
                         notes.append(f"{self.path}: line {number}, the last, was cut off.")
                         break
-                    raise RecordingError(f"{self.path}, line {number}: {error}.") from error
+                    raise UnusableRecordingError(f"{self.path}, line {number}: {error}.") from error
                 if frame is not None:
                     found = True
                     yield frame
         except UnreadableFileError as error:
-            raise RecordingError(str(error)) from error
+            raise UnusableRecordingError(str(error)) from error
         if lines.cut_off:
             notes.append(f"{self.path}: its compressed data end in the middle of a block.")
         self.notes = tuple(notes)
         if not found:
-            raise RecordingError(f"{self.path}: holds no recorded frame.")
+            raise UnusableRecordingError(f"{self.path}: holds no recorded frame.")
 
     def _frame(self, line: bytes) -> ReceivedFrame | None:
         """The frame of a line; None if the line is no frame.
@@ -196,11 +196,6 @@ class Recording:
         return self._streams.get((symbol, kind)) or self._streams.get(("", kind))
 
 
-def unit_ns(digits: int) -> int | None:
-    """Nanoseconds in the unit of a time with so many digits; None if no exchange sends it."""
-    return _UNITS.get(digits)
-
-
 def channel_of(stream: str) -> tuple[str, str]:
     """Symbol in upper case and stream of a full name: `BTCUSDT` and `depth@100ms`.
 
@@ -237,7 +232,7 @@ def _received(received_ns: int, stream: str, message: _Message, data: bytes) -> 
 def _time_ns(value: Any) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool):
         return None
-    unit = unit_ns(len(str(value))) if 0 < value <= MAX_NUMBER else None
+    unit = TIME_UNITS_NS.get(len(str(value))) if 0 < value <= MAX_NUMBER else None
     if unit is None:
         raise ValueError(f"the time {value} is neither milliseconds nor microseconds since 1970")
     return value * unit

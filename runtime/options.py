@@ -400,7 +400,8 @@ def refuse(given: argparse.Namespace, flags: Sequence[str], needed: str) -> None
         UsageError: one of them is given.
     """
     for flag in flags:
-        if getattr(given, flag.removeprefix("--").replace("-", "_")) not in {None, ()}:
+        value = getattr(given, flag.removeprefix("--").replace("-", "_"))
+        if value is not None and value != ():
             raise UsageError(f"{flag} only works with {needed}.")
 
 

@@ -157,7 +157,7 @@ def _analyze_parser() -> argparse.ArgumentParser:
     sources.add_argument(
         "--from-jsonl", metavar="FILE", type=Path, help="result file of the first version"
     )
-    recording_options.add_from_recordings(sources)
+    recording_options.add_from_recordings(group)
     recording_options.add_clock_bound(group)
     shared.add_stream(group)
     shared.add_config(group)
@@ -174,7 +174,11 @@ def _parse_analyze(arguments: Sequence[str]) -> AnalyzeOptions:
         parser.error(f"unknown command {arguments[0]!r}; choose {known}, or none for the verdict")
     given = parser.parse_args(arguments)
     # Checked here: argparse would report this before an unknown option.
-    if all(getattr(given, name) is None for name in _SOURCES):
+    sources = [name for name in _SOURCES if getattr(given, name) is not None]
+    if len(sources) > 1:  # only of recordings; its usage is too long for an exclusive group
+        first = sources[0].replace("_", "-")
+        parser.error(f"argument --from-recordings: not allowed with argument --{first}")
+    if not sources:
         flags = " ".join(f"--{name.replace('_', '-')}" for name in _SOURCES)
         parser.error(f"one of the arguments {flags} is required")
     return AnalyzeOptions(

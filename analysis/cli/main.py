@@ -59,7 +59,7 @@ from latency_sweep.analysis.who_answers import naming_what_answers
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError, load
 from latency_sweep.contract.program import report_internal_error
-from latency_sweep.contract.recorded_frames import RecordingError
+from latency_sweep.contract.recorded_frames import UnusableRecordingError
 from latency_sweep.runtime import check_report, extras, standard_output
 from latency_sweep.runtime.atomic_file import replacing
 from latency_sweep.runtime.extras import Extra, MissingExtraError
@@ -86,7 +86,7 @@ _ERRORS: Final[dict[type[Exception], ExitCode]] = {
     CompareError: ExitCode.BAD_INPUT,
     ArchiveError: ExitCode.BAD_INPUT,
     JsonlError: ExitCode.BAD_INPUT,
-    RecordingError: ExitCode.BAD_INPUT,
+    UnusableRecordingError: ExitCode.BAD_INPUT,
     RecordedEvidenceError: ExitCode.NO_DATA,
     PriceListError: ExitCode.AWS_FAILED,  # before the class that it derives from
     PricesError: ExitCode.BAD_INPUT,

@@ -74,7 +74,9 @@ def from_recordings(
     hosts = tuple(
         RecordedHost(host, tuple(found), known.get(host)) for host, found in by_host.items()
     )
-    return FromRecordings(hosts, market=market, raw_streams=raw_streams, streams=streams, symbols=symbols)
+    return FromRecordings(
+        hosts, market=market, raw_streams=raw_streams, streams=streams, symbols=symbols
+    )
 
 
 def _host_file(text: str) -> tuple[str, Path]:

@@ -55,7 +55,7 @@ class ChannelEvents:
         """From the columns of the fields, in any order of the rows."""
         received, event, first, last = (np.array(column, dtype=np.int64) for column in columns)
         order = np.lexsort((received, last))
-        kept = order[np.append(True, np.diff(last[order]) != 0)] if order.size else order  # noqa: FBT003
+        kept = order[np.append(True, np.diff(last[order]) != 0)] if order.size else order
         return cls(received[kept], event[kept], first[kept], last[kept])
 
     def at(self, rows: Integers) -> ChannelEvents:
@@ -114,7 +114,7 @@ def read_host(name: str, files: Sequence[Path], streams: Sequence[str] = ()) -> 
         streams: full names of the streams whose raw messages they hold.
 
     Raises:
-        RecordingError: a file cannot be used.
+        UnusableRecordingError: a file cannot be used.
     """
     columns: dict[str, tuple[array[int], ...]] = {}
     spans, notes = [], []

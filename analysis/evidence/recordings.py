@@ -96,7 +96,7 @@ def read(
         symbols: only these; all if empty.
 
     Raises:
-        RecordingError: a file cannot be used.
+        UnusableRecordingError: a file cannot be used.
         RecordedEvidenceError: the recordings have no event in common, or none with an event time.
     """
     recorded = [read_host(host.name, host.files, raw_streams) for host in hosts]
@@ -110,7 +110,7 @@ def read(
     if not common:
         raise RecordedEvidenceError(_nothing(recorded, paired, wanted))
     evidence = [
-        _run_evidence(run, host, number, chosen, common, experiment)
+        _run_evidence(run, host, number, chosen=chosen, common=common, experiment=experiment)
         for run in runs
         for number, host in enumerate(hosts)
     ]
@@ -240,6 +240,7 @@ def _run_evidence(
     run: Run,
     host: RecordedHost,
     number: int,
+    *,
     chosen: _Channels,
     common: _Channels,
     experiment: Experiment,
@@ -313,7 +314,7 @@ def _losses(channels: Iterable[Sequence[ChannelEvents]], number: int, run: Run) 
         lost += event_ns.size
         for rows in np.split(np.arange(event_ns.size), np.flatnonzero(np.diff(before)) + 1):
             if rows.size:
-                spans.append((int(event_ns[rows].min()), int(event_ns[rows].max())))
+                spans += [(int(event_ns[rows].min()), int(event_ns[rows].max()))]
     return lost, len(_joined(spans, _SAME_INTERRUPTION_NS))
 
 
@@ -326,8 +327,11 @@ def _differences(
         rows = [[_during(events[0], run) for run in runs] for events in met]
         received = tuple(
             np.concatenate(
-                [events[side].received_ns[part] for events, parts in zip(met, rows, strict=True)
-                 for part in parts]
+                [
+                    events[side].received_ns[part]
+                    for events, parts in zip(met, rows, strict=True)
+                    for part in parts
+                ]
             )
             for side in (0, 1)
         )

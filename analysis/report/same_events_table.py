@@ -38,8 +38,7 @@ def same_events(verdict: Verdict) -> Table:
             figures.whole(found.events),
             figures.share(found.first_ahead_ratio),
             *(_microseconds(q) for q in (found.p01_sec, found.p50_sec, found.p99_sec)),
-            f"{_microseconds(min(found.run_medians_sec))} to"
-            f" {_microseconds(max(found.run_medians_sec))}",
+            " to ".join(_microseconds(f(found.run_medians_sec)) for f in (min, max)),
             _microseconds(found.clock_bound_sec).removeprefix("+"),
         )
         for found in verdict.same_events

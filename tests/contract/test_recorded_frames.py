@@ -7,7 +7,7 @@ import pytest
 from latency_sweep.contract.recorded_frames import (
     ReceivedFrame,
     Recording,
-    RecordingError,
+    UnusableRecordingError,
     channel_of,
 )
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 R = 1_723_161_253_937_085
 E = 1_723_161_253_930
-TRADE = '{"e":"trade","E":%d,"s":"BTCUSDT","t":7,"p":"1","q":"2","T":%d,"m":true}' % (E, E - 1)
-DEPTH = '{"e":"depthUpdate","E":%d,"s":"BTCUSDT","U":5,"u":9,"b":[],"a":[["1","2"]]}' % E
+TRADE = f'{{"e":"trade","E":{E},"s":"BTCUSDT","t":7,"p":"1","q":"2","T":{E - 1},"m":true}}'
+DEPTH = f'{{"e":"depthUpdate","E":{E},"s":"BTCUSDT","U":5,"u":9,"b":[],"a":[["1","2"]]}}'
 QUOTE = '{"u":41,"s":"BTCUSDT","b":"1","B":"2","a":"3","A":"4"}'
 BOOK = '{"lastUpdateId":41,"bids":[],"asks":[]}'
 
@@ -40,7 +40,7 @@ def read(path: Path, streams: Sequence[str] = ()) -> list[ReceivedFrame]:
     "document",
     [
         combined("btcusdt@trade", TRADE),
-        '{"stream": "btcusdt@trade", "data": %s}' % TRADE.replace(":", ": ").replace(",", ", "),
+        combined("btcusdt@trade", TRADE).replace(":", ": ").replace(",", ", "),
         f'{{"data":{TRADE},"stream":"btcusdt@trade"}}',
     ],
     ids=["compact", "spaces", "other order"],
@@ -89,7 +89,9 @@ def test_raw_frames_of_streams_that_were_not_named_are_skipped(tmp_path: Path) -
 
 def test_raw_frames_without_a_name_are_refused_with_the_option_to_give(tmp_path: Path) -> None:
     path = write(tmp_path / "f", f"{R} {DEPTH}")
-    with pytest.raises(RecordingError, match=r"line 1: .* --stream, such as btcusdt@depth@100ms"):
+    with pytest.raises(
+        UnusableRecordingError, match=r"line 1: .* --stream, such as btcusdt@depth@100ms"
+    ):
         read(path)
 
 
@@ -102,7 +104,7 @@ def test_raw_frames_without_a_name_are_refused_with_the_option_to_give(tmp_path:
         f'{R} {{"result":null,"id":1}}',
         f'{R} {{"code":2,"msg":"Invalid request"}}',
         f'{R} {{"e":"serverShutdown","E":{E}}}',
-        f'{R} {combined("!miniTicker@arr", "[%s]" % TRADE)}',
+        f"{R} {combined('!miniTicker@arr', f'[{TRADE}]')}",
         f"{R} [{TRADE}]",
         'configuration: {"BINANCE": {}}',
         "wss://stream.binance.com:9443/ws <-> 1633998512.06",
@@ -130,7 +132,7 @@ def test_a_last_line_that_was_cut_off_is_dropped_and_noted(tmp_path: Path, lengt
         (f"{R} text", "expected a receive time"),
         (f"{R} {{nonsense}}", "not valid JSON"),
         ("1723161253 {}", "the receive time has 10 digits"),
-        (f'{R} {combined("a@trade", "{" + chr(34) + "E" + chr(34) + ":5}")}', "the time 5 is"),
+        (f"{R} {combined('a@trade', '{' + chr(34) + 'E' + chr(34) + ':5}')}", "the time 5 is"),
         (
             f"{R} {combined('a@trade', TRADE.replace(str(E), str(E - 3_600_008)))}",
             "not within an hour of the receive time",
@@ -143,12 +145,12 @@ def test_a_malformed_line_is_named_by_file_and_number(
     tmp_path: Path, line: str, fault: str
 ) -> None:
     whole = f"{R} {combined('btcusdt@trade', TRADE)}"
-    with pytest.raises(RecordingError, match=rf"frames, line 2: .*{fault}"):
+    with pytest.raises(UnusableRecordingError, match=rf"frames, line 2: .*{fault}"):
         read(write(tmp_path / "frames", whole, line, whole))
 
 
 def test_a_recording_without_frames_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"frames: holds no recorded frame\.$"):
+    with pytest.raises(UnusableRecordingError, match=r"frames: holds no recorded frame\.$"):
         read(write(tmp_path / "frames", f"{R} {BOOK}"))
 
 
