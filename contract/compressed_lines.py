@@ -10,7 +10,7 @@ import gzip
 import lzma
 import sys
 import zlib
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_OPENERS: Final[dict[bytes, Callable[[Any], IO[bytes]]]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
-    b"\x28\xb5\x2f\xfd": zstd.open,
+_OPENERS: Final[dict[bytes, Callable[[Path], IO[bytes]]]] = {
+    b"\x1f\x8b": lambda path: gzip.GzipFile(path, "rb"),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+    b"\x28\xb5\x2f\xfd": zstd.ZstdFile,
 }
 _MAGIC_BYTES: Final = max(map(len, _OPENERS))
 _DAMAGE: Final = (OSError, zlib.error, lzma.LZMAError, zstd.ZstdError)

@@ -117,7 +117,8 @@ def read_host(name: str, files: Sequence[Path], streams: Sequence[str] = ()) -> 
         UnusableRecordingError: a file cannot be used.
     """
     columns: dict[str, tuple[array[int], ...]] = {}
-    spans, notes = [], []
+    spans: list[tuple[int, int]] = []
+    notes: list[str] = []
     for file in files:
         recording = Recording(file, streams)
         span = _Span()
