@@ -10,7 +10,7 @@ import gzip
 import lzma
 import sys
 import zlib
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -19,10 +19,11 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import BufferedIOBase
     from pathlib import Path
 
-_OPENERS: Final[dict[bytes, Callable[[Path], IO[bytes]]]] = {
-    b"\x1f\x8b": lambda path: gzip.GzipFile(path, "rb"),
+_OPENERS: Final[dict[bytes, Callable[[Path], BufferedIOBase]]] = {
+    b"\x1f\x8b": gzip.GzipFile,
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
     b"\x28\xb5\x2f\xfd": zstd.ZstdFile,

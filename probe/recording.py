@@ -2,8 +2,8 @@
 
 The event loop only puts what it has read into a queue; a thread of its own writes lines, in the
 format of hftbacktest's collector: 19 digits of Unix nanoseconds, a space, the message. The thread
-sleeps between batches, so that it takes the interpreter's lock a few times a second and not for
-each message. Measuring comes first: a queue that is full, or a disk, costs messages of the recording,
+sleeps between batches, and so takes the interpreter's lock a few times a second, not for each
+message. Measuring comes first: a queue that is full, or a disk, costs messages of the recording,
 which are counted and told, and nothing else.
 """
 
@@ -14,7 +14,7 @@ import sys
 import threading
 import zlib
 from collections import deque
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from latency_sweep.probe.settings import SettingsError
 from latency_sweep.runtime import logs
@@ -167,7 +167,7 @@ class FrameWriter:
         self._taken += sum(len(frames) for _, frames in batch)
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> gzip.GzipFile | zstd.ZstdFile:
     if path.suffix not in _SUFFIXES:
         raise SettingsError(
             f"--record {path}: the name must end with {' or '.join(_SUFFIXES)}, which says how the "
