@@ -220,7 +220,8 @@ def test_a_start_in_the_past_is_refused(recording: Path) -> None:
             b'1680652800004107 {"stream":"a@trade","data":'
             + b'{"a":' * 500_000
             + b"1"
-            + b"}" * 500_001,
+            + b"}" * 500_001
+            + b"\n",
             "nested too deeply",
         ),
         (
