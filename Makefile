@@ -42,9 +42,10 @@ bench: $(VENV)/.installed-dev ## Measure what the documentation claims.
 	$(BIN)/python benchmarks/histogram.py
 	$(BIN)/python benchmarks/receive.py
 
-bench-probe: $(VENV)/.installed-dev ## Compare the probe's whole path with other clients (10 minutes).
+bench-probe: $(VENV)/.installed-dev ## Compare the probe's whole path with other clients (15 minutes).
 	$(BIN)/python benchmarks/receive.py
 	$(BIN)/python benchmarks/receive_options.py
+	$(BIN)/python benchmarks/mixed.py
 
 bench-soak: $(VENV)/.installed-dev ## Watch the probe's memory at 20,000 messages/s (MINUTES=30).
 	$(BIN)/python benchmarks/soak.py --minutes $(or $(MINUTES),30)

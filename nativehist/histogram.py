@@ -78,10 +78,21 @@ class NativeHistogram:
         append: observes one value and does nothing else, for callers that observe much and call
             `maybe_fold` now and then. Raises TypeError if the value is no number.
         extend: the same for values in their order.
+        extend_bytes: the same for bytes that are doubles as this machine has them.
         settings: its resolution and limits.
     """
 
-    __slots__ = ("_batch", "_clock", "_lock", "_pending", "_state", "append", "extend", "settings")
+    __slots__ = (
+        "_batch",
+        "_clock",
+        "_lock",
+        "_pending",
+        "_state",
+        "append",
+        "extend",
+        "extend_bytes",
+        "settings",
+    )
 
     def __init__(
         self,
@@ -97,6 +108,7 @@ class NativeHistogram:
         self._batch = _Pending()
         self.append: Final = self._pending.append
         self.extend: Final = self._pending.extend
+        self.extend_bytes: Final = self._pending.frombytes
         self._lock = Lock()
 
     @property

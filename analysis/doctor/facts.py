@@ -24,7 +24,7 @@ from latency_sweep.contract.timeline import parse_run_label
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from latency_sweep.analysis.evidence.attribution import Attribution
+    from latency_sweep.analysis.evidence.attribution import ProbeAttribution
     from latency_sweep.analysis.evidence.collect import EvidenceRequest
     from latency_sweep.analysis.evidence.sources import SourceQuery
     from latency_sweep.analysis.prometheus_api import PrometheusClient
@@ -113,7 +113,7 @@ class ServerFacts:
     rules: tuple[LoadedRule, ...] | None
     targets: tuple[ScrapeTarget, ...] | None
     experiment: SourceQuery | str
-    probes: Attribution | None = None
+    probes: ProbeAttribution | None = None
     scrapes: tuple[Scrapes, ...] = ()
     native: bool = False
     classic: bool = False

@@ -114,7 +114,7 @@ class AttributedProbe:
 
 
 @dataclass(frozen=True, slots=True)
-class Attribution:
+class ProbeAttribution:
     """Who is who among the series of an experiment.
 
     Attributes:
@@ -163,7 +163,7 @@ def attribute(
     *,
     start: float,
     end: float,
-) -> Attribution:
+) -> ProbeAttribution:
     """Find the probes that have samples in a span of time.
 
     Args:
@@ -185,7 +185,7 @@ def attribute(
     reader = _Reader(query.names, _types(experiment), starts)
     probes = [probe for name, those in instances.items() for probe in reader.probes(name, those)]
     labels = {label for those in instances.values() for label in differing(s.labels for s in those)}
-    return Attribution(
+    return ProbeAttribution(
         groups=_groups(query, probes, sorted(labels)),
         probes=tuple(sorted(probes, key=lambda probe: probe.target)),
     )

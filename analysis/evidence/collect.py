@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Final
 from latency_sweep.analysis.evidence import loss_attribution, same_events, silence
 from latency_sweep.analysis.evidence.attribution import SourceGroup, attribute
 from latency_sweep.analysis.evidence.counted_once import best_source, without_aliases
-from latency_sweep.analysis.evidence.exclusion import MIN_COVERAGE, sample_reasons
+from latency_sweep.analysis.evidence.exclusion import (
+    MIN_COVERAGE,
+    lateness_reasons,
+    sample_reasons,
+)
 from latency_sweep.analysis.evidence.label_names import EXPERIMENT, LabelNames
 from latency_sweep.analysis.evidence.places import dimensions
 from latency_sweep.analysis.evidence.records import (
@@ -24,9 +28,7 @@ from latency_sweep.analysis.evidence.records import (
     RunEvidence,
 )
 from latency_sweep.analysis.evidence.run_queries import RunReader, SeriesSelector
-from latency_sweep.analysis.evidence.sample import P99
 from latency_sweep.analysis.evidence.sources import SourceQuery
-from latency_sweep.analysis.evidence.timestamps import Readings, lateness
 from latency_sweep.contract import metrics
 from latency_sweep.contract.clocks import MAX_DRIFT_RATIO
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline, parse_run_label
@@ -34,7 +36,6 @@ from latency_sweep.contract.timeline import NS_PER_SEC, Timeline, parse_run_labe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from latency_sweep.analysis.evidence.records import InstanceEvidence
     from latency_sweep.analysis.evidence.run_queries import InstanceRun
     from latency_sweep.analysis.evidence.silence import RunSilence
     from latency_sweep.analysis.prometheus_api import PrometheusClient
@@ -409,33 +410,6 @@ def exclusion_reasons(
             f"{MIN_COVERAGE:.0%} needed)"
         )
     return reasons + _clock_reasons(observed, clock_limit_sec)
-
-
-def lateness_reasons(instance: InstanceEvidence, equivalence_ratio: float) -> tuple[str, ...]:
-    """The reason against a run in which late timestamps can change p99 by more than matters.
-
-    What matters is the experiment's share of p99; where the clock or a bucket resolves less than
-    that, it is what they resolve.
-
-    Args:
-        instance: what it observed.
-        equivalence_ratio: share of p99 below which a difference does not matter.
-    """
-    late = lateness([Readings(instance.latency, instance.timestamp_errors)], P99)
-    if late is None or not instance.latency.counts.size:
-        return ()
-    p99 = instance.latency.quantile(P99)
-    resolved = (instance.clock_error_bound_sec or 0.0) + instance.latency.bucket_width_at(p99)
-    allowed = max(equivalence_ratio * p99, resolved)
-    if late <= allowed:
-        return ()
-    part = f"up to {late * 1e3:.3g} ms" if math.isfinite(late) else "any part"
-    return (
-        (
-            f"the host of {instance.instance} was too busy to measure: late timestamps can explain"
-            f" {part} of its p99 of {p99 * 1e3:.3g} ms (at most {allowed * 1e3:.2g} ms allowed)"
-        ),
-    )
 
 
 def _clock_reasons(observed: InstanceRun, limit_sec: float) -> list[str]:

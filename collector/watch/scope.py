@@ -14,7 +14,7 @@ from latency_sweep.contract.targets import CANDIDATE_LABELS, UNKNOWN, CandidateL
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from latency_sweep.analysis.evidence.attribution import Attribution
+    from latency_sweep.analysis.evidence.attribution import ProbeAttribution
     from latency_sweep.analysis.evidence.sources import SourceQuery
     from latency_sweep.contract.targets import Target
 
@@ -81,7 +81,7 @@ class Scope:
         return expression
 
 
-def scope_of(query: SourceQuery, found: Attribution) -> Scope:
+def scope_of(query: SourceQuery, found: ProbeAttribution) -> Scope:
     """The series of the probes that were found.
 
     A target whose place is not known in full is a candidate of its own, named by its instance.

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from latency_sweep.contract.experiment import Experiment
     from latency_sweep.lab.binaries.prometheus_binary import Binaries
+    from latency_sweep.lab.local.prometheus_process import Prometheus
+
+# Scrapes and runs follow the clock: a busy machine misses them.
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(300)]
 
 # Their median latency, milliseconds.
 PLACES = {
@@ -150,11 +156,22 @@ def stranger(
             running_with(head + "\n".join(jobs), prometheus_binaries, folders[0]) as labelled,
             running_with(head + plain, prometheus_binaries, folders[1]) as bare,
         ):
-            timeline = Timeline.of(experiment.timing)
-            first = timeline.run_after(timeline.run_at(time.time_ns()))
-            # The runs follow the clock.
-            time.sleep((first.end_ns - time.time_ns()) / NS_PER_SEC + 1)
+            for server in (labelled, bare):
+                wait_until(
+                    "every probe with a whole run",
+                    partial(measured, server, experiment),
+                    within_sec=100,
+                )
             yield Stranger(labelled.url, bare.url, known, text)
+
+
+def measured(server: Prometheus, experiment: Experiment) -> bool:
+    """Whether every target has latencies of some run that is over."""
+    targets = len(server.query("up"))
+    now_ns = time.time_ns() - 2 * NS_PER_SEC
+    over = Timeline.of(experiment.timing).run_at(now_ns - Timeline.of(experiment.timing).cycle_ns)
+    shown = server.query(f'histogram_count(feed_latency_seconds{{run="{over.label}"}}) > 0')
+    return 0 < targets == len(shown)
 
 
 def analyze(

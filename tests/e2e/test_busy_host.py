@@ -47,7 +47,11 @@ def experiment_file(folder: Path) -> Path:
     }
     document["market_data"] |= {"symbols": ["BTCUSDT"], "streams": ["trade"]}
     # Four runs give a p of 2 / 2^4.
-    document["decision"] |= {"confidence": 0.8, "equivalence_ratio": 0.2}
+    document["decision"] |= {
+        "confidence": 0.8,
+        "equivalence_ratio": 0.2,
+        "bootstrap_resamples": 200,
+    }
     document["decision"]["constraints"] |= {
         "p99_sec": 1.0,
         "reconnects_per_hour": 5_000,

@@ -9,7 +9,11 @@ import pytest
 
 from latency_sweep.analysis.doctor.checks import run_checks
 from latency_sweep.analysis.doctor.facts import LoadedRule, Scrapes, ScrapeTarget, ServerFacts
-from latency_sweep.analysis.evidence.attribution import AttributedProbe, Attribution, SourceGroup
+from latency_sweep.analysis.evidence.attribution import (
+    AttributedProbe,
+    ProbeAttribution,
+    SourceGroup,
+)
 from latency_sweep.analysis.evidence.label_names import LabelNames
 from latency_sweep.analysis.evidence.sources import Source, SourceQuery
 from latency_sweep.contract import experiment
@@ -31,7 +35,7 @@ GOOD = ServerFacts(
     rules=(LoadedRule("candidate:x:y"), LoadedRule("FeedScrapeFailing")),
     targets=(ScrapeTarget(LABELS, "up"),),
     experiment=QUERY,
-    probes=Attribution((SourceGroup(QUERY),), (AttributedProbe(TOKYO, (SOURCE,), ()),)),
+    probes=ProbeAttribution((SourceGroup(QUERY),), (AttributedProbe(TOKYO, (SOURCE,), ()),)),
     scrapes=(Scrapes(TOKYO.instance, LABELS, 15.0, 0.0, up=True),),
     native=True,
     first_run_age_sec=3600.0,
@@ -143,7 +147,7 @@ def test_why_a_target_is_down_is_told() -> None:
 )
 def test_a_probe_of_another_version_is_named(versions: set[str], status: str, found: str) -> None:
     source = replace(SOURCE, own={"version": frozenset(versions)} if versions else {})
-    probes = Attribution((SourceGroup(QUERY),), (AttributedProbe(TOKYO, (source,), ()),))
+    probes = ProbeAttribution((SourceGroup(QUERY),), (AttributedProbe(TOKYO, (source,), ()),))
     result = checked(replace(GOOD, probes=probes))["probe versions"]
     assert (result.status, result.found) == (CheckStatus(status), found)
 
@@ -152,7 +156,7 @@ def test_a_place_that_is_not_known_fails_with_the_label_to_add() -> None:
     lost = [
         AttributedProbe(Target(f"10.0.0.{n}:9101", *["unknown"] * 3), (SOURCE,), ()) for n in (1, 2)
     ]
-    probes = Attribution((SourceGroup(QUERY),), tuple(lost))
+    probes = ProbeAttribution((SourceGroup(QUERY),), tuple(lost))
     result = checked(replace(GOOD, probes=probes))["attribution"]
     assert result.status is CheckStatus.FAIL
     assert result.found.startswith("10.0.0.1:9101 and 10.0.0.2:9101 cannot be told apart")

@@ -10,12 +10,8 @@ import pytest
 from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.contract.timeline import NS_PER_SEC
-from latency_sweep.probe.measurement.recorder import (
-    MAX_AGE_NS,
-    SAMPLES_KEPT,
-    ChannelState,
-    Recorder,
-)
+from latency_sweep.probe.measurement.newest_samples import SAMPLES_KEPT
+from latency_sweep.probe.measurement.recorder import MAX_AGE_NS, ChannelState, Recorder
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -420,8 +416,19 @@ def test_only_the_newest_samples_are_kept(
     now = run.measure_start_ns
     for number in range(SAMPLES_KEPT + 10):
         connection.record([frames.trade(number, now)], False, now, now)
-    assert len(recorder.samples) == SAMPLES_KEPT
-    assert recorder.newest_samples()[-1][0].first_id == SAMPLES_KEPT + 9
+    samples = recorder.newest_samples()
+    assert [event.first_id for event, _ in samples] == list(range(10, SAMPLES_KEPT + 10))
+
+
+def test_only_the_newest_samples_of_bursts_are_kept(
+    recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver
+) -> None:
+    now = run.measure_start_ns
+    for start in range(0, SAMPLES_KEPT + 300, 100):
+        burst = [frames.trade(number, now) for number in range(start, start + 100)]
+        connection.record(burst, False, now, now)
+    samples = recorder.newest_samples()
+    assert [event.first_id for event, _ in samples] == list(range(300, SAMPLES_KEPT + 300))
 
 
 def test_channels_without_a_message_are_known(
