@@ -186,8 +186,9 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--replay",
         type=Path,
         metavar="FILE",
-        help="recorded frames: lines of a receive time in microseconds and a frame",
+        help="recorded frames to send, in the formats that docs/recordings.md lists",
     )
+    shared.add_stream(demo)
     demo.add_argument(
         "--speed",
         type=shared.positive_float,
@@ -208,13 +209,14 @@ def _demo(given: argparse.Namespace) -> LocalSweepOptions:
     if given.replay is not None and given.runs is not None:
         raise UsageError("--runs is for the simulated market; a recording is one run.")
     if given.replay is None:
-        shared.refuse(given, ("--speed",), "--replay")
+        shared.refuse(given, ("--speed", "--stream"), "--replay")
     return LocalSweepOptions(
         config=given.config,
         sites=given.sites,
         runs=given.runs,
         results=given.results,
         replay=given.replay,
+        streams=given.stream,
         speed=given.speed,
         ground_truth=given.ground_truth,
         keep=given.keep,

@@ -202,6 +202,7 @@ class LocalSweepOptions:
         runs: how many runs to wait for.
         results: folder in which the report's folder is made.
         replay: recorded frames to send instead of the simulated market.
+        streams: full names of the streams whose raw messages the recording holds.
         speed: how many times faster than recorded they are sent.
         ground_truth: record what the exchange really sent.
         keep: leave the stack running.
@@ -212,6 +213,7 @@ class LocalSweepOptions:
     runs: int | None
     results: Path
     replay: Path | None
+    streams: tuple[str, ...]
     speed: float | None
     ground_truth: bool
     keep: bool

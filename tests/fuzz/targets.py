@@ -26,7 +26,6 @@ from latency_sweep.analysis import bounded_http
 from latency_sweep.analysis.evidence import archive, jsonl
 from latency_sweep.analysis.prometheus_api import PrometheusClient, PrometheusError
 from latency_sweep.contract import experiment
-from latency_sweep.lab.exchange.markets.events import TimeUnit
 from latency_sweep.lab.exchange.sources import replay
 from latency_sweep.nativehist.negotiation import accepts_gzip, choose_format
 from latency_sweep.probe.clock import chrony, clockbound, time_endpoint
@@ -279,7 +278,7 @@ def _recording(data: bytes) -> None:
     """Plain or gzip, as the first byte says."""
     body = gzip.compress(data[1:], compresslevel=1) if data[:1] == b"z" else data[1:]
     with suppress(replay.ReplayError):
-        replay.read_recording(_written(body), TimeUnit.MICROSECOND)
+        replay.read_recording(_written(body))
 
 
 def _negotiation(data: bytes) -> None:
