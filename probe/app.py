@@ -11,6 +11,7 @@ import ssl
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -38,6 +39,7 @@ from latency_sweep.probe.net.loop import Loop
 from latency_sweep.probe.net.receiving import TimestampsError
 from latency_sweep.probe.net.timestamped_socket import keep_timestamping_on
 from latency_sweep.probe.net.transport import resolve
+from latency_sweep.probe.recording import FrameWriter
 from latency_sweep.probe.reload import Reloader
 from latency_sweep.probe.serving.server import ProbeServer
 from latency_sweep.probe.serving.state_collector import StateCollector
@@ -156,6 +158,7 @@ class Probe:
         asyncio.get_running_loop().set_exception_handler(
             lambda _, context: _count_uncaught(recorder, context)
         )
+        writer = self._writer(recorder)
         session = Session(
             self._feeds,
             timeline,
@@ -164,6 +167,7 @@ class Probe:
             tls=self._tls,
             addresses=addresses,
             receiving=self._settings.receiving,
+            tap=None if writer is None else writer.tapped,
         )
         self._registry.register(
             StateCollector(market, recorder, session, self._settings.receiving.missed)
@@ -200,9 +204,22 @@ class Probe:
             with own_delays.watched(self._instruments.loop_delay, self._instruments.gc_pause):
                 yield
         finally:
+            if writer is not None:
+                writer.stop()
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
+
+    def _writer(self, recorder: Recorder) -> FrameWriter | None:
+        """What records every message, where that was asked for.
+
+        Raises:
+            SettingsError: its file cannot be opened.
+        """
+        path = self._settings.record_file
+        if path is None:
+            return None
+        return FrameWriter(path, partial(recorder.count_error, ErrorKind.RECORDING))
 
     def _report_listening(self, port: int) -> None:
         host, policy = self._settings.metrics_host, self._reloader.policy.current

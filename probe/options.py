@@ -202,6 +202,12 @@ _FLAGS: Final = (
         default=0,
     ),
     _Flag(
+        "--record",
+        "record every message in this file, which ends with .gz or .zst; not for sbe",
+        Path,
+        metavar="FILE",
+    ),
+    _Flag(
         "--log-format",
         LOG_FORMAT_HELP,
         choices=tuple(LogFormat),
@@ -345,9 +351,20 @@ def _resolve(given: _Given, environment: Mapping[str, str]) -> Settings:
             realtime_priority=_optional_int(given["--realtime-priority"]),
             low_latency_idle=bool(given["--low-latency-idle"]),
         ),
+        record_file=_record_file(given, overridden),
         log_format=LogFormat(str(given["--log-format"])),
         log_level=str(given["--log-level"]),
     )
+
+
+def _record_file(given: _Given, described: Experiment) -> Path | None:
+    path = _optional_path(given["--record"])
+    if path is not None and described.market_data.market == "sbe":
+        raise SettingsError(
+            "--record writes lines of text, and the messages of the sbe market are binary; record "
+            "the same symbols on the spot market."
+        )
+    return path
 
 
 class _Given:
