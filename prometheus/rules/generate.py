@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from latency_sweep.contract import experiment as experiments
 from latency_sweep.contract.clocks import (
     EXCHANGE_TOLERANCE_SEC,
-    MAX_DRIFT_RATIO,
     LEAST_IN_BUCKET,
+    MAX_DRIFT_RATIO,
     MAX_TIMESTAMP_ERROR_RATIO,
 )
 from latency_sweep.contract.metrics import PLANNED

@@ -133,7 +133,7 @@ async def test_a_round_trip_takes_twice_the_scripted_latency(
     sites = {"tokyo": {"latency": {"distribution": "constant", "ms": 30}}}
     async with run(markets=MARKETS, sites=sites) as exchange, probing(exchange, market) as probed:
         value = partial(probed.registry.get_sample_value, labels={"market": market})
-        await probed.until(lambda: (value("feed_rtt_seconds_count") or 0) >= 5)  # noqa: PLR2004
+        await probed.until(lambda: (value("feed_rtt_seconds_count") or 0) >= 5)
         count, total = value("feed_rtt_seconds_count"), value("feed_rtt_seconds_sum")
         assert total is not None
         assert count is not None
