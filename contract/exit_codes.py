@@ -27,6 +27,7 @@ class ExitCode(IntEnum):
     LEFTOVERS = 12
     CANNOT_LISTEN = 13
     ADVISORIES_FAILED = 14
+    EXCHANGE_UNREACHABLE = 15
     STACK_FAILED = 69
     INTERNAL_ERROR = 70
     INTERRUPTED = 130
@@ -40,7 +41,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.TIE: "tie: several candidates are equally good",
     ExitCode.INCONCLUSIVE: "inconclusive: not enough evidence yet",
     ExitCode.NONE_PASSES: "no candidate meets every constraint",
-    ExitCode.NO_DATA: "no data: no matching probe, or no finished run yet",
+    ExitCode.NO_DATA: "no data: no matching probe, finished run or message yet",
     ExitCode.PROMETHEUS_FAILED: "Prometheus is unreachable or rejected a query",
     ExitCode.PREFLIGHT_FAILED: "preflight found a problem; nothing was created",
     ExitCode.AWS_FAILED: "AWS is unreachable or rejected a request",
@@ -49,6 +50,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.LEFTOVERS: "tagged resources remain, or a region could not be checked",
     ExitCode.CANNOT_LISTEN: "cannot listen on the given address and port",
     ExitCode.ADVISORIES_FAILED: "the advisory database could not be queried",
+    ExitCode.EXCHANGE_UNREACHABLE: "the exchange cannot be reached",
     ExitCode.STACK_FAILED: "a process of the local stack failed",
     ExitCode.INTERNAL_ERROR: "internal error; please report it",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C (SIGINT)",

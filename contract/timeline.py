@@ -58,6 +58,18 @@ class Run:
             case _:
                 return self.start_ns
 
+    def phase_end_ns(self, phase: Phase) -> int:
+        """Unix nanoseconds at which a phase of this run, or the wait for it, ends."""
+        match phase:
+            case Phase.WARMUP:
+                return self.measure_start_ns
+            case Phase.MEASURE:
+                return self.measure_end_ns
+            case Phase.COOLDOWN:
+                return self.end_ns
+            case _:
+                return self.start_ns
+
 
 def parse_run_label(label: str) -> datetime:
     """The UTC start of the measurement that a `run` label names.
@@ -70,11 +82,19 @@ def parse_run_label(label: str) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The endless sequence of runs that a `Timing` defines."""
+    """The endless sequence of runs that a `Timing` defines.
+
+    Attributes:
+        warmup_ns: length of each run's warm-up, nanoseconds.
+        measurement_ns: length of its measurement.
+        cooldown_ns: length of its cool-down.
+        origin_ns: when some run starts, Unix nanoseconds; the epoch wherever probes shall agree.
+    """
 
     warmup_ns: int
     measurement_ns: int
     cooldown_ns: int
+    origin_ns: int = 0
 
     @classmethod
     def of(cls, timing: Timing) -> Timeline:
@@ -92,7 +112,7 @@ class Timeline:
 
     def run_at(self, unix_ns: int) -> Run:
         """The run whose warm-up, measurement or cool-down contains a moment."""
-        start = unix_ns - unix_ns % self.cycle_ns
+        start = unix_ns - (unix_ns - self.origin_ns) % self.cycle_ns
         measure = start + self.warmup_ns
         end_of_measure = measure + self.measurement_ns
         return Run(start, measure, end_of_measure, start + self.cycle_ns)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Relation,
     )
     from latency_sweep.analysis.evidence.records import Candidate, EvidenceSelection
+    from latency_sweep.analysis.evidence.same_event_differences import SameEventDifference
 
 
 class VerdictKind(StrEnum):
@@ -350,6 +351,7 @@ class Verdict:
         source: where the evidence came from.
         source_warnings: what the source of the evidence warned of.
         approximate: whether histograms were rebuilt from percentiles.
+        same_events: receive times of the same events at two hosts; empty but for recordings.
     """
 
     kind: VerdictKind
@@ -368,6 +370,7 @@ class Verdict:
     source: str
     source_warnings: tuple[str, ...]
     approximate: bool
+    same_events: tuple[SameEventDifference, ...]
 
     def status_of(self, name: str) -> ConstraintStatus:
         """Whether a candidate passes the hard constraints."""
