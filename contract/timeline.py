@@ -88,13 +88,11 @@ class Timeline:
         warmup_ns: length of each run's warm-up, nanoseconds.
         measurement_ns: length of its measurement.
         cooldown_ns: length of its cool-down.
-        origin_ns: when some run starts, Unix nanoseconds; the epoch wherever probes shall agree.
     """
 
     warmup_ns: int
     measurement_ns: int
     cooldown_ns: int
-    origin_ns: int = 0
 
     @classmethod
     def of(cls, timing: Timing) -> Timeline:
@@ -112,7 +110,7 @@ class Timeline:
 
     def run_at(self, unix_ns: int) -> Run:
         """The run whose warm-up, measurement or cool-down contains a moment."""
-        start = unix_ns - (unix_ns - self.origin_ns) % self.cycle_ns
+        start = unix_ns - unix_ns % self.cycle_ns
         measure = start + self.warmup_ns
         end_of_measure = measure + self.measurement_ns
         return Run(start, measure, end_of_measure, start + self.cycle_ns)
