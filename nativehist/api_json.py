@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from latency_sweep.nativehist.bounds import Floats
 
 
+# Prometheus counts in 64 bits, so that not even the sum of many overflows a float.
+_MOST: Final = 2.0**64
+
+
 class _Histogram(msgspec.Struct):
     # The lax decoder turns strings into floats on its way.
     count: float
@@ -64,6 +68,9 @@ def from_document(document: Any) -> FloatHistogram:
 
 def _from_table(count: float, total: float, table: Floats) -> FloatHistogram:
     """From columns of lower bounds, upper bounds and counts, which may be zero."""
+    counts = np.append(table[:, 2], count)
+    if not np.all((counts >= 0) & (counts <= _MOST)):  # also refuses NaN
+        raise _not_a_histogram()
     table = table[table[:, 2] != 0]
     return FloatHistogram(count, total, table[:, 0], table[:, 1], table[:, 2])
 

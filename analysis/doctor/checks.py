@@ -31,7 +31,9 @@ _INTERVAL_RATIO: Final = 1.2
 _NEARLY_OVER: Final = 0.8
 _UNITS_SEC: Final = {"ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _UNITS_SEC["y"] = 365 * 86_400
-_NUMBERS: Final = re.compile(r"\d+")
+# Of as many digits as a number may have that is a version's or a duration's.
+_NUMBERS: Final = re.compile(r"(?<!\d)\d{1,9}(?!\d)")
+_DURATION: Final = re.compile(r"(?<!\d)(\d{1,9})(ms|[smhdwy])")
 _REACH: Final = "Check address, port, TLS and token of the job, and that the probe runs."
 _NO_EXPERIMENT: Final = "no probes are known"
 
@@ -85,7 +87,11 @@ def _version(facts: ServerFacts) -> CheckResult:
     if facts.version is None:
         found = "answers queries, but does not tell its version"
         return CheckResult(name, CheckStatus.SKIP, found, expected)
-    if _numbers(facts.version) >= _MINIMUM:
+    numbers = _numbers(facts.version)
+    if not numbers or not numbers[0]:  # Thanos tells its own version, which is still below 1
+        found = f"tells the version {facts.version}, which is none of Prometheus"
+        return CheckResult(name, CheckStatus.SKIP, found, expected)
+    if numbers >= _MINIMUM:
         return CheckResult(name, CheckStatus.PASS, facts.version, expected)
     action = "Upgrade it: native histograms are not stable before."
     return CheckResult(name, CheckStatus.FAIL, facts.version, expected, action)
@@ -362,7 +368,7 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 def _seconds(text: str) -> float | None:
     """A duration as Prometheus writes it, `1w2d`, perhaps with `or 10GiB`; None without one."""
-    parts = re.findall(r"(\d+)(ms|[smhdwy])", text.partition(" or ")[0])
+    parts = _DURATION.findall(text.partition(" or ")[0])
     return sum(int(number) * _UNITS_SEC[unit] for number, unit in parts) if parts else None
 
 

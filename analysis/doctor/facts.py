@@ -61,6 +61,10 @@ class ScrapeTarget(msgspec.Struct):
     lastError: str = ""  # noqa: N815 - the API's spelling
 
 
+class _RuntimeInfo(msgspec.Struct):
+    storageRetention: str | None = None  # noqa: N815 - the API's spelling
+
+
 class _Targets(msgspec.Struct):
     activeTargets: list[ScrapeTarget]  # noqa: N815 - the API's spelling
 
@@ -141,7 +145,7 @@ def gather(
         "ahead_sec": now - (before + time.time()) / 2,
         "version": _told(lambda: client.build_info().get("version")),
         "retention": _told(
-            lambda: client.fetch("status/runtimeinfo", dict[str, Any]).get("storageRetention")
+            lambda: client.fetch("status/runtimeinfo", _RuntimeInfo).storageRetention
         ),
         "rules": _told(
             lambda: tuple(r for g in client.fetch("rules", _Rules).groups for r in g.rules)

@@ -277,13 +277,17 @@ def _histograms(table: pa.Table, totals: Sequence[Sequence[float]]) -> list[Floa
 _Number = Annotated[int, msgspec.Meta(ge=0)]
 
 
+# A counter, of as many bits as the statistics calculate with.
+_Count = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     """A part of the metadata; histograms are given by their number."""
 
 
 class _Errors(_Document):
     bounds: _Number
-    exact: int
+    exact: _Count
 
 
 class _Instance(_Document):
@@ -291,15 +295,15 @@ class _Instance(_Document):
     az_id: str | None
     latency: _Number
     windows: list[_Number]
-    messages: int | None
-    lost: int | None
-    reconnects: int | None
-    negative: int | None
+    messages: _Count | None
+    lost: _Count | None
+    reconnects: _Count | None
+    negative: _Count | None
     hours: float | None
     coverage: float
     clock_error_bound_sec: float | None
     clock_synchronized: bool | None
-    never_sent: int | None = None
+    never_sent: _Count | None = None
     timestamp_errors: _Errors | None = None
     timestamp_kinds: tuple[str, ...] = ()
     exchange_offset: OffsetRange | None = None

@@ -265,11 +265,12 @@ def _finished_runs(
 
 def _run_of(label: str, timeline: Timeline) -> Run | None:
     try:
-        start = parse_run_label(label)
-    except ValueError:
+        run = timeline.run_at(int(parse_run_label(label).timestamp()) * NS_PER_SEC)
+        _utc(run.end_ns)  # as all its moments are, in the years that there are
+        label_of_run = run.label
+    except (ValueError, OverflowError):
         return None
-    run = timeline.run_at(int(start.timestamp()) * NS_PER_SEC)
-    return run if run.label == label else None
+    return run if label_of_run == label else None
 
 
 def _nothing_selected(

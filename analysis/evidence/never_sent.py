@@ -26,6 +26,8 @@ from enum import Enum
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from latency_sweep.contract.missing_ids import MODULUS
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
@@ -57,7 +59,9 @@ class ChannelLosses:
 
     @property
     def consistent(self) -> bool:
-        """Whether its table holds what it counted."""
+        """Whether its table holds what it counted, under the ids that it followed."""
+        if self.followed is not None and self.followed.last >= MODULUS:
+            return False  # the table has them modulo that
         return self.missing in (self.ids.ids, self.ids.ranges)
 
 

@@ -8,6 +8,7 @@ streams, so that an answer has one histogram for each instance and moment.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from contextlib import suppress
@@ -44,6 +45,8 @@ _INSTANCES_PER_ANSWER: Final = 12
 # A scrape may come a little late; after this many intervals it is missing.
 _SCRAPES_LOOKED_BACK: Final = 3
 _RANGE_SLACK_SEC: Final = 0.001
+# Of no counter that a probe has; NaN is none either.
+_MOST_COUNTED: Final = 2.0**63
 # Label of the probe's information that says where its receive timestamps come from.
 _KIND: Final = "timestamps"
 
@@ -332,6 +335,8 @@ class RunReader:
         self._notes |= dict.fromkeys(vector.notes)
         counts: defaultdict[Target, dict[tuple[str, str], int]] = defaultdict(dict)
         for sample in vector.floats:
+            if not math.isfinite(sample.value):
+                continue
             stream, symbol = (sample.labels.get(name, "") for name in ("stream", "symbol"))
             counts[self._target(sample.labels)][stream, symbol] = round(sample.value)
         return counts
@@ -529,7 +534,11 @@ class RunReader:
     def _floats(self, expression: str, at: float) -> dict[Target, float]:
         vector = self._client.query(expression, at=at)
         self._notes |= dict.fromkeys(vector.notes)
-        return {self._target(sample.labels): sample.value for sample in vector.floats}
+        return {
+            self._target(sample.labels): sample.value
+            for sample in vector.floats
+            if math.isfinite(sample.value)
+        }
 
 
 def _cut(
@@ -573,4 +582,4 @@ def _range(seconds: float) -> str:
 
 
 def _whole(value: float | None) -> int | None:
-    return None if value is None else round(value)
+    return None if value is None or not abs(value) < _MOST_COUNTED else round(value)

@@ -10,6 +10,7 @@ bound of how long.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -96,12 +97,15 @@ def read(
         )
     ]
     deaf_sec: defaultdict[Target, dict[Channel, float]] = defaultdict(dict)
-    for sample in answers[0].floats:
+    deaf_channels, quiet_channels, connected_now = (
+        [sample for sample in answer.floats if math.isfinite(sample.value)] for answer in answers
+    )
+    for sample in deaf_channels:
         deaf_sec[group.target(sample.labels)][_channel(sample.labels)] = sample.value
     return RunSilence(
-        quiet_sec={_channel(sample.labels): sample.value for sample in answers[1].floats},
+        quiet_sec={_channel(sample.labels): sample.value for sample in quiet_channels},
         deaf_sec=dict(deaf_sec),
-        instances=round(sum(sample.value for sample in answers[2].floats)),
+        instances=round(sum(sample.value for sample in connected_now)),
         notes=tuple(dict.fromkeys(note for answer in answers for note in answer.notes)),
     )
 

@@ -74,7 +74,10 @@ def _directives(files: Sequence[Path], depth: int = 0) -> Iterator[list[str]]:
 def _included(directive: str, arguments: Sequence[str]) -> list[Path]:
     if directive == "include":
         pattern = Path(arguments[0])
-        return sorted(pattern.parent.glob(pattern.name))
+        try:
+            return sorted(pattern.parent.glob(pattern.name))
+        except ValueError:  # `/`, or `**` with more beside it
+            return []
     # Of files of one name the folder named first wins; all are read in the order of their names.
     by_name: dict[str, Path] = {}
     for folder in arguments:

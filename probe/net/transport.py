@@ -275,7 +275,8 @@ class Transport:
         """
         received, error = self._view[:size], self._error
         last_at = size - 1 if self._tls is None else self._tls.records.last_start(received)
-        exact = timestamp_ns is not None and took_all and not error.is_overtaken(timestamp_ns)
+        overtaken = timestamp_ns is not None and error.is_overtaken(timestamp_ns)
+        exact = timestamp_ns is not None and took_all and not overtaken
         if timestamp_ns is None:
             self.reads_without_timestamp += 1
             timestamp_ns = read_ns
@@ -290,6 +291,8 @@ class Transport:
         ):
             return
         bound_ns = error.bound_ns(timestamp_ns, read_ns)
+        if overtaken:  # a timestamp may be late, and is then found out, but never early
+            timestamp_ns = read_ns
         last_ns = 0
         if self._nic is not None:
             last_ns = self._nic.error_ns

@@ -57,7 +57,9 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "bucket", [[0, "2", "1", "1"], [0, "1", "2", "-1"], [0, "1", "NaN", "1"], [0, "1", "2", "NaN"]]
+    "bucket",
+    [[0, "2", "1", "1"], [0, "1", "2", "-1"], [0, "1", "NaN", "1"], [0, "1", "2", "NaN"]]
+    + [[0, "1", "2", count] for count in ("+Inf", "1e300")],
 )
 def test_impossible_buckets_are_refused(bucket: list[Any]) -> None:
     document = {"count": "1", "sum": "1", "buckets": [bucket]}

@@ -69,6 +69,8 @@ def test_a_server_without_probes_has_the_same_checks() -> None:
     [
         ("server", {"version": "2.53.0"}, "FAIL", "2.53.0", "Upgrade"),
         ("server", {"version": None}, "SKIP", "does not tell", ""),
+        ("server", {"version": "0.36.1"}, "SKIP", "0.36.1, which is none of Prometheus", ""),
+        ("server", {"version": "9" * 5000}, "SKIP", "none of Prometheus", ""),
         ("clock", {"ahead_sec": -3.0}, "WARN", "3 s behind this machine's", "chrony"),
         ("clock", {"behind_probe_sec": 5.0}, "FAIL", "5 s behind a probe's", "chrony"),
         (
@@ -103,6 +105,7 @@ def test_a_server_without_probes_has_the_same_checks() -> None:
         ("labels", {"displaced": ("market",)}, "FAIL", "market is set by", "Rename"),
         ("retention", {"retention": "1h"}, "FAIL", "60 min", "retention.time"),
         ("retention", {"retention": "1GiB"}, "SKIP", "does not tell", ""),
+        ("retention", {"retention": "9" * 5000 + "d"}, "SKIP", "does not tell", ""),
         (
             "retention",
             {"retention": "2d12h or 10GiB", "first_run_age_sec": 200_000.0},

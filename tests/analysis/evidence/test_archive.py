@@ -250,6 +250,19 @@ def test_a_run_without_an_instance_is_damage(tmp_path: Path, kept: Archive) -> N
         archive.read(path)
 
 
+@pytest.mark.parametrize("field", ["messages", "lost", "reconnects", "negative", "never_sent"])
+def test_a_counter_of_more_than_64_bits_is_damage(
+    tmp_path: Path, kept: Archive, field: str
+) -> None:
+    path = tmp_path / "a.parquet"
+    archive.write(path, kept)
+    evidence = json.loads(pq.read_table(path).schema.metadata[METADATA_KEY])["evidence"]
+    evidence["runs"][0]["instances"][0][field] = 2**70
+    rewrite(path, evidence=evidence)
+    with pytest.raises(ArchiveError, match="is an archive, but its content is damaged"):
+        archive.read(path)
+
+
 @pytest.mark.parametrize(
     "changes", [{"histograms": []}, {"evidence": {}}, {"experiment": {"version": 1}}]
 )

@@ -14,7 +14,7 @@ from latency_sweep.analysis.evidence.never_sent import (
     Doubt,
     attribute,
 )
-from latency_sweep.contract.missing_ids import IdRange, MissingIds
+from latency_sweep.contract.missing_ids import MODULUS, IdRange, MissingIds
 
 BASE: Final = 7_000_000_000
 
@@ -189,3 +189,17 @@ def test_the_ids_that_all_miss_were_never_sent(
     expected = len(set.intersection(*missing))
     # A dozen differences fail to be read off once in 20,000 times, and are then losses.
     assert {one.never_sent for one in found.values()} <= {expected}
+
+
+def test_ids_beyond_what_a_table_holds_are_not_compared() -> None:
+    """It has them modulo 2**53, and so does not tell who followed and received them."""
+    near = MODULUS - 5
+    found = {}
+    for name, lost in (("one", near + 6), ("other", near + 8)):
+        ids = MissingIds()
+        ids.add(IdRange(lost, lost))
+        found[name] = ChannelLosses(1, 1, IdRange(near, near + 20), ids)
+    ids = MissingIds()
+    ids.add(IdRange(near + 6, near + 6))
+    found["third"] = ChannelLosses(1, 1, IdRange(near, near + 20), ids)
+    assert set(attribute(found).values()) == {Attribution(0, 1, Doubt.DIFFERENT)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from latency_sweep.probe.clock.refclocks import Refclock, configured
 
 if TYPE_CHECKING:
@@ -59,3 +61,10 @@ def test_a_file_that_includes_itself_comes_to_an_end(tmp_path: Path) -> None:
     file = tmp_path / "chrony.conf"
     file.write_text(f"refclock PHC /dev/ptp0\ninclude {file}\n")
     assert configured([file])["PHC0"] == Refclock("PHC", "/dev/ptp0")
+
+
+@pytest.mark.parametrize("pattern", ["/", "/etc/**.conf"])
+def test_an_include_that_names_no_file_is_passed_over(tmp_path: Path, pattern: str) -> None:
+    file = tmp_path / "chrony.conf"
+    file.write_text(f"include {pattern}\nrefclock PHC /dev/ptp0\n")
+    assert configured([file]) == {"PHC0": Refclock("PHC", "/dev/ptp0")}

@@ -8,7 +8,8 @@ import socket
 import ssl
 import struct
 import threading
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.frames import Frame, Opcode
@@ -17,7 +18,7 @@ from websockets.server import ServerProtocol
 
 from latency_sweep.contract.metrics import ConnectStep
 from latency_sweep.lab.local.tls import make_certificates
-from latency_sweep.probe.net import transport
+from latency_sweep.probe.net import timestamped_socket, transport
 from latency_sweep.probe.net.errors import ConnectFailed
 from latency_sweep.probe.net.receiving import Receiving, Timestamps
 from latency_sweep.probe.net.transport import open_transport
@@ -220,3 +221,48 @@ async def test_an_address_that_never_answers_leaves_time_for_the_others(
         )
         opened.close()
     assert opened.remote_address == "127.0.0.1"
+
+
+async def test_what_waited_for_an_overtaken_segment_is_timestamped_late_and_never_early(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's timestamp is of the segment that had come before the missing one."""
+    link = await open_transport(
+        "127.0.0.1",
+        listener.getsockname()[1],
+        address=None,
+        tls=None,
+        timeout_sec=5.0,
+        on_step=lambda *_: None,
+    )
+    early_ns = time.time_ns() - 200_000_000
+    got: asyncio.Future[tuple[int, int, int]] = asyncio.get_running_loop().create_future()
+
+    class Receiver:
+        def bytes_received(
+            self, _: bytes, timestamp_ns: int, read_ns: int, error_ns: int, /
+        ) -> None:
+            if not got.done():
+                got.set_result((timestamp_ns, read_ns, error_ns))
+
+        def stream_ended(self, error: Exception | None) -> None:
+            pass
+
+        def failed(self, error: Exception) -> None:
+            got.set_exception(error)
+
+    receive = timestamped_socket.receive
+
+    def overtaken(*args: Any) -> tuple[int, int | None, int]:
+        size, _, read_ns = receive(*args)
+        return size, early_ns, read_ns
+
+    monkeypatch.setattr(timestamped_socket, "receive", overtaken)
+    peer, _ = listener.accept()
+    with peer:
+        link.start(Receiver())
+        peer.sendall(b"x")
+        timestamp_ns, read_ns, error_ns = await asyncio.wait_for(got, 5.0)
+    link.close()
+    assert timestamp_ns == read_ns
+    assert error_ns == read_ns - early_ns
