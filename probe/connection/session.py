@@ -94,7 +94,8 @@ class Session:
         """The run and phase this probe is in; `wait` names the run it waits for."""
         run = self._timeline.run_at(unix_ns)
         if self._recorder.run is None or self._recorder.run.start_ns != run.start_ns:
-            return self._timeline.run_after(run), Phase.WAIT
+            to_come = run if run.start_ns > unix_ns else self._timeline.run_after(run)
+            return to_come, Phase.WAIT
         return run, run.phase_at(unix_ns)
 
     @property
@@ -118,6 +119,7 @@ class Session:
     async def _follow_timeline(self) -> None:
         current: Run | None = None
         joined_ns = time.time_ns()
+        waited = False
         steps = StepDetector(threshold_sec=_SET_SEC)
         while not self._stopping.is_set():
             now_ns = time.time_ns()
@@ -127,25 +129,34 @@ class Session:
             run = self._timeline.run_at(now_ns)
             if current is not None and 0 < current.start_ns - now_ns <= _SET_SEC * NS_PER_SEC:
                 run = current  # set back a little: a run that has begun does not begin again
+            if run != current and run.start_ns > now_ns:
+                waited = True  # between blocks
+                if self._recorder.run is not None:
+                    self._begin(None)
+                await self._sleep((run.start_ns - now_ns) / NS_PER_SEC)
+                continue
             # A probe that joins later would measure only a part of the run.
             takes_part = joined_ns < run.measure_start_ns
             if run != current:
-                if current is not None:
+                if current is not None or waited:
                     for supervisor in self._supervisors:
                         supervisor.replace(ReconnectReason.SCHEDULE)
                 current = run
                 self._begin(run if takes_part else None)
             elif takes_part and self._recorder.run is None:
                 self._begin(run)
-            remaining_sec = (run.end_ns - now_ns) / NS_PER_SEC
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(remaining_sec, _TICK_SEC)):
-                    await self._stopping.wait()
+            await self._sleep((run.end_ns - now_ns) / NS_PER_SEC)
+
+    async def _sleep(self, remaining_sec: float) -> None:
+        """Until a time or `stop`; no longer than a tick."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(remaining_sec, _TICK_SEC)):
+                await self._stopping.wait()
 
     def _begin(self, run: Run | None) -> None:
         """Record a run, or none until the next."""
         if run is None:
-            _LOG.info("too late for the current run; waiting for the next")
+            _LOG.info("no run to take part in; waiting for the next")
         else:
             measured_sec = (run.measure_end_ns - run.measure_start_ns) // NS_PER_SEC
             extra = {"run": run.label, "measured_sec": measured_sec}
