@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# One-sided, for each pair: of two equal candidates either may be declared faster by chance.
-ALPHA: Final = 0.02
-# Chance of dropping the best candidate, over all looks and all others.
-ELIMINATION_ALPHA: Final = 0.01
+# Shares of what may go wrong, 1 - confidence: for each pair in each direction, since of two equal
+# candidates either may be declared faster by chance; and for all eliminations together.
+_PAIR_SHARE: Final = 0.4
+_ELIMINATION_SHARE: Final = 0.1
 _FEWEST_TO_DROP: Final = 3
 
 
@@ -31,20 +31,32 @@ class ContestRule:
 
     Attributes:
         cap: most blocks that it may take.
-        margin: a candidate is dropped only if it is slower by more than this share of p99.
-        alpha: one-sided error probability of each pair over all looks.
-        elimination_alpha: error probability of all eliminations together.
+        margin: a candidate is dropped only if log p99 is larger by more than this.
+        confidence: that a winner is right.
     """
 
     cap: int
     margin: float
-    alpha: float = ALPHA
-    elimination_alpha: float = ELIMINATION_ALPHA
+    confidence: float = 0.95
+
+    @property
+    def alpha(self) -> float:
+        """One-sided error probability of each pair over all looks."""
+        return _PAIR_SHARE * (1 - self.confidence)
+
+    @property
+    def elimination_alpha(self) -> float:
+        """Error probability of all eliminations together."""
+        return _ELIMINATION_SHARE * (1 - self.confidence)
 
     @property
     def spending(self) -> Spending:
         """What each pair may spend."""
         return Spending(self.alpha, self.cap)
+
+    def spending_over_days(self, most_days: int) -> Spending:
+        """What each pair may spend over days; half, as neighbouring days are somewhat alike."""
+        return Spending(self.alpha / 2, most_days)
 
     @property
     def elimination_looks(self) -> tuple[int, ...]:
@@ -170,3 +182,41 @@ def _beaten_at(
     there = np.flatnonzero(np.isfinite(differences))
     at = first_rejection(differences[there] - slack[leader, rival], rule.spending)
     return None if at is None else int(there[at - 1]) + 1
+
+
+def holds_in_general(
+    log_p99: Floats,
+    days: NDArray[np.int64],
+    winner: int,
+    rule: ContestRule,
+    *,
+    most_days: int,
+    allowance: Floats | None = None,
+) -> bool:
+    """Whether a candidate has beaten all others by what whole days say.
+
+    A level that lasts a day makes its blocks alike, so a day counts once, with the sum of its
+    differences, by the same sequential test over days. That takes days for independent; a level
+    that wanders over weeks cannot be told from a lasting one by fewer weeks. Others that were
+    dropped early were not measured for long, which proves nothing in general.
+
+    Args:
+        log_p99: see `hold`.
+        days: day number of each block, ascending; the last day must be over.
+        winner: index of the candidate.
+        rule: gives the error probability.
+        most_days: days by which all of it may be spent.
+        allowance: see `hold`.
+    """
+    spending = rule.spending_over_days(most_days)
+    others = [k for k in range(len(log_p99)) if k != winner]
+    for rival in others:
+        differences = log_p99[rival] - log_p99[winner]
+        if allowance is not None:
+            differences = differences - allowance[winner, rival]
+        there = np.isfinite(differences)
+        _, day = np.unique(days[there], return_inverse=True)
+        sums = np.bincount(day, weights=differences[there])
+        if first_rejection(sums, spending) is None:
+            return False
+    return bool(others)

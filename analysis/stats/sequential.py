@@ -32,7 +32,8 @@ PATTERNS: Final = 2**_BITS
 MAX_DIFFERENCES: Final = PATTERNS // 2
 # Sums that differ by rounding only are equal.
 _ROUNDING: Final = 1e-12
-_HALVINGS: Final = 40
+# How finely ends of intervals are found, as a share of the spread; far below any noise.
+_FINENESS: Final = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +126,8 @@ def lower_bound(differences: ArrayLike, spending: Spending) -> float | None:
     rejected, kept = float(values.min()) - 1e-6 * spread, float(values.mean())
     if not rejects(rejected):
         return None
-    for _ in range(_HALVINGS):
+    while kept - rejected > _FINENESS * spread:
         middle = (rejected + kept) / 2
-        if kept - rejected <= 1e-6 * spread:  # noqa: PLR2004 - far below any noise
-            break
         if rejects(middle):
             rejected = middle
         else:

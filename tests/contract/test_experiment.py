@@ -171,9 +171,7 @@ def test_a_bad_value_is_named_by_its_key(old: str, new: str, expected: str) -> N
         (
             "scrape_interval_sec: 15",
             "scrape_interval_sec: 15\n  random_blocks: {per_day: 6, seed: 1, most: 4}",
-            (
-                "timing.random_blocks.most: input should be greater than or equal to 8, got 4."
-            ),
+            ("timing.random_blocks.most: input should be greater than or equal to 8, got 4."),
         ),
         (
             "measurement_sec: 3600",
