@@ -10,7 +10,7 @@ from typing import Final
 
 
 class ExitCode(IntEnum):
-    """Exit codes. 3 to 5 are the verdicts of `analyze` that name no winner."""
+    """Exit codes. 3 to 5 and 15 are the verdicts of `analyze` that name no winner."""
 
     DONE = 0
     CHECK_FAILED = 1
@@ -27,6 +27,7 @@ class ExitCode(IntEnum):
     LEFTOVERS = 12
     CANNOT_LISTEN = 13
     ADVISORIES_FAILED = 14
+    SHORTLIST = 15
     STACK_FAILED = 69
     INTERNAL_ERROR = 70
     INTERRUPTED = 130
@@ -49,6 +50,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.LEFTOVERS: "tagged resources remain, or a region could not be checked",
     ExitCode.CANNOT_LISTEN: "cannot listen on the given address and port",
     ExitCode.ADVISORIES_FAILED: "the advisory database could not be queried",
+    ExitCode.SHORTLIST: "shortlist: the best is among several candidates",
     ExitCode.STACK_FAILED: "a process of the local stack failed",
     ExitCode.INTERNAL_ERROR: "internal error; please report it",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C (SIGINT)",
