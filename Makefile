@@ -9,7 +9,7 @@ CHECKOV_VERSION := 3.3.30
 CHECKOV := $(VENV)/checkov
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-terraform lint format bench bench-probe bench-soak bench-faults bench-soak-faults bench-endpoint bench-decision fuzz lock audit sbom clean
+.PHONY: help demo test test-terraform lint format bench bench-probe bench-soak bench-faults bench-soak-faults bench-endpoint bench-scrape bench-decision fuzz lock audit sbom clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -42,9 +42,10 @@ bench: $(VENV)/.installed-dev ## Measure what the documentation claims.
 	$(BIN)/python benchmarks/histogram.py
 	$(BIN)/python benchmarks/receive.py
 
-bench-probe: $(VENV)/.installed-dev ## Compare the probe's whole path with other clients (10 minutes).
+bench-probe: $(VENV)/.installed-dev ## Compare the probe's whole path with other clients (15 minutes).
 	$(BIN)/python benchmarks/receive.py
 	$(BIN)/python benchmarks/receive_options.py
+	$(BIN)/python benchmarks/mixed.py
 
 bench-soak: $(VENV)/.installed-dev ## Watch the probe's memory at 20,000 messages/s (MINUTES=30).
 	$(BIN)/python benchmarks/soak.py --minutes $(or $(MINUTES),30)
@@ -57,6 +58,9 @@ bench-soak-faults: $(VENV)/.installed-dev ## A fault every 5 s at 20,000 message
 
 bench-endpoint: $(VENV)/.installed-dev ## Scrape the probe while strangers flood its endpoint (10 minutes).
 	$(BIN)/python benchmarks/endpoint_flood.py --minutes $(or $(MINUTES),10) --tls
+
+bench-scrape: $(VENV)/.installed-dev ## Delay of the event loop while 1,024 streams are scraped.
+	$(BIN)/python benchmarks/scrape.py
 
 bench-decision: $(VENV)/.installed-dev ## Calibrate the decision: false winners, power, coverage (20 minutes).
 	$(BIN)/python benchmarks/calibration.py --trials 400

@@ -11,6 +11,7 @@ import pandas as pd
 
 from latency_sweep.analysis.decision.decide import decide
 from latency_sweep.analysis.evidence import archive
+from latency_sweep.analysis.evidence.clock_findings import clock_findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,7 @@ RUN_COLUMNS: Final = {
     "p99_sec": "float64",
     "messages": "Int64",
     "lost": "Int64",
+    "never_sent": "Int64",
     "reconnects": "Int64",
     "negative": "Int64",
     "hours": "Float64",
@@ -71,7 +73,8 @@ class SweepFrames:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """One row for each candidate and run, with the columns of `RUN_COLUMNS`."""
-        rows = [_run_row(run) for run in self.evidence.runs]
+        clocks = clock_findings(self.evidence)
+        rows = [_run_row(run, clocks.reasons_against(run)) for run in self.evidence.runs]
         columns = {name: [row[name] for row in rows] for name in RUN_COLUMNS if name != "start"}
         frame = pd.DataFrame(columns)
         # A name that is no time, as in files of other programs, has no start.
@@ -115,7 +118,7 @@ def load(path: Path) -> SweepFrames:
     return SweepFrames(found.evidence, found.experiment)
 
 
-def _run_row(run: RunEvidence) -> dict[str, Any]:
+def _run_row(run: RunEvidence, reasons: tuple[str, ...]) -> dict[str, Any]:
     p50, p99 = run.latency.quantiles([0.5, 0.99]) if run.latency.count else (np.nan, np.nan)
     return {
         "candidate": run.candidate.name,
@@ -124,14 +127,15 @@ def _run_row(run: RunEvidence) -> dict[str, Any]:
         "instance_type": run.candidate.get("instance_type"),
         "run": run.run,
         "stratum": run.stratum,
-        "used": not run.exclusion_reasons,
-        "exclusion_reasons": "; ".join(run.exclusion_reasons),
+        "used": not reasons,
+        "exclusion_reasons": "; ".join(reasons),
         "samples": run.latency.count,
         "mean_sec": run.latency.sum / run.latency.count if run.latency.count else np.nan,
         "p50_sec": p50,
         "p99_sec": p99,
         "messages": run.messages,
         "lost": run.lost,
+        "never_sent": run.never_sent,
         "reconnects": run.reconnects,
         "negative": run.negative,
         "hours": run.hours,

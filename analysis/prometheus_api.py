@@ -48,6 +48,10 @@ MAX_POINTS: Final = 11_000
 
 _CONNECT_TIMEOUT_SEC: Final = 10.0
 _FIRST_BACKOFF_SEC: Final = 0.25
+# To find out what answers instead of a Prometheus.
+_GLANCE_SEC: Final = 3.0
+_GLANCE_CHUNK_BYTES: Final = 64 * 1024
+_GLANCE_BYTES: Final = 8 * 1024 * 1024
 _RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
 # The end of the year 9999, beyond which no calendar goes.
 _LATEST_TIME_SEC: Final = 253_402_300_799.0
@@ -235,6 +239,21 @@ class _Result(msgspec.Struct):
     values: list[tuple[float, str]] | None = None
     histogram: tuple[float, msgspec.Raw] | None = None
     histograms: list[tuple[float, msgspec.Raw]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The beginning of what a server shows at a path, whatever it is.
+
+    Attributes:
+        status: of the HTTP answer.
+        headers: of it.
+        text: its first bytes.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,6 +470,38 @@ class PrometheusClient:
             PrometheusError: see the tree above.
         """
         return self._typed(self._call("GET", "status/buildinfo", {}).data, dict[str, str])
+
+    def fetch(self, endpoint: str, kind: type[T]) -> T:
+        """What another endpoint of the API says, such as `status/flags`.
+
+        Raises:
+            PrometheusError: see the tree above; compatible servers lack some endpoints.
+        """
+        return self._typed(self._call("GET", endpoint, {}).data, kind)
+
+    def glance(self, path: str) -> Glance | None:
+        """Look at a path of the server's host, once and briefly; None if nothing answers."""
+        parts = urlsplit(self.url)
+        wait_sec = min(_GLANCE_SEC, self._timeout_sec)
+        try:
+            answer = self._session.get(
+                f"{parts.scheme}://{parts.netloc}{path}",
+                headers={"Accept": "*/*"},
+                timeout=(wait_sec, wait_sec),
+                verify=self._verify,
+                allow_redirects=False,
+                stream=True,
+            )
+            body = bytearray()
+            with answer:
+                for chunk in answer.iter_content(_GLANCE_CHUNK_BYTES):
+                    body += chunk
+                    if len(body) >= _GLANCE_BYTES:
+                        break
+        except (requests.RequestException, bounded_http.TooLargeError, OSError, ValueError):
+            return None
+        text = body.decode("utf-8", errors="replace")
+        return Glance(answer.status_code, dict(answer.headers), text)
 
     def now(self) -> float:
         """The server's clock, Unix seconds.

@@ -130,6 +130,7 @@ def variables(uid: str) -> dict[str, str]:
     return {
         **values,
         "instance": ".*",
+        "job": metrics.JOB,
         "symbol": ".*",
         "stream": "(trade|depth@100ms)",
         "experiment": NAME,

@@ -81,8 +81,14 @@ def plant(url: str, experiment: Experiment, name: str, candidates: int, runs: Se
             tuple(sorted((*labels, *place.items()))): samples
             for labels, samples in patterns[kind].items()
         }
-        series += len(labelled)
-        History(labelled).send(url)
+        repeated = History(labelled)
+        for run in runs:  # what tells it from the region that it repeats
+            feed = {"market": "spot", "stream": CHANNELS[0][0], "symbol": "OWN", "run": run.label}
+            end = run.end_ns / NS_PER_SEC - 1
+            own = Native.of(np.full(1, 0.01 * (1 + region / 100)))
+            repeated.add(metrics.LATENCY.name, {**feed, **place}, end, own)
+        series += len(repeated.series)
+        repeated.send(url)
     return series
 
 

@@ -52,7 +52,15 @@ if TYPE_CHECKING:
 DOCUMENT = Path(__file__).parents[1] / "docs" / "reliability.md"
 WAVE = 17
 # Those that take the probe longest to notice come first, together.
-SLOW = ("half-open", "stream-stall", "backlog", "wrong-route", "tls-never", "dns-silent")
+SLOW = (
+    "half-open",
+    "stream-stall",
+    "quiet",
+    "backlog",
+    "wrong-route",
+    "tls-never",
+    "dns-silent",
+)
 STREAM = "trade"
 WARMUP_SEC = 8.0
 
@@ -91,6 +99,7 @@ SOAK_BENDING = (
     "join",
 )
 SOAK_WINDOW_SEC = 3.0
+SETTLED_SEC = 5.0
 
 
 def table(folder: Path, scraper: Scraper) -> str:
@@ -316,9 +325,20 @@ async def soak(seconds: float, folder: Path, scraper: Scraper) -> str:
                     child.check()
                 await healthy(proxy)
                 report = await asyncio.to_thread(sender.finish)
-                await asyncio.sleep(5.0)
+                await settled(scraper)
                 child.check()
                 return soaked(scraper, report, counted, seconds)
+
+
+async def settled(scraper: Scraper) -> None:
+    """Wait until what the proxy and the probe had in hand has been counted and scraped."""
+    counted: float | None = None
+    since = time.monotonic()
+    while time.monotonic() < since + SETTLED_SEC:
+        now = scraper.query(f"sum by ({LABEL}) (feed_messages_total)").get("soak")
+        if now is None or now != counted:
+            counted, since = now, time.monotonic()
+        await asyncio.sleep(0.5)
 
 
 async def healthy(proxy: FaultProxy) -> None:
@@ -347,6 +367,7 @@ def soaked(scraper: Scraper, report: Report, counted: dict[str, int], seconds: f
         "lost, counted": f"{lost:,.0f}",
         "in flight": f"{in_flight:,}",
         "**unaccounted**": f"**{sent - in_flight - received - lost:,.0f}**",
+        "new numberings": f"{value('feed_sequence_restarts_total'):,.0f}",
         "connections lost and replaced": f"{value('feed_reconnects_total'):,.0f}",
         "time without a connection, s": f"{value('feed_disconnected_seconds_total'):,.0f}",
         "errors of the probe's own": f"{internal(scraper):,.0f}",

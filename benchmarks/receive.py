@@ -146,7 +146,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the medians there too")
     options = parser.parse_args()
-    rust = build_rust_client(_CACHE)
+    rust = build_rust_client(RUST, _CACHE)
     names = [name for name in CLIENTS if name != SCRAPED]
     if not may_capture():
         names.remove(CAPTURING)

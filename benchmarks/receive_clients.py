@@ -18,10 +18,9 @@ import msgspec
 import websockets
 from prometheus_client import CollectorRegistry, Histogram
 
-from benchmarks.receive_sender import PATH, SENT_AT
+from benchmarks.receive_sender import SENT_AT, SYMBOLS
 from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import Run
-from latency_sweep.nativehist import exposition
 from latency_sweep.nativehist.histogram import NativeHistogram
 from latency_sweep.probe import tuning
 from latency_sweep.probe.feeds.binance_spot import BinanceSpot
@@ -30,6 +29,7 @@ from latency_sweep.probe.measurement.recorder import Recorder
 from latency_sweep.probe.net import timestamps_check
 from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.net.websocket import connect
+from latency_sweep.probe.serving.shared_rendering import SharedRenderer
 from latency_sweep.probe.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Meter:
 
     Attributes:
         errors: whether to note each message's error.
+        symbols: how many of the sender's symbols have trades.
         late_ns: timestamp minus the sender's time, in the order received.
         own_ns: from timestamp to program, where the client can tell.
         shared: messages whose timestamp one before them has too.
@@ -62,6 +63,7 @@ class Meter:
     """
 
     errors: bool
+    symbols: int = 1
     late_ns: list[int] = field(default_factory=list)
     own_ns: list[int] = field(default_factory=list)
     shared: int = 0
@@ -84,29 +86,36 @@ async def probe(
     tls: ssl.SSLContext,
     meter: Meter,
     *,
-    symbols: Sequence[str] = ("BTCUSDT",),
+    more_symbols: Sequence[str] = (),
     receiving: Receiving = DEFAULT,
 ) -> None:
-    """This project's whole path; only the first symbol is sent, the others have history."""
+    """This project's whole path; with more symbols, whose series have history, it is scraped."""
+    symbols = [*SYMBOLS[: meter.symbols], *more_symbols]
     registry = CollectorRegistry()
     feed, recorder = make_recorder(url, symbols, registry)
     receiver = recorder.receiver(feed, recorder.lines[0], lambda: None)
 
-    def record(payloads: list[bytes], binary: bool, timestamp_ns: int, read_ns: int) -> None:  # noqa: FBT001 - as the hot path calls it
-        receiver.record(payloads, binary, timestamp_ns, read_ns)
+    def record(
+        payloads: list[bytes],
+        binary: bool,  # noqa: FBT001 - as the hot path calls it
+        timestamp_ns: int,
+        read_ns: int,
+        error_ns: int,
+    ) -> None:
+        receiver.record(payloads, binary, timestamp_ns, read_ns, error_ns)
         for payload in payloads:
             meter.note(payload, timestamp_ns)
         meter.own_ns += [read_ns - timestamp_ns] * len(payloads)
 
-    for state in recorder.states[1:]:
+    for state in recorder.states[meter.symbols :]:
         assert state.histograms is not None
         for histogram in state.histograms.all:
             for number in range(10_000):
                 histogram.observe(1e-3 * 1.5 ** (number % 1000 / 1000))
     connection = await connect(
-        f"{url.partition('/stream')[0]}{PATH}",
+        url,
         headers={},
-        tls=tls,
+        tls=_context(url, tls),
         record=record if meter.errors else receiver.record,
         on_rtt=lambda _: None,
         on_step=lambda *_: None,
@@ -114,17 +123,17 @@ async def probe(
     )
     meter.start()
     async with asyncio.TaskGroup() as tasks:
-        scraper = tasks.create_task(_scrape(registry)) if len(symbols) > 1 else None
+        scraper = tasks.create_task(_scrape(registry)) if more_symbols else None
         await connection.closed
         if scraper is not None:
             scraper.cancel()
     meter.stop()
     meter.shared = recorder.lines[0].shared_timestamps
-    state = recorder.states[0]
-    assert state.sequence is not None
-    assert state.sequence.gaps == 0
-    assert state.histograms is not None
-    assert state.histograms.receive_delay.snapshot().count == state.messages
+    for state in recorder.states[: meter.symbols]:
+        assert state.sequence is not None
+        assert state.sequence.gaps == 0
+        assert state.histograms is not None
+        assert state.histograms.receive_delay.snapshot().count == state.messages > 0
 
 
 async def probe_capturing(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
@@ -142,7 +151,7 @@ def may_capture() -> bool:
 
 async def probe_scraped(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
     """The whole path with the series of 10 symbols, 40 histograms, scraped all the time."""
-    await probe(url, tls, meter, symbols=[f"{name}USDT" for name in ("BTC", *"ABCDEFGHI")])
+    await probe(url, tls, meter, more_symbols=[f"{name}USDT" for name in "ABCDEFGHI"])
 
 
 async def _scrape(registry: CollectorRegistry) -> None:
@@ -151,16 +160,16 @@ async def _scrape(registry: CollectorRegistry) -> None:
     asyncio.get_running_loop().set_default_executor(
         tuning.background_executor(Tuning(realtime_priority=priority or None))
     )
+    renderer = SharedRenderer(registry)
     while True:
         await asyncio.sleep(SCRAPE_PAUSE_SEC)
-        snapshot = exposition.take_snapshot(registry)
-        await asyncio.to_thread(exposition.render, snapshot, PROTOBUF, "gzip")
+        await renderer.render(PROTOBUF, "gzip")
 
 
 async def receiving(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
     """This project's reading alone: timestamps, TLS and frames."""
 
-    def record(payloads: list[bytes], binary: bool, timestamp_ns: int, read_ns: int) -> None:  # noqa: ARG001, FBT001 - as the hot path calls it
+    def record(payloads: list[bytes], binary: bool, timestamp_ns: int, *_: int) -> None:  # noqa: ARG001, FBT001 - as the hot path calls it
         if meter.errors:
             for payload in payloads:
                 meter.note(payload, timestamp_ns)
@@ -168,7 +177,7 @@ async def receiving(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
     connection = await connect(
         url,
         headers={},
-        tls=tls,
+        tls=_context(url, tls),
         record=record,
         on_rtt=lambda _: None,
         on_step=lambda *_: None,
@@ -176,6 +185,10 @@ async def receiving(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
     meter.start()
     await connection.closed
     meter.stop()
+
+
+def _context(url: str, tls: ssl.SSLContext) -> ssl.SSLContext | None:
+    return tls if url.startswith("wss:") else None
 
 
 class JsonPath:
@@ -200,16 +213,16 @@ class JsonPath:
             .labels("trade")
             .observe
         )
-        self._last_id = 0
+        self._last_ids: dict[str, int] = {}
         self.gaps = 0
 
     def on_message(self, text: str) -> None:
         timestamp_ns = time.time_ns()
         data = json.loads(text)["data"]
-        number = data["t"]
-        if self._last_id and number != self._last_id + 1:
+        number, symbol = data["t"], data["s"]
+        if number != self._last_ids.get(symbol, number - 1) + 1:
             self.gaps += 1
-        self._last_id = number
+        self._last_ids[symbol] = number
         self._observe((timestamp_ns - data["E"] * 1000) * 1e-9)
         if self._meter.errors:
             self._meter.note(text, timestamp_ns)
@@ -218,7 +231,7 @@ class JsonPath:
 async def websockets_json(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
     path = JsonPath(meter)
     async with websockets.connect(
-        url, ssl=tls, compression=None, ping_interval=None, max_queue=None
+        url, ssl=_context(url, tls), compression=None, ping_interval=None, max_queue=None
     ) as connection:
         meter.start()
         async for message in connection:
@@ -229,7 +242,10 @@ async def websockets_json(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
 
 async def aiohttp_json(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
     path = JsonPath(meter)
-    async with aiohttp.ClientSession() as session, session.ws_connect(url, ssl=tls) as connection:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url, ssl=tls) as connection,
+    ):
         meter.start()
         async for message in connection:
             path.on_message(message.data)
@@ -239,6 +255,7 @@ async def aiohttp_json(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
 class _Trade(msgspec.Struct, gc=False):
     event_time: int = msgspec.field(name="E")
     id: int = msgspec.field(name="t")
+    symbol: str = msgspec.field(name="s")
 
 
 class _TradeFrame(msgspec.Struct, gc=False):
@@ -249,11 +266,11 @@ async def picows_msgspec(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
     import picows  # noqa: PLC0415 - optional
 
     decode = msgspec.json.Decoder(_TradeFrame).decode
-    observe = NativeHistogram().observe
+    observers = {symbol: NativeHistogram().observe for symbol in SYMBOLS}
+    last_ids: dict[str, int] = {}
     text = picows.WSMsgType.TEXT
 
     class Listener(picows.WSListener):
-        last_id = 0
         gaps = 0
 
         def on_ws_frame(self, _: Any, frame: Any) -> None:
@@ -264,15 +281,15 @@ async def picows_msgspec(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
             timestamp_ns = time.time_ns()
             payload = frame.get_payload_as_bytes()
             data = decode(payload).data
-            number = data.id
-            if self.last_id and number != self.last_id + 1:
+            number, symbol = data.id, data.symbol
+            if number != last_ids.get(symbol, number - 1) + 1:
                 self.gaps += 1
-            self.last_id = number
-            observe((timestamp_ns - data.event_time * 1000) * 1e-9)
+            last_ids[symbol] = number
+            observers[symbol]((timestamp_ns - data.event_time * 1000) * 1e-9)
             if meter.errors:
                 meter.note(payload, timestamp_ns)
 
-    transport, _ = await picows.ws_connect(Listener, url, ssl_context=tls)
+    transport, _ = await picows.ws_connect(Listener, url, ssl_context=_context(url, tls))
     meter.start()
     await transport.wait_disconnected()
     meter.stop()
@@ -282,7 +299,7 @@ async def picows_recorder(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
     """The library picows in front of this project's numbers: the very same work after receiving."""
     import picows  # noqa: PLC0415 - optional
 
-    feed, recorder = make_recorder(url, ["BTCUSDT"], CollectorRegistry())
+    feed, recorder = make_recorder(url, SYMBOLS[: meter.symbols], CollectorRegistry())
     record = recorder.receiver(feed, recorder.lines[0], lambda: None).record
     text = picows.WSMsgType.TEXT
 
@@ -298,7 +315,7 @@ async def picows_recorder(url: str, tls: ssl.SSLContext, meter: Meter) -> None:
             if meter.errors:
                 meter.note(payload, timestamp_ns)
 
-    transport, _ = await picows.ws_connect(Listener, url, ssl_context=tls)
+    transport, _ = await picows.ws_connect(Listener, url, ssl_context=_context(url, tls))
     meter.start()
     await transport.wait_disconnected()
     meter.stop()
@@ -308,7 +325,7 @@ def make_recorder(
     url: str, symbols: Sequence[str], registry: CollectorRegistry
 ) -> tuple[BinanceSpot, Recorder]:
     """What the probe records trades with, in the middle of a run."""
-    feed = BinanceSpot(url.removesuffix(PATH), symbols, ["trade"])
+    feed = BinanceSpot(url.partition("/stream")[0], symbols, ["trade"])
     instruments = Instruments(registry, experiment.load().histogram, "spot")
     recorder = Recorder("spot", feed.channels, instruments)
     now = time.time_ns()

@@ -52,7 +52,7 @@ class Option:
 
 
 OPTIONS: Final = {
-    "default, on a core of its own": Option(),
+    "socket, on a core of its own": Option(),
     "not pinned": Option(pinned=False),
     "garbage collector not frozen": Option(frozen=False),
     "--timestamps capture": Option(Receiving(Timestamps.CAPTURE)),
@@ -64,11 +64,13 @@ OPTIONS: Final = {
 }
 
 
-def run_client(url: str, ca: Path, option: Option, result: Connection) -> None:
+def run_client(
+    url: str, ca: Path, option: Option, result: Connection, meter: Meter | None = None
+) -> None:
     _, cpu = cores()
     if option.pinned and cpu is not None:
         os.sched_setaffinity(0, {cpu})
-    meter = Meter(errors=True)
+    meter = meter or Meter(errors=True)
     tls = ssl.create_default_context(cafile=ca)
     try:
         timestamps_check.check(option.receiving, "127.0.0.1")

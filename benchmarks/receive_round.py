@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 
 from benchmarks.receive_clients import CLIENTS, Meter
-from benchmarks.receive_sender import PATH, Load, serve
+from benchmarks.receive_sender import SYMBOLS, Load, path, serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from latency_sweep.lab.local.tls import Certificates
 
 RUST: Final = "tokio-tungstenite + serde"
-_CRATE: Final = Path(__file__).parent / "rust_client"
+BARTER: Final = "barter-data"
+_CRATES: Final = {RUST: "rust_client", BARTER: "barter_client"}
 _SWITCH_INTERVAL_SEC: Final = 2e-5  # as the probe sets it
 
 
@@ -45,21 +46,22 @@ class Round:
     own_ns: Sequence[int]
 
 
-def build_rust_client(target: Path) -> Path | None:
-    """The compiled client's binary; None where there is no cargo, or building fails."""
+def build_rust_client(name: str, target: Path) -> Path | None:
+    """A compiled client's binary; None where there is no cargo, or building fails."""
     cargo = shutil.which("cargo")
     if cargo is None:
-        print(f"cargo is not installed: no row for {RUST}.", file=sys.stderr)
+        print(f"cargo is not installed: no row for {name}.", file=sys.stderr)
         return None
+    crate = _CRATES[name]
     built = subprocess.run(
         [cargo, "build", "--release", "--quiet", "--locked", "--target-dir", target],
-        cwd=_CRATE,
+        cwd=Path(__file__).parent / crate,
         check=False,
     )
     if built.returncode:
-        print(f"cargo build failed: no row for {RUST}.", file=sys.stderr)
+        print(f"cargo build failed: no row for {name}.", file=sys.stderr)
         return None
-    return target / "release" / "rust-client"
+    return target / "release" / crate.replace("_", "-")
 
 
 def cores() -> tuple[int | None, int | None]:
@@ -72,27 +74,34 @@ def measure(
     client: str, load: Load, certificates: Certificates, *, rust: Path | None = None
 ) -> Round:
     """Run one client once; errors are noted unless the load saturates it."""
-    errors = load.is_paced
     sender_cpu, client_cpu = cores()
     ready, ready_child = multiprocessing.Pipe()
     sender = multiprocessing.Process(
         target=serve, args=(certificates, load, sender_cpu, ready_child), daemon=True
     )
     sender.start()
-    url = f"wss://127.0.0.1:{ready.recv()}{PATH}"
+    url = f"{'wss' if load.tls else 'ws'}://127.0.0.1:{ready.recv()}{path(load.symbols)}"
     try:
-        if client == RUST:
+        if client in _CRATES:
             assert rust is not None
-            return _measure_rust(rust, url, load, certificates.ca, client_cpu, errors=errors)
+            return _measure_rust(rust, client, url, load, certificates.ca, client_cpu)
+        meter = Meter(errors=load.is_paced, symbols=load.symbols)
         result, result_child = multiprocessing.Pipe()
         process = multiprocessing.Process(
             target=_run_client,
-            args=(client, url, certificates.ca, client_cpu, Meter(errors), result_child),
+            args=(
+                client,
+                url,
+                certificates.ca,
+                client_cpu,
+                Meter(errors=load.is_paced, symbols=load.symbols),
+                result_child,
+            ),
             daemon=True,
         )
         process.start()
         result_child.close()
-        meter: Meter = result.recv()
+        meter = result.recv()
         process.join()
     finally:
         sender.join(timeout=5)
@@ -118,11 +127,16 @@ def _run_client(  # noqa: PLR0917 - the target of a process
     result.send(meter)
 
 
-def _measure_rust(
-    binary: Path, url: str, load: Load, ca: Path, cpu: int | None, *, errors: bool
+def _measure_rust(  # noqa: PLR0917 - as its only caller has it
+    binary: Path, client: str, url: str, load: Load, ca: Path, cpu: int | None
 ) -> Round:
     pin = ["taskset", "-c", str(cpu)] if cpu is not None and shutil.which("taskset") else []
-    arguments = [*pin, str(binary), url, str(ca), *(["errors"] if errors else [])]
-    run = subprocess.run(arguments, check=True, stdout=subprocess.PIPE)
+    if client == BARTER:
+        bases = (symbol.removesuffix("USDT").lower() for symbol in SYMBOLS[: load.symbols])
+        sent = load.messages // load.per_write * load.per_write
+        arguments = [url, str(sent), *bases]
+    else:
+        arguments = [url, str(ca), *(["errors"] if load.is_paced else [])]
+    run = subprocess.run([*pin, str(binary), *arguments], check=True, stdout=subprocess.PIPE)
     measured = json.loads(run.stdout)
     return Round(measured["cpu_sec"] * 1e6 / load.messages, measured["late_ns"], [])

@@ -1,4 +1,4 @@
-"""The sender of `receive.py`: a WebSocket server over TLS that knows when it sent each message."""
+"""The sender of `receive.py`: a WebSocket server that knows when it sent each message."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ if TYPE_CHECKING:
 
     from latency_sweep.lab.local.tls import Certificates
 
-PATH: Final = "/stream?streams=btcusdt@trade&timeUnit=MICROSECOND"
 # The sender's clock in nanoseconds travels in the price: every client can read it alike.
-_TEXT: Final = (
-    '{"stream":"btcusdt@trade","data":{"e":"trade","E":%s,"s":"BTCUSDT","t":%d,'
-    '"p":"%s","q":"0.00100000","T":%s,"m":true,"M":true}}'
+_TRADE: Final = (
+    '{"e":"trade","E":%s,"s":"%s","t":%d,"p":"%s","q":"0.00100000","T":%s,"m":true,"M":true}'
 )
+_COMBINED: Final = '{"stream":"%s@trade","data":%s}'
+SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
 _MICROSECONDS: Final = "x" * 16
+_MILLISECONDS: Final = "z" * 13
 _NANOSECONDS: Final = "y" * 19
 _FIRST_ID: Final = 10**9
-_START: Final = (_TEXT % (_MICROSECONDS, _FIRST_ID, _NANOSECONDS, _MICROSECONDS)).index("y")
-SENT_AT: Final = slice(_START, _START + len(_NANOSECONDS))
 SATURATED_WRITE: Final = 64
 BURST: Final = 500
 _BURST_WRITES: Final = 25
@@ -40,12 +39,34 @@ _PATIENCE_SEC: Final = 30.0
 _WAKE_UP_NS: Final = 70_000
 
 
+def path(symbols: int) -> str:
+    """Path and query of a URL that asks for the trades of so many of `SYMBOLS`."""
+    names = "/".join(f"{symbol.lower()}@trade" for symbol in SYMBOLS[:symbols])
+    return f"/stream?streams={names}&timeUnit=MICROSECOND"
+
+
+PATH: Final = path(1)
+
+
+def _text(symbol: str, number: int, *, raw: bool = False, microseconds: str = _MICROSECONDS) -> str:
+    trade = _TRADE % (microseconds, symbol, number, _NANOSECONDS, microseconds)
+    return trade if raw else _COMBINED % (symbol.lower(), trade)
+
+
+_START: Final = _text(SYMBOLS[0], _FIRST_ID).index("y")
+SENT_AT: Final = slice(_START, _START + len(_NANOSECONDS))
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """What to send.
 
     Attributes:
         messages: how many.
+        symbols: how many of `SYMBOLS` have trades, which take turns.
+        tls: whether over TLS.
+        raw: whether as raw streams that the client subscribes to, with times in milliseconds; else
+            as combined streams with times in microseconds.
         rate: per second, each in a write of its own; 0 for as fast as the receiver takes them.
         bursts_per_sec: if not 0, bursts of `BURST` messages within a millisecond instead.
     """
@@ -53,6 +74,9 @@ class Load:
     messages: int
     rate: float = 0.0
     bursts_per_sec: float = 0.0
+    symbols: int = 1
+    tls: bool = True
+    raw: bool = False
 
     @property
     def is_paced(self) -> bool:
@@ -86,8 +110,10 @@ def serve(certificates: Certificates, load: Load, cpu: int | None, ready: Connec
         ready.send(listener.getsockname()[1])
         plain, _ = listener.accept()
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with context.wrap_socket(plain, server_side=True) as sock:
+        with context.wrap_socket(plain, server_side=True) if load.tls else plain as sock:
             _upgrade(sock)
+            if load.raw:
+                _acknowledge(sock)
             time.sleep(0.3)
             _send(sock, load, writes)
             sock.sendall(Frame(Opcode.CLOSE, struct.pack("!H", 1000)).serialize(mask=False))
@@ -96,13 +122,20 @@ def serve(certificates: Certificates, load: Load, cpu: int | None, ready: Connec
 
 def _writes(load: Load) -> Iterator[bytes]:
     """What is sent at once, with places for the time."""
-    number = _FIRST_ID
+    sent = 0
     for _ in load.due_ns():
-        texts = [
-            _TEXT % (_MICROSECONDS, number + i, _NANOSECONDS, _MICROSECONDS)
-            for i in range(load.per_write)
-        ]
-        number += load.per_write
+        texts = []
+        for number in range(sent, sent + load.per_write):
+            turn, which = divmod(number, load.symbols)
+            texts.append(
+                _text(
+                    SYMBOLS[which],
+                    _FIRST_ID + turn,
+                    raw=load.raw,
+                    microseconds=_MILLISECONDS if load.raw else _MICROSECONDS,
+                )
+            )
+        sent += load.per_write
         frames = (Frame(Opcode.TEXT, text.encode()).serialize(mask=False) for text in texts)
         write = b"".join(frames)
         # A saturated sender has no time for the clock; its messages' times say little anyway.
@@ -111,10 +144,12 @@ def _writes(load: Load) -> Iterator[bytes]:
 
 def _timestamped(write: bytes) -> bytes:
     text = b"%d" % time.time_ns()
-    return write.replace(_MICROSECONDS.encode(), text[:16]).replace(_NANOSECONDS.encode(), text)
+    for place in (_MICROSECONDS, _MILLISECONDS, _NANOSECONDS):
+        write = write.replace(place.encode(), text[: len(place)])
+    return write
 
 
-def _upgrade(sock: ssl.SSLSocket) -> None:
+def _upgrade(sock: socket.socket) -> None:
     protocol = ServerProtocol()
     while True:
         protocol.receive_data(sock.recv(65536))
@@ -125,7 +160,13 @@ def _upgrade(sock: ssl.SSLSocket) -> None:
             return
 
 
-def _send(sock: ssl.SSLSocket, load: Load, writes: list[bytes]) -> None:
+def _acknowledge(sock: socket.socket) -> None:
+    """Answer the subscription, whatever it is to."""
+    sock.recv(65536)
+    sock.sendall(Frame(Opcode.TEXT, b'{"result":null,"id":1}').serialize(mask=False))
+
+
+def _send(sock: socket.socket, load: Load, writes: list[bytes]) -> None:
     send = sock.sendall
     if not load.is_paced:
         for write in writes:
@@ -143,7 +184,7 @@ def _send(sock: ssl.SSLSocket, load: Load, writes: list[bytes]) -> None:
         send(_timestamped(write))
 
 
-def _wait_for_answer(sock: ssl.SSLSocket) -> None:
+def _wait_for_answer(sock: socket.socket) -> None:
     """Until the client has answered the close frame, or has gone."""
     with contextlib.suppress(OSError):
         sock.settimeout(_PATIENCE_SEC)

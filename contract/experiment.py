@@ -309,7 +309,7 @@ def describe(fault: ErrorDetails) -> str:
 
 def _shown(value: object) -> str:
     try:
-        text = repr(value)
+        text = values.without_user(repr(value))
     except ValueError:  # Python refuses to write out the digits of a huge number
         return "a number of thousands of digits"
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

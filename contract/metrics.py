@@ -75,12 +75,14 @@ class ReconnectReason(StrEnum):
     """Why an established connection was replaced.
 
     `schedule` is for the fresh connection of a new run, `rollover` for the one before the
-    exchange's maximum connection age; both overlap the old one and lose nothing. `limit_exceeded`
-    and `internal_error` come with an error of a kind that says more.
+    exchange's maximum connection age, `quiet` for one that turned out to have been healthy when it
+    was compared with a fresh one, because the market was quiet; these overlap the old one and lose
+    nothing. `limit_exceeded` and `internal_error` come with an error of a kind that says more.
     """
 
     SCHEDULE = "schedule"
     ROLLOVER = "rollover"
+    QUIET = "quiet"
     SERVER_CLOSE = "server_close"
     CONNECTION_LOST = "connection_lost"
     PROTOCOL_ERROR = "protocol_error"
@@ -91,14 +93,15 @@ class ReconnectReason(StrEnum):
 
 
 # Replacements that the probe planned itself; constraints on reconnects do not count them.
-PLANNED: Final = (ReconnectReason.SCHEDULE, ReconnectReason.ROLLOVER)
+PLANNED: Final = (ReconnectReason.SCHEDULE, ReconnectReason.ROLLOVER, ReconnectReason.QUIET)
 
 
 class ErrorKind(StrEnum):
     """What can be wrong with what was received, or with an attempt to connect.
 
-    `control_frames`, `continuation_frames` and `unsent_bytes` end the connection that exceeds the
-    limit, `interim_responses` and `retry_after` an attempt to connect; see `probe.net.limits`.
+    `control_frames`, `continuation_frames`, `unusable_frames` and `unsent_bytes` end the connection
+    that exceeds the limit, `interim_responses` and `retry_after` an attempt to connect; see
+    `probe.net.limits`.
     """
 
     BAD_JSON = "bad_json"
@@ -118,6 +121,7 @@ class ErrorKind(StrEnum):
     RETRY_AFTER = "retry_after"
     CONTROL_FRAMES = "control_frames"
     CONTINUATION_FRAMES = "continuation_frames"
+    UNUSABLE_FRAMES = "unusable_frames"
     UNSENT_BYTES = "unsent_bytes"
     SUBSCRIBE_FAILED = "subscribe_failed"
     NO_FIRST_MESSAGE = "no_first_message"
@@ -182,6 +186,17 @@ RECEIVE_DELAY: Final = _histogram(
     "Kernel receive timestamp to the read by the probe: the probe's own delay.",
     FEED_RUN,
 )
+TIMESTAMP_ERROR: Final = _histogram(
+    "feed_timestamp_error_seconds",
+    "Bound on how late the receive timestamp of a message may be, of those in feed_latency_seconds "
+    "whose timestamp is not exact.",
+    FEED_RUN,
+)
+TIMESTAMPS_EXACT: Final = _counter(
+    "feed_timestamps_exact_total",
+    "Messages in feed_latency_seconds whose receive timestamp is that of their last byte.",
+    FEED_RUN,
+)
 CONNECTION_LATENCY: Final = _histogram(
     "feed_connection_latency_seconds",
     "As feed_latency_seconds, by parallel connection, redundant messages included.",
@@ -206,6 +221,30 @@ LOST: Final = _counter(
 RECOVERED: Final = _counter(
     "feed_messages_recovered_total",
     "Messages that arrived after they had been counted as lost, or were counted so by a wrong id.",
+)
+RUN_LOST: Final = _gauge(
+    "feed_run_lost_messages",
+    "As feed_messages_lost_total, of the messages of one run.",
+    FEED_RUN,
+)
+RUN_MISSING: Final = _gauge(
+    "feed_run_missing_messages",
+    "Messages of the run that were counted as lost and have not arrived since.",
+    FEED_RUN,
+)
+RUN_FIRST_ID: Final = _gauge(
+    "feed_run_first_id",
+    "First of the ids, up to feed_run_last_id, that each arrived or are known to be missing.",
+    FEED_RUN,
+)
+RUN_LAST_ID: Final = _gauge(
+    "feed_run_last_id", "Last of these ids, while the run lasted.", FEED_RUN
+)
+RUN_MISSING_IDS: Final = _gauge(
+    "feed_run_missing_ids",
+    "Invertible Bloom lookup table of the missing ids; what two targets miss alike cancels when "
+    "their tables are subtracted.",
+    (*FEED_RUN, "cell", "field"),
 )
 GAPS: Final = _counter("feed_sequence_gaps_total", "Jumps forward in the sequence of ids.")
 RESTARTS: Final = _counter(
@@ -236,6 +275,12 @@ WITHOUT_TIMESTAMP: Final = _counter(
     "Messages without a kernel timestamp, timestamped by the program instead.",
     ("market", "connection"),
 )
+CAPTURE_MISSED: Final = _counter(
+    "feed_capture_missed_reads_total",
+    "Reads with a packet that the capture did not see; their messages have the socket's timestamp, "
+    "within its bound.",
+    ("market",),
+)
 NEGATIVE_LATENCY: Final = _counter(
     "feed_negative_latency_total", "Messages with an event time later than their receive time."
 )
@@ -248,7 +293,8 @@ LAST_MESSAGE: Final = _gauge(
 
 RECONNECTS: Final = _counter(
     "feed_reconnects_total",
-    "Established connections that were replaced, by reason; `schedule` and `rollover` are planned.",
+    "Established connections that were replaced, by reason; `schedule`, `rollover` and `quiet` are "
+    "planned.",
     ("market", "reason"),
 )
 DISCONNECTED: Final = _counter(
@@ -343,8 +389,17 @@ RUN_PHASE_STARTED: Final = _gauge(
 )
 PROBE_INFO: Final = _gauge(
     "feed_probe_info",
-    "Version of this probe, and the experiment and place it was configured with.",
-    ("version", "experiment", "region", "instance_family"),
+    "Version of this probe, the experiment and place it was configured with, and where its receive "
+    "timestamps come from.",
+    (
+        "version",
+        "experiment",
+        "region",
+        "instance_family",
+        "az_id",
+        "instance_type",
+        "timestamps",
+    ),
 )
 BUILD_INFO: Final = _gauge(
     "feed_build_info", "The running build.", ("version", "python_version", "websockets_version")

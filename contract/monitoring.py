@@ -43,8 +43,8 @@ class Monitoring:
     """What a site may have to change.
 
     Attributes:
-        probe_selector: label matchers of the probes' scrape job, for metrics that every target
-            has, such as `up`.
+        probe_selector: label matchers of a job in which every target is a probe, also one that
+            never answered; a target of another job is known as a probe by what it has shown.
         windows: of the rules. Names of recording rules carry them.
         runbook: path or URL of the runbook; `runbook_url` of an alert is this and an anchor.
         tag: of every dashboard.

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 MAX_PORT: Final = 65535
+# Up to the last `@`, as a password may hold any character that is not escaped as it should be.
+_USER: Final = re.compile(r"(?:(?<=//)|[^/\s'\"]*:(?!//)).*@", re.DOTALL)
 _URL: Final = re.compile(r"[a-z]+://[^/\s]+(/\S*)?")
 
 
@@ -61,7 +63,9 @@ def _websocket_base(text: str) -> str:
 
 
 def _time_url(text: str) -> str:
-    _address(text, ("http", "https"), "https://api.binance.com/api/v3/time")
+    example = "https://api.binance.com/api/v3/time"
+    if _address(text, ("http", "https"), example).username is not None:
+        raise ValueError(f"must be a URL like {example}, without a user")
     return text
 
 
@@ -98,6 +102,11 @@ EndOfWindow = Annotated[
 ]
 Endpoint = Annotated[str, AfterValidator(_websocket_base)]
 TimeEndpoint = Annotated[str, AfterValidator(_time_url)]
+
+
+def without_user(text: str) -> str:
+    """A text in which what may be the user and password of a URL is replaced by asterisks."""
+    return _USER.sub("***@", text)
 
 
 def is_symbol(text: str) -> bool:

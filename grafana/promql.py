@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # The window that Grafana makes at least four scrapes long.
 WINDOW: Final = "$__rate_interval"
 CANDIDATE: Final = CANDIDATE_LABELS
+# Other exporters on the same instances have `up` and the like, too.
+PROBES_JOB: Final = 'job=~"$job"'
 CANDIDATE_NAME: Final = " ".join(f"{{{{{label}}}}}" for label in CANDIDATE)
 # Regular expression of the reasons for which the probe itself replaces a connection.
 PLANNED_REASONS: Final = "|".join(PLANNED)
@@ -63,7 +65,7 @@ class TargetSelector:
 
     def scrape(self, name: str) -> str:
         """Series that every target has, such as `up`, of the probes."""
-        return self.target(name, MONITORING.probe_selector)
+        return self.target(name, PROBES_JOB)
 
     def market(self, metric: Metric, *matchers: str) -> str:
         """Series of a metric that belongs to a market."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from grafana_foundation_sdk.builders import dashboard
-from grafana_foundation_sdk.models.dashboard import VariableOption, VariableRefresh, VariableSort
+from grafana_foundation_sdk.models.dashboard import (
+    VariableHide,
+    VariableOption,
+    VariableRefresh,
+    VariableSort,
+)
 
 from latency_sweep.contract import metrics
-from latency_sweep.contract.monitoring import MONITORING
 from latency_sweep.grafana.panels import DATASOURCE
-from latency_sweep.grafana.promql import CANDIDATE
+from latency_sweep.grafana.promql import CANDIDATE, PROBES_JOB
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.cog.builder import Builder
@@ -18,7 +22,8 @@ if TYPE_CHECKING:
 
     from latency_sweep.contract.experiment import Experiment
 
-_UP: Final = f"up{{{MONITORING.probe_selector}"
+# Of the probes' jobs, whatever they are called; down or not.
+_UP: Final = f"up{{{PROBES_JOB}"
 _ALL: Final = VariableOption(text="All", value="$__all")
 _LABELS: Final = {
     "region": "Region",
@@ -29,7 +34,7 @@ _LABELS: Final = {
 
 
 def common() -> list[Builder[VariableModel]]:
-    """Data source, experiment and market."""
+    """Data source, experiment, market and, hidden, the jobs that scrape the probes."""
     source = (
         dashboard.DatasourceVariable("datasource")
         .label("Data source")
@@ -38,12 +43,19 @@ def common() -> list[Builder[VariableModel]]:
     )
     return [
         source,
-        _query("experiment", "Experiment", f"label_values({_UP}}}, experiment)"),
+        _query("experiment", "Experiment", f"label_values({metrics.RUN_INFO.name}, experiment)"),
         _query(
             "market",
             "Market",
             f'label_values({metrics.CONNECTED.name}{{experiment="$experiment"}}, market)',
         ),
+        _several(
+            _query(
+                "job",
+                "Job",
+                f'label_values({metrics.RUN_INFO.name}{{experiment="$experiment"}}, job)',
+            ),
+        ).hide(VariableHide.HIDE_VARIABLE),
     ]
 
 

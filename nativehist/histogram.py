@@ -1,8 +1,8 @@
 """A native histogram that costs little to observe and nothing to capture.
 
 `NativeHistogram.observe` only appends to an array, which is folded into the histogram's state batch
-by batch. The state is immutable, so a scrape takes a reference and a copy of the few pending
-values, and whatever is slow happens later, in any thread.
+by batch. The state is immutable and the array only grows until it is folded, so a scrape takes
+references and a length, and whatever is slow happens later, in any thread.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from array import array
 from threading import Lock
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -26,24 +26,47 @@ if TYPE_CHECKING:
 _BATCH: Final = 2048
 
 
-class CapturedHistogram(NamedTuple):
-    """A histogram as it was at one moment; cheap to take, resolved later in any thread.
+class _Pending:
+    """The values of one batch, while they are appended and after they were folded.
 
     Attributes:
-        state: the state, without observations still pending.
-        pending: these observations.
-        settings: those of the histogram.
-        now: Unix time of the capture, seconds.
+        folded: all of them, once they are folded; None until then.
     """
 
-    state: HistogramSnapshot
-    pending: array[float]
-    settings: HistogramSettings
-    now: float
+    __slots__ = ("folded",)
+
+    def __init__(self) -> None:
+        self.folded: array[float] | None = None
+
+
+class CapturedHistogram:
+    """A histogram as it was at one moment; cheap to take, resolved later in any thread."""
+
+    __slots__ = ("_histogram", "_now", "_pending", "_pending_count", "_state")
+
+    def __init__(
+        self,
+        histogram: NativeHistogram,
+        state: HistogramSnapshot,
+        pending: _Pending,
+        pending_count: int,
+        now: float,
+    ) -> None:
+        self._histogram = histogram
+        self._state = state
+        self._pending = pending
+        self._pending_count = pending_count
+        self._now = now
 
     def resolve(self) -> HistogramSnapshot:
-        """The snapshot: a pure function, and the slow part."""
-        return fold(self.state, np.frombuffer(self.pending), self.settings, self.now)
+        """The snapshot: always the same, and the slow part."""
+        histogram = self._histogram
+        # Not while a fold moves the values.
+        with histogram._lock:  # noqa: SLF001 - one mechanism in two classes
+            folded = self._pending.folded
+            values = histogram._pending if folded is None else folded  # noqa: SLF001
+            values = values[: self._pending_count]
+        return fold(self._state, np.frombuffer(values), histogram.settings, self._now)
 
 
 class NativeHistogram:
@@ -55,9 +78,21 @@ class NativeHistogram:
         append: observes one value and does nothing else, for callers that observe much and call
             `maybe_fold` now and then. Raises TypeError if the value is no number.
         extend: the same for values in their order.
+        extend_bytes: the same for bytes that are doubles as this machine has them.
+        settings: its resolution and limits.
     """
 
-    __slots__ = ("_clock", "_lock", "_pending", "_settings", "_state", "append", "extend")
+    __slots__ = (
+        "_batch",
+        "_clock",
+        "_lock",
+        "_pending",
+        "_state",
+        "append",
+        "extend",
+        "extend_bytes",
+        "settings",
+    )
 
     def __init__(
         self,
@@ -66,13 +101,21 @@ class NativeHistogram:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Start without observations; `clock` gives Unix time in seconds."""
-        self._settings = settings or HistogramSettings()
+        self.settings: Final = settings or HistogramSettings()
         self._clock = clock
-        self._state = self._settings.empty(clock())
+        self._state = self.settings.empty(clock())
         self._pending = array("d")
+        self._batch = _Pending()
         self.append: Final = self._pending.append
         self.extend: Final = self._pending.extend
+        self.extend_bytes: Final = self._pending.frombytes
         self._lock = Lock()
+
+    @property
+    def count(self) -> int:
+        """How many values were observed; folds nothing."""
+        with self._lock:
+            return int(self._state.count) + len(self._pending)
 
     def observe(self, value: float) -> None:
         """Count one value, of any sign, infinite or NaN (in count and sum only).
@@ -97,10 +140,12 @@ class NativeHistogram:
     def capture(self) -> CapturedHistogram:
         """This moment's state, to be resolved later: about a microsecond whatever the size."""
         with self._lock:
-            if self._settings.min_reset_sec:
+            if self.settings.min_reset_sec:
                 # A reset has to happen here and not in the capture alone.
                 self._fold_pending()
-            return CapturedHistogram(self._state, self._pending[:], self._settings, self._clock())
+            return CapturedHistogram(
+                self, self._state, self._batch, len(self._pending), self._clock()
+            )
 
     def snapshot(self) -> HistogramSnapshot:
         """Everything observed so far."""
@@ -111,5 +156,7 @@ class NativeHistogram:
     def _fold_pending(self) -> None:
         """Fold what is pending; the lock is held. Appending goes on: copy and delete are atomic."""
         batch = self._pending[:]
-        self._state = fold(self._state, np.frombuffer(batch), self._settings, self._clock())
+        self._state = fold(self._state, np.frombuffer(batch), self.settings, self._clock())
+        self._batch.folded = batch  # for the captures that count a part of it
+        self._batch = _Pending()
         del self._pending[: len(batch)]

@@ -70,6 +70,10 @@ class NativeHistogramFamily(Metric):
         """The text formats' view of the family."""
         return [sample for series in self.series for sample in self._samples_of(series)]
 
+    def without_series(self) -> NativeHistogramFamily:
+        """The family with name, help and unit alone."""
+        return NativeHistogramFamily(self.name, self.documentation, self.unit)
+
     def _samples_of(self, series: NativeSeries) -> Iterator[Sample]:
         snapshot, labels = series.snapshot, series.labels
         for bound, count in zip(snapshot.classic_bounds, snapshot.classic_counts, strict=True):

@@ -18,11 +18,12 @@ import numpy as np
 from latency_sweep.nativehist.instrument import NativeHistogramFamily
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
     from prometheus_client.metrics_core import Metric
 
+    from latency_sweep.nativehist.instrument import NativeSeries
     from latency_sweep.nativehist.snapshot import HistogramSnapshot
     from latency_sweep.nativehist.sparse_buckets import SparseBuckets
 
@@ -36,8 +37,13 @@ _VARINT, _FIXED64, _LENGTH = 0, 1, 2
 _MAX_FILLED_GAP: Final = 2
 
 
-def encode(families: Iterable[Metric], *, classic: bool = False) -> bytes:
-    """Metric families in the delimited protobuf format.
+def encode(
+    families: Iterable[Metric],
+    *,
+    classic: bool = False,
+    pause: Callable[[], None] | None = None,
+) -> Iterator[bytes]:
+    """Metric families in the delimited protobuf format, in pieces: a series, or less, each.
 
     Types that the format has no message for here (summaries, classic histograms) are sent sample by
     sample as untyped families: the same series under the same names.
@@ -45,16 +51,21 @@ def encode(families: Iterable[Metric], *, classic: bool = False) -> bytes:
     Args:
         families: what to encode.
         classic: whether native histograms carry their classic buckets too.
+        pause: called after each native histogram, where others may want the core.
     """
-    messages = (message for family in families for message in _families(family, classic=classic))
-    return b"".join(_varint(len(message)) + message for message in messages)
+    for family in families:
+        for pieces in _families(family, classic=classic, pause=pause):
+            yield _varint(sum(map(len, pieces)))
+            yield from pieces
 
 
-def _families(family: Metric, *, classic: bool) -> Iterator[bytes]:
+def _families(
+    family: Metric, *, classic: bool, pause: Callable[[], None] | None
+) -> Iterator[list[bytes]]:
     if isinstance(family, NativeHistogramFamily):
         histograms = (
             _metric(series.labels, _bytes(7, _histogram(series.snapshot, classic=classic)))
-            for series in family.series
+            for series in _pausing(family.series, pause)
         )
         if family.series:
             yield _family(family.name, family, _HISTOGRAM, histograms)
@@ -81,11 +92,21 @@ def _families(family: Metric, *, classic: bool) -> Iterator[bytes]:
         yield _family(name, family, kind, encoded)
 
 
-def _family(name: str, family: Metric, kind: int, metrics: Iterable[bytes]) -> bytes:
+def _pausing(
+    series: Iterable[NativeSeries], pause: Callable[[], None] | None
+) -> Iterator[NativeSeries]:
+    for one in series:
+        yield one
+        if pause is not None:
+            pause()
+
+
+def _family(name: str, family: Metric, kind: int, metrics: Iterable[bytes]) -> list[bytes]:
+    """The pieces of a family; joining them all at once would take long where there are many."""
     head = _string(1, name) + _string(2, family.documentation) + _integer(3, kind)
     # A unit that is not the end of the name makes the family invalid.
     unit = family.unit if family.unit and name.endswith(f"_{family.unit}") else ""
-    return head + b"".join(_bytes(4, metric) for metric in metrics) + _string(5, unit)
+    return [head, *(_bytes(4, metric) for metric in metrics), _string(5, unit)]
 
 
 def _metric(labels: Mapping[str, str], value: bytes) -> bytes:
@@ -146,10 +167,18 @@ def _span(field: int, offset: int, length: int) -> bytes:
 
 
 def _packed(values: NDArray[np.int64]) -> bytes:
-    zigzags = (values << 1) ^ (values >> 63)
-    if zigzags.max() < 0x80:  # noqa: PLR2004 - then every varint is one byte
+    """Varints of zigzag values, one after the other: seven bits in each byte, the lowest first."""
+    zigzags = ((values << 1) ^ (values >> 63)).view(np.uint64)
+    bits = int(zigzags.max()).bit_length()
+    if bits <= 7:  # noqa: PLR2004 - then every varint is one byte
         return zigzags.astype(np.uint8).tobytes()
-    return b"".join(map(_varint, zigzags.tolist()))
+    shifts = np.arange(0, bits, 7, dtype=np.uint64)
+    rest = zigzags[:, np.newaxis] >> shifts  # each number without the bytes before
+    in_use = rest > 0
+    in_use[:, 0] = True
+    rest &= np.uint64(0x7F)
+    rest[:, :-1] |= in_use[:, 1:].astype(np.uint64) << np.uint64(7)  # more of it follows
+    return rest[in_use].astype(np.uint8).tobytes()
 
 
 def _timestamp(unix_sec: float) -> bytes:

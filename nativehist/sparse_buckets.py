@@ -46,9 +46,12 @@ class SparseBuckets:
         """Buckets of ascending positive magnitudes, infinity included."""
         if not magnitudes.size:
             return NO_BUCKETS
-        keys = bucket_keys(magnitudes, schema)
-        edges = np.concatenate(([0], _changes(keys), [keys.size]))
-        return cls(keys[edges[:-1]], edges[1:] - edges[:-1])
+        # Times are of whole microseconds and whole reads, so many are equal: one look-up for all.
+        starts = np.concatenate(([0], _changes(magnitudes)))
+        keys = bucket_keys(magnitudes[starts], schema)
+        first = np.concatenate(([0], _changes(keys)))
+        edges = np.append(starts[first], magnitudes.size)
+        return cls(keys[first], edges[1:] - edges[:-1])
 
     def __len__(self) -> int:
         """Number of populated buckets."""
@@ -95,9 +98,9 @@ class SparseBuckets:
         return _grouped(reduce_resolution(self.keys, steps), self.counts)
 
 
-def _changes(keys: Keys) -> NDArray[np.intp]:
+def _changes(values: Keys | Floats) -> NDArray[np.intp]:
     """Where the value of a non-empty array differs from the one before."""
-    changed: NDArray[np.bool_] = keys[1:] != keys[:-1]
+    changed: NDArray[np.bool_] = values[1:] != values[:-1]
     return changed.nonzero()[0] + 1
 
 

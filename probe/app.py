@@ -9,12 +9,14 @@ import platform
 import signal
 import ssl
 import sys
+from dataclasses import replace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
+from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.contract.program import DISTRIBUTION
 from latency_sweep.contract.timeline import Timeline
 from latency_sweep.probe import tuning
@@ -43,7 +45,7 @@ from latency_sweep.probe.stop import Stop
 from latency_sweep.runtime import logs, standard_output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from latency_sweep.contract.experiment import MarketData
     from latency_sweep.probe.feeds.base import Feed
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
 _LOG: Final = logs.logger(__name__)
 _HTTPS_PORT: Final = 443
 # A scrape is encoded in a thread; switching threads this often keeps the reader prompt.
-_SWITCH_INTERVAL_SEC: Final = 2e-5
+SWITCH_INTERVAL_SEC: Final = 2e-5
 
 
 def run(settings: Settings) -> None:
@@ -63,9 +65,10 @@ def run(settings: Settings) -> None:
         WebConfigError: the metrics port's files cannot be used.
         server.ListenError: the metrics port cannot be listened on.
     """
-    sys.setswitchinterval(_SWITCH_INTERVAL_SEC)
+    sys.setswitchinterval(SWITCH_INTERVAL_SEC)
     host = urlsplit(settings.experiment.market_data.endpoint).hostname
     try:
+        settings = replace(settings, receiving=timestamps_check.choose(settings.receiving))
         timestamps_check.check(settings.receiving, host or "")
         with (
             tuning.applied(settings.tuning),
@@ -102,6 +105,9 @@ class Probe:
         addresses = await self._addresses()
         channels = [channel for feed in self._feeds for channel in feed.channels]
         recorder = Recorder(market, channels, self._instruments, lines=len(addresses))
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: _count_uncaught(recorder, context)
+        )
         session = Session(
             self._feeds,
             Timeline.of(self._settings.experiment.timing),
@@ -111,7 +117,9 @@ class Probe:
             addresses=addresses,
             receiving=self._settings.receiving,
         )
-        self._registry.register(StateCollector(market, recorder, session))
+        self._registry.register(
+            StateCollector(market, recorder, session, self._settings.receiving.missed)
+        )
         self._describe()
         server = ProbeServer(
             self._settings,
@@ -137,7 +145,10 @@ class Probe:
             tls=self._tls,
         )
         local_clock = LocalClockMonitor(
-            self._settings.clock_source, self._instruments, exchange.clock_was_set
+            self._settings.clock_source,
+            self._instruments,
+            exchange.clock_was_set,
+            recorder.count_error,
         )
         watchers = [
             asyncio.create_task(local_clock.run()),
@@ -161,6 +172,9 @@ class Probe:
             extra = {"error": unwritten.strerror}
             _LOG.warning("standard output cannot be written", extra=extra)
         _LOG.info("listening", extra={"metrics_url": url, "tls": policy.context is not None})
+        receiving = self._settings.receiving
+        extra = {"timestamps": receiving.timestamps.value, "no_capture": receiving.no_capture}
+        _LOG.info("source of receive timestamps", extra=extra)
         if policy.open_to_all and not is_loopback(host):
             _LOG.warning(
                 "no authentication: any host that can connect may read the metrics; set a firewall "
@@ -201,10 +215,20 @@ class Probe:
             self._settings.experiment_id,
             self._settings.region,
             self._settings.instance_family,
+            self._settings.az_id,
+            self._settings.instance_type,
+            self._settings.receiving.timestamps.value,
         ).set(1)
         self._instruments.build_info.labels(
             self._version, platform.python_version(), version("websockets")
         ).set(1)
+
+
+def _count_uncaught(recorder: Recorder, context: Mapping[str, Any]) -> None:
+    """Count what a callback of the event loop raised: nobody else would, and it may recur."""
+    fault = context.get("exception")
+    detail = f"{context.get('message')}: {fault!r}"
+    recorder.count_error(ErrorKind.INTERNAL, detail, fault)
 
 
 def make_feeds(data: MarketData, api_key: str | None) -> Sequence[Feed]:

@@ -72,8 +72,8 @@ def _switch(text: str) -> bool:
 
 
 def printable_text(text: str) -> str:
-    """A text that is put into labels and pages."""
-    if not text.isprintable():
+    """A text that is put into labels and pages, where an empty one would say nothing."""
+    if not text.strip() or not text.isprintable():
         raise ValueError(text)
     return text
 
@@ -86,12 +86,14 @@ _WANTED: Final[Mapping[Callable[[str], object], str]] = {
     _switch: "yes or no",
     int: "a whole number",
     float: "a number",
-    printable_text: "printable text",
+    printable_text: "non-empty, printable text",
 }
 _FLAGS: Final = (
     _Flag("--config", f"{CONFIG_HELP} ({SHIPPED})", Path, metavar="FILE"),
     _Flag("--region", "AWS region this probe runs in", printable_text, default="local"),
     _Flag("--instance-family", "instance family it runs on", printable_text, default="local"),
+    _Flag("--az-id", "id of its availability zone, as apne1-az4", printable_text, default="local"),
+    _Flag("--instance-type", "its instance type", printable_text, default="local"),
     _Flag(
         "--experiment-id",
         f"{EXPERIMENT_ID_HELP} (default: the experiment file's name)",
@@ -188,9 +190,9 @@ _FLAGS: Final = (
     _Flag(
         "--timestamps",
         "source of receive timestamps: each read (socket), each segment (capture, needs "
-        "CAP_NET_RAW), or the network card (nic)",
+        "CAP_NET_RAW), capture where it works and else socket (auto), or the network card (nic)",
         choices=tuple(Timestamps),
-        default=Timestamps.SOCKET.value,
+        default=Timestamps.AUTO.value,
     ),
     _Flag(
         "--busy-poll-us",
@@ -261,6 +263,8 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
         experiment_id=str(given["--experiment-id"] or overridden.name),
         region=str(given["--region"]),
         instance_family=str(given["--instance-family"]),
+        az_id=str(given["--az-id"]),
+        instance_type=str(given["--instance-type"]),
         metrics_host=_host(given, "--metrics-host"),
         metrics_port=given.number("--metrics-port", 0, MAX_PORT),
         web_config_file=_optional_path(given["--web-config-file"]),

@@ -27,6 +27,8 @@ class Settings:
         experiment_id: value of the `experiment` label of `feed_probe_info`.
         region: what the probe was told of its region.
         instance_family: what it was told of its instance.
+        az_id: what it was told of its availability zone.
+        instance_type: what it was told of its instance type.
         metrics_host: address the metrics endpoint listens on.
         metrics_port: that port; 0 picks a free one.
         web_config_file: access control of the metrics endpoint in exporter-toolkit's format, or
@@ -51,6 +53,8 @@ class Settings:
     experiment_id: str
     region: str
     instance_family: str
+    az_id: str
+    instance_type: str
     metrics_host: str
     metrics_port: int
     web_config_file: Path | None

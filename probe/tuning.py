@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -74,21 +74,29 @@ def background_executor(tuning: Tuning) -> ThreadPoolExecutor:
     preempt its equal. Just below it the thread still comes before all that is not real-time: it
     holds the interpreter's lock at times, and the reader then waits for it.
     """
-    priority = tuning.realtime_priority
-    if priority is None:
+    priority = tuning.realtime_priority or _own_realtime_priority()
+    if not priority:
         return ThreadPoolExecutor(thread_name_prefix="background")
     return ThreadPoolExecutor(
         thread_name_prefix="background", initializer=_run_below, initargs=(priority,)
     )
 
 
+def _own_realtime_priority() -> int:
+    """What this process was started with, as by its systemd unit; 0 if it is not real-time."""
+    policy = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+    real_time = policy in (os.SCHED_FIFO, os.SCHED_RR)
+    return os.sched_getparam(0).sched_priority if real_time else 0
+
+
 def _run_below(priority: int) -> None:
     """Set this thread's priority; 0 stands for the calling thread (sched(7))."""
     lowest = os.sched_get_priority_min(os.SCHED_FIFO)
-    if priority > lowest:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority - 1))
-    else:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    with suppress(PermissionError):  # a sandbox that forbids it: a thread like the reader, at worst
+        if priority > lowest:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority - 1))
+        else:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _pin(cpu: int) -> None:

@@ -41,6 +41,7 @@ def parsers() -> list[tuple[str, argparse.ArgumentParser]]:
         ("analyze export", analyze._export_parser()),
         ("analyze compare", analyze._compare_parser()),
         ("analyze prices", analyze._prices_parser()),
+        ("analyze doctor", analyze._doctor_parser()),
         ("probe", probe._parser()),
         ("sweep", sweep._parser()),
     ]

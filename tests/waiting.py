@@ -15,11 +15,11 @@ WITHIN_SEC: Final = 60
 _PAUSE_SEC: Final = 0.1
 
 
-def wait_until(what: str, condition: Callable[[], bool]) -> None:
+def wait_until(what: str, condition: Callable[[], bool], *, within_sec: float = WITHIN_SEC) -> None:
     """Look again and again until the condition holds; fail, naming `what`, if it never does."""
-    deadline = time.monotonic() + WITHIN_SEC
+    deadline = time.monotonic() + within_sec
     while not condition():
-        assert time.monotonic() < deadline, f"not {what} within {WITHIN_SEC} s"
+        assert time.monotonic() < deadline, f"not {what} within {within_sec:g} s"
         time.sleep(_PAUSE_SEC)
 
 

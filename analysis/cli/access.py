@@ -49,6 +49,8 @@ def _token(options: PrometheusOptions) -> str | None:
 
 def _basic(options: PrometheusOptions) -> tuple[str, str] | None:
     if options.username is None:
+        if options.password_file is not None:
+            raise UsageError("--password-file needs --username, the name that the password is of.")
         return None
     if options.password_file is not None:
         return options.username, _secret(options.password_file)

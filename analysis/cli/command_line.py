@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from latency_sweep.analysis.cli.label_option import add_label
 from latency_sweep.analysis.cli.options import (
     AnalyzeOptions,
     CompareOptions,
@@ -20,9 +21,11 @@ from latency_sweep.analysis.cli.options import (
     FromPrometheus,
     PricesOptions,
     RefreshOptions,
+    ServerDoctorOptions,
     TwoCandidates,
     TwoSweeps,
 )
+from latency_sweep.analysis.evidence.label_names import LabelNames
 from latency_sweep.analysis.report import formats
 from latency_sweep.contract import exit_codes
 from latency_sweep.contract.exit_codes import ExitCode
@@ -48,6 +51,7 @@ other commands, each with its own --help:
   analyze export     write the evidence to a file
   analyze compare    compare two sweeps or two candidates
   analyze prices     show the price table, or refresh it
+  analyze doctor     say whether a Prometheus is fit, and what to do
 
 """
 _EXPORT_EXAMPLES: Final = """\
@@ -80,6 +84,13 @@ examples:
   analyze --from-archive sweep.parquet --prices prices.yaml
 
 """
+_DOCTOR_EXAMPLES: Final = """\
+examples:
+  analyze doctor --from-prometheus http://prometheus:9090
+  analyze doctor --from-prometheus http://prometheus:9090 --json \\
+    --label region=aws_region
+
+"""
 _READING: Final = (
     ExitCode.BAD_INPUT,
     ExitCode.NO_DATA,
@@ -102,7 +113,7 @@ _PRICES_CODES: Final = (
 )
 
 # What can be chosen in Prometheus and is settled in a file.
-_RANGE: Final = ("--experiment-id", "--since", "--until", "--market", "--streams")
+_RANGE: Final = ("--experiment-id", "--since", "--until", "--market", "--streams", "--label")
 _SELECTION: Final = (*_RANGE, "--by", "--symbols")
 # What only a refresh of the prices needs.
 _REFRESH: Final = ("--output-file", "--config", "--regions", "--instance-types")
@@ -286,10 +297,40 @@ def _parse_prices(arguments: Sequence[str]) -> PricesOptions:
     return PricesOptions(None, refresh)
 
 
+def _doctor_parser() -> argparse.ArgumentParser:
+    parser = shared.parser(
+        "analyze doctor",
+        "Check whether a Prometheus is fit to hold the evidence of a sweep, and say what to do.",
+        _DOCTOR_EXAMPLES
+        + exit_codes.table(
+            ExitCode.CHECK_FAILED,
+            ExitCode.BAD_INPUT,
+            ExitCode.PROMETHEUS_FAILED,
+            ExitCode.INTERNAL_ERROR,
+            ExitCode.INTERRUPTED,
+            success="no check failed (PASS, WARN or SKIP)",
+        ),
+    )
+    shared.add_from_prometheus(parser, required=True)
+    shared.add_config(parser)
+    _add_selection(parser)
+    shared.add_json(parser)
+    shared.add_prometheus_access(parser)
+    return parser
+
+
+def _parse_doctor(arguments: Sequence[str]) -> ServerDoctorOptions:
+    given = _doctor_parser().parse_args(arguments)
+    return ServerDoctorOptions(
+        source=_server(given, given.experiment_id), config=given.config, json=given.json
+    )
+
+
 _COMMANDS: Final[dict[str, Callable[[Sequence[str]], Options]]] = {
     "export": _parse_export,
     "compare": _parse_compare,
     "prices": _parse_prices,
+    "doctor": _parse_doctor,
 }
 
 
@@ -313,6 +354,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         default=(),
         help=f"labels that define a candidate (default: {','.join(CANDIDATE_LABELS)})",
     )
+    add_label(group)
     group.add_argument(
         "--market",
         choices=MARKETS,
@@ -393,6 +435,7 @@ def _server(given: argparse.Namespace, experiment_id: str | None) -> FromPrometh
         market=given.market,
         streams=given.streams,
         symbols=given.symbols,
+        names=LabelNames.of(given.label),
     )
 
 

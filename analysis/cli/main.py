@@ -20,6 +20,7 @@ from latency_sweep.analysis.cli.options import (
     FromJsonl,
     FromPrometheus,
     PricesOptions,
+    ServerDoctorOptions,
     TwoCandidates,
     TwoSweeps,
 )
@@ -30,6 +31,8 @@ from latency_sweep.analysis.decision.before_after import (
     compare_sweeps,
 )
 from latency_sweep.analysis.decision.decide import decide
+from latency_sweep.analysis.doctor.checks import run_checks
+from latency_sweep.analysis.doctor.facts import gather
 from latency_sweep.analysis.evidence import archive, jsonl
 from latency_sweep.analysis.evidence.archive import Archive, ArchiveError
 from latency_sweep.analysis.evidence.collect import (
@@ -39,6 +42,7 @@ from latency_sweep.analysis.evidence.collect import (
     collect,
 )
 from latency_sweep.analysis.evidence.jsonl import JsonlError
+from latency_sweep.analysis.evidence.places import AttributionError
 from latency_sweep.analysis.pricing.listing import listing
 from latency_sweep.analysis.pricing.prices import (
     PriceListError,
@@ -49,10 +53,11 @@ from latency_sweep.analysis.pricing.prices import (
 from latency_sweep.analysis.prometheus_api import InvalidUrlError, PrometheusClient, PrometheusError
 from latency_sweep.analysis.report.before_after import render_change
 from latency_sweep.analysis.report.rendering import render
+from latency_sweep.analysis.who_answers import naming_what_answers
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError, load
 from latency_sweep.contract.program import report_internal_error
-from latency_sweep.runtime import extras, standard_output
+from latency_sweep.runtime import check_report, extras, standard_output
 from latency_sweep.runtime.atomic_file import replacing
 from latency_sweep.runtime.extras import Extra, MissingExtraError
 from latency_sweep.runtime.options import UsageError
@@ -74,6 +79,7 @@ _ERRORS: Final[dict[type[Exception], ExitCode]] = {
     UsageError: ExitCode.BAD_INPUT,
     MissingExtraError: ExitCode.BAD_INPUT,
     SelectionError: ExitCode.BAD_INPUT,
+    AttributionError: ExitCode.BAD_INPUT,
     CompareError: ExitCode.BAD_INPUT,
     ArchiveError: ExitCode.BAD_INPUT,
     JsonlError: ExitCode.BAD_INPUT,
@@ -126,6 +132,8 @@ def _dispatch(options: Options) -> ExitCode:
             return compare(options)
         case PricesOptions():
             return prices(options)
+        case ServerDoctorOptions():
+            return doctor(options)
         case _:
             assert_never(options)
 
@@ -208,8 +216,22 @@ def _read(source: EvidenceSource, config: Path | None) -> Archive:
             assert_never(source)
 
 
-def _from_prometheus(source: FromPrometheus, experiment: Experiment) -> Archive:
-    request = EvidenceRequest(
+def doctor(options: ServerDoctorOptions) -> ExitCode:
+    """`analyze doctor`: whether a Prometheus is fit to hold the evidence."""
+    experiment, server = load(options.config), options.source.server
+    assert server.url is not None
+    with (
+        PrometheusClient(server.url, access_of(server), timeout_sec=server.timeout_sec) as client,
+        naming_what_answers(client),
+    ):
+        facts = gather(client, experiment, _request(options.source))
+    results = run_checks(facts, experiment, options.source.by)
+    fit = check_report.show(results, program="analyze", as_json=options.json)
+    return ExitCode.DONE if fit else ExitCode.CHECK_FAILED
+
+
+def _request(source: FromPrometheus) -> EvidenceRequest:
+    return EvidenceRequest(
         experiment=source.experiment_id,
         market=source.market,
         streams=source.streams,
@@ -217,14 +239,19 @@ def _from_prometheus(source: FromPrometheus, experiment: Experiment) -> Archive:
         by=source.by,
         since=source.since,
         until=source.until,
+        names=source.names,
     )
+
+
+def _from_prometheus(source: FromPrometheus, experiment: Experiment) -> Archive:
     server = source.server
     assert server.url is not None
     with (
         PrometheusClient(server.url, access_of(server), timeout_sec=server.timeout_sec) as client,
         _progress() as progress,
+        naming_what_answers(client),
     ):
-        return Archive(collect(client, experiment, request, progress=progress), experiment)
+        return Archive(collect(client, experiment, _request(source), progress=progress), experiment)
 
 
 @contextmanager

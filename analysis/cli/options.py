@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from latency_sweep.analysis.evidence.label_names import LabelNames
     from latency_sweep.runtime.options import PrometheusOptions
 
 
@@ -24,6 +25,7 @@ class FromPrometheus:
         market: value of the `market` label; None for the experiment's.
         streams: empty for the experiment's evidence streams.
         symbols: empty for all.
+        names: of the target labels.
     """
 
     server: PrometheusOptions
@@ -34,6 +36,7 @@ class FromPrometheus:
     market: str | None
     streams: tuple[str, ...]
     symbols: tuple[str, ...]
+    names: LabelNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,4 +177,21 @@ class PricesOptions:
     refresh: RefreshOptions | None
 
 
-Options: TypeAlias = AnalyzeOptions | ExportOptions | CompareOptions | PricesOptions
+@dataclass(frozen=True, slots=True)
+class ServerDoctorOptions:
+    """`analyze doctor`: is this Prometheus fit?
+
+    Attributes:
+        source: the server, and what it should hold.
+        config: experiment file; None for the one shipped.
+        json: print JSON instead of a table.
+    """
+
+    source: FromPrometheus
+    config: Path | None
+    json: bool
+
+
+Options: TypeAlias = (
+    AnalyzeOptions | ExportOptions | CompareOptions | PricesOptions | ServerDoctorOptions
+)

@@ -8,7 +8,7 @@ the limit, FAIL the whole interval beyond it. What is not known is never a pass.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,9 +108,9 @@ def _p99(sample: CandidateSample, rule: Decision, quantiles: Quantiles) -> Const
     if not math.isfinite(sample.p99):
         return make.no_data()
     interval = quantiles.p99
-    # The one-way latency itself is only as certain as the clock.
-    clock = sample.clock_bound or 0.0
-    status = _judge(_plus(interval.low, -clock), _plus(interval.high, clock), make.limit)
+    # The latency is only as certain as the clock, and smaller than read if timestamps are late.
+    clock, late = sample.clock_bound or 0.0, sample.lateness(P99) or 0.0
+    status = _judge(_plus(interval.low, -clock - late), _plus(interval.high, clock), make.limit)
     missing = _missing_samples(sample, P99, interval)
     return make.measured(status, sample.p99, interval, missing)
 
@@ -122,8 +122,12 @@ def _tail_ratio(sample: CandidateSample, rule: Decision, quantiles: Quantiles) -
         return make.no_data()
     if p99 <= 0:
         return make.unknown(ValueBasis.P99_NOT_POSITIVE, Need.AGREEING_CLOCK)
-    interval = quantiles.ratio
-    status = _judge(interval.low, interval.high, make.limit)
+    late = [sample.lateness(q) or 0.0 for q in (P99, P999)]
+    low, high = quantiles.ratio.low, quantiles.ratio.high
+    low = None if low is None else low * max(0.0, 1 - late[1] / p999)
+    high = None if high is None or late[0] >= p99 else high * p99 / (p99 - late[0])
+    interval = Interval(low, high, rule.confidence)
+    status = _judge(low, high, make.limit)
     missing = _missing_samples(sample, P999, interval)
     return make.measured(status, p999 / p99, interval, missing)
 
@@ -150,7 +154,10 @@ def _reconnects(sample: CandidateSample, rule: Decision) -> ConstraintResult:
 
 
 def _loss(sample: CandidateSample, rule: Decision) -> ConstraintResult:
-    """Share of messages lost. Losses come in bursts, so runs are what counts as independent."""
+    """Share of messages lost on the way: what was sent to nobody is no loss.
+
+    Losses come in bursts, so runs are what counts as independent.
+    """
     make = _Maker(sample, "loss", rule.constraints.loss_ratio, "ratio")
     limit, confidence = make.limit, rule.confidence
     runs = sample.runs.values()
@@ -169,7 +176,8 @@ def _loss(sample: CandidateSample, rule: Decision) -> ConstraintResult:
         more = _missing_messages(lost * share, sent * share, share, limit, confidence)
         missing = Missing(Need.MESSAGES, more)
     interval = Interval(low, high, confidence)
-    return make.measured(status, lost / sent, interval, missing, counted=(lost, sent))
+    result = make.measured(status, lost / sent, interval, missing, counted=(lost, sent))
+    return replace(result, never_sent=total(run.never_sent for run in runs))
 
 
 def _samples(sample: CandidateSample, rule: Decision) -> ConstraintResult:
@@ -191,8 +199,16 @@ def _clock(sample: CandidateSample, rule: Decision) -> ConstraintResult:
     make = _Maker(sample, "clock", rule.constraints.clock_error_bound_sec, "s")
     bound = sample.clock_bound
     unsynchronised = sum(run.clock_synchronized is False for run in sample.runs.values())
+    error = sample.clock_refuted_sec
+    if error is not None:
+        refuted = sum(found.error_sec is not None for found in sample.clocks.values())
+        fails, basis = ConstraintStatus.FAIL, ValueBasis.CLOCK_REFUTED
+        return make.measured(fails, error, None, None, affected=refuted, basis=basis)
     if bound is None:
         return make.unknown(ValueBasis.CLOCK_UNKNOWN, Need.CLOCK_BOUND, affected=unsynchronised)
+    if sample.clock_doubts:
+        doubted = len(sample.clock_doubts)
+        return make.unknown(ValueBasis.CLOCK_DOUBTED, Need.UNDISPUTED_CLOCK, affected=doubted)
     within = bound <= make.limit
     status = (
         ConstraintStatus.PASS if within and not unsynchronised else ConstraintStatus.INSUFFICIENT
@@ -224,12 +240,13 @@ class _Maker:
         *,
         counted: tuple[int | None, float | None] = (None, None),
         affected: int = 0,
+        basis: ValueBasis = ValueBasis.MEASURED,
     ) -> ConstraintResult:
         """The result with a value; `missing` is what would settle it if it is not settled."""
         return ConstraintResult(
             name=self.name,
             status=status,
-            basis=ValueBasis.MEASURED,
+            basis=basis,
             value=value,
             interval=interval,
             limit=self.limit,

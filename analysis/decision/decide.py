@@ -18,7 +18,9 @@ from latency_sweep.analysis.decision.results import ConstraintStatus
 from latency_sweep.analysis.decision.score import scores, sensitivity
 from latency_sweep.analysis.decision.strata import Contest, strata
 from latency_sweep.analysis.decision.verdict import Rule, Verdict
+from latency_sweep.analysis.evidence.clock_findings import clock_findings
 from latency_sweep.analysis.evidence.sample import samples_of
+from latency_sweep.analysis.evidence.timestamp_warnings import timestamp_warnings
 from latency_sweep.analysis.pricing.prices import PriceTable, load_prices
 from latency_sweep.analysis.stats.resample import Bootstrap
 
@@ -53,7 +55,8 @@ def decide(
     prices = prices or load_prices()
     bootstrap = Bootstrap(rule.bootstrap_resamples, seed, rule.outlier_cap_percentile)
     method = Method(rule, bootstrap, experiment.timing.measurement_sec)
-    samples = tuple(samples_of(evidence).values())
+    clocks = clock_findings(evidence)
+    samples = tuple(samples_of(evidence, clocks).values())
     evaluated = tuple(_evaluate(sample, rule, bootstrap) for sample in samples)
     passing = tuple(e.sample for e in evaluated if e.status is ConstraintStatus.PASS)
     ranked = passing or tuple(sample for sample in samples if sample.runs)
@@ -118,7 +121,7 @@ def decide(
         selection=evidence.selection,
         rule=_rule(experiment, prices, seed),
         source=evidence.source,
-        source_warnings=evidence.warnings,
+        source_warnings=(*evidence.warnings, *clocks.warnings, *timestamp_warnings(evidence)),
         approximate=evidence.approximate,
         blocks=block_findings,
     )

@@ -222,8 +222,9 @@ def adjust(tests: Sequence[DifferenceTest], rule: Decision) -> list[Adjusted]:
 def margin_between(first: CandidateSample, second: CandidateSample, rule: Decision) -> Margin:
     """How large a p99 difference must be to matter, whatever a test says of it.
 
-    No smaller than what the two clocks and the histogram can tell, and no smaller than the
-    experiment's `equivalence_ratio` of the smaller p99. An unknown clock bound counts as the
+    No smaller than what the two clocks, the timestamps and the histogram can tell, and no smaller
+    than the experiment's `equivalence_ratio` of the smaller p99. Late timestamps move a p99 one
+    way only, so that of two candidates the later one counts. An unknown clock bound counts as the
     largest that the experiment allows.
     """
     allowed = rule.constraints.clock_error_bound_sec
@@ -231,7 +232,8 @@ def margin_between(first: CandidateSample, second: CandidateSample, rule: Decisi
     clock = sum(allowed if bound is None else bound for bound in bounds)
     bucket = max(p.latency.bucket_width_at(p.p99) for p in (first, second))
     relevant = rule.equivalence_ratio * max(0.0, min(first.p99, second.p99))
-    return Margin(max(relevant, clock + bucket), relevant, clock, bucket)
+    late = max(p.largest_lateness or 0.0 for p in (first, second))
+    return Margin(max(relevant, clock + bucket + late), relevant, clock, bucket, late)
 
 
 def _in_windows(first: Floats, second: Floats) -> Floats:

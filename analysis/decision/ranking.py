@@ -17,6 +17,7 @@ from latency_sweep.analysis.decision.verdict import (
 )
 from latency_sweep.analysis.evidence.records import total
 from latency_sweep.analysis.evidence.sample import P99, P999
+from latency_sweep.analysis.evidence.timestamps import lateness
 from latency_sweep.analysis.stats.intervals import quantile_interval
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 
@@ -92,6 +93,7 @@ def row(
         negative=total(run.negative for run in runs),
         messages=total(run.messages for run in runs),
         lost=total(run.lost for run in runs),
+        never_sent=total(run.never_sent for run in runs),
         reconnects=total(run.reconnects for run in runs),
         hours=total(run.hours for run in runs),
         runs_used=len(sample.runs),
@@ -108,17 +110,21 @@ def row(
         usd_per_hour=price_of(sample.candidate, prices),
         strata_p99_sec={name: sample.p99_over(labels_in(sample, name)) for name in sorted(strata)},
         instances=_instances(sample),
+        p50_lateness_sec=_finite_or_none(sample.lateness(0.5)),
+        p99_lateness_sec=_finite_or_none(sample.lateness(P99)),
+        p999_lateness_sec=_finite_or_none(sample.lateness(P999)),
+        timestamp_kinds=sample.timestamp_kinds,
     )
 
 
 def _point(run: RunEvidence, sample: CandidateSample, confidence: float) -> RunPoint:
-    used = run.run in sample.runs
+    used, reasons = run.run in sample.runs, sample.reasons_against(run)
     low, high = quantile_interval(run.latency, P99, confidence)
     return RunPoint(
         run=run.run,
         stratum=run.stratum,
         used=used,
-        reasons=run.exclusion_reasons if used or run.exclusion_reasons else ("no latency sample",),
+        reasons=reasons if used or reasons else ("no latency sample",),
         samples=int(run.latency.counts.sum()),
         p50_sec=_finite(run.latency.quantile(0.5)),
         p99_sec=_finite(sample.run_p99[run.run] if used else run.latency.quantile(P99)),
@@ -127,6 +133,9 @@ def _point(run: RunEvidence, sample: CandidateSample, confidence: float) -> RunP
         hours=run.hours,
         coverage=run.coverage,
         clock_error_bound_sec=run.clock_error_bound_sec,
+        p50_lateness_sec=_finite_or_none(lateness(run.readings, 0.5)),
+        p99_lateness_sec=_finite_or_none(lateness(run.readings, P99)),
+        p999_lateness_sec=_finite_or_none(lateness(run.readings, P999)),
     )
 
 
@@ -153,3 +162,7 @@ def _instances(sample: CandidateSample) -> tuple[InstanceRow, ...]:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _finite_or_none(value: float | None) -> float | None:
+    return None if value is None else _finite(value)

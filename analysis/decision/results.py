@@ -52,6 +52,8 @@ class ValueBasis(StrEnum):
     NO_CONNECTED_TIME = "no_connected_time"
     P99_NOT_POSITIVE = "p99_not_positive"
     CLOCK_UNKNOWN = "clock_unknown"
+    CLOCK_REFUTED = "clock_refuted"
+    CLOCK_DOUBTED = "clock_doubted"
 
 
 class Need(StrEnum):
@@ -68,6 +70,7 @@ class Need(StrEnum):
     BETTER_CLOCK = "better_clock"
     SYNCHRONIZED_CLOCK = "synchronized_clock"
     AGREEING_CLOCK = "agreeing_clock"
+    UNDISPUTED_CLOCK = "undisputed_clock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ class ConstraintResult:
         name: `p99`, `tail_ratio`, `reconnects`, `loss`, `samples`, `runs` or `clock`.
         status: proven to hold, proven to be broken, or neither.
         basis: whether it was measured, or why not.
-        value: the point estimate, in `unit`.
+        value: the point estimate, in `unit`; of a refuted clock the least error.
         interval: confidence interval of the value; None where the value is simply counted.
         limit: the threshold of the experiment, in `unit`.
         unit: `s`, `1/h`, `ratio`, `samples` or `runs`.
@@ -100,10 +103,13 @@ class ConstraintResult:
         samples: latency samples of the usable runs.
         runs: usable runs.
         runs_affected: of `runs`: number of excluded runs; of `reconnects` and `loss`: usable runs
-            without the counters; of `clock`: usable runs in which it was not synchronised; else 0.
+            without the counters; of `clock`: usable runs in which it was not synchronised, or
+            runs in which it was refuted or doubted; else 0.
         events: reconnects, or messages lost; None for other constraints and where not counted.
         exposure: connected hours, or messages sent; None likewise.
         lacking: what would settle it; None unless INSUFFICIENT.
+        never_sent: of `loss`: messages missing that no instance received, not counted as lost;
+            None for other constraints and where not known.
     """
 
     name: str
@@ -120,6 +126,7 @@ class ConstraintResult:
     events: int | None
     exposure: float | None
     lacking: Missing | None
+    never_sent: int | None = None
 
 
 class Relation(StrEnum):
@@ -136,16 +143,19 @@ class Margin:
     """The smallest p99 difference that matters, and what it is made of.
 
     Attributes:
-        total_sec: the larger of `relevant_sec` and clock bounds plus bucket width.
+        total_sec: the larger of `relevant_sec` and the sum of the three others.
         relevant_sec: the smallest difference worth acting on, from the experiment.
         clock_sec: sum of the two candidates' clock bounds; 0 where they share one clock.
         bucket_sec: width of the histogram bucket at p99.
+        timestamp_sec: most of a run's p99 that late timestamps can explain at one of the two; 0
+            where that is not known.
     """
 
     total_sec: float
     relevant_sec: float
     clock_sec: float
     bucket_sec: float
+    timestamp_sec: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,10 @@ class RunPoint:
         hours: connected instance-hours.
         coverage: share of expected scrapes that succeeded.
         clock_error_bound_sec: largest clock bound in the run, or None if never known.
+        p50_lateness_sec: largest part of p50 that late timestamps can explain; None if not known or
+            without bound, as the next two.
+        p99_lateness_sec: see `p50_lateness_sec`.
+        p999_lateness_sec: see `p50_lateness_sec`.
     """
 
     run: str
@@ -97,6 +101,9 @@ class RunPoint:
     hours: float | None
     coverage: float | None
     clock_error_bound_sec: float | None
+    p50_lateness_sec: float | None
+    p99_lateness_sec: float | None
+    p999_lateness_sec: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +181,8 @@ class CandidateRow:
         cv: sd / mean; None if the mean is not positive.
         negative: events timestamped later than received.
         messages: messages received.
-        lost: messages known to be missing; None if unknown.
+        lost: messages lost on the way; None if unknown.
+        never_sent: messages missing that no instance received, not lost; None if unknown.
         reconnects: unplanned reconnects; None if unknown.
         hours: connected instance-hours.
         runs_used: number of runs used.
@@ -189,6 +197,11 @@ class CandidateRow:
         usd_per_hour: on-demand price of one instance, or None.
         strata_p99_sec: pooled p99 by time stratum, where there is data.
         instances: each instance on its own.
+        p50_lateness_sec: largest part of the pooled p50 that late timestamps can explain; None if
+            not known or without bound, as the next two.
+        p99_lateness_sec: see `p50_lateness_sec`.
+        p999_lateness_sec: see `p50_lateness_sec`.
+        timestamp_kinds: where the receive timestamps came from; empty if not known.
     """
 
     candidate: Candidate
@@ -210,6 +223,7 @@ class CandidateRow:
     negative: int | None
     messages: int | None
     lost: int | None
+    never_sent: int | None
     reconnects: int | None
     hours: float | None
     runs_used: int
@@ -224,6 +238,10 @@ class CandidateRow:
     usd_per_hour: float | None
     strata_p99_sec: dict[str, float]
     instances: tuple[InstanceRow, ...]
+    p50_lateness_sec: float | None
+    p99_lateness_sec: float | None
+    p999_lateness_sec: float | None
+    timestamp_kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

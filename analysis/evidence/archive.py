@@ -7,6 +7,7 @@ as they are:
 - `candidate`, `run`, `instance`: what it was observed of; a run of a candidate is the sum over its
   instances.
 - `window`: number of the window within the run, from 0; null for the whole run.
+- `quantity`: `latency`, or `timestamp_error`: the bound on how late a receive timestamp is.
 - `lower_sec`, `upper_sec`: bounds of the bucket, seconds.
 - `count`: observations in it.
 
@@ -33,8 +34,11 @@ from latency_sweep.analysis.evidence.records import (
     Evidence,
     EvidenceSelection,
     InstanceEvidence,
+    OffsetRange,
+    RoundTrips,
     RunEvidence,
 )
+from latency_sweep.analysis.evidence.timestamps import TimestampErrors
 from latency_sweep.contract.experiment import Experiment
 from latency_sweep.contract.program import DISTRIBUTION, program_version
 from latency_sweep.nativehist.float_histogram import FloatHistogram
@@ -44,7 +48,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
+# Format 2 has neither timestamp errors nor what refutes a clock: they are then not known.
+_READ: Final = (2, FORMAT_VERSION)
 METADATA_KEY: Final = b"binance-latency-sweep"
 
 _NAMES: Final = pa.dictionary(pa.int32(), pa.string())
@@ -55,6 +61,7 @@ _SCHEMA: Final = pa.schema(
         pa.field("run", _NAMES, nullable=False),
         pa.field("instance", _NAMES, nullable=False),
         pa.field("window", pa.int32()),  # null for the whole run
+        pa.field("quantity", _NAMES, nullable=False),
         pa.field("lower_sec", pa.float64(), nullable=False),
         pa.field("upper_sec", pa.float64(), nullable=False),
         pa.field("count", pa.float64(), nullable=False),
@@ -88,6 +95,7 @@ class _Entry:
     run: str
     instance: str
     window: int | None
+    quantity: str
 
 
 class _Numbered:
@@ -97,9 +105,15 @@ class _Numbered:
         self.entries: list[_Entry] = []
 
     def add(
-        self, histogram: FloatHistogram, run: RunEvidence, instance: str, window: int | None = None
+        self,
+        histogram: FloatHistogram,
+        run: RunEvidence,
+        instance: str,
+        *,
+        window: int | None = None,
+        quantity: str = "latency",
     ) -> int:
-        entry = _Entry(histogram, run.candidate.name, run.run, instance, window)
+        entry = _Entry(histogram, run.candidate.name, run.run, instance, window, quantity)
         self.entries.append(entry)
         return len(self.entries) - 1
 
@@ -158,10 +172,10 @@ def read(path: Path) -> Archive:
     try:
         document = json.loads(text)
         found = document["format_version"]
-        if found != FORMAT_VERSION:
+        if found not in _READ:
             raise ArchiveError(
-                f"{path}: has archive format {found}, but this program reads format "
-                f"{FORMAT_VERSION}; use the version that wrote it."
+                f"{path}: has archive format {found}, but this program reads formats "
+                f"{_READ[0]} to {_READ[-1]}; use the version that wrote it."
             )
         histograms = _histograms(table, document["histograms"])
         return Archive(
@@ -196,10 +210,23 @@ def _run_document(run: RunEvidence, numbered: _Numbered) -> dict[str, Any]:
                 "windows": [
                     numbered.add(h, run, one.instance, window=n) for n, h in enumerate(one.windows)
                 ],
+                "timestamp_errors": _errors_document(one, run, numbered),
+                "exchange_offset": one.exchange_offset and _fields(one.exchange_offset),
+                "round_trips": one.round_trips and _fields(one.round_trips),
             }
             for one in run.instances
         ],
     }
+
+
+def _errors_document(
+    one: InstanceEvidence, run: RunEvidence, numbered: _Numbered
+) -> dict[str, Any] | None:
+    errors = one.timestamp_errors
+    if errors is None:
+        return None
+    number = numbered.add(errors.bounds, run, one.instance, quantity="timestamp_error")
+    return {"bounds": number, "exact": errors.exact}
 
 
 def _table(entries: Sequence[_Entry]) -> pa.Table:
@@ -222,6 +249,7 @@ def _table(entries: Sequence[_Entry]) -> pa.Table:
         repeated([entry.run for entry in entries], _NAMES),
         repeated([entry.instance for entry in entries], _NAMES),
         repeated([entry.window for entry in entries], pa.int32()),
+        repeated([entry.quantity for entry in entries], _NAMES),
         joined("lower"),
         joined("upper"),
         joined("counts"),
@@ -253,6 +281,11 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     """A part of the metadata; histograms are given by their number."""
 
 
+class _Errors(_Document):
+    bounds: _Number
+    exact: int
+
+
 class _Instance(_Document):
     instance: str
     az_id: str | None
@@ -266,6 +299,11 @@ class _Instance(_Document):
     coverage: float
     clock_error_bound_sec: float | None
     clock_synchronized: bool | None
+    never_sent: int | None = None
+    timestamp_errors: _Errors | None = None
+    timestamp_kinds: tuple[str, ...] = ()
+    exchange_offset: OffsetRange | None = None
+    round_trips: RoundTrips | None = None
 
 
 class _Run(_Document):
@@ -306,5 +344,10 @@ def _instance(found: _Instance, histograms: Sequence[FloatHistogram]) -> Instanc
             **msgspec.structs.asdict(found),
             "latency": histograms[found.latency],
             "windows": tuple(histograms[n] for n in found.windows),
+            "timestamp_errors": _errors(found.timestamp_errors, histograms),
         }
     )
+
+
+def _errors(found: _Errors | None, histograms: Sequence[FloatHistogram]) -> TimestampErrors | None:
+    return None if found is None else TimestampErrors(histograms[found.bounds], found.exact)

@@ -6,12 +6,21 @@ import json
 import math
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.analysis.evidence import same_events
-from latency_sweep.analysis.evidence.exclusion import MIN_COVERAGE, sample_reasons
+from latency_sweep.analysis.evidence import loss_attribution, same_events, silence
+from latency_sweep.analysis.evidence.attribution import SourceGroup, attribute
+from latency_sweep.analysis.evidence.counted_once import best_source, without_aliases
+from latency_sweep.analysis.evidence.exclusion import (
+    MIN_COVERAGE,
+    lateness_reasons,
+    sample_reasons,
+)
+from latency_sweep.analysis.evidence.label_names import EXPERIMENT, LabelNames
+from latency_sweep.analysis.evidence.places import dimensions
 from latency_sweep.analysis.evidence.records import (
     Candidate,
     Evidence,
@@ -19,15 +28,16 @@ from latency_sweep.analysis.evidence.records import (
     RunEvidence,
 )
 from latency_sweep.analysis.evidence.run_queries import RunReader, SeriesSelector
+from latency_sweep.analysis.evidence.sources import SourceQuery
 from latency_sweep.contract import metrics
-from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
-from latency_sweep.contract.targets import CANDIDATE_LABELS
+from latency_sweep.contract.clocks import MAX_DRIFT_RATIO
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline, parse_run_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from latency_sweep.analysis.evidence.run_queries import InstanceRun
+    from latency_sweep.analysis.evidence.silence import RunSilence
     from latency_sweep.analysis.prometheus_api import PrometheusClient
     from latency_sweep.contract.experiment import Experiment
     from latency_sweep.contract.targets import Target
@@ -60,6 +70,7 @@ class EvidenceRequest:
         by: dimensions that define a candidate, of `CANDIDATE_LABELS`.
         since: only runs that start at or after this, Unix seconds.
         until: only runs that end at or before this, Unix seconds.
+        names: of the target labels.
     """
 
     experiment: str | None = None
@@ -69,6 +80,7 @@ class EvidenceRequest:
     by: tuple[str, ...] = ()
     since: float | None = None
     until: float | None = None
+    names: LabelNames = field(default_factory=LabelNames)
 
 
 def collect(
@@ -90,43 +102,67 @@ def collect(
         PrometheusError: the server could not answer.
         SelectionError: what was asked for is not there, but something else is.
         NoDataError: nothing is there, or no run has ended.
+        AttributionError: it is not known to which candidate something belongs.
     """
     request = request or EvidenceRequest()
-    by = request.by or CANDIDATE_LABELS
     now = client.now()
+    query = choose_experiment(client, request, experiment)
     selector = SeriesSelector(
-        experiment=_choose_experiment(client, request.experiment, experiment.name),
-        market=request.market or experiment.market_data.market,
+        experiment=query.experiment,
+        market=query.market,
         streams=request.streams or tuple(experiment.decision.evidence_streams),
         symbols=request.symbols,
+        group=SourceGroup(query),
     )
     warnings: list[str] = []
     runs = _finished_runs(client, selector, experiment, request, now=now, warnings=warnings)
+    start, end = runs[0].start_ns / NS_PER_SEC, runs[-1].end_ns / NS_PER_SEC
+    attribution = attribute(client, query, experiment, start=start, end=end)
+    probes, names = attribution.probes, request.names
+    # Before minutes of reading, though what is read may show more targets.
+    dimensions((probe.target for probe in probes), probes, request.by, names)
     interval = float(experiment.timing.scrape_interval_sec)
+    groups = [replace(selector, group=group) for group in attribution.groups]
+    everywhere = replace(selector, group=attribution.everywhere)
     readers = [
-        RunReader(client, selector, run, scrape_interval_sec=interval, now=now) for run in runs
+        RunReader(client, group, run, scrape_interval_sec=interval, now=now)
+        for run in runs
+        for group in groups
     ]
-    progress(0, len(readers))
-    observed: list[dict[Target, InstanceRun]] = []
-    with ThreadPoolExecutor(_PARALLEL_RUNS) as pool:
-        try:
-            for targets in pool.map(RunReader.read, readers):
-                observed.append(targets)
-                progress(len(observed), len(readers))
-        finally:
-            pool.shutdown(cancel_futures=True)
-    groups = [
+    found, silences = _read(
+        readers, partial(silence.read, client, everywhere, interval=interval), runs, progress
+    )
+    observed, aliases = without_aliases(
+        [best_source(found[i : i + len(groups)]) for i in range(0, len(found), len(groups))]
+    )
+    losses = [loss_attribution.attribute_run(targets) for targets in observed]
+    observed = [
+        silence.with_missed(one.observed, other)
+        for one, other in zip(losses, silences, strict=True)
+    ]
+    told_apart = dimensions((t for each in observed for t in each), probes, request.by, names)
+    by = told_apart.by
+    pooled = [
         (candidate, run, instances)
         for run, targets in zip(runs, observed, strict=True)
         for candidate, instances in _candidates(targets, by).items()
     ]
-    evidence = [_run_evidence(*group, experiment) for group in groups]
+    quiet = {
+        run.label for run, targets in zip(runs, observed, strict=True) if silence.is_empty(targets)
+    }
+    evidence = [
+        _run_evidence(*each, experiment, market_quiet=each[1].label in quiet) for each in pooled
+    ]
     notes = dict.fromkeys(note for reader in readers for note in reader.notes)
+    notes |= dict.fromkeys(note for each in silences for note in each.notes)
     warnings += [f"Prometheus says: {note}" for note in notes]
+    warnings += [*told_apart.notes, *attribution.notes, *aliases]
     warnings += _odd_scrape_intervals(observed, interval)
-    warnings += [note for group in groups for note in _notes_on_latecomers(*group)]
+    warnings += [note for each in pooled for note in _notes_on_latecomers(*each)]
     warnings += _changing_instances(evidence)
+    warnings += silence.warnings(runs, silences)
     warnings += same_events.warnings(runs, observed)
+    warnings += loss_attribution.warnings(runs, losses)
     return Evidence(
         selection=EvidenceSelection(
             experiment=selector.experiment,
@@ -143,25 +179,50 @@ def collect(
     )
 
 
-def _choose_experiment(client: PrometheusClient, asked: str | None, configured: str) -> str:
+def _read(
+    readers: Sequence[RunReader],
+    read_silence: Callable[[Run], RunSilence],
+    runs: Sequence[Run],
+    progress: Callable[[int, int], None],
+) -> tuple[list[dict[Target, InstanceRun]], list[RunSilence]]:
+    """What each reader finds, and the silences of each run, several at the same time."""
+    progress(0, len(readers))
+    found: list[dict[Target, InstanceRun]] = []
+    with ThreadPoolExecutor(_PARALLEL_RUNS) as pool:
+        try:
+            for targets in pool.map(RunReader.read, readers):
+                found.append(targets)
+                progress(len(found), len(readers))
+            return found, list(pool.map(read_silence, runs))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def choose_experiment(
+    client: PrometheusClient, request: EvidenceRequest, experiment: Experiment
+) -> SourceQuery:
     """The experiment asked for, else the configured one, else the only one there is."""
-    names = client.label_values(
-        "experiment", [metrics.LATENCY.name, metrics.RUN_INFO.name, metrics.MESSAGES.name]
-    )
+    series = [metrics.LATENCY.name, metrics.RUN_INFO.name, metrics.MESSAGES.name]
+    label = request.names.experiment
+    market = request.market or experiment.market_data.market
+    names = client.label_values(label, series)
+    labelled = bool(names)
+    if not labelled:  # then the probes say it themselves
+        names = client.label_values(EXPERIMENT, [metrics.PROBE_INFO.name])
     if not names:
         raise NoDataError(
-            f"{client.url} holds no probe's metrics with an `experiment` label; are the probes "
+            f"{client.url} holds no probe's metrics with an `{label}` label; are the probes "
             "running, and does Prometheus scrape them?"
         )
-    wanted = asked or configured
-    if wanted in names:
-        return wanted
-    if asked is None and len(names) == 1:
-        return names[0]
-    raise SelectionError(
-        f"{client.url} holds no experiment {wanted!r}; choose one with --experiment-id: "
-        f"{_listing(names)}."
-    )
+    wanted = request.experiment or experiment.name
+    if wanted not in names:
+        if request.experiment is not None or len(names) > 1:
+            raise SelectionError(
+                f"{client.url} holds no experiment {wanted!r}; choose one with --experiment-id: "
+                f"{_listing(names)}."
+            )
+        wanted = names[0]
+    return SourceQuery(wanted, market, request.names, labelled)
 
 
 def _finished_runs(
@@ -285,12 +346,24 @@ def _run_evidence(
     run: Run,
     observed: Sequence[tuple[Target, InstanceRun]],
     experiment: Experiment,
+    *,
+    market_quiet: bool,
 ) -> RunEvidence:
     late = _latecomers(observed)
     taking_part = [instance for target, instance in observed if target not in late]
     middle = (run.measure_start_ns + run.measure_end_ns) / 2 / NS_PER_SEC
-    limit = experiment.decision.constraints.clock_error_bound_sec
-    reasons = [reason for instance in taking_part for reason in exclusion_reasons(instance, limit)]
+    rule = experiment.decision
+    limit = rule.constraints.clock_error_bound_sec
+    reasons = [
+        reason
+        for instance in taking_part
+        for reason in exclusion_reasons(instance, limit, market_quiet=market_quiet)
+    ]
+    reasons += [
+        reason
+        for instance in taking_part
+        for reason in lateness_reasons(instance.evidence, rule.equivalence_ratio)
+    ]
     samples = sum(instance.evidence.latency.count for instance in taking_part)
     return RunEvidence(
         candidate=candidate,
@@ -306,12 +379,15 @@ def _scraped_too_rarely(observed: InstanceRun) -> bool:
     return observed.scrapes < min(wanted, observed.scrapes_expected - _FORGIVEN_SCRAPES)
 
 
-def exclusion_reasons(observed: InstanceRun, clock_limit_sec: float) -> list[str]:
+def exclusion_reasons(
+    observed: InstanceRun, clock_limit_sec: float, *, market_quiet: bool = False
+) -> list[str]:
     """Why what an instance observed in a run must not be used; empty if it may.
 
     Args:
         observed: what it observed.
         clock_limit_sec: largest clock error bound that is acceptable.
+        market_quiet: whether no instance received anything in the run.
     """
     instance = observed.evidence.instance
     reasons = []
@@ -319,7 +395,8 @@ def exclusion_reasons(observed: InstanceRun, clock_limit_sec: float) -> list[str
         times = "once" if observed.restarts == 1 else f"{observed.restarts} times"
         reasons.append(f"the probe on {instance} restarted {times} during the run")
     if not observed.evidence.latency.count:
-        reasons.append(f"{instance} has no latency samples in this run")
+        whose = "; no other instance has any either" if market_quiet else ""
+        reasons.append(f"{instance} has no latency samples in this run{whose}")
     elif not observed.complete and not observed.restarts:
         reasons.append(
             f"no scrape of {instance} succeeded after the measurement, so its total is incomplete"
@@ -360,17 +437,10 @@ def _clock_reasons(observed: InstanceRun, limit_sec: float) -> list[str]:
 def _clock_contradictions(observed: InstanceRun) -> list[str]:
     """What shows a wrong clock even where its source calls it right."""
     reasons = []
-    instance, bound = observed.evidence.instance, observed.evidence.clock_error_bound_sec
+    instance = observed.evidence.instance
     if observed.clock_steps:
         times = "once" if observed.clock_steps == 1 else f"{observed.clock_steps} times"
         reasons.append(f"the clock of {instance} was set {times} during the run")
-    apart = observed.exchange_clock_apart_sec
-    known = bound if bound is not None and observed.evidence.clock_synchronized else 0.0
-    if apart is not None and apart > known + EXCHANGE_TOLERANCE_SEC:
-        reasons.append(
-            f"the clock of {instance} and the exchange's were at least {apart * 1e3:.3g} ms apart "
-            f"(at most {(known + EXCHANGE_TOLERANCE_SEC) * 1e3:.3g} ms can be explained)"
-        )
     drift = observed.exchange_clock_drift
     if drift is not None and drift > MAX_DRIFT_RATIO:
         reasons.append(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
+from latency_sweep.analysis.evidence.timestamps import Readings, TimestampErrors
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 
 if TYPE_CHECKING:
@@ -47,6 +48,32 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class OffsetRange:
+    """What an instance knows of the exchange's clock minus its own in a run, seconds.
+
+    Attributes:
+        low: at some moment the offset was no smaller than this.
+        high: at some moment it was no larger. Below `low` where the clocks moved apart.
+    """
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrips:
+    """Round trips from WebSocket ping to pong in a run, seconds.
+
+    Attributes:
+        least_sec: upper bound of the quickest.
+        median_sec: the median.
+    """
+
+    least_sec: float
+    median_sec: float
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceEvidence:
     """What one instance observed in one run, pooled over symbols and streams.
 
@@ -57,7 +84,8 @@ class InstanceEvidence:
         windows: the same, cut into consecutive windows of time that add up to `latency`; empty
             where they cannot be known.
         messages: messages received in the run's whole cycle, of the evidence streams.
-        lost: messages known to be missing over the same span.
+        lost: messages lost on the way to it over the same span; where that cannot be told from
+            never sent, all that it misses.
         reconnects: connections replaced for any reason that is no plan of the probe's own: neither
             `schedule` nor `rollover`.
         negative: events timestamped later than they were received.
@@ -65,6 +93,12 @@ class InstanceEvidence:
         coverage: share of the expected scrapes of the measurement that succeeded, 0 to 1.
         clock_error_bound_sec: largest bound over the run.
         clock_synchronized: False if its clock was ever not.
+        never_sent: messages missing there that no other instance received either: not lost. As
+            many as are known of; None where the probe does not tell which it misses.
+        timestamp_errors: how late the timestamps behind `latency` can be.
+        timestamp_kinds: where its receive timestamps came from; empty if not known.
+        exchange_offset: how far the exchange's clock was from its own, by the time endpoint.
+        round_trips: to the exchange and back.
     """
 
     instance: str
@@ -79,6 +113,11 @@ class InstanceEvidence:
     coverage: float
     clock_error_bound_sec: float | None
     clock_synchronized: bool | None
+    never_sent: int | None = None
+    timestamp_errors: TimestampErrors | None = None
+    timestamp_kinds: tuple[str, ...] = ()
+    exchange_offset: OffsetRange | None = None
+    round_trips: RoundTrips | None = None
 
 
 @dataclass(frozen=True)  # without slots, so that aggregates are computed once
@@ -112,6 +151,15 @@ class RunEvidence:
             return ()
         return tuple(_merged(windows) for windows in zip(*series, strict=True))
 
+    @cached_property
+    def readings(self) -> tuple[Readings, ...]:
+        """Latencies of each instance that has any, and how late their timestamps can be."""
+        return tuple(
+            Readings(instance.latency, instance.timestamp_errors)
+            for instance in self.instances
+            if instance.latency.count
+        )
+
     @property
     def messages(self) -> int | None:
         """Messages received; None if any instance's are not known, as for the counters below."""
@@ -119,8 +167,13 @@ class RunEvidence:
 
     @property
     def lost(self) -> int | None:
-        """Messages known to be missing."""
+        """Messages lost on the way."""
         return total(instance.lost for instance in self.instances)
+
+    @property
+    def never_sent(self) -> int | None:
+        """Messages missing that no instance of the run received."""
+        return total(instance.never_sent for instance in self.instances)
 
     @property
     def reconnects(self) -> int | None:

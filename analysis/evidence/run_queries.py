@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from latency_sweep.analysis.evidence.records import InstanceEvidence
+from latency_sweep.analysis.evidence.loss_queries import LossReader
+from latency_sweep.analysis.evidence.records import InstanceEvidence, OffsetRange, RoundTrips
+from latency_sweep.analysis.evidence.timestamps import TimestampErrors
 from latency_sweep.contract import metrics
-from latency_sweep.contract.targets import Target
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 
@@ -27,8 +29,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from latency_sweep.analysis.evidence.attribution import SourceGroup
+    from latency_sweep.analysis.evidence.never_sent import ChannelLosses
     from latency_sweep.analysis.prometheus_api import PrometheusClient, Series
     from latency_sweep.contract.metrics import Metric
+    from latency_sweep.contract.targets import Target
     from latency_sweep.contract.timeline import Run
 
 # Windows describe the course of a run and feed the bootstrap; more of them cost transfer only.
@@ -39,23 +44,27 @@ _INSTANCES_PER_ANSWER: Final = 12
 # A scrape may come a little late; after this many intervals it is missing.
 _SCRAPES_LOOKED_BACK: Final = 3
 _RANGE_SLACK_SEC: Final = 0.001
-
-
-_BY: Final = f"by ({', '.join(Target._fields)})"
+# Label of the probe's information that says where its receive timestamps come from.
+_KIND: Final = "timestamps"
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesSelector:
-    """Which series count as evidence; attributes as in `records.EvidenceSelection`."""
+    """Which series count as evidence; attributes as in `records.EvidenceSelection`, and the group.
+
+    Attributes:
+        group: names the target labels, and selects and attributes the series.
+    """
 
     experiment: str
     market: str
     streams: tuple[str, ...]
     symbols: tuple[str, ...]
+    group: SourceGroup
 
     def instances(self, *matchers: str) -> str:
         """Selector of series that belong to an instance, `{…}`."""
-        return _braces(f"experiment={json.dumps(self.experiment)}", *matchers)
+        return _braces(*self.group.selectors, *matchers)
 
     def market_wide(self, *matchers: str) -> str:
         """Selector of series that belong to a market."""
@@ -81,10 +90,9 @@ class InstanceRun:
         scrapes_expected: how many there should be.
         clock_scrapes: scrapes that carried a clock error bound.
         clock_steps: how often the clock was set in the whole cycle.
-        exchange_clock_apart_sec: most by which the exchange's clock and the local one were proven
-            to differ during the measurement.
         exchange_clock_drift: fastest at which they were proven to drift apart, as a ratio.
         channels: latency samples of each stream and symbol, at its last scrape of the run.
+        losses: what it lost of each stream and symbol; empty where the probe does not tell.
     """
 
     evidence: InstanceEvidence
@@ -95,9 +103,9 @@ class InstanceRun:
     scrapes_expected: int
     clock_scrapes: int
     clock_steps: int | None = None
-    exchange_clock_apart_sec: float | None = None
     exchange_clock_drift: float | None = None
     channels: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    losses: Mapping[tuple[str, str], ChannelLosses] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +151,7 @@ class RunReader:
     ) -> None:
         self._client = client
         self._selector = selector
+        self._by = selector.group.by
         self._interval = scrape_interval_sec
         self._start = run.start_ns / NS_PER_SEC
         self._measure_start = run.measure_start_ns / NS_PER_SEC
@@ -175,7 +184,7 @@ class RunReader:
         incomplete = [target for target in seen if target not in totals]
         if incomplete:
             totals |= self._histograms(
-                self._latency(_instances(incomplete)), self._measurement, self._measure_end
+                self._latency(self._instances(incomplete)), self._measurement, self._measure_end
             )
         targets = sorted(seen.keys() | totals.keys())
         scrapes = self._sum(
@@ -188,9 +197,12 @@ class RunReader:
         counters = self._counters()
         differences = {name: self._difference(c) for name, c in counters.items()}
         clock = self._clock()
-        apart, drift = self._exchange_clock()
+        offsets, drift = self._exchange_offsets(), self._exchange_drift()
+        errors, kinds = self._timestamp_errors(), self._timestamp_kinds()
+        trips = self._round_trips()
         without_loss = self._streams_without_loss()
         channels = self._channels()
+        losses = self._losses()
         expected = max(1, int(self._measurement / self._interval))
         result = {}
         for target in targets:
@@ -223,6 +235,10 @@ class RunReader:
                     coverage=min(1.0, scraped / expected),
                     clock_error_bound_sec=bound,
                     clock_synchronized=None if synchronized is None else synchronized >= 1,
+                    timestamp_errors=None if restarted else errors.get(target),
+                    timestamp_kinds=kinds.get(target, ()),
+                    exchange_offset=offsets.get(target),
+                    round_trips=trips.get(target),
                 ),
                 complete=target in totals and target not in incomplete,
                 torn=target in totals and not restarted and windows is None,
@@ -231,9 +247,9 @@ class RunReader:
                 scrapes_expected=expected,
                 clock_scrapes=int(clock_scrapes or 0),
                 clock_steps=_whole(deltas["clock_steps"]),
-                exchange_clock_apart_sec=apart.get(target),
                 exchange_clock_drift=drift.get(target),
                 channels=channels.get(target, {}),
+                losses=losses.get(target, {}),
             )
         return result
 
@@ -282,7 +298,7 @@ class RunReader:
             # Not changes(): servers differ in what it makes of a series' first sample.
             f"max_over_time({started}{cycle}) > bool ({earliest})",
         )
-        return self._floats(f"max {_BY} ({' or '.join(found)}) > 0", self._end)
+        return self._floats(f"max {self._by} ({' or '.join(found)}) > 0", self._end)
 
     def _messages(self) -> str:
         """The counters of the messages of the evidence."""
@@ -290,15 +306,15 @@ class RunReader:
 
     def _started(self) -> str:
         """The series of the time at which each probe's process began."""
-        job = f"job={json.dumps(metrics.JOB)}"
-        return f"{metrics.PROCESS_START}{self._selector.instances(job)}"
+        jobs = self._selector.group.of_jobs
+        return f"{metrics.PROCESS_START}{self._selector.instances(*jobs)}"
 
     def _streams_without_loss(self) -> set[Target]:
         """Instances where some stream of the evidence does not say what was lost."""
         cycle, feeds = _range(self._cycle), self._selector.feeds()
-        keys = ", ".join((*Target._fields, *metrics.FEED))
+        keys = ", ".join((*self._selector.group.names.targets, *metrics.FEED))
         expression = (
-            f"count {_BY} (last_over_time({self._messages()}{cycle}) "
+            f"count {self._by} (last_over_time({self._messages()}{cycle}) "
             f"unless on ({keys}) last_over_time({metrics.LOST.name}{feeds}{cycle}))"
         )
         return set(self._floats(expression, self._end))
@@ -309,7 +325,7 @@ class RunReader:
         if span <= 0:
             return {}
         last = f"last_over_time({self._latency()}{_range(span)})"
-        keys = ", ".join((*Target._fields, *metrics.FEED))
+        keys = ", ".join((*self._selector.group.names.targets, *metrics.FEED))
         vector = self._client.query(
             f"sum by ({keys}) (histogram_count({last}))", at=self._last_exposed
         )
@@ -317,8 +333,21 @@ class RunReader:
         counts: defaultdict[Target, dict[tuple[str, str], int]] = defaultdict(dict)
         for sample in vector.floats:
             stream, symbol = (sample.labels.get(name, "") for name in ("stream", "symbol"))
-            counts[Target.of(sample.labels)][stream, symbol] = round(sample.value)
+            counts[self._target(sample.labels)][stream, symbol] = round(sample.value)
         return counts
+
+    def _losses(self) -> Mapping[Target, Mapping[tuple[str, str], ChannelLosses]]:
+        """What was lost of each stream and symbol."""
+        reader = LossReader(
+            self._client,
+            self._selector.group,
+            lambda *matchers: self._selector.feeds(self._run, *matchers),
+            at=self._last_exposed,
+            span=_range(self._last_exposed - self._start),
+        )
+        losses = reader.read()
+        self._notes |= dict.fromkeys(reader.notes)
+        return losses
 
     def _clock(self) -> tuple[dict[Target, float], dict[Target, float], dict[Target, float]]:
         """Largest error bound, scrapes that carried one, and 1 where always synchronised."""
@@ -326,24 +355,85 @@ class RunReader:
         bound = f"{metrics.CLOCK_ERROR_BOUND.name}{instances}{measurement}"
         synchronized = f"{metrics.CLOCK_SYNCHRONIZED.name}{instances}{measurement}"
         return (
-            self._floats(f"max {_BY} (max_over_time({bound}))", self._measure_end),
+            self._floats(f"max {self._by} (max_over_time({bound}))", self._measure_end),
             self._sum(f"count_over_time({bound})", self._measure_end),
-            self._floats(f"min {_BY} (min_over_time({synchronized}))", self._measure_end),
+            self._floats(f"min {self._by} (min_over_time({synchronized}))", self._measure_end),
         )
 
-    def _exchange_clock(self) -> tuple[dict[Target, float], dict[Target, float]]:
-        """What of the clocks' difference, and of its rate, no error of the estimate explains."""
+    def _exchange_offsets(self) -> dict[Target, OffsetRange]:
+        """Where the exchange's clock was against the local one, as far as no error explains."""
+        low, high = (
+            self._over_measurement(
+                function, metrics.EXCHANGE_CLOCK_OFFSET, sign, metrics.EXCHANGE_CLOCK_ERROR_BOUND
+            )
+            for function, sign in (("max", "-"), ("min", "+"))
+        )
+        return {target: OffsetRange(low[target], high[target]) for target in low if target in high}
+
+    def _exchange_drift(self) -> dict[Target, float]:
+        """How fast the clocks drifted apart, as far as no error of the estimate explains."""
+        drift, bound = metrics.EXCHANGE_CLOCK_DRIFT, metrics.EXCHANGE_CLOCK_DRIFT_BOUND
+        return self._over_measurement("max", drift, "-", bound, value="abs({})")
+
+    def _over_measurement(
+        self, function: str, metric: Metric, sign: str, bound: Metric, *, value: str = "{}"
+    ) -> dict[Target, float]:
+        """The extreme of a value plus or minus its bound during the measurement."""
         market = self._selector.market_wide()
         step = f"[{_duration(self._measurement)}:{_duration(self._interval)}]"
-        found = []
-        for value, bound in (
-            (metrics.EXCHANGE_CLOCK_OFFSET, metrics.EXCHANGE_CLOCK_ERROR_BOUND),
-            (metrics.EXCHANGE_CLOCK_DRIFT, metrics.EXCHANGE_CLOCK_DRIFT_BOUND),
-        ):
-            proven = f"abs({value.name}{market}) - ignoring(__name__) {bound.name}{market}"
-            expression = f"max {_BY} (max_over_time(({proven}){step}))"
-            found.append(self._floats(expression, self._measure_end))
-        return found[0], found[1]
+        end = f"{value.format(metric.name + market)} {sign} ignoring(__name__) {bound.name}{market}"
+        expression = f"{function} {self._by} ({function}_over_time(({end}){step}))"
+        return self._floats(expression, self._measure_end)
+
+    def _timestamp_errors(self) -> dict[Target, TimestampErrors]:
+        """How late the timestamps of the run's messages can be, where the probe says it."""
+        span = self._last_exposed - self._measure_end
+        if span <= 0:
+            return {}
+        series = self._selector.feeds(self._run)
+        exact = self._sum(
+            f"last_over_time({metrics.TIMESTAMPS_EXACT.name}{series}{_range(span)})",
+            self._last_exposed,
+        )
+        name = f"{metrics.TIMESTAMP_ERROR.name}{series}"
+        bounds = self._histograms(name, span, self._last_exposed)
+        return {
+            target: TimestampErrors(
+                bounds.get(target, FloatHistogram.empty()), round(exact.get(target, 0.0))
+            )
+            for target in bounds.keys() | exact.keys()
+        }
+
+    def _timestamp_kinds(self) -> dict[Target, tuple[str, ...]]:
+        """Where receive timestamps came from during the run."""
+        info = f"{metrics.PROBE_INFO.name}{self._selector.instances()}{_range(self._cycle)}"
+        keys = ", ".join((*self._selector.group.names.targets, _KIND))
+        vector = self._client.query(
+            f"group by ({keys}) (last_over_time({info}))", at=self._measure_end
+        )
+        self._notes |= dict.fromkeys(vector.notes)
+        kinds: defaultdict[Target, set[str]] = defaultdict(set)
+        for sample in vector.floats:
+            kind = sample.labels.get(_KIND)
+            if kind:
+                kinds[self._target(sample.labels)].add(kind)
+        return {target: tuple(sorted(found)) for target, found in kinds.items()}
+
+    def _round_trips(self) -> dict[Target, RoundTrips]:
+        """Round trips during the measurement; where the probe began anew, since then."""
+        series = f"{metrics.RTT.name}{self._selector.market_wide()}"
+        after = self._histograms(series, self._measurement, self._measure_end)
+        before = self._histograms(
+            series, self._interval * _SCRAPES_LOOKED_BACK, self._measure_start
+        )
+        found = {}
+        for target, cumulative in after.items():
+            trips = cumulative
+            with suppress(ValueError):  # it was reset
+                trips = cumulative - before.get(target, FloatHistogram.empty())
+            if trips.counts.size:
+                found[target] = RoundTrips(trips.min_bounds()[1], trips.quantile(0.5))
+        return found
 
     def _window_ends(self) -> NDArray[np.float64]:
         """Ends of all windows but the last, which ends with the run's total."""
@@ -361,16 +451,16 @@ class RunReader:
         result = {}
         for first in range(0, len(targets), _INSTANCES_PER_ANSWER):
             chosen = targets[first : first + _INSTANCES_PER_ANSWER]
-            latency = self._latency(_instances(chosen))
+            latency = self._latency(self._instances(chosen))
             matrix = self._client.query_range(
-                f"sum {_BY} (last_over_time({latency}{lookback}))",
+                f"sum {self._by} (last_over_time({latency}{lookback}))",
                 start=float(ends[0]),
                 end=float(ends[-1]),
                 step=float(width),
             )
             self._notes |= dict.fromkeys(matrix.notes)
             for series in matrix.series:
-                result[Target.of(series.labels)] = dict(series.histograms)
+                result[self._target(series.labels)] = dict(series.histograms)
         return result
 
     def _started_again(self, target: Target) -> NDArray[np.float64]:
@@ -402,7 +492,7 @@ class RunReader:
         return total
 
     def _raw(self, target: Target, series: str) -> tuple[Series, ...]:
-        chosen = series.replace("{", "{" + _instances([target]) + ", ", 1)
+        chosen = series.replace("{", "{" + self._instances([target]) + ", ", 1)
         matrix = self._client.query_raw(f"{chosen}{_range(2 * self._cycle)}", at=self._end)
         self._notes |= dict.fromkeys(matrix.notes)
         return matrix.series
@@ -413,7 +503,7 @@ class RunReader:
         parts: list[FloatHistogram] = []
         for begin, end in pairwise(ends):
             values = self._histograms(
-                self._latency(_instances([target])), end - begin, end - _RANGE_SLACK_SEC
+                self._latency(self._instances([target])), end - begin, end - _RANGE_SLACK_SEC
             )
             parts.extend(values.values())
         return FloatHistogram.merge(*parts)
@@ -422,18 +512,24 @@ class RunReader:
         """Last values within a span, added up for each instance."""
         if span <= 0:
             return {}
-        expression = f"sum {_BY} (last_over_time({series}{_range(span)}))"
+        expression = f"sum {self._by} (last_over_time({series}{_range(span)}))"
         vector = self._client.query(expression, at=at)
         self._notes |= dict.fromkeys(vector.notes)
-        return {Target.of(sample.labels): sample.value for sample in vector.histograms}
+        return {self._target(sample.labels): sample.value for sample in vector.histograms}
+
+    def _target(self, labels: Mapping[str, str]) -> Target:
+        return self._selector.group.target(labels)
+
+    def _instances(self, targets: Sequence[Target]) -> str:
+        return self._selector.group.instances(targets)
 
     def _sum(self, expression: str, at: float) -> dict[Target, float]:
-        return self._floats(f"sum {_BY} ({expression})", at)
+        return self._floats(f"sum {self._by} ({expression})", at)
 
     def _floats(self, expression: str, at: float) -> dict[Target, float]:
         vector = self._client.query(expression, at=at)
         self._notes |= dict.fromkeys(vector.notes)
-        return {Target.of(sample.labels): sample.value for sample in vector.floats}
+        return {self._target(sample.labels): sample.value for sample in vector.floats}
 
 
 def _cut(
@@ -457,10 +553,6 @@ def _cut(
     except ValueError:
         return None
     return tuple(windows)
-
-
-def _instances(targets: Sequence[Target]) -> str:
-    return f"instance=~{_alternatives([target.instance for target in targets])}"
 
 
 def _alternatives(names: Sequence[str], suffix: str = "") -> str:

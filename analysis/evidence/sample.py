@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latency_sweep.analysis.evidence.clock_findings import ClockFinding, clock_findings
 from latency_sweep.analysis.evidence.records import largest
+from latency_sweep.analysis.evidence.timestamps import Readings, TimestampErrors, lateness
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 from latency_sweep.nativehist.grid import Grid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
+    from latency_sweep.analysis.evidence.clock_findings import ClockFindings
     from latency_sweep.analysis.evidence.records import Candidate, Evidence, RunEvidence
 
     Floats = NDArray[np.float64]
@@ -30,23 +33,34 @@ class CandidateSample:
     Attributes:
         candidate: which one.
         seen: all its runs, usable or not.
+        clocks: what the data say of its clocks, by run label.
         runs: the usable ones that hold observations, by run label.
     """
 
-    def __init__(self, candidate: Candidate, seen: Iterable[RunEvidence]) -> None:
-        """Keep the runs without exclusion_reasons."""
+    def __init__(
+        self,
+        candidate: Candidate,
+        seen: Iterable[RunEvidence],
+        clocks: Mapping[str, ClockFinding] | None = None,
+    ) -> None:
+        """Keep the runs that nothing speaks against."""
         self.candidate = candidate
         self.seen = tuple(sorted(seen, key=lambda run: run.run))
+        self.clocks = dict(clocks or {})
         self.runs = {
             run.run: run
             for run in self.seen
-            if not run.exclusion_reasons and run.latency.counts.size
+            if not self.reasons_against(run) and run.latency.counts.size
         }
 
     @property
     def name(self) -> str:
         """Readable name of the candidate."""
         return self.candidate.name
+
+    def reasons_against(self, run: RunEvidence) -> tuple[str, ...]:
+        """Why one of its runs must not be used; empty if it may."""
+        return (*run.exclusion_reasons, *self.clocks.get(run.run, ClockFinding()).reasons)
 
     @cached_property
     def latency(self) -> FloatHistogram:
@@ -116,10 +130,58 @@ class CandidateSample:
         """Largest clock error bound over the usable runs, seconds; None if any is unknown."""
         return largest(run.clock_error_bound_sec for run in self.runs.values())
 
+    @property
+    def clock_refuted_sec(self) -> float | None:
+        """The least error of a clock in a run in which the data prove it wrong; None if in none."""
+        errors = [found.error_sec for found in self.clocks.values() if found.error_sec is not None]
+        return max(errors, default=None)
 
-def samples_of(evidence: Evidence) -> dict[Candidate, CandidateSample]:
-    """A sample for every candidate seen, in the order of the candidates."""
+    @property
+    def clock_doubts(self) -> tuple[str, ...]:
+        """What is open about the clocks in the usable runs, by run."""
+        return tuple(
+            f"{doubts[0]} (run {run})"
+            for run, found in sorted(self.clocks.items())
+            if run in self.runs and (doubts := found.doubts)
+        )
+
+    @cached_property
+    def timestamp_kinds(self) -> tuple[str, ...]:
+        """Where the receive timestamps of its runs came from, usable or not."""
+        kinds = (kind for run in self.seen for one in run.instances for kind in one.timestamp_kinds)
+        return tuple(sorted(set(kinds)))
+
+    @cached_property
+    def run_lateness(self) -> dict[str, float | None]:
+        """How much of each usable run's p99 late timestamps can explain, seconds."""
+        return {label: lateness(run.readings, P99) for label, run in self.runs.items()}
+
+    @cached_property
+    def largest_lateness(self) -> float | None:
+        """The largest of them; None if any is unknown."""
+        return largest(self.run_lateness.values())
+
+    def lateness(self, q: float) -> float | None:
+        """How much of a pooled quantile late timestamps can explain, seconds; None if unknown."""
+        known = (part for run in self.runs.values() for part in run.readings)
+        errors = TimestampErrors.merge(part.errors for part in known)
+        return lateness([Readings(self.latency, errors)], q)
+
+
+def samples_of(
+    evidence: Evidence, clocks: ClockFindings | None = None
+) -> dict[Candidate, CandidateSample]:
+    """A sample for every candidate seen, in the order of the candidates.
+
+    Args:
+        evidence: what was observed.
+        clocks: what it says of the clocks; found out if None.
+    """
+    clocks = clocks or clock_findings(evidence)
     runs: dict[Candidate, list[RunEvidence]] = {c: [] for c in evidence.candidates()}
     for run in evidence.runs:
         runs[run.candidate].append(run)
-    return {candidate: CandidateSample(candidate, seen) for candidate, seen in runs.items()}
+    return {
+        candidate: CandidateSample(candidate, seen, clocks.of(candidate))
+        for candidate, seen in runs.items()
+    }

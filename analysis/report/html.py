@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 
 from latency_sweep.analysis.report import tables
 from latency_sweep.analysis.report.charts.charts import charts
+from latency_sweep.analysis.report.timestamp_table import timestamps
 from latency_sweep.analysis.report.words import conclusion, facts, sentences
 from latency_sweep.analysis.report.words.next_steps import next_steps
 from latency_sweep.analysis.report.words.printable import glued
@@ -42,6 +43,7 @@ def render_html(verdict: Verdict, evidence: Evidence) -> str:
         sentences=sentences,
         charts=charts(verdict, evidence),
         tables=tables,
+        timestamps=timestamps(verdict),
         method=facts.method(verdict.rule),
         provenance=facts.provenance(verdict),
         command=facts.command(verdict),

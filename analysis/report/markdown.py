@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from latency_sweep.analysis.decision.results import ConstraintStatus
 from latency_sweep.analysis.report import tables
 from latency_sweep.analysis.report.tables import CellKind
+from latency_sweep.analysis.report.timestamp_table import timestamps
 from latency_sweep.analysis.report.words import conclusion, facts, sentences
 from latency_sweep.analysis.report.words.next_steps import next_steps
 from latency_sweep.analysis.report.words.warnings import warnings
@@ -41,6 +42,7 @@ def render_markdown(verdict: Verdict) -> str:
         *section("Time strata", tables.strata(verdict)),
         *section("Score and preferences", tables.preferences(verdict)),
         *section("Sensitivity", tables.sensitivity(verdict)),
+        *section("How late timestamps may be", timestamps(verdict)),
         *section("Each instance on its own", tables.instances(verdict)),
         *section("Level shifts inside runs", tables.change_points(verdict)),
         *section("Excluded runs", tables.excluded(verdict)),

@@ -9,6 +9,7 @@ from latency_sweep.analysis.decision.verdict import VerdictKind
 from latency_sweep.analysis.report import tables
 from latency_sweep.analysis.report.tables import STATUS_LEGEND, STATUS_LETTERS
 from latency_sweep.analysis.report.terminal import Page, terminal_width
+from latency_sweep.analysis.report.timestamp_table import timestamps
 from latency_sweep.analysis.report.words import conclusion, facts, sentences
 from latency_sweep.analysis.report.words.next_steps import next_steps
 from latency_sweep.analysis.report.words.warnings import warnings
@@ -42,6 +43,7 @@ def render_text(verdict: Verdict, *, color: bool, width: int | None = None) -> s
     _constraints(page, verdict)
     _section(page, "Time strata", tables.strata(verdict))
     _section(page, "Sensitivity: who has the best score under another rule", _sensitive(verdict))
+    _section(page, "How late timestamps may be", timestamps(verdict))
     _section(page, "Each instance on its own", tables.instances(verdict))
     _section(page, "Level shifts inside runs", tables.change_points(verdict))
     _excluded(page, verdict)

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from latency_sweep.analysis.cli.label_option import add_label
+from latency_sweep.analysis.evidence.label_names import LabelNames
 from latency_sweep.collector.cli.options import (
     ArchiveOptions,
     CollectOptions,
@@ -426,6 +428,7 @@ def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     shared.add_from_prometheus(parser, required=True)
     shared.add_config(parser)
     shared.add_experiment_id(parser, "default: the experiment file's name")
+    add_label(parser)
     parser.add_argument("--once", action="store_true", help="print the table once and exit")
     shared.add_json(parser)
     shared.add_prometheus_access(parser)
@@ -438,6 +441,7 @@ def _watch(given: argparse.Namespace) -> WatchOptions:
         server=shared.prometheus_options(given),
         config=given.config,
         experiment_id=given.experiment_id,
+        names=LabelNames.of(given.label),
         once=given.once,
         json=given.json,
     )

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from latency_sweep.analysis.evidence.archive import ArchiveError
 from latency_sweep.analysis.evidence.collect import NoDataError, SelectionError
+from latency_sweep.analysis.evidence.places import AttributionError
 from latency_sweep.analysis.pricing.prices import PriceListError, PricesError
 from latency_sweep.analysis.prometheus_api import (
     InvalidAccessError,
@@ -66,6 +67,7 @@ _ERRORS: Final[dict[type[Exception], ExitCode]] = {
     InvalidUrlError: ExitCode.BAD_INPUT,
     InvalidAccessError: ExitCode.BAD_INPUT,
     SelectionError: ExitCode.NO_DATA,
+    AttributionError: ExitCode.BAD_INPUT,
     NoDataError: ExitCode.NO_DATA,
     NothingThereError: ExitCode.NO_DATA,
     PrometheusError: ExitCode.PROMETHEUS_FAILED,

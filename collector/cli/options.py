@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from latency_sweep.analysis.evidence.label_names import LabelNames
     from latency_sweep.collector.lifecycle.planning import SweepRequest
     from latency_sweep.runtime.options import PrometheusOptions
 
@@ -176,6 +177,7 @@ class WatchOptions:
         server: the Prometheus.
         config: experiment file; None for the one shipped.
         experiment_id: value of the `experiment` label; None for the experiment's name.
+        names: of the target labels.
         once: print once and end.
         json: print JSON, once.
     """
@@ -183,6 +185,7 @@ class WatchOptions:
     server: PrometheusOptions
     config: Path | None
     experiment_id: str | None
+    names: LabelNames
     once: bool
     json: bool
 

@@ -9,6 +9,7 @@ from rich.live import Live
 
 from latency_sweep.analysis.cli.access import access_of
 from latency_sweep.analysis.prometheus_api import PrometheusClient, PrometheusError
+from latency_sweep.analysis.who_answers import naming_what_answers
 from latency_sweep.collector.watch.key_presses import key_presses
 from latency_sweep.collector.watch.live import NothingThereError, Snapshot, Watcher
 from latency_sweep.collector.watch.view import View, to_json
@@ -48,8 +49,9 @@ def _run(options: WatchOptions, console: Console) -> None:
     with PrometheusClient(
         server.url, access_of(server), timeout_sec=timeout_sec, attempts=1
     ) as client:
-        watcher = Watcher(client, experiment, options.experiment_id)
-        snapshot = watcher.snapshot()
+        watcher = Watcher(client, experiment, options.experiment_id, options.names)
+        with naming_what_answers(client):
+            snapshot = watcher.snapshot()
         limits = experiment.decision.constraints
         if options.json:
             print(to_json(snapshot))

@@ -41,6 +41,7 @@ def keep(
 
     Raises:
         NoDataError, SelectionError, PrometheusError: Prometheus has no evidence to keep.
+        AttributionError: it is not known where a probe ran.
         ArchiveError: the file cannot be written.
         AwsError: S3 does not take it.
     """

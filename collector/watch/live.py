@@ -1,6 +1,7 @@
 """What a running sweep looks like right now, asked from Prometheus.
 
-Recording rules are not needed, so that any server that scrapes the probes will do.
+Recording rules are not needed, so that any server that scrapes the probes will do, whatever it
+calls their job.
 """
 
 from __future__ import annotations
@@ -12,26 +13,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from latency_sweep.analysis.evidence.attribution import attribute
+from latency_sweep.analysis.evidence.label_names import EXPERIMENT, LabelNames
+from latency_sweep.analysis.evidence.sources import SourceQuery
 from latency_sweep.analysis.prometheus_api import QueryError
+from latency_sweep.collector.watch.scope import Scope, scope_of
 from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import Phase
-from latency_sweep.contract.targets import CANDIDATE_LABELS, CandidateLabels
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from latency_sweep.analysis.prometheus_api import PrometheusClient
     from latency_sweep.contract.experiment import Experiment
+    from latency_sweep.contract.targets import CandidateLabels
 
 # Loss and reconnects are counted over this long, as the limits are per hour.
 COUNTED_OVER: Final = "1h"
+_COUNTED_OVER_SEC: Final = 3600.0
 TREND_POINTS: Final = 24
 
 # A rate needs two samples; four scrapes in its window forgive two that are missing.
 _SCRAPES_PER_POINT: Final = 4
 _QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
-
-
-_BY: Final = f"by ({', '.join(CANDIDATE_LABELS)})"
 
 
 class NothingThereError(Exception):
@@ -107,19 +112,25 @@ class Watcher:
         client: the server.
         experiment: gives timing, market and evidence streams.
         name: value of the `experiment` label; the experiment's own if None.
+        names: of the target labels.
     """
 
     def __init__(
-        self, client: PrometheusClient, experiment: Experiment, name: str | None = None
+        self,
+        client: PrometheusClient,
+        experiment: Experiment,
+        name: str | None = None,
+        names: LabelNames | None = None,
     ) -> None:
         self._client = client
+        self._experiment = experiment
+        self._names = names or LabelNames()
         self._timeline = Timeline.of(experiment.timing)
         self._name = name or experiment.name
         self._market = experiment.market_data.market
         self._step = experiment.timing.scrape_interval_sec * _SCRAPES_PER_POINT
         streams = "|".join(experiment.decision.evidence_streams)
-        self._probes = f"experiment={json.dumps(self._name)}"
-        self._in_market = f"{self._probes}, market={json.dumps(self._market)}"
+        self._in_market = f"market={json.dumps(self._market)}"
         self._feeds = f'{self._in_market}, stream=~"({streams})(@.*)?"'
 
     def snapshot(self) -> Snapshot:
@@ -130,13 +141,16 @@ class Watcher:
             PrometheusError: it could not answer.
         """
         now = self._client.now()
-        up = f'up{{job="{metrics.JOB}", {self._probes}}}'
-        probes = self._floats(f"count {_BY} ({up})")
+        scope = self._scope(now)
+        probes = self._floats(scope, scope.over("count", lambda probes: f"up{{{probes}}}", up=True))
         if not probes:
             raise NothingThereError(self._what_is_there())
-        values = {name: self._floats(expression) for name, expression in self._queries(up).items()}
-        phases, runs = self._runs()
-        trend = self._trend(now)
+        values = {
+            name: self._floats(scope, expression)
+            for name, expression in self._queries(scope).items()
+        }
+        phases, runs = self._runs(scope)
+        trend = self._trend(scope, now)
         candidates = [
             CandidateState(
                 labels=labels,
@@ -176,44 +190,61 @@ class Watcher:
             candidates=tuple(sorted(candidates, key=_by_speed)),
         )
 
-    def _queries(self, up: str) -> dict[str, str]:
+    def _scope(self, now: float) -> Scope:
+        """The probes of the last hour; where no target has the experiment as label, they say it."""
+        for labelled in (True, False):
+            query = SourceQuery(self._name, self._market, self._names, labelled)
+            found = attribute(
+                self._client, query, self._experiment, start=now - _COUNTED_OVER_SEC, end=now
+            )
+            if found.probes:
+                return scope_of(query, found)
+        return Scope(SourceQuery(self._name, self._market, self._names))
+
+    def _queries(self, scope: Scope) -> dict[str, str]:
         """Expression of each number of a candidate."""
         planned = "|".join(metrics.PLANNED)
+
+        def series(metric: metrics.Metric, *matchers: str) -> Callable[[str], str]:
+            return lambda probes: f"{metric.name}{{{', '.join((probes, *matchers))}}}"
+
+        def increase(metric: metrics.Metric, *matchers: str) -> str:
+            of = series(metric, *matchers)
+            return scope.over("sum", lambda probes: f"increase({of(probes)}[{COUNTED_OVER}])")
+
         # Probes expose a run until the next one is measured: between runs this is the last one.
-        latency = f"sum {_BY} ({metrics.LATENCY.name}{{{self._feeds}}})"
+        latency = scope.over("sum", series(metrics.LATENCY, self._feeds))
         return {
-            "up": f"sum {_BY} ({up})",
-            "connected": f"min {_BY} ({metrics.CONNECTED.name}{{{self._in_market}}})",
-            "messages": self._increase(metrics.MESSAGES.name, self._feeds),
-            "lost": self._increase(metrics.LOST.name, self._feeds),
-            "reconnects": self._increase(
-                metrics.RECONNECTS.name, f'{self._in_market}, reason!~"{planned}"'
-            ),
-            "clock": f"max {_BY} ({metrics.CLOCK_ERROR_BOUND.name}{{{self._probes}}})",
-            "synchronized": f"min {_BY} ({metrics.CLOCK_SYNCHRONIZED.name}{{{self._probes}}})",
+            "up": scope.over("sum", lambda probes: f"up{{{probes}}}", up=True),
+            "connected": scope.over("min", series(metrics.CONNECTED, self._in_market)),
+            "messages": increase(metrics.MESSAGES, self._feeds),
+            "lost": increase(metrics.LOST, self._feeds),
+            "reconnects": increase(metrics.RECONNECTS, self._in_market, f'reason!~"{planned}"'),
+            "clock": scope.over("max", series(metrics.CLOCK_ERROR_BOUND)),
+            "synchronized": scope.over("min", series(metrics.CLOCK_SYNCHRONIZED)),
             **{
                 name: f"histogram_quantile({share}, {latency})"
                 for name, share in _QUANTILES.items()
             },
         }
 
-    def _increase(self, metric: str, matchers: str) -> str:
-        return f"sum {_BY} (increase({metric}{{{matchers}}}[{COUNTED_OVER}]))"
-
-    def _floats(self, expression: str) -> dict[CandidateLabels, float]:
+    def _floats(self, scope: Scope, expression: str) -> dict[CandidateLabels, float]:
         found = self._client.query(expression).floats
-        return {
-            CandidateLabels.of(one.labels): one.value for one in found if math.isfinite(one.value)
-        }
+        return {scope.candidate(one.labels): one.value for one in found if math.isfinite(one.value)}
 
-    def _trend(self, now: float) -> dict[CandidateLabels, tuple[float | None, ...]]:
+    def _trend(self, scope: Scope, now: float) -> dict[CandidateLabels, tuple[float | None, ...]]:
         """p99 of short windows; None where nothing was measured."""
         # On a grid, so that points do not change while time goes by.
         end = now - now % self._step
         start = end - (TREND_POINTS - 1) * self._step
-        rate = f"rate({metrics.LATENCY.name}{{{self._feeds}}}[{self._step}s])"
+        rate = scope.over(
+            "sum",
+            lambda probes: (
+                f"rate({metrics.LATENCY.name}{{{probes}, {self._feeds}}}[{self._step}s])"
+            ),
+        )
         matrix = self._client.query_range(
-            f"histogram_quantile(0.99, sum {_BY} ({rate}))", start=start, end=end, step=self._step
+            f"histogram_quantile(0.99, {rate})", start=start, end=end, step=self._step
         )
         result = {}
         for series in matrix.series:
@@ -222,17 +253,22 @@ class Watcher:
                 position = round((float(moment) - start) / self._step)
                 if math.isfinite(value) and 0 <= position < TREND_POINTS:
                     points[position] = float(value)
-            result[CandidateLabels.of(series.labels)] = tuple(points)
+            result[scope.candidate(series.labels)] = tuple(points)
         return result
 
-    def _runs(self) -> tuple[dict[CandidateLabels, set[Phase]], dict[CandidateLabels, set[str]]]:
+    def _runs(
+        self, scope: Scope
+    ) -> tuple[dict[CandidateLabels, set[Phase]], dict[CandidateLabels, set[str]]]:
         """Phases and runs that the probes of each candidate report."""
-        by = f"by ({', '.join((*CANDIDATE_LABELS, *metrics.RUN_INFO.labels))})"
-        expression = f"count {by} ({metrics.RUN_INFO.name}{{{self._probes}}})"
+        expression = scope.over(
+            "count",
+            lambda probes: f"{metrics.RUN_INFO.name}{{{probes}}}",
+            by=metrics.RUN_INFO.labels,
+        )
         phases: dict[CandidateLabels, set[Phase]] = {}
         runs: dict[CandidateLabels, set[str]] = {}
         for one in self._client.query(expression).floats:
-            labels = CandidateLabels.of(one.labels)
+            labels = scope.candidate(one.labels)
             # Whatever else a server may have under this name, it is no phase of a probe.
             with suppress(KeyError, ValueError):
                 phases.setdefault(labels, set()).add(Phase(one.labels["phase"]))
@@ -241,7 +277,9 @@ class Watcher:
 
     def _what_is_there(self) -> str:
         try:
-            names = self._client.label_values("experiment", [f'up{{job="{metrics.JOB}"}}'])
+            probes = [metrics.CONNECTED.name, metrics.RUN_INFO.name]
+            names = self._client.label_values(self._names.experiment, probes)
+            names = names or self._client.label_values(EXPERIMENT, [metrics.PROBE_INFO.name])
         except QueryError:
             names = ()
         if not names:

@@ -246,17 +246,39 @@ def _continuity(limits: Constraints) -> list[Cell]:
         (metrics.OUT_OF_ORDER, "out of order"),
         (metrics.NEGATIVE_LATENCY, "negative latency"),
     )
+    missing = _CHOSEN.feed(metrics.RUN_MISSING)
+    alike = ", ".join(label for label in metrics.FEED_RUN if label != "market")
+    everywhere = f'{metrics.RUN_MISSING.name}{{experiment="$experiment",market="$market"}}'
     return [
         Cell(
             graph(
                 "Messages lost",
-                "Share of messages missing from the sequence, by stream. Streams whose ids cannot "
-                "show loss have no line.",
+                "Share of messages missing from the sequence, by stream; ids that nobody was sent "
+                "count too. Streams whose ids cannot show loss have no line.",
                 "percentunit",
                 Query(share(lost, received), "{{stream}}"),
                 steps=upper_limit(limits.loss_ratio),
             ),
-            12,
+            8,
+            8,
+        ),
+        Cell(
+            graph(
+                "Missing messages of the run",
+                "Messages of the current run that have not arrived, and those missing beyond what "
+                "the instance with the fewest misses: lost on the way to here for certain. The "
+                "rest may have been sent to nobody, which the report of the run tells.",
+                "none",
+                Query(aggregate("sum", missing), "missing"),
+                Query(
+                    aggregate(
+                        "sum",
+                        f"{missing} - on ({alike}) group_left () min by ({alike}) ({everywhere})",
+                    ),
+                    "lost on the way, at least",
+                ),
+            ),
+            8,
             8,
         ),
         Cell(
@@ -267,7 +289,7 @@ def _continuity(limits: Constraints) -> list[Cell]:
                 "mps",
                 *(Query(rate(_CHOSEN.feed(metric)), name) for metric, name in counters),
             ),
-            12,
+            8,
             8,
         ),
     ]

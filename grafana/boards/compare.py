@@ -191,7 +191,7 @@ def _connection(limits: Constraints) -> list[Cell]:
         Cell(
             graph(
                 "Messages lost",
-                "Share of messages missing from the sequence.",
+                "Share of messages missing from the sequence; ids that nobody was sent count too.",
                 "percentunit",
                 *_both(
                     lambda side: share(

@@ -288,7 +288,7 @@ def _latency(limits: Constraints) -> list[Cell]:
             graph(
                 "Messages lost",
                 "Share of messages missing from the sequence over five minutes; the maximum if a "
-                "step covers several.",
+                "step covers several. Ids that nobody was sent count too.",
                 "percentunit",
                 Query(worst(LOSS_RATIO_SHORT), CANDIDATE_NAME),
                 steps=upper_limit(limits.loss_ratio),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract import metrics
-from latency_sweep.contract.clocks import MAX_DRIFT_RATIO
+from latency_sweep.contract.clocks import MAX_DRIFT_RATIO, MAX_TIMESTAMP_ERROR_RATIO
 from latency_sweep.grafana import variables
 from latency_sweep.grafana.board import Board, Cell, Section
 from latency_sweep.grafana.panels import (
@@ -69,6 +69,7 @@ def board(experiment: Experiment) -> Board:
         sections=[
             Section("Probes", [Cell(_probes(limits), 24, 9)]),
             Section("Receive delay", _receive_delay()),
+            Section("Timestamps", _timestamps()),
             Section("Clock", _clock(limits)),
             Section("Host", _host()),
             Section("Scrapes", _scrapes()),
@@ -148,6 +149,46 @@ def _receive_delay() -> list[Cell]:
                 Query(quantile(0.99, by_candidate), CANDIDATE_NAME),
             ),
             12,
+            9,
+        ),
+    ]
+
+
+def _timestamps() -> list[Cell]:
+    latency = rate(_CHOSEN.feed(metrics.LATENCY), _EACH)
+    bound = rate(_CHOSEN.feed(metrics.TIMESTAMP_ERROR), _EACH)
+    exact = rate(_CHOSEN.feed(metrics.TIMESTAMPS_EXACT), _EACH)
+    return [
+        Cell(
+            graph(
+                "Timestamp error bound by latency",
+                "How far off the receive timestamps may be on average, as a share of the latency. "
+                f"Above {MAX_TIMESTAMP_ERROR_RATIO:.0%} the host is too busy to measure.",
+                "percentunit",
+                Query(f"histogram_sum({bound}) / (histogram_sum({latency}) > 0)", _NAME),
+            ),
+            8,
+            9,
+        ),
+        Cell(
+            graph(
+                "Exact timestamps",
+                "Share of the messages that have the timestamp of their last byte.",
+                "percentunit",
+                Query(f"{exact} / (histogram_count({latency}) > 0)", _NAME),
+            ),
+            8,
+            9,
+        ),
+        Cell(
+            graph(
+                "Reads that the capture missed",
+                "Reads with a packet that was not captured: their messages have the socket's "
+                "timestamp, within its bound.",
+                "short",
+                Query(increase(_CHOSEN.market(metrics.CAPTURE_MISSED), _EACH), _NAME),
+            ),
+            8,
             9,
         ),
     ]

@@ -159,6 +159,8 @@ class Symbol(_Section):
         depth_levels: most levels per side in one `depth` message.
         price: first price; a random walk follows.
         tick: smallest step of the price.
+        never_sent: share of messages that no site gets although their ids are consumed, by stream
+            kind.
     """
 
     trades_per_sec: Positive = 20.0
@@ -168,6 +170,7 @@ class Symbol(_Section):
     depth_levels: Annotated[int, Field(ge=1, le=1000)] = 12
     price: Positive = 100.0
     tick: Annotated[float, Field(ge=1e-8, allow_inf_nan=False)] = 0.01
+    never_sent: PerKind = {}
 
     @property
     def mean_gap_sec(self) -> float:

@@ -145,6 +145,11 @@ def continuation_flood(count: int) -> bytes:
     return begin + Frame(Opcode.CONT, b"", fin=False).serialize(mask=False) * count
 
 
+def message_flood(count: int) -> bytes:
+    """So many empty messages."""
+    return Frame(Opcode.TEXT, b"").serialize(mask=False) * count
+
+
 def close(code: int | None) -> bytes:
     """A close frame with any code, a forbidden one too, or without one."""
     body = b"" if code is None else code.to_bytes(2, "big") + b"fault laboratory"

@@ -192,6 +192,14 @@ class StreamStall(OnConnection):
         link.send(b"".join(frame for frame in frames if not f.is_data(frame)))
 
 
+class Quiet(Fault):
+    """No connection brings a message, as in a quiet market; pings are answered."""
+
+    def downstream(self, link: Link, frames: list[bytes]) -> None:
+        """Pass control frames only."""
+        link.send(b"".join(frame for frame in frames if not f.is_data(frame)))
+
+
 class Backlog(Withholding):
     """Messages are held while pings are answered, and arrive when the probe closes."""
 

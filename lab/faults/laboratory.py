@@ -49,7 +49,8 @@ TRADES_PER_SEC: Final = 40.0
 WITNESS: Final = "witness"
 # Frames on every connection before the first fault.
 _CALM_FRAMES: Final = 50
-_CALM_AGAIN_SEC: Final = 2.0
+# Longer than a trial of two connections takes to settle.
+_CALM_AGAIN_SEC: Final = 4.0
 _READY_WITHIN_SEC: Final = 60.0
 _RECOVERED_WITHIN_SEC: Final = 120.0
 _NEWEST: Final = "[1m]"

@@ -200,6 +200,13 @@ FAULTS: Final[Mapping[str, Entry]] = {
     "half-open": _once("the peer vanishes without a word", i.HalfOpen, _SILENT),
     "stall": _harmless("nothing moves in either direction for 6 s, then all of it", i.Stall, 6.0),
     "stream-stall": _once("messages end while pings are answered", i.StreamStall, _SILENT),
+    # Longer than the probe waits before it suspects a stalled stream.
+    "quiet": _while(
+        "no connection brings a message for 33 s, while pings are answered",
+        i.Quiet,
+        33.0,
+        _reconnects(ReconnectReason.QUIET),
+    ),
     "backlog": Entry(
         "messages are withheld while pings are answered, and arrive 2 s after the probe reconnects",
         lambda _: i.Backlog(2.0),
@@ -241,6 +248,12 @@ FAULTS: Final[Mapping[str, Entry]] = {
         "a message begins, and 5,000 empty continuations follow",
         lambda: i.Flood(f.continuation_flood(_FLOOD_FRAMES)),
         _errors(ErrorKind.CONTINUATION_FRAMES),
+        _LIMITED,
+    ),
+    "message-flood": _once(
+        "12,000 empty messages at once",
+        lambda: i.Flood(f.message_flood(12_000)),
+        _errors(ErrorKind.UNUSABLE_FRAMES),
         _LIMITED,
     ),
     "bad-utf8": _while(

@@ -14,7 +14,6 @@ from latency_sweep.lab.exchange.config import Replay, SiteConfig
 from latency_sweep.lab.local import sites
 from latency_sweep.lab.local.recording import RecordingSummary, first_run
 from latency_sweep.lab.local.stack import Setup
-from latency_sweep.lab.local.timestamps import best_timestamps
 
 if TYPE_CHECKING:
     from latency_sweep.contract.timeline import Run
@@ -133,7 +132,6 @@ def _setup(
         _folder(options.results),
         replay=replay,
         ground_truth=options.ground_truth,
-        timestamps=best_timestamps(),
     )
 
 

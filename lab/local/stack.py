@@ -72,7 +72,7 @@ class Setup:
     windows: Windows = field(default_factory=Windows)
     remote_write: tuple[RemoteWrite, ...] = ()
     urgent: bool = True
-    timestamps: str = "socket"
+    timestamps: str = "auto"
 
     def priority(self, wanted: Priority) -> Priority:
         """The priority that a process gets if it should have `wanted`."""

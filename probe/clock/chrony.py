@@ -14,11 +14,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.probe.clock import phc
-from latency_sweep.probe.clock.reading import ClockError, ClockReading
+from latency_sweep.probe.clock import phc, refclocks
+from latency_sweep.probe.clock.reading import ClockError, ClockReading, UnknownBoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 NAME: Final = "chrony"
 WITH_PHC_NAME: Final = "chrony+phc"
@@ -35,16 +35,20 @@ _SUCCESS: Final = 0
 _REQUEST: Final = struct.Struct("!BB2xHHL8x")
 # version, type, 2 reserved, command, reply, status, 6 reserved, sequence, 8 reserved
 _REPLY: Final = struct.Struct("!BB2xHHH6xL8x")
-# reference id, its address (20), stratum, leap, time of last update (high, low, ns), then floats:
-# correction, last offset, RMS offset, frequency, residual frequency, skew, root delay, root
-# dispersion, update interval
-_TRACKING: Final = struct.Struct("!L20xHHLLL9l")
+# reference id, its address (16), the address' family, 2 reserved, stratum, leap, time of last
+# update (high, low, ns), then floats: correction, last offset, RMS offset, frequency, residual
+# frequency, skew, root delay, root dispersion, update interval
+_TRACKING: Final = struct.Struct("!L16xH2xHHLLL9l")
 # A request must be as long as its reply, so that chronyd cannot be used to amplify traffic.
 _PADDING: Final = b"\0" * (_REPLY.size + _TRACKING.size - _REQUEST.size)
 _LONGEST_REPLY: Final = 1024
 
 _LEAP_UNSYNCHRONISED: Final = 3
 _LOCAL_REFERENCE: Final = 0x7F7F0101  # chronyd's `local` directive: it follows nothing but itself
+_NO_ADDRESS: Final = 0  # IPADDR_UNSPEC: the reference is no server
+_REFCLOCKS_STRATUM: Final = 1  # a server's client has at least 2
+# Names of a card's clock where the configuration cannot be read: chronyd's own, and a usual one.
+_CARDS_NAMES: Final = ("PHC", "PTP")
 _NO_HIGH_SECONDS: Final = 0x7FFFFFFF
 # chronyd calls a clock synchronised long after its sources stopped answering. Eight missed updates
 # empty NTP's register of reachability (RFC 5905, section 13), and then it is free-running.
@@ -58,6 +62,8 @@ class Tracking:
 
     Attributes:
         reference_id: 32 bits that name what the clock follows.
+        address_family: of the server that it follows, 0 if it follows none.
+        stratum: 1 if it follows a reference clock, more if a server; 0 if nothing.
         leap_status: 0 normal, 1 and 2 a leap second is due, 3 not synchronised.
         updated_sec: time of the last update, Unix seconds.
         correction_sec: what is to be added to the local clock; positive when it is slow.
@@ -67,6 +73,8 @@ class Tracking:
     """
 
     reference_id: int
+    address_family: int
+    stratum: int
     leap_status: int
     updated_sec: float
     correction_sec: float
@@ -75,9 +83,17 @@ class Tracking:
     update_interval_sec: float
 
     @property
-    def follows_phc(self) -> bool:
-        """Whether the reference is a PTP hardware clock; to chronyd PHC0, PHC1 and so on."""
-        return self.reference_id.to_bytes(4, "big").startswith(b"PHC")
+    def refclock(self) -> str | None:
+        """Name of the reference clock that is followed, or None.
+
+        Such a clock has any name (PHC0, PPS1, GPS, or one that is also a server's address), but no
+        address. chronyd knows its jitter and not its error. Time set by hand counts as one.
+        """
+        if self.leap_status == _LEAP_UNSYNCHRONISED or self.reference_id == _LOCAL_REFERENCE:
+            return None
+        if self.address_family != _NO_ADDRESS and self.stratum > _REFCLOCKS_STRATUM:
+            return None
+        return self.reference_id.to_bytes(4, "big").rstrip(b"\0").decode("ascii", "replace")
 
     def synchronized(self, now_sec: float) -> bool:
         """Whether the clock follows something else than itself, and lately."""
@@ -93,29 +109,47 @@ def read(
     address: tuple[str, int] = ADDRESS,
     *,
     phc_bound_sec: Callable[[], float] = phc.error_bound_sec,
+    configured: Callable[[], Mapping[str, refclocks.Refclock]] = refclocks.configured,
     timeout_sec: float = TIMEOUT_SEC,
 ) -> ClockReading:
     """Ask chronyd how far the clock is off.
 
     The bound is |offset| + root dispersion + root delay / 2 (EC2 user guide, ClockBound's README;
-    the root distance of RFC 5905, section 11.1), and the hardware clock's own bound where it is
-    the reference. Blocks up to `timeout_sec`.
+    the root distance of RFC 5905, section 11.1), and the reference clock's own bound where it
+    follows one. Blocks up to `timeout_sec`.
 
     Raises:
-        UnknownBoundError: it follows a PTP hardware clock whose bound is not known.
+        UnknownBoundError: it follows a reference clock whose bound is not known.
         ClockError: it does not answer, or not as expected.
     """
     tracking = ask(address, timeout_sec=timeout_sec)
     bound = (
         abs(tracking.correction_sec) + tracking.root_dispersion_sec + tracking.root_delay_sec / 2
     )
-    if tracking.follows_phc:
-        bound += phc_bound_sec()
+    refclock = tracking.refclock
+    if refclock is not None:
+        bound += _refclock_bound_sec(refclock, configured().get(refclock), phc_bound_sec)
     return ClockReading(
         offset_sec=0.0 - tracking.correction_sec,
         error_bound_sec=bound,
         synchronized=tracking.synchronized(time.time()),
-        source=WITH_PHC_NAME if tracking.follows_phc else NAME,
+        source=NAME if refclock is None else WITH_PHC_NAME,
+    )
+
+
+def _refclock_bound_sec(
+    name: str, directive: refclocks.Refclock | None, phc_bound_sec: Callable[[], float]
+) -> float:
+    """What a reference clock itself may be off by; only network cards publish it."""
+    if directive is not None and directive.driver == refclocks.PHC_DRIVER:
+        return phc.device_error_bound_sec(directive.parameter)
+    if directive is None and name.startswith(_CARDS_NAMES):
+        return phc_bound_sec()
+    kind = "" if directive is None else f" (driver {directive.driver})"
+    raise UnknownBoundError(
+        f"chronyd follows the reference clock {name!r}{kind}, and nothing says how far that is "
+        "off; steer the clock by NTP, or by a network card's PTP clock, as `refclock PHC` in a "
+        "configuration that the probe can read."
     )
 
 
@@ -162,7 +196,7 @@ def _decode(packet: bytes, sequence: int) -> Tracking | None:
         raise ClockError(f"chronyd refused to report its state (status {status}); ask chronyc why.")
     if len(packet) < _REPLY.size + _TRACKING.size:
         raise ClockError(f"chronyd's report is cut off after {len(packet)} bytes; ask again.")
-    reference_id, _stratum, leap, high, low, nanoseconds, *floats = _TRACKING.unpack_from(
+    reference_id, family, stratum, leap, high, low, nanoseconds, *floats = _TRACKING.unpack_from(
         packet, _REPLY.size
     )
     correction, _last, _rms, _freq, _residual, _skew, delay, dispersion, interval = map(
@@ -171,6 +205,8 @@ def _decode(packet: bytes, sequence: int) -> Tracking | None:
     seconds = low if high == _NO_HIGH_SECONDS else high << 32 | low
     return Tracking(
         reference_id=reference_id,
+        address_family=family,
+        stratum=stratum,
         leap_status=leap,
         updated_sec=seconds + nanoseconds * 1e-9,
         correction_sec=correction,

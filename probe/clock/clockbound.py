@@ -4,6 +4,8 @@ Layout and rules are those of version 2 of its shared memory protocol, native by
 segment size, version, generation; as-of and void-after (CLOCK_MONOTONIC_COARSE), bound,
 disruption marker, largest drift, status. The daemon makes the generation odd before it writes and
 even afterwards; a copy is whole when the generation was the same even number before and after.
+ClockBound 3 (from 3.0.0-rc.0 on) writes the same into `shm0`; its own clients read `shm1`, whose
+layout is another.
 """
 
 from __future__ import annotations
@@ -71,14 +73,19 @@ def _generation(descriptor: int, path: Path) -> int:
     header = os.pread(descriptor, _HEADER.size, 0)
     if len(header) < _HEADER.size:
         raise ClockError(f"{path} is too short for ClockBound's; restart its daemon.")
-    magic_high, magic_low, _size, version, generation = _HEADER.unpack(header)
+    magic_high, magic_low, size, version, generation = _HEADER.unpack(header)
     if (magic_high, magic_low) != _MAGIC:
-        raise ClockError(f"{path} does not begin with ClockBound's magic number.")
+        raise ClockError(
+            f"{path} does not begin with the magic number of ClockBound's layout {_VERSION}; use "
+            "ClockBound 2, or 3.0.0-rc.0 or newer, and its shm0."
+        )
     if version != _VERSION:
         raise ClockError(
-            f"{path} has layout version {version}, not {_VERSION}; use a ClockBound daemon "
-            "that writes it."
+            f"{path} has layout version {version}, not {_VERSION}; use ClockBound 2, or 3.0.0-rc.0 "
+            "or newer."
         )
+    if size < _HEADER.size + _BODY.size:
+        raise ClockError(f"ClockBound's {path} is cut off: {size} bytes; restart its daemon.")
     if generation == 0:
         raise ClockError(f"ClockBound has not yet written {path}; wait for its daemon.")
     return int(generation)

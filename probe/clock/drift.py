@@ -18,11 +18,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from latency_sweep.contract.clocks import EXCHANGE_HOSTS_SEC
+from latency_sweep.contract.timeline import NS_PER_SEC
+
 WINDOW_NS: Final = 3600 * 1_000_000_000
 MAX_POINTS: Final = 128
-# What the exchange's own hosts, one of which answers, may be apart from their middle, and what is
-# cut from a time told in milliseconds.
-HOST_TOLERANCE_NS: Final = 1_000_000
+# One of the exchange's hosts answers; as much is cut from a time told in milliseconds.
+HOST_TOLERANCE_NS: Final = round(EXCHANGE_HOSTS_SEC * NS_PER_SEC)
 # Positions of all pairs; those of the first n points are the first n * (n - 1) / 2.
 _LATER, _EARLIER = np.tril_indices(MAX_POINTS, -1)
 

@@ -5,6 +5,7 @@ Reading a source may block for as long as a daemon takes to answer: call it off 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.probe.clock import chrony, clockbound, kernel, shared
@@ -16,12 +17,55 @@ if TYPE_CHECKING:
 __all__ = ["AUTO", "SOURCES", "ClockError", "ClockReading", "read_best"]
 
 AUTO: Final = "auto"
+
+
+def read_clockbound() -> ClockReading:
+    """ClockBound's bound, unless chronyd follows a reference clock whose error is unknown.
+
+    ClockBound 2 calculates it from chronyd's report, and knows of a reference clock's own error
+    only what it was started with.
+
+    Raises:
+        UnknownBoundError: no bound would be true.
+        ClockError: it cannot be read.
+    """
+    reading = clockbound.read()
+    _ask_chronyd()
+    return reading
+
+
+def read_kernel() -> ClockReading:
+    """The kernel's bound, which is chronyd's without the error of a reference clock.
+
+    Where chronyd answers, its own bound is the least.
+
+    Raises:
+        UnknownBoundError: chronyd follows a reference clock whose error is unknown.
+        ClockError: it cannot be read.
+    """
+    reading = kernel.read()
+    chronyds = _ask_chronyd()
+    if chronyds is None or chronyds.error_bound_sec <= reading.error_bound_sec:
+        return reading
+    return replace(reading, error_bound_sec=chronyds.error_bound_sec)
+
+
+def _ask_chronyd() -> ClockReading | None:
+    """Its reading, or None where it does not answer."""
+    try:
+        return chrony.read()
+    except UnknownBoundError:
+        raise
+    except ClockError:
+        return None
+
+
 # Best first. ClockBound knows of disruptions and of the hardware clock's error, chrony of the
 # latter alone, the kernel only what the daemon tells it.
 _PREFERENCE: Final[tuple[Callable[[], ClockReading], ...]] = (
-    clockbound.read,
+    read_clockbound,
     chrony.read,
-    kernel.read,
+    read_kernel,
 )
 
 
@@ -53,8 +97,8 @@ def read_best(candidates: Sequence[Callable[[], ClockReading]] = _PREFERENCE) ->
 
 SOURCES: Final[dict[str, Callable[[], ClockReading]]] = {
     AUTO: read_best,
-    clockbound.NAME: clockbound.read,
+    clockbound.NAME: read_clockbound,
     chrony.NAME: chrony.read,
-    kernel.NAME: kernel.read,
+    kernel.NAME: read_kernel,
     shared.NAME: shared.read,
 }

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.contract.metrics import Phase, ReconnectReason
+from latency_sweep.contract.metrics import ErrorKind, Phase, ReconnectReason
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.probe.clock.steps import StepDetector
 from latency_sweep.probe.connection.backoff import Backoff
 from latency_sweep.probe.connection.connectivity import Connectivity
+from latency_sweep.probe.connection.stall_detector import PauseMemory
 from latency_sweep.probe.connection.supervisor import ConnectionSupervisor
 from latency_sweep.probe.net.receiving import DEFAULT
+from latency_sweep.probe.net.siblings import Siblings
 from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
@@ -63,10 +66,15 @@ class Session:
         self._recorder = recorder
         # All that changes while the session runs, beside what the supervisors and the recorder
         # keep for themselves: `stop` sets _stopping; `_begin` alone sets _warm_from_ns, and which
-        # run the recorder is in; the supervisors report to the connectivity.
+        # run the recorder is in; `_follow_timeline` sets _current, _joined_ns and _waited; the
+        # supervisors report to the connectivity.
         self._stopping = asyncio.Event()
         self._warm_from_ns: int | None = None
+        self._current: Run | None = None  # on the timeline, whether it is recorded or not
+        self._joined_ns = 0
+        self._waited = False  # between blocks, for the first one of them
         self.connectivity = Connectivity(feeds)
+        pauses = {feed.url: PauseMemory() for feed in feeds}
         self._supervisors = [
             ConnectionSupervisor(
                 feed,
@@ -76,10 +84,13 @@ class Session:
                 self.connectivity,
                 tls=tls,
                 address=address,
-                receiving=receiving,
+                receiving=shared,
                 backoff=backoff(),
+                pauses=pauses[feed.url],
             )
             for feed in feeds
+            # Also a single line has two connections while one replaces the other.
+            for shared in (replace(receiving, siblings=Siblings()),)
             for line, address in zip(recorder.lines, addresses, strict=True)
         ]
 
@@ -117,41 +128,44 @@ class Session:
             await self._follow_timeline()
 
     async def _follow_timeline(self) -> None:
-        current: Run | None = None
-        joined_ns = time.time_ns()
-        waited = False
+        self._joined_ns = time.time_ns()
         steps = StepDetector(threshold_sec=_SET_SEC)
         while not self._stopping.is_set():
-            now_ns = time.time_ns()
-            if steps.check() is not None:
-                joined_ns = now_ns  # the clock was set: as if the probe had just started
-                _LOG.debug("joining the timeline anew: the clock was set")
-            run = self._timeline.run_at(now_ns)
-            if current is not None and 0 < current.start_ns - now_ns <= _SET_SEC * NS_PER_SEC:
-                run = current  # set back a little: a run that has begun does not begin again
-            if run != current and run.start_ns > now_ns:
-                waited = True  # between blocks
-                if self._recorder.run is not None:
-                    self._begin(None)
-                await self._sleep((run.start_ns - now_ns) / NS_PER_SEC)
-                continue
-            # A probe that joins later would measure only a part of the run.
-            takes_part = joined_ns < run.measure_start_ns
-            if run != current:
-                if current is not None or waited:
-                    for supervisor in self._supervisors:
-                        supervisor.replace(ReconnectReason.SCHEDULE)
-                current = run
-                self._begin(run if takes_part else None)
-            elif takes_part and self._recorder.run is None:
-                self._begin(run)
-            await self._sleep((run.end_ns - now_ns) / NS_PER_SEC)
+            pause_sec = _TICK_SEC
+            try:
+                pause_sec = min(self._follow_timeline_once(steps), _TICK_SEC)
+                self._recorder.report_unlogged_errors()
+            except Exception as error:  # noqa: BLE001 - is tried again; the connections go on
+                self._recorder.count_error(ErrorKind.INTERNAL, repr(error), error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_sec):
+                    await self._stopping.wait()
 
-    async def _sleep(self, remaining_sec: float) -> None:
-        """Until a time or `stop`; no longer than a tick."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(remaining_sec, _TICK_SEC)):
-                await self._stopping.wait()
+    def _follow_timeline_once(self, steps: StepDetector) -> float:
+        """Be in the run that is due; returns the seconds until its end, or to the next block."""
+        current, now_ns = self._current, time.time_ns()
+        if steps.check() is not None:
+            self._joined_ns = now_ns  # the clock was set: as if the probe had just started
+            _LOG.debug("joining the timeline anew: the clock was set")
+        run = self._timeline.run_at(now_ns)
+        if current is not None and 0 < current.start_ns - now_ns <= _SET_SEC * NS_PER_SEC:
+            run = current  # set back a little: a run that has begun does not begin again
+        if run != current and run.start_ns > now_ns:
+            self._waited = True  # between blocks
+            if self._recorder.run is not None:
+                self._begin(None)
+            return (run.start_ns - now_ns) / NS_PER_SEC
+        # A probe that joins later would measure only a part of the run.
+        takes_part = self._joined_ns < run.measure_start_ns
+        if run != current:
+            if current is not None or self._waited:
+                for supervisor in self._supervisors:
+                    supervisor.replace(ReconnectReason.SCHEDULE)
+            self._begin(run if takes_part else None)
+            self._current = run
+        elif takes_part and self._recorder.run is None:
+            self._begin(run)
+        return (run.end_ns - now_ns) / NS_PER_SEC
 
     def _begin(self, run: Run | None) -> None:
         """Record a run, or none until the next."""

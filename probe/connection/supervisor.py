@@ -11,8 +11,11 @@ from urllib.parse import urlsplit
 
 from latency_sweep.contract.metrics import PLANNED, ConnectStep, ErrorKind, ReconnectReason
 from latency_sweep.probe.connection.backoff import Backoff
-from latency_sweep.probe.connection.stall_detector import StallDetector
+from latency_sweep.probe.connection.first_messages import FirstMessages
+from latency_sweep.probe.connection.opened import Opened
+from latency_sweep.probe.connection.stall_detector import PauseMemory, StallDetector
 from latency_sweep.probe.connection.subscribing import SubscribeStep
+from latency_sweep.probe.connection.trial import Finding, StallTrial
 from latency_sweep.probe.net.errors import ConnectFailed
 from latency_sweep.probe.net.racing import AddressHistory
 from latency_sweep.probe.net.receiving import DEFAULT
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.connection.connectivity import Connectivity
     from latency_sweep.probe.feeds.base import Feed
     from latency_sweep.probe.measurement.instruments import Instruments
-    from latency_sweep.probe.measurement.recorder import ConnectionReceiver, Line, Recorder
+    from latency_sweep.probe.measurement.recorder import Line, Recorder
     from latency_sweep.probe.net.errors import Closed
     from latency_sweep.probe.net.receiving import Receiving
     from latency_sweep.probe.net.websocket import WebSocketConnection
@@ -46,36 +49,6 @@ GOOD_CONNECTION_SEC: Final = 5.0
 _TICK_SEC: Final = 0.5
 
 
-class _Opened:
-    """A connection, what it delivers to, and what is known of it.
-
-    Attributes:
-        connection: the connection.
-        receiver: takes its messages.
-        shutdown_announced: whether the exchange announced on it that it will close it.
-        since: `time.monotonic()` of its opening.
-        next_ping: `time.monotonic()` at which the next ping is due.
-        channels_checked: whether channels without any message have been reported.
-    """
-
-    def __init__(
-        self,
-        connection: WebSocketConnection,
-        receiver: ConnectionReceiver,
-        shutdown_announced: asyncio.Event,
-    ) -> None:
-        self.connection = connection
-        self.receiver = receiver
-        self.shutdown_announced = shutdown_announced
-        self.since = time.monotonic()
-        self.next_ping = self.since
-        self.channels_checked = False
-
-    @property
-    def age_sec(self) -> float:
-        return time.monotonic() - self.since
-
-
 class ConnectionSupervisor:
     """One line: at any time one connection, and two while one replaces the other.
 
@@ -83,6 +56,9 @@ class ConnectionSupervisor:
     open before the old connection is closed, so that nothing is missed. Until then the old one is
     watched as ever: if it is lost first, that is a loss, and the next connection counts under what
     ended it.
+
+    A connection that is silent for suspiciously long gets a trial: a second one is opened beside
+    it, and what they bring decides whether the old one is stalled or the market quiet.
 
     Args:
         feed: what to subscribe to.
@@ -94,6 +70,7 @@ class ConnectionSupervisor:
         address: IP address to use instead of resolving the endpoint's name, or None.
         receiving: where receive timestamps come from, and whether to poll.
         backoff: pauses between failed attempts.
+        pauses: those of the feed, which its lines share.
     """
 
     def __init__(
@@ -108,6 +85,7 @@ class ConnectionSupervisor:
         address: str | None = None,
         receiving: Receiving = DEFAULT,
         backoff: Backoff | None = None,
+        pauses: PauseMemory | None = None,
     ) -> None:
         self._feed = feed
         self._line = line
@@ -124,19 +102,22 @@ class ConnectionSupervisor:
         # All that changes once the supervisor runs. `run` alone assigns these, in its own task:
         #   _current       the connection in use; None while there is none
         #   _opening       the task that opens the next one; None while none is wanted
-        #   _why_next      what the next connection counts under; None for the first one
+        #   _why_next      what the next connection counts under; None for the first one, `quiet`
+        #                  for one that is to be tried beside the connection in use
+        #   _trial         the trial of the connection in use; None while there is none
         #   _suspended_sec how long the program was suspended in the last wait
-        # `replace`, which the session calls too, sets _opening and _why_next while nothing is being
-        # opened. `stop` sets _stopping. Both, and whatever a connection reports, set _news, which
-        # wakes `run`.
-        self._current: _Opened | None = None
-        self._opening: asyncio.Task[_Opened] | None = None
+        # `replace`, which the session calls too, sets _opening, _why_next and _trial. `stop` sets
+        # _stopping. Both, and whatever a connection reports, set _news, which wakes `run`.
+        self._current: Opened | None = None
+        self._opening: asyncio.Task[Opened] | None = None
         self._why_next: ReconnectReason | None = None
+        self._trial: StallTrial | None = None
         self._suspended_sec = 0.0
         self._stopping = False
         self._news = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
-        self._stall_detector = StallDetector(STALL_TIMEOUT_SEC)
+        self._stall_detector = StallDetector(pauses or PauseMemory(), STALL_TIMEOUT_SEC)
+        self._first_messages = FirstMessages(feed, recorder)
 
     def stop(self) -> None:
         """End `run` after closing the connection gracefully."""
@@ -148,8 +129,14 @@ class ConnectionSupervisor:
 
         Without effect while one is being opened already: it will be as fresh.
         """
-        if self._current is None or self._opening is not None or self._stopping:
+        if self._current is None or self._stopping:
             return
+        if self._opening is not None:
+            if self._why_next is ReconnectReason.QUIET:
+                self._why_next = why
+            return
+        if self._trial is not None:
+            self._drop_trial()
         extra = {"reason": why.value, "age_sec": round(self._current.age_sec, 3)}
         self._log.info("replacing the connection", extra=extra)
         self._why_next = why
@@ -170,6 +157,8 @@ class ConnectionSupervisor:
                 await asyncio.wait([self._opening])
                 if not self._opening.cancelled():
                     self._take(self._opening.result())
+            if self._trial is not None:
+                self._drop_trial()
             if self._current is not None:
                 await self._retire(self._current)
 
@@ -177,6 +166,8 @@ class ConnectionSupervisor:
         """Act on what has happened."""
         if self._current is not None:
             self._watch(self._current)
+        if self._trial is not None:
+            self._watch_trial(self._trial)
         if self._opening is not None and self._opening.done():
             self._take(self._opening.result())
 
@@ -189,7 +180,7 @@ class ConnectionSupervisor:
         if self._opening is None:
             self._open_after(None)
 
-    def _open_after(self, previous: _Opened | None) -> None:
+    def _open_after(self, previous: Opened | None) -> None:
         """Begin to open a connection, after a pause if the previous one did not last.
 
         The exchange may end connections again and again; what we plan comes at its own interval.
@@ -200,10 +191,13 @@ class ConnectionSupervisor:
                 self._backoff.reset()
             elif self._why_next not in PLANNED:
                 pause_sec = self._backoff.next_pause_sec()
+        self._open_soon(pause_sec)
+
+    def _open_soon(self, pause_sec: float) -> None:
         self._opening = self._tasks.create_task(self._open(pause_sec))
         self._opening.add_done_callback(self._notice)
 
-    async def _open(self, pause_sec: float) -> _Opened:
+    async def _open(self, pause_sec: float) -> Opened:
         """A connection, after a pause and as many attempts as it takes."""
         while True:
             await self._pause(pause_sec)
@@ -223,7 +217,7 @@ class ConnectionSupervisor:
                 self._recorder.count_error(ErrorKind.INTERNAL, repr(error), error)
                 pause_sec = self._backoff.next_pause_sec()
 
-    async def _attempt(self) -> _Opened:
+    async def _attempt(self) -> Opened:
         shutdown_announced = asyncio.Event()
         extra = {"host": urlsplit(self._feed.url).netloc, "address": self._address}
         self._log.debug("connecting", extra=extra)
@@ -265,7 +259,7 @@ class ConnectionSupervisor:
             why = f"accepted and ended at once: {end.detail}"
             raise ConnectFailed(ConnectStep.UPGRADE, why, kind=end.kind) from end.fault
         connection.closed.add_done_callback(self._notice)
-        return _Opened(connection, receiver, shutdown_announced)
+        return Opened(connection, receiver, shutdown_announced)
 
     async def _subscribe(self, subscriber: SubscribeStep, connection: WebSocketConnection) -> None:
         """Subscribe to what the URL does not name."""
@@ -280,25 +274,78 @@ class ConnectionSupervisor:
             raise
         self._observe_step(ConnectStep.SUBSCRIBE, time.perf_counter() - began)
 
-    def _take(self, fresh: _Opened) -> None:
-        """Go on with a connection just opened, and close the one it replaces."""
-        old, self._current, self._opening = self._current, fresh, None
+    def _take(self, fresh: Opened) -> None:
+        """Go on with a connection just opened, or try it beside a silent one."""
+        self._opening = None
         self._connectivity.opened(self._feed, self._line.name, fresh.connection.remote_address)
-        self._stall_detector.opened(time.monotonic())
+        why, self._why_next = self._why_next, None
+        if why is ReconnectReason.QUIET and self._current is not None:
+            self._trial = StallTrial(fresh, self._current, time.monotonic())
+            self._log.debug("trial begins", extra={"remote": fresh.connection.remote_address})
+        else:
+            self._use(fresh, why)
+        self._news.set()  # it may have ended already
+
+    def _use(self, fresh: Opened, why: ReconnectReason | None) -> None:
+        """Go on with an open connection, and close the one it replaces."""
+        old, self._current = self._current, fresh
+        self._stall_detector.connected(time.monotonic())
         extra = {
             "remote": fresh.connection.remote_address,
-            "reason": self._why_next.value if self._why_next else "first connection",
+            "reason": why.value if why else "first connection",
             "replaces": None if old is None else old.connection.remote_address,
         }
         self._log.info("connected", extra=extra)
-        if self._why_next is not None:
-            self._count_reconnect(self._why_next)
-            self._why_next = None
+        if why is not None:
+            self._count_reconnect(why)
         if old is not None:
             self._tasks.create_task(self._retire(old))
-        self._news.set()  # it may have ended already
 
-    async def _retire(self, opened: _Opened) -> None:
+    def _watch_trial(self, trial: StallTrial) -> None:
+        """Go on with the fresh connection, or without, once it is known which is healthy."""
+        now = time.monotonic()
+        fresh = trial.fresh
+        if not self._keep_alive(fresh, now):
+            self._trial = None
+            self._lose(fresh, fresh.connection.closed.result())
+            self._history.failed(fresh.connection.remote_address)
+            self._try(self._backoff.next_pause_sec())
+            return
+        trial.excuse(self._suspended_sec)
+        finding = trial.look(now)
+        if finding is None:
+            if trial.is_over(now, self._stall_detector.trial_sec(now)):
+                self._stall_detector.undecided()
+                self._drop_trial()
+            return
+        heard = trial.first_heard or now
+        level = logging.INFO
+        if finding is Finding.STALLED:
+            level = logging.WARNING
+            self._stall_detector.stalled(trial.silent_sec, heard)
+        else:
+            self._stall_detector.heard(heard)
+        extra = {"finding": finding.name.lower(), "silent_sec": round(trial.silent_sec, 3)}
+        self._log.log(level, "trial decided", extra=extra)
+        if finding is Finding.TRIAL_STALLED:
+            self._drop_trial()
+            return
+        self._trial = None
+        stalled = finding is Finding.STALLED
+        self._use(fresh, ReconnectReason.STALLED if stalled else ReconnectReason.QUIET)
+
+    def _try(self, pause_sec: float = 0.0) -> None:
+        """Open a connection for a trial, after a pause."""
+        self._why_next = ReconnectReason.QUIET
+        self._open_soon(pause_sec)
+
+    def _drop_trial(self) -> None:
+        """Close the fresh connection of a trial."""
+        assert self._trial is not None
+        fresh, self._trial = self._trial.fresh, None
+        self._tasks.create_task(self._retire(fresh))
+
+    async def _retire(self, opened: Opened) -> None:
         connection = opened.connection
         try:
             await connection.close()
@@ -312,7 +359,7 @@ class ConnectionSupervisor:
         except Exception as error:  # noqa: BLE001 - the connection has ended; the others go on
             self._recorder.count_error(ErrorKind.INTERNAL, repr(error), error)
 
-    def _lose(self, opened: _Opened, end: Closed) -> None:
+    def _lose(self, opened: Opened, end: Closed) -> None:
         connection = opened.connection
         if end.kind is not None:
             self._recorder.count_error(end.kind, end.detail, end.fault)
@@ -323,12 +370,30 @@ class ConnectionSupervisor:
         if not self._connectivity.has_connection(self._feed):
             self._recorder.interrupted(self._feed)
 
-    def _watch(self, opened: _Opened) -> None:
+    def _watch(self, opened: Opened) -> None:
         """Check the present connection, whether it is being replaced or not."""
+        now = time.monotonic()
+        detector = self._stall_detector
+        detector.excuse(self._suspended_sec)
+        pinged = now >= opened.next_ping
+        if not self._keep_alive(opened, now):
+            self._account_for_loss(opened, opened.connection.closed.result())
+            return
+        if pinged:
+            self._first_messages.learn(now)
+            self._log_stall_detector("watching for a stalled stream", logging.DEBUG, now)
+        watched_sec = opened.age_sec - self._suspended_sec
+        self._first_messages.check(opened, now, watched_sec, FIRST_MESSAGE_TIMEOUT_SEC)
+        if self._trial is None and opened.has_news():
+            detector.heard(now)
+        if self._opening is None:
+            self._replace_if_due(opened, now)
+
+    def _keep_alive(self, opened: Opened, now: float) -> bool:
+        """Ping a connection when that is due, and say whether it is alive."""
         connection = opened.connection
         if not connection.closed.done():
             connection.look()
-        now = time.monotonic()
         unanswered_sec = connection.unanswered_sec(now) - self._suspended_sec
         if (
             unanswered_sec > UNANSWERED_INTERVALS * PING_INTERVAL_SEC
@@ -337,39 +402,30 @@ class ConnectionSupervisor:
             detail = f"nothing received for {unanswered_sec:.1f} s since a ping"
             connection.abort(ReconnectReason.STALLED, detail)
         if connection.closed.done():
-            self._account_for_loss(opened, connection.closed.result())
-            return
-        self._stall_detector.excuse(self._suspended_sec)
-        self._stall_detector.note(now, opened.receiver.newest_ns)
+            return False
         if now >= opened.next_ping:
             connection.ping()
             opened.next_ping = now + PING_INTERVAL_SEC
-            self._log_stall_detector("watching for a stalled stream", logging.DEBUG, now)
-        watched_sec = opened.age_sec - self._suspended_sec
-        if not opened.channels_checked and watched_sec > FIRST_MESSAGE_TIMEOUT_SEC:
-            opened.channels_checked = True
-            self._report_channels_without_message(opened.receiver)
-        if self._opening is None:
-            self._replace_if_due(opened, now)
+        return True
 
-    def _replace_if_due(self, opened: _Opened, now: float) -> None:
+    def _replace_if_due(self, opened: Opened, now: float) -> None:
         if opened.shutdown_announced.is_set():
             self.replace(ReconnectReason.SERVER_SHUTDOWN)
         elif opened.age_sec > ROLLOVER_SEC:
             self.replace(ReconnectReason.ROLLOVER)
-        elif self._stall_detector.is_stalled(now):
-            self._log_stall_detector("stalled stream", logging.WARNING, now)
-            self.replace(ReconnectReason.STALLED)
+        elif self._trial is None and self._stall_detector.is_suspect(now):
+            self._log_stall_detector("a stream is silent; trying another", logging.INFO, now)
+            self._try()
 
     def _log_stall_detector(self, message: str, level: int, now: float) -> None:
         detector = self._stall_detector
         extra = {
             "pause_sec": round(detector.pause_sec(now), 3),
-            "limit_sec": round(detector.limit_sec, 3),
+            "limit_sec": round(detector.limit_sec(now), 3),
         }
         self._log.log(level, message, extra=extra)
 
-    def _account_for_loss(self, opened: _Opened, end: Closed) -> None:
+    def _account_for_loss(self, opened: Opened, end: Closed) -> None:
         self._current = None
         self._lose(opened, end)
         extra = {
@@ -382,7 +438,13 @@ class ConnectionSupervisor:
         if opened.age_sec < GOOD_CONNECTION_SEC or end.reason is ReconnectReason.STALLED:
             self._history.failed(opened.connection.remote_address)
         announced = opened.shutdown_announced.is_set()
-        self._why_next = ReconnectReason.SERVER_SHUTDOWN if announced else end.reason
+        why = ReconnectReason.SERVER_SHUTDOWN if announced else end.reason
+        if self._trial is not None:
+            trial, self._trial = self._trial, None
+            self._use(trial.fresh, why)
+            return
+        self._stall_detector.disconnected()
+        self._why_next = why
         if self._opening is None:
             self._open_after(opened)
 
@@ -414,11 +476,3 @@ class ConnectionSupervisor:
             "stream": self._streams,
             "run": None if run is None else run.label,
         }
-
-    def _report_channels_without_message(self, receiver: ConnectionReceiver) -> None:
-        for channel in receiver.channels_without_message():
-            self._recorder.count_error(
-                ErrorKind.NO_FIRST_MESSAGE,
-                f"{channel.stream} of {channel.symbol} sent nothing within "
-                f"{FIRST_MESSAGE_TIMEOUT_SEC:g} s of subscribing; is the symbol traded here?",
-            )

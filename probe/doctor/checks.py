@@ -14,11 +14,11 @@ from latency_sweep.probe.doctor.configuration import Configuration, check_config
 from latency_sweep.probe.doctor.event_loop import check_lateness, measure_lateness
 from latency_sweep.probe.doctor.exchange_clock import ExchangeClockCheck
 from latency_sweep.probe.doctor.limits import check_file_descriptors
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus
 from latency_sweep.probe.doctor.route import check_endpoint
 from latency_sweep.probe.doctor.timestamps import check_receive_timestamps, check_timestamp_sources
 from latency_sweep.probe.net.loop import Loop
 from latency_sweep.probe.net.receiving import Timestamps
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,9 +109,7 @@ def _clock_source(
 
 
 def _asked_timestamps(configuration: Configuration | None) -> Timestamps:
-    return (
-        Timestamps.SOCKET if configuration is None else configuration.settings.receiving.timestamps
-    )
+    return Timestamps.AUTO if configuration is None else configuration.settings.receiving.timestamps
 
 
 def _exchange(configuration: Configuration | None) -> ExchangeClockCheck | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.probe.clock import chrony, shared
 from latency_sweep.probe.clock.reading import ClockError, ClockReading
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract.experiment import ExperimentError
 from latency_sweep.probe.app import make_feeds
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, plural
 from latency_sweep.probe.settings import SettingsError
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus, plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration
 from latency_sweep.probe.measurement.loop_timer import loop_timer
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus, duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

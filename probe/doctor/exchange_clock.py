@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
 from latency_sweep.probe.clock import exchange, time_endpoint
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus, duration
 
 if TYPE_CHECKING:
     import ssl

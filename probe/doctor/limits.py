@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from typing import Final
 
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus
 
 _ENOUGH: Final = 1024
 

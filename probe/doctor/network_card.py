@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

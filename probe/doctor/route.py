@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration, plural
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus, duration, plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,10 +7,10 @@ import statistics
 import time
 from typing import Final
 
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration
 from latency_sweep.probe.net import nic_timestamps, timestamps_check
 from latency_sweep.probe.net.receiving import Timestamps
 from latency_sweep.probe.net.timestamped_socket import enable_receive_timestamps, receive
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus, duration
 
 _NAME: Final = "kernel timestamps"
 _SOURCES_NAME: Final = "timestamp sources"
@@ -57,6 +57,16 @@ def check_timestamp_sources(asked: Timestamps, interface: str | None) -> CheckRe
         missing[Timestamps.NIC] = nic_timestamps.why_not(interface)
     possible = [Timestamps.SOCKET, *(source for source, why in missing.items() if why is None)]
     found = ", ".join(possible)
+    if asked is Timestamps.AUTO:
+        used = Timestamps.CAPTURE if Timestamps.CAPTURE in possible else Timestamps.SOCKET
+        why = missing[Timestamps.CAPTURE]
+        return CheckResult(
+            _SOURCES_NAME,
+            CheckStatus.PASS if why is None else CheckStatus.WARN,
+            f"{found}; --timestamps auto uses {used}",
+            "capture, which a busy host does not disturb",
+            "" if why is None else f"{why}.",
+        )
     why = missing.get(asked)
     if why is None:
         return CheckResult(_SOURCES_NAME, CheckStatus.PASS, found, f"--timestamps {asked} possible")

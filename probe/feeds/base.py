@@ -82,24 +82,45 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class EventRun(msgspec.Struct, frozen=True, gc=False):
-    """Messages of one channel whose ids go up one by one, in their order: a burst.
+    """Messages of one channel in their order, each of which goes on from the one before.
 
     Attributes:
         channel: where they belong.
-        first_id: id of the first one; each has one id.
+        first_ids: first id of each.
+        last_ids: last id of each.
         event_ns: when the exchange sent each, Unix nanoseconds.
-        trade_ns: when each happened, Unix nanoseconds.
+        trade_ns: when each happened, Unix nanoseconds; None where they do not say.
+        payload_bytes: size of all together.
     """
 
     channel: Channel
-    first_id: int
+    first_ids: Sequence[int]
+    last_ids: Sequence[int]
     event_ns: Sequence[int]
-    trade_ns: Sequence[int]
+    trade_ns: Sequence[int] | None
+    payload_bytes: int
 
     def at(self, position: int) -> Event:
         """The event at a position, from 0."""
-        number = self.first_id + position
-        return Event(self.channel, number, number, self.event_ns[position], self.trade_ns[position])
+        return Event(
+            self.channel,
+            self.first_ids[position],
+            self.last_ids[position],
+            self.event_ns[position],
+            None if self.trade_ns is None else self.trade_ns[position],
+        )
+
+
+class Burst(msgspec.Struct, frozen=True, gc=False):
+    """The messages of one read, with those decoded that could be at once.
+
+    Attributes:
+        groups: for each message the key of its channel, in the order of arrival.
+        runs: by that key, of the channels all of whose messages are a run.
+    """
+
+    groups: Sequence[bytes]
+    runs: Mapping[bytes, EventRun]
 
 
 class Notice(Enum):
@@ -145,12 +166,13 @@ class Feed(Protocol):
 
 
 @runtime_checkable
-class DecodesRuns(Protocol):
+class DecodesBursts(Protocol):
     """What a feed may be able to do besides, to be faster in bursts."""
 
-    def decode_run(self, frames: Sequence[bytes], *, binary: bool) -> EventRun | None:
-        """Decode messages at once that are a run, which costs less than one by one.
+    def decode_burst(self, frames: Sequence[bytes], *, binary: bool) -> Burst | None:
+        """Decode messages at once, channel by channel, which costs less than one by one.
 
         Returns:
-            What `decode` would give for each, or None: they are no run.
+            Runs of what `decode` would give for their messages; None if there is no run, or if it
+            is not certain which channel each message is of.
         """

@@ -6,6 +6,7 @@ notice.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from types import MappingProxyType
 from typing import (
     TYPE_CHECKING,
@@ -25,6 +26,7 @@ import msgspec
 from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.contract.values import is_symbol
 from latency_sweep.probe.feeds.base import (
+    Burst,
     Channel,
     Event,
     EventRun,
@@ -43,6 +45,8 @@ QUOTED_CHARS: Final = 120  # of a bad frame, in an error
 
 _BEGINNING: Final = b'{"stream":"'
 _NAME_AT: Final = len(_BEGINNING)
+# From how many messages of a channel on it pays to decode them at once.
+_LEAST_RUN: Final = 3
 # How msgspec says that an event is none of those that a stream may have.
 _NOT_ALLOWED: Final = "Invalid enum value"
 _AT_EVENT: Final = "`$.data.e`"
@@ -153,6 +157,16 @@ def _kind_of(invalid: str) -> ErrorKind:
     return ErrorKind.BAD_FIELD
 
 
+def _grouped(groups: Sequence[bytes], frames: Sequence[bytes]) -> Mapping[bytes, Sequence[bytes]]:
+    """The frames of each group, in their order."""
+    if groups.count(groups[0]) == len(groups):
+        return {groups[0]: frames}
+    by_group: defaultdict[bytes, list[bytes]] = defaultdict(list)
+    for group, frame in zip(groups, frames, strict=True):
+        by_group[group].append(frame)
+    return by_group
+
+
 class BinanceJson:
     """The `Feed` of one combined connection.
 
@@ -193,11 +207,17 @@ class BinanceJson:
         self.opening_messages = how.messages
         self._unit_ns = unit_ns
         decoders = {channel: _decoder(channel, kinds[channel.stream]) for channel in self.channels}
+        # By what is before the name and the name, quoted: no other frame can begin with that.
         self._run_decoders = {
-            subscription(channel).encode(): (channel, decode)
+            _BEGINNING + subscription(channel).encode() + b'"': (
+                channel,
+                decode
+                if kinds[channel.stream].read is read_both_times and channel.ids is Ids.CONSECUTIVE
+                else None,
+            )
             for channel, decode in decoders.items()
-            if kinds[channel.stream].read is read_both_times and channel.ids is Ids.CONSECUTIVE
         }
+        self._key = slice(max(map(len, self._run_decoders)))
         self._readers = {
             subscription(channel).encode(): _reader(
                 channel, decode, kinds[channel.stream].read, unit_ns
@@ -215,33 +235,46 @@ class BinanceJson:
         read = self._readers.get(frame[_NAME_AT : frame.find(b'"', _NAME_AT)])
         return self._decode_unusual(frame) if read is None else read(frame)
 
-    def decode_run(self, frames: Sequence[bytes], *, binary: bool) -> EventRun | None:
-        """Decode messages of trades; see `DecodesRuns`."""
-        first = frames[0]
-        if binary or not first.startswith(_BEGINNING):
+    def decode_burst(self, frames: Sequence[bytes], *, binary: bool) -> Burst | None:
+        """Decode messages of trades; see `DecodesBursts`."""
+        if binary:
             return None
-        name_end = first.find(b'"', _NAME_AT)
-        found = self._run_decoders.get(first[_NAME_AT:name_end])
-        beginning = first[: name_end + 1]
-        if found is None or not frames[-1].startswith(beginning):
-            return None
-        for frame in frames:
-            if not frame.startswith(beginning):
-                return None
-        channel, decode = found
+        key = self._key
+        groups = [frame[key] for frame in frames]
+        by_group = _grouped(groups, frames)
+        runs: dict[bytes, EventRun] = {}
+        channels: set[int] = set()
+        for group, some in by_group.items():
+            found = self._run_decoders.get(group[: group.find(b'"', _NAME_AT) + 1])
+            if found is None or found[0].index in channels:
+                return None  # a channel's messages in two groups would lose their order
+            channel, decode = found
+            channels.add(channel.index)
+            if decode is not None and len(some) >= _LEAST_RUN:
+                run = self._decode_run(channel, decode, some)
+                if run is not None:
+                    runs[group] = run
+        return Burst(groups, runs) if runs else None
+
+    def _decode_run(
+        self, channel: Channel, decode: Callable[[bytes], Any], frames: Sequence[bytes]
+    ) -> EventRun | None:
+        """Messages of one channel, if they go on from each other."""
         try:
-            payloads = [decode(frame).data for frame in frames]
+            payloads = [frame.data for frame in map(decode, frames)]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None  # one by one it will show which
         ids = [payload.id for payload in payloads]
-        first_id, unit_ns = ids[0], self._unit_ns
-        if ids != list(range(first_id, first_id + len(ids))):
+        if ids != list(range(ids[0], ids[0] + len(ids))):
             return None
+        unit_ns = self._unit_ns
         return EventRun(
             channel,
-            first_id,
+            ids,
+            ids,
             [payload.event_time * unit_ns for payload in payloads],
             [payload.trade_time * unit_ns for payload in payloads],
+            sum(map(len, frames)),
         )
 
     def _decode_unusual(self, frame: bytes) -> Event | Notice:

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.probe.clock import time_endpoint
 from latency_sweep.probe.clock.exchange import ExchangeClockEstimator, TimeEndpointError
 from latency_sweep.runtime import logs
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from latency_sweep.contract.experiment import MarketData
-    from latency_sweep.contract.metrics import ErrorKind
+    from latency_sweep.probe.measurement.error_log import CountError
     from latency_sweep.probe.measurement.instruments import Instruments
 
 _LOG: Final = logs.logger(__name__)
@@ -38,7 +39,7 @@ class ExchangeClockMonitor:
         self,
         data: MarketData,
         instruments: Instruments,
-        count_error: Callable[[ErrorKind, str], None],
+        count_error: CountError,
         *,
         interval_sec: float,
         tls: ssl.SSLContext,
@@ -73,10 +74,13 @@ class ExchangeClockMonitor:
             ask_from = self._monotonic()
             while True:
                 self._wanted.clear()
-                if self._monotonic() >= ask_from:
-                    pause_sec = await self._ask(endpoint)
-                    ask_from = self._monotonic() + pause_sec
-                self._show()
+                try:
+                    if self._monotonic() >= ask_from:
+                        pause_sec = await self._ask(endpoint)
+                        ask_from = self._monotonic() + pause_sec
+                    self._show()
+                except Exception as error:  # noqa: BLE001 - is tried again; the probe goes on
+                    self._count_error(ErrorKind.INTERNAL, repr(error), error)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._interval_sec):
                         await self._wanted.wait()
@@ -86,7 +90,7 @@ class ExchangeClockMonitor:
         try:
             clock = await self._estimator.update(endpoint.fetch)
         except TimeEndpointError as error:
-            self._count_error(error.kind, str(error))
+            self._count_error(error.kind, str(error), None)
             return error.retry_after_sec or 0.0
         extra = {
             "offset_sec": round(clock.offset_sec, 9),

@@ -25,6 +25,7 @@ PER_RUN = (
     metrics.DELAY_VARIATION,
     metrics.RECEIVE_DELAY,
     metrics.CONNECTION_LATENCY,
+    metrics.TIMESTAMP_ERROR,
 )
 # A resolution of 10 % is enough for the probe's health, at a tenth of the buckets.
 _OWN_SCHEMA: Final = 3

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.probe.clock import local
 from latency_sweep.probe.clock.reading import ClockError
 from latency_sweep.probe.clock.steps import StepDetector
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from latency_sweep.probe.clock.reading import ClockReading
+    from latency_sweep.probe.measurement.error_log import CountError
     from latency_sweep.probe.measurement.instruments import Instruments
 
 INTERVAL_SEC: Final = 1.0
@@ -29,13 +31,21 @@ class LocalClockMonitor:
         source: name of the source, a key of `clock.local.SOURCES`.
         instruments: show what is known.
         on_step: called when the clock was set.
+        count_error: told of a fault of the program, which is tried again.
     """
 
-    def __init__(self, source: str, instruments: Instruments, on_step: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        source: str,
+        instruments: Instruments,
+        on_step: Callable[[], None],
+        count_error: CountError,
+    ) -> None:
         self._read = local.SOURCES[source]
         self._source = source  # the one that answered last; `auto` chooses among several
         self._instruments = instruments
         self._on_step = on_step
+        self._count_error = count_error
         self._logged = ""
 
     async def run(self) -> None:
@@ -43,19 +53,26 @@ class LocalClockMonitor:
         detector = StepDetector()
         while True:
             try:
-                # Off the loop: asking a daemon may take up to a second.
-                reading = await asyncio.to_thread(self._read)
-            except ClockError as error:
-                self._show_unknown(str(error))
-            else:
-                self._show(reading)
-            step_sec = detector.check()
-            if step_sec is not None:
-                self._instruments.clock_steps.inc()
-                extra = {"step_sec": f"{step_sec:+.6f}"}
-                _LOG.warning("the local clock was set", extra=extra)
-                self._on_step()
+                await self._poll(detector)
+            except Exception as error:  # noqa: BLE001 - is tried again; the probe goes on
+                self._count_error(ErrorKind.INTERNAL, repr(error), error)
+                self._show_unknown(repr(error))
             await asyncio.sleep(INTERVAL_SEC)
+
+    async def _poll(self, detector: StepDetector) -> None:
+        try:
+            # Off the loop: asking a daemon may take up to a second.
+            reading = await asyncio.to_thread(self._read)
+        except ClockError as error:
+            self._show_unknown(str(error))
+        else:
+            self._show(reading)
+        step_sec = detector.check()
+        if step_sec is not None:
+            self._instruments.clock_steps.inc()
+            extra = {"step_sec": f"{step_sec:+.6f}"}
+            _LOG.warning("the local clock was set", extra=extra)
+            self._on_step()
 
     def _show(self, reading: ClockReading) -> None:
         extra = {

@@ -34,6 +34,7 @@ from latency_sweep.probe.measurement.sequence import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from latency_sweep.probe.measurement.run_losses import LossesByRun
 
 # Numberings before the newest that are followed; beyond that the oldest is given up early.
 _PAST: Final = 4
@@ -85,6 +86,11 @@ class Numbering:
         self.current.epoch = 0
         self._past: deque[_Past] = deque()  # the newest first
         self._suspect: _Suspect | None = None
+
+    @property
+    def losses(self) -> LossesByRun:
+        """Which ids of which run were lost."""
+        return self._counts.by_run
 
     @property
     def pending(self) -> int:
@@ -168,7 +174,7 @@ class Numbering:
             self._clear_suspect()
             jumped_ns = current.undo_jump(suspect.message.first)
             if jumped_ns is None:
-                self._restart(now_ns)
+                self._restart(now_ns, suspect.message.event_ns)
             else:
                 current.take_for_next(suspect.message.first, jumped_ns)
                 self._on_stray("an id went up and back again between two messages")
@@ -178,8 +184,11 @@ class Numbering:
             self._stray(suspect.message.first)
             current.take_for_next(first, suspect.message.event_ns)
 
-    def _restart(self, now_ns: int) -> None:
+    def _restart(self, now_ns: int, event_ns: int) -> None:
         self._counts.restarts += 1
+        followed = self.current.followed
+        if followed is not None:
+            self._counts.by_run.end_before(event_ns, followed)
         self._past.appendleft(_Past(self.current.split(), now_ns + REMEMBER_NS))
         self.current.epoch += 1
         self.current.unsettled += 1  # for each in the past

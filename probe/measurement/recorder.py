@@ -4,38 +4,43 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.contract.timeline import NS_PER_SEC
-from latency_sweep.probe.feeds.base import DecodesRuns, Event, EventRun, FrameError, Ids, Notice
+from latency_sweep.probe.feeds.base import DecodesBursts, Event, FrameError, Ids, Notice
 from latency_sweep.probe.measurement.arrival import Arrival
+from latency_sweep.probe.measurement.burst_columns import RunValues, values_of
+from latency_sweep.probe.measurement.error_log import ErrorLog
 from latency_sweep.probe.measurement.jumping_ids import JumpingIds, JumpingPosition
+from latency_sweep.probe.measurement.newest_samples import NewestSamples
 from latency_sweep.probe.measurement.numbering import Numbered, Numbering
 from latency_sweep.probe.measurement.sequence import NONE_YET, SequenceCheck
+from latency_sweep.probe.net.limits import (
+    MAX_UNUSABLE_FRAMES_PER_SEC,
+    FrameRateLimit,
+    LimitExceededError,
+)
 from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from latency_sweep.contract.timeline import Run
     from latency_sweep.nativehist.histogram import NativeHistogram
-    from latency_sweep.probe.feeds.base import Channel, Feed
+    from latency_sweep.probe.feeds.base import Burst, Channel, EventRun, Feed
     from latency_sweep.probe.measurement.instruments import Instruments
 
 _LOG: Final = logs.logger(__name__)
-SAMPLES_KEPT: Final = 1000
 # An event time further than this from the clock is in another unit, not late.
 MAX_AGE_NS: Final = 86_400 * NS_PER_SEC
 _MIN_AGE_NS: Final = -MAX_AGE_NS
-_LOGGED_PER_KIND: Final = 10
-# From how many messages on it pays to look for a run of ids.
-_RUN: Final = 4
+# From how many messages of a read on it pays to look for runs of ids.
+_BURST: Final = 8
 # Messages after which the histograms fold what was appended.
 _FOLD_EVERY: Final = 512
 
@@ -48,38 +53,36 @@ class RunHistograms:
     variation: NativeHistogram | None
     exchange_delay: NativeHistogram | None
     receive_delay: NativeHistogram
+    timestamp_error: NativeHistogram | None
 
     @property
     def all(self) -> list[NativeHistogram]:
         """Those that there are."""
-        some = (self.latency, self.variation, self.exchange_delay, self.receive_delay)
+        some = (
+            self.latency,
+            self.variation,
+            self.exchange_delay,
+            self.receive_delay,
+            self.timestamp_error,
+        )
         return [histogram for histogram in some if histogram is not None]
 
-    def observe_run(
-        self, run: EventRun, latencies_ns: list[int], before_ns: int | None, own_delay_sec: float
-    ) -> None:
-        """Observe the messages of a run, as one by one would.
+    @property
+    def exact_timestamps(self) -> int | None:
+        """Messages whose latency has an exact timestamp; None for channels without latency."""
+        if self.latency is None or self.timestamp_error is None:
+            return None
+        return self.latency.count - self.timestamp_error.count
 
-        Args:
-            run: when they were sent.
-            latencies_ns: their latencies, nanoseconds.
-            before_ns: latency of the message before them, or None.
-            own_delay_sec: from their timestamp to the program, seconds.
-        """
+    def observe_run(self, values: RunValues) -> None:
+        """Observe the messages of a run, as one by one would."""
         assert self.latency is not None
         assert self.variation is not None
-        assert self.exchange_delay is not None
-        self.receive_delay.extend(array("d", [own_delay_sec]) * len(latencies_ns))
-        self.latency.extend([latency_ns * 1e-9 for latency_ns in latencies_ns])
-        before = latencies_ns if before_ns is None else [before_ns, *latencies_ns]
-        now = latencies_ns[1:] if before_ns is None else latencies_ns
-        self.variation.extend([abs(b - a) * 1e-9 for a, b in zip(before, now, strict=False)])
-        self.exchange_delay.extend(
-            [
-                (sent - happened) * 1e-9
-                for sent, happened in zip(run.event_ns, run.trade_ns, strict=True)
-            ]
-        )
+        self.receive_delay.extend_bytes(values.receive_delay)
+        self.latency.extend_bytes(values.latency)
+        self.variation.extend_bytes(values.variation)
+        if self.exchange_delay is not None and values.exchange_delay is not None:
+            self.exchange_delay.extend_bytes(values.exchange_delay)
 
 
 class ChannelState:
@@ -188,8 +191,7 @@ class Recorder:
     Attributes:
         states: of each channel, by its index.
         lines: their counters.
-        samples: the newest messages, for `/samples`: an event, or a run and a position in it, and
-            the receive timestamp.
+        samples: the newest messages, for `/samples`.
         measured_ns: start and end of what the run measures, Unix nanoseconds; both 0 without one.
     """
 
@@ -205,15 +207,16 @@ class Recorder:
         self._instruments = instruments
         self._run: Run | None = None
         self._previous_run: Run | None = None
-        self._logged: dict[ErrorKind, int] = {}
+        self._error_log = ErrorLog()
         self._open: Counter[str] = Counter()  # connections of each feed, by its URL
         self.states: Sequence[ChannelState] = [
             ChannelState(channel, partial(self._count_stray, channel)) for channel in channels
         ]
         self.lines: Sequence[Line] = [Line(str(number)) for number in range(lines)]
-        self.samples: deque[tuple[Event | EventRun, int, int]] = deque(maxlen=SAMPLES_KEPT)
+        self.samples = NewestSamples()
         self.measured_ns = (0, 0)
         self._histograms: Sequence[NativeHistogram] = ()
+        self._exposed: list[tuple[Channel, str, RunHistograms]] = []  # with the run's label
         self._unfolded = 0
 
     @property
@@ -227,11 +230,16 @@ class Recorder:
         The previous run's series stay until this one's measurement starts.
         """
         self._forget_previous_run()
-        self._previous_run, self._run = self._run, run
+        if run != self._run:  # else this is a second attempt to begin it
+            self._previous_run, self._run = self._run, run
         self.measured_ns = (run.measure_start_ns, run.measure_end_ns) if run else (0, 0)
         for state in self.states:
             state.histograms = self._histograms_of(state.channel, run) if run else None
+            if run and state.numbering is not None:
+                state.numbering.losses.begin(run)
             state.previous_latency_ns = None
+            if run is not None and state.histograms is not None:
+                self._exposed.append((state.channel, run.label, state.histograms))
         self._histograms = [
             histogram
             for state in self.states
@@ -243,11 +251,16 @@ class Recorder:
             for line in self.lines:
                 line.latency = family.labels(self._market, line.name, run.label) if run else None
 
-    def newest_samples(self) -> list[tuple[Event, int]]:
+    def newest_samples(self) -> Sequence[tuple[Event, int]]:
         """The newest messages with their receive timestamps, Unix nanoseconds."""
+        return self.samples.newest()
+
+    def exact_timestamps(self) -> list[tuple[Channel, str, int]]:
+        """Channel, label of the run, and messages with an exact timestamp, of each exposed run."""
         return [
-            (event.at(position) if isinstance(event, EventRun) else event, timestamp_ns)
-            for event, position, timestamp_ns in self.samples
+            (channel, run, exact)
+            for channel, run, histograms in self._exposed
+            if (exact := histograms.exact_timestamps) is not None
         ]
 
     def expire(self, now_ns: int, monotonic_ns: int) -> None:
@@ -300,7 +313,7 @@ class Recorder:
                 jumping.end_overlap()
 
     def count_error(self, kind: ErrorKind, detail: str, fault: BaseException | None = None) -> None:
-        """Count an error, and log the first ones of its kind.
+        """Count an error, and log it unless there have been many of its kind in this minute.
 
         Args:
             kind: the label it is counted under.
@@ -308,17 +321,22 @@ class Recorder:
             fault: the program's own, whose traceback is logged, or None.
         """
         self._instruments.errors.labels(self._market, kind.value).inc()
-        logged = self._logged.get(kind, 0)
-        if logged < _LOGGED_PER_KIND:
-            self._logged[kind] = logged + 1
-            last = logged + 1 == _LOGGED_PER_KIND
+        if self._error_log.admit(kind):
+            last = self._error_log.is_last(kind)
             extra = {
                 "kind": kind.value,
                 "detail": detail,
                 "run": None if self._run is None else self._run.label,
-                "note": "further ones of this kind are only counted" if last else None,
+                "note": "further ones within this minute are only counted" if last else None,
             }
             _LOG.warning("feed error", extra=extra, exc_info=fault)
+
+    def report_unlogged_errors(self) -> None:
+        """Log how many errors were only counted; to be called now and then."""
+        for kind, number in self._error_log.ended():
+            if number:
+                extra = {"kind": kind.value, "number": number}
+                _LOG.warning("feed errors that were only counted", extra=extra)
 
     def fold(self, recorded: int) -> None:
         """Let histograms fold what has been appended to them, a few at a time.
@@ -358,6 +376,7 @@ class Recorder:
             variation=child(metrics.DELAY_VARIATION, exists=channel.has_event_time),
             exchange_delay=child(metrics.EXCHANGE_DELAY, exists=channel.has_trade_time),
             receive_delay=per_run[metrics.RECEIVE_DELAY.name].labels(*labels),
+            timestamp_error=child(metrics.TIMESTAMP_ERROR, exists=channel.has_event_time),
         )
 
     def _forget_previous_run(self) -> None:
@@ -366,6 +385,11 @@ class Recorder:
         _LOG.debug("series of a previous run dropped", extra={"run": self._previous_run.label})
         for histogram in self._instruments.per_run.values():
             histogram.remove_matching({metrics.RUN: self._previous_run.label})
+        label = self._previous_run.label
+        for state in self.states:
+            if state.numbering is not None:
+                state.numbering.losses.forget(label)
+        self._exposed = [exposed for exposed in self._exposed if exposed[1] != label]
         self._previous_run = None
 
 
@@ -391,7 +415,7 @@ class ConnectionReceiver:
         self._on_shutdown = on_shutdown
         self._on_answer = on_answer
         self._decode = feed.decode
-        self._decode_run = feed.decode_run if isinstance(feed, DecodesRuns) else None
+        self._decode_burst = feed.decode_burst if isinstance(feed, DecodesBursts) else None
         self._checks: list[SequenceCheck | None] = [
             None if state.numbering is None else SequenceCheck(per_id=_is_per_id(state.channel))
             for state in recorder.states
@@ -400,6 +424,11 @@ class ConnectionReceiver:
             None if state.jumping is None else state.jumping.position() for state in recorder.states
         ]
         self._previous_timestamp_ns = 0
+        self._unusable_frames = FrameRateLimit(
+            MAX_UNUSABLE_FRAMES_PER_SEC,
+            ErrorKind.UNUSABLE_FRAMES,
+            "messages that measure nothing, such as empty ones",
+        )
 
     @property
     def newest_ns(self) -> int:
@@ -410,35 +439,73 @@ class ConnectionReceiver:
         """Channels without any message on this connection."""
         return [channel for channel in self._feed.channels if self._has_no_message(channel.index)]
 
-    def record(  # noqa: C901, PLR0912, PLR0915 - the hot path: what is called for each message costs most
+    def record(
         self,
         frames: Sequence[bytes],
         binary: bool,  # noqa: FBT001 - called by position
         timestamp_ns: int,
         read_ns: int,
+        error_ns: int = 0,
     ) -> None:
-        """Record the complete messages of one read, in their order; never raises.
+        """Record the complete messages of one read, each channel's in their order.
 
         Args:
             frames: their payloads.
             binary: whether they came in binary frames.
             timestamp_ns: kernel receive timestamp, Unix nanoseconds.
             read_ns: when the program had read it, Unix nanoseconds.
+            error_ns: how far off the timestamp may be, nanoseconds; 0 if it is exact.
+
+        Raises:
+            LimitExceededError: too many in this second were of no use; those before are recorded.
         """
-        if len(frames) >= _RUN and self._decode_run is not None:
-            run = self._decode_run(frames, binary=binary)
-            if run is not None and self._record_run(run, frames, timestamp_ns, read_ns):
-                return
+        read = self._recorder.samples.begin_read()
+        placed: Iterable[tuple[int, bytes]] = enumerate(frames)
+        if len(frames) >= _BURST and self._decode_burst is not None:
+            burst = self._decode_burst(frames, binary=binary)
+            if burst is not None:
+                runs = self._record_burst(burst, read, timestamp_ns, read_ns, error_ns)
+                if len(runs) == len(burst.runs) == len(set(burst.groups)):
+                    return
+                of_run = map(runs.__contains__, burst.groups)
+                placed = [pair for pair, done in zip(placed, of_run, strict=True) if not done]
+        self._record_each(placed, read, binary, timestamp_ns, read_ns, error_ns)
+
+    def _record_each(  # noqa: C901, PLR0912, PLR0915, PLR0917 - the hot path: what is called for each message costs most
+        self,
+        placed: Iterable[tuple[int, bytes]],
+        read: int,
+        binary: bool,  # noqa: FBT001
+        timestamp_ns: int,
+        read_ns: int,
+        error_ns: int,
+    ) -> None:
+        """Record messages one by one.
+
+        Args:
+            placed: position in the read and payload of each.
+            read: number of the read.
+            binary: see `record`.
+            timestamp_ns: see `record`.
+            read_ns: see `record`.
+            error_ns: see `record`.
+
+        Raises:
+            LimitExceededError: see `record`.
+        """
         recorder, decode, checks = self._recorder, self._decode, self._checks
         states, note_sample = recorder.states, recorder.samples.append
         start_ns, end_ns = recorder.measured_ns
         all_arrivals = self._line.latency
         own_delay_sec = (read_ns - timestamp_ns) * 1e-9
         recorded = redundant = 0
-        for frame in frames:
+        too_many: LimitExceededError | None = None
+        for position, frame in placed:
             try:
                 event = decode(frame, binary=binary)
                 if isinstance(event, Notice):
+                    if too_many := self._unusable_frames.excess():
+                        break
                     if event is Notice.SHUTDOWN:
                         self._on_shutdown()
                     else:
@@ -485,7 +552,7 @@ class ConnectionReceiver:
                 state.messages += 1
                 state.payload_bytes += len(frame)
                 state.last_timestamp_ns = timestamp_ns
-                note_sample((event, 0, timestamp_ns))
+                note_sample((read, position, event, timestamp_ns))
                 if latency_ns < 0:
                     state.negative += 1
                 histograms = state.histograms
@@ -496,6 +563,8 @@ class ConnectionReceiver:
                 if event_ns is None or latency is None or variation is None:
                     continue
                 latency.append(latency_ns * 1e-9)
+                if error_ns and histograms.timestamp_error is not None:
+                    histograms.timestamp_error.append(error_ns * 1e-9)
                 previous_ns = state.previous_latency_ns
                 if previous_ns is not None:
                     variation.append(abs(latency_ns - previous_ns) * 1e-9)
@@ -506,59 +575,92 @@ class ConnectionReceiver:
             except FrameError as error:
                 recorder.count_error(error.kind, str(error))
                 if error.usable is not None:
-                    self.record((error.usable,), binary, timestamp_ns, read_ns)
+                    usable = ((position, error.usable),)
+                    self._record_each(usable, read, binary, timestamp_ns, read_ns, error_ns)
+                elif too_many := self._unusable_frames.excess():
+                    break
                 if error.kind is ErrorKind.EXCHANGE_ERROR:
                     self._on_answer(error)
             except Exception as error:  # noqa: BLE001 - one bad message must not end a measurement
                 recorder.count_error(ErrorKind.INTERNAL, repr(error), error)
         self._count(recorded, redundant, timestamp_ns, read_ns)
         recorder.fold(recorded)
+        if too_many is not None:
+            raise too_many
 
-    def _record_run(
-        self, run: EventRun, frames: Sequence[bytes], timestamp_ns: int, read_ns: int
-    ) -> bool:
-        """Record messages at once where all are in order and alike; else leave them all.
+    def _record_burst(
+        self, burst: Burst, read: int, timestamp_ns: int, read_ns: int, error_ns: int
+    ) -> Mapping[bytes, EventRun]:
+        """Record the runs of a burst that are in order and alike; returns those.
 
-        Comprehensions over columns cost a third of going message by message.
+        Columns cost a third of going message by message.
         """
-        recorder, count = self._recorder, len(frames)
+        recorder, states = self._recorder, self._recorder.states
+        runs = {group: run for group, run in burst.runs.items() if self._goes_on(run, timestamp_ns)}
+        if not runs:
+            return runs
         start_ns, end_ns = recorder.measured_ns
-        event_ns = run.event_ns
+        recorded = 0
+        observed: list[tuple[EventRun, int | None]] = []
+        for run in runs.values():
+            index, event_ns = run.channel.index, run.event_ns
+            state, check, count = states[index], self._checks[index], len(event_ns)
+            assert check is not None
+            assert state.sequence is not None
+            check.next_id = state.sequence.next_id = run.last_ids[-1] + 1
+            state.sequence.times.extend(event_ns)
+            state.messages += count
+            state.payload_bytes += run.payload_bytes
+            state.last_timestamp_ns = timestamp_ns
+            state.negative += sum(map(timestamp_ns.__lt__, event_ns))
+            recorded += count
+            if start_ns <= event_ns[0] < end_ns and state.histograms is not None:
+                observed.append((run, state.previous_latency_ns))
+                state.previous_latency_ns = timestamp_ns - event_ns[-1]
+        if observed:
+            own_delay_sec = (read_ns - timestamp_ns) * 1e-9
+            all_values = values_of(observed, timestamp_ns, own_delay_sec)
+            for (run, _), values in zip(observed, all_values, strict=True):
+                histograms = states[run.channel.index].histograms
+                assert histograms is not None
+                histograms.observe_run(values)
+                if error_ns and histograms.timestamp_error is not None:
+                    errors = array("d", [error_ns * 1e-9]) * len(run.event_ns)
+                    histograms.timestamp_error.extend(errors)
+                if self._line.latency is not None:
+                    self._line.latency.extend_bytes(values.latency)
+        recorder.samples.add_burst(read, burst, runs, recorded, timestamp_ns)
+        self._count(recorded, 0, timestamp_ns, read_ns)
+        recorder.fold(recorded)
+        return runs
+
+    def _goes_on(self, run: EventRun, timestamp_ns: int) -> bool:
+        """Whether a run is what is expected next, and all of it is measured or none."""
+        event_ns, trade_ns = run.event_ns, run.trade_ns
+        start_ns, end_ns = self._recorder.measured_ns
         oldest_ns, newest_ns = min(event_ns), max(event_ns)
-        measured = start_ns <= oldest_ns and newest_ns < end_ns
         index = run.channel.index
-        state, check = recorder.states[index], self._checks[index]
-        sequence, histograms = state.sequence, state.histograms
-        if (
-            check is None
-            or sequence is None
-            or not run.first_id == check.next_id == sequence.next_id
-            or check.unsettled
-            or sequence.unsettled
-            or not (measured or newest_ns < start_ns or end_ns <= oldest_ns)
-            or not _MIN_AGE_NS < timestamp_ns - newest_ns <= timestamp_ns - oldest_ns < MAX_AGE_NS
-            or self._line.latency is not None
-            or oldest_ns - max(run.trade_ns) <= _MIN_AGE_NS
-            or newest_ns - min(run.trade_ns) >= MAX_AGE_NS
-        ):
-            return False
-        check.next_id = sequence.next_id = run.first_id + count
-        sequence.times.extend(event_ns)
-        state.messages += count
-        state.payload_bytes += sum(map(len, frames))
-        state.last_timestamp_ns = timestamp_ns
-        recorder.samples.extend(zip(repeat(run), range(count), repeat(timestamp_ns)))
-        latencies_ns = [timestamp_ns - sent_ns for sent_ns in event_ns]
-        if newest_ns > timestamp_ns:
-            state.negative += sum(latency_ns < 0 for latency_ns in latencies_ns)
-        if measured and histograms is not None:
-            histograms.observe_run(
-                run, latencies_ns, state.previous_latency_ns, (read_ns - timestamp_ns) * 1e-9
+        check, sequence = self._checks[index], self._recorder.states[index].sequence
+        return (
+            check is not None
+            and sequence is not None
+            and run.first_ids[0] == check.next_id == sequence.next_id
+            and not check.unsettled
+            and not sequence.unsettled
+            and (
+                start_ns <= oldest_ns <= newest_ns < end_ns
+                or newest_ns < start_ns
+                or end_ns <= oldest_ns
             )
-            state.previous_latency_ns = latencies_ns[-1]
-        self._count(count, 0, timestamp_ns, read_ns)
-        recorder.fold(count)
-        return True
+            and _MIN_AGE_NS < timestamp_ns - newest_ns <= timestamp_ns - oldest_ns < MAX_AGE_NS
+            and (
+                trade_ns is None
+                or (
+                    oldest_ns - max(trade_ns) > _MIN_AGE_NS
+                    and newest_ns - min(trade_ns) < MAX_AGE_NS
+                )
+            )
+        )
 
     def _place(self, state: ChannelState, event: Event) -> Arrival:
         """What a message is; records its ids for this connection and for all."""

@@ -15,6 +15,9 @@ from enum import Enum
 from itertools import repeat
 from typing import Final, NamedTuple
 
+from latency_sweep.contract.missing_ids import IdRange
+from latency_sweep.probe.measurement.run_losses import LossesByRun
+
 GRACE_NS: Final = 1_000_000_000
 # How long a lost message is remembered, so that it counts as recovered and not as a duplicate when
 # it arrives after all. Without a limit every gap would take memory for good.
@@ -47,18 +50,26 @@ class Seen(Enum):
 class _Gap:
     """A range of missing ids, `first..last`; `deadline_ns` is None once it has expired.
 
-    It may be forgotten at `forget_ns`.
+    It may be forgotten at `forget_ns`. `event_ns` is when the message after it was sent.
     """
 
-    __slots__ = ("deadline_ns", "first", "forget_ns", "last", "lost")
+    __slots__ = ("deadline_ns", "event_ns", "first", "forget_ns", "last", "lost")
 
     def __init__(
-        self, first: int, last: int, deadline_ns: int | None, forget_ns: int, *, lost: bool = False
+        self,
+        first: int,
+        last: int,
+        deadline_ns: int | None,
+        forget_ns: int,
+        event_ns: int | None = None,
+        *,
+        lost: bool = False,
     ) -> None:
         self.first = first
         self.last = last
         self.deadline_ns = deadline_ns
         self.forget_ns = forget_ns
+        self.event_ns = event_ns
         self.lost = lost
 
 
@@ -83,9 +94,10 @@ class SequenceCounts:
             after the grace period counts here too, and stays counted as lost.
         recovered: messages that arrived after they had been counted as lost, or were never missing.
         restarts: new numberings.
+        by_run: which ids were lost, by run.
     """
 
-    __slots__ = ("duplicates", "gaps", "lost", "out_of_order", "recovered", "restarts")
+    __slots__ = ("by_run", "duplicates", "gaps", "lost", "out_of_order", "recovered", "restarts")
 
     def __init__(self) -> None:
         self.gaps = 0
@@ -94,6 +106,7 @@ class SequenceCounts:
         self.out_of_order = 0
         self.recovered = 0
         self.restarts = 0
+        self.by_run = LossesByRun()
 
 
 class SequenceCheck:
@@ -182,6 +195,13 @@ class SequenceCheck:
         """Messages missing that may still arrive in time."""
         return sum(self._messages(gap) for gap in self._missing if gap.deadline_ns is not None)
 
+    @property
+    def followed(self) -> IdRange | None:
+        """Ids of which each has arrived or is known to be lost; None if there are none."""
+        pending = (gap.first for gap in self._missing if gap.deadline_ns is not None)
+        last = min(pending, default=self.next_id) - 1
+        return None if last < self._first else IdRange(self._first, last)
+
     def see(
         self,
         first: int,
@@ -212,7 +232,7 @@ class SequenceCheck:
             self.next_id = last + 1
             self.times.append(event_ns)
         elif first > expected:
-            self._skip(expected, first, last, now_ns)
+            self._skip(expected, first, last, now_ns, event_ns)
             self.times.append(event_ns)
         else:
             seen = self._see_old(first, last, now_ns, here)
@@ -338,6 +358,8 @@ class SequenceCheck:
         self._missing.pop()
         if gap.lost:
             self.counts.recovered += self._messages(gap)
+            ids = IdRange(gap.first, gap.last)
+            self.counts.by_run.take_back(ids, self._messages(gap), gap.event_ns)
         else:
             self.unsettled -= 1
         jumped_ns = self.times[-1]
@@ -382,8 +404,11 @@ class SequenceCheck:
             self.counts.duplicates += 1
         return Seen.REPEATED
 
-    def _skip(self, expected: int, first: int, last: int, now_ns: int) -> None:
+    def _skip(
+        self, expected: int, first: int, last: int, now_ns: int, event_ns: int | None
+    ) -> None:
         self.counts.gaps += 1
+        self.counts.by_run.end_before(event_ns, IdRange(self._first, expected - 1))
         self.next_id = last + 1
         before_ns = self.times[-1] if self.times else None
         self._jump = _Jump(expected, first, last + 1, before_ns)
@@ -397,7 +422,8 @@ class SequenceCheck:
                 break
             self._missing.popleft()
         deadline_ns = now_ns + self._grace_ns
-        self._missing.append(_Gap(expected, first - 1, deadline_ns, deadline_ns + REMEMBER_NS))
+        forget_ns = deadline_ns + REMEMBER_NS
+        self._missing.append(_Gap(expected, first - 1, deadline_ns, forget_ns, event_ns))
         self.unsettled += 1
         if len(self._missing) > MAX_GAPS:
             oldest = self._missing.popleft()
@@ -412,9 +438,9 @@ class SequenceCheck:
             del self._missing[position]
             self.unsettled -= gap.deadline_ns is not None
             parts = ((gap.first, first - 1), (last + 1, gap.last))
-            rests = [(start, end) for start, end in parts if start <= end]
+            rests = [IdRange(start, end) for start, end in parts if start <= end]
             for start, end in reversed(rests):
-                rest = _Gap(start, end, gap.deadline_ns, gap.forget_ns, lost=gap.lost)
+                rest = _Gap(start, end, gap.deadline_ns, gap.forget_ns, gap.event_ns, lost=gap.lost)
                 self._missing.insert(position, rest)
                 self.unsettled += gap.deadline_ns is not None
             if gap.lost:
@@ -422,10 +448,15 @@ class SequenceCheck:
                 # Two rests have become two gaps, of which each is recovered by itself.
                 self.counts.recovered += self._per_id or not rests
                 self.counts.lost += not self._per_id and len(rests) > 1
+                less = 1 if self._per_id else 1 - len(rests)
+                ids = IdRange(gap.first, gap.last)
+                self.counts.by_run.recover(ids, rests, less, gap.event_ns)
         return bool(touched)
 
     def _expire_gap(self, gap: _Gap) -> None:
         self.counts.lost += self._messages(gap)
+        ids = IdRange(gap.first, gap.last)
+        self.counts.by_run.lose(ids, self._messages(gap), gap.event_ns)
         gap.deadline_ns = None
         gap.lost = True
         self.unsettled -= 1

@@ -13,7 +13,7 @@ import socket
 import struct
 from typing import Final
 
-from latency_sweep.probe.net import timestamped_socket
+from latency_sweep.probe.net.packet_ring import SNAPSHOT_SIZE, PacketRing
 from latency_sweep.probe.net.receiving import TimestampsError
 from latency_sweep.probe.net.segments import SegmentTimestamps
 from latency_sweep.probe.net.tcp_header import parse
@@ -21,11 +21,12 @@ from latency_sweep.probe.net.tcp_header import parse
 _ETH_P_ALL: Final = 0x0003
 _ETH_P_IP: Final = 0x0800
 _ETH_P_IPV6: Final = 0x86DD
-_PACKET_OUTGOING: Final = 4  # linux/if_packet.h
+# linux/if_packet.h
+_PACKET_OUTGOING: Final = 4
+_SOL_PACKET: Final = 263
+_PACKET_IGNORE_OUTGOING: Final = 23
 _SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
-_SO_RCVBUFFORCE: Final = 33
-_HEADERS_SIZE: Final = 128  # of IP and TCP, with all options
-_QUEUE_BYTES: Final = 16 * 2**20
+_MAX_SKIPPED: Final = 1024  # reads, after which the ring is emptied of what they left in it
 _INSTRUCTION: Final = struct.Struct("HBBI")
 
 # Opcodes of the classic packet filter (linux/bpf_common.h).
@@ -71,25 +72,49 @@ class PacketCapture:
             raise TimestampsError(
                 f"--timestamps capture: no packet socket: {error.strerror}."
             ) from error
-        self._buffer = bytearray(_HEADERS_SIZE)
         self._timestamps: SegmentTimestamps | None = None
         self._offset = 0
+        self._skipped = 0
         try:
-            self._socket.settimeout(0)
-            timestamped_socket.enable_receive_timestamps(self._socket)
             _attach_filter(self._socket, _filter(address, server_port, own_port))
-            try:
-                self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _QUEUE_BYTES)
-            except PermissionError:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE_BYTES)
-            self._drop_others()
-        except BaseException:
+            # What is sent is not even offered to the filter.
+            self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+            # Setting it up drops what came before the filter was in place.
+            self._ring = PacketRing(self._socket)
+        except OSError as error:
             self._socket.close()
-            raise
+            raise TimestampsError(
+                f"--timestamps capture: the packet socket cannot be used: {error.strerror}; use "
+                "--timestamps socket."
+            ) from error
 
     def close(self) -> None:
         """End the capture."""
+        self._ring.close()
         self._socket.close()
+
+    def proves_itself(self) -> bool:
+        """Whether it has seen the server's first packet, without which none has a place."""
+        if self._timestamps is None:
+            self._collect()
+        return self._timestamps is not None
+
+    def skip(self, size: int) -> None:
+        """Pass over bytes read from the stream whose timestamps nobody asks for.
+
+        Args:
+            size: how many; one segment or more.
+        """
+        self._offset += size
+        timestamps = self._timestamps
+        if timestamps is None or timestamps.end >= self._offset:
+            return  # its packet has been taken out already
+        self._skipped += 1
+        if self._skipped < _MAX_SKIPPED:
+            self._ring.skip()
+        else:  # some had more segments than one: do not let the ring fill up with the others
+            timestamps.skip(self._offset)
+            self._collect(everything=True)
 
     def read(self, size: int) -> list[tuple[int, int]] | None:
         """The timestamps of the bytes read next from the stream.
@@ -101,36 +126,34 @@ class PacketCapture:
             Pieces of them in order, each by its end (from 0 to `size`) and timestamp in Unix
             nanoseconds; None if a segment was not captured.
         """
-        self._collect()
         start = self._offset
+        if self._skipped and self._timestamps is not None:
+            self._timestamps.skip(start)
         self._offset += size
+        self._collect()
         if self._timestamps is None:
             return None
         pieces = self._timestamps.read(start, self._offset)
         return None if pieces is None else [(end - start, timestamp) for end, timestamp in pieces]
 
-    def _collect(self) -> None:
-        """Take everything captured so far."""
-        while True:
-            try:
-                size, timestamp_ns, _ = timestamped_socket.receive(self._socket, self._buffer)
-            except (BlockingIOError, InterruptedError):
+    def _collect(self, *, everything: bool = False) -> None:
+        """Take what was captured, up to the bytes that have been read unless all is wanted.
+
+        TCP hands bytes over after their segment was captured, so theirs are in the ring.
+        """
+        self._skipped = 0
+        while everything or self._timestamps is None or self._timestamps.end < self._offset:
+            captured = self._ring.next()
+            if captured is None:
                 return
-            segment = parse(self._buffer[:size])
-            if segment is None or timestamp_ns is None:
+            packet, timestamp_ns = captured
+            segment = parse(packet)
+            if segment is None:
                 continue
             if segment.syn:
                 self._timestamps = self._timestamps or SegmentTimestamps(segment.sequence + 1)
             elif self._timestamps is not None:
                 self._timestamps.add(segment.sequence, segment.size, timestamp_ns)
-
-    def _drop_others(self) -> None:
-        """Drop what was captured before the filter was in place: none of it is ours."""
-        while True:
-            try:
-                self._socket.recv(1)
-            except (BlockingIOError, InterruptedError):
-                return
 
 
 def _filter(address: str, server_port: int, own_port: int) -> bytes:
@@ -168,7 +191,7 @@ def _filter(address: str, server_port: int, own_port: int) -> bytes:
         elif code == _JUMP_ANY_BIT:
             on_true = to_refusal
         program.append(_INSTRUCTION.pack(code, on_true, on_false, operand))
-    program.append(_INSTRUCTION.pack(_RETURN, 0, 0, _HEADERS_SIZE))
+    program.append(_INSTRUCTION.pack(_RETURN, 0, 0, SNAPSHOT_SIZE))
     program.append(_INSTRUCTION.pack(_RETURN, 0, 0, 0))
     return b"".join(program)
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 MAX_CONTROL_FRAMES_PER_SEC: Final = 1000
 # Frames of fragmented messages. Binance sends none.
 MAX_CONTINUATION_FRAMES_PER_SEC: Final = 1000
+# Messages that measure nothing: empty, unsolicited or not decoded. One costs some microseconds, so
+# as many as this in one read hold up the program for some ten milliseconds. A stream whose format
+# changes stays below it.
+MAX_UNUSABLE_FRAMES_PER_SEC: Final = 5000
 # What the socket does not take because the server reads nothing: pings and pongs of hours.
 MAX_UNSENT_BYTES: Final = 256 * 1024
 # Answers before the final one, such as 103 Early Hints (RFC 9110, section 15.2).
@@ -62,13 +66,20 @@ class FrameRateLimit:
         Raises:
             LimitExceededError: too many in this second.
         """
+        too_many = self.excess()
+        if too_many is not None:
+            raise too_many
+
+    def excess(self) -> LimitExceededError | None:
+        """Count an event; the error if there were too many in this second."""
         self._count += 1
-        if self._count <= self._per_sec:
-            return
+        if 1 < self._count <= self._per_sec:
+            return None
         now = time.monotonic()
-        if now < self._until:
-            raise LimitExceededError(
+        if self._count > self._per_sec and now < self._until:
+            return LimitExceededError(
                 self._kind, f"more than {self._per_sec} {self._what} in a second"
             )
         self._count = 1
         self._until = now + 1.0
+        return None

@@ -1,47 +1,45 @@
 """Receive timestamps that the network card takes, in the system's time.
 
-The card timestamps with a clock of its own, its PTP hardware clock (PHC). Its raw timestamps are
-carried over to the system's clock by the offset between the two, measured around the moment.
-(Documentation/networking/timestamping.rst, linux/ptp_clock.h, linux/ethtool.h.)
+Whether a card timestamps is a setting of the card, not of a socket. To set it may take the
+interface down and up (ENA does so at every set, even if nothing changes), so it is read first, and
+set at most once per card and process. (Documentation/networking/timestamping.rst, linux/ethtool.h.)
 """
 
 from __future__ import annotations
 
 import array
 import fcntl
-import os
 import socket
 import struct
-import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from latency_sweep.probe.net.card_clock import open_clock
 from latency_sweep.probe.net.receiving import TimestampsError
+from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from latency_sweep.probe.net.card_clock import NicClock
 
 SO_TIMESTAMPING: Final = 37  # asm-generic/socket.h; also the type of the control message
+SIOCETHTOOL: Final = 0x8946
+SIOCSHWTSTAMP: Final = 0x89B0
+SIOCGHWTSTAMP: Final = 0x89B1
 _RX_HARDWARE: Final = 1 << 2
 _RAW_HARDWARE: Final = 1 << 6
-_SIOCETHTOOL: Final = 0x8946
 _SIOCGIFADDR: Final = 0x8915
-_SIOCSHWTSTAMP: Final = 0x89B0
 _ETHTOOL_GET_TS_INFO: Final = 0x41
 _FILTER_ALL: Final = 1
 _TS_INFO: Final = struct.Struct("=IIiI3II3I")
 _HWTSTAMP_CONFIG: Final = struct.Struct("=iii")
 _THREE_TIMESPECS: Final = struct.Struct("@qqqqqq")
-_SAMPLES: Final = 5
-_OFFSET_HEADER: Final = struct.Struct("=IiII")
-_CLOCK_TIME: Final = struct.Struct("=qII")
-_OFFSET_SIZE: Final = _OFFSET_HEADER.size + 25 * 3 * _CLOCK_TIME.size
-# _IOWR('=', 9, struct ptp_sys_offset_extended)
-_PTP_SYS_OFFSET_EXTENDED: Final = 3 << 30 | _OFFSET_SIZE << 16 | ord("=") << 8 | 9
-# Reading a card's clock takes some 20 µs; a wider window says that something came between.
-_MAX_WINDOW_NS: Final = 100_000
-_REFRESH_NS: Final = 500_000_000
 _NS: Final = 1_000_000_000
+# Reads without a timestamp of the card after which the kernel's are said to be used instead. What
+# was received before the card began has none, and a measurement of its clock may fail.
+MANY_MISSES: Final = 20
+_DEVICES: Final = Path("/dev")
+_LOG: Final = logs.logger(__name__)
 
 
 class Abilities(NamedTuple):
@@ -58,13 +56,67 @@ class Abilities(NamedTuple):
     receive_filters: int
 
     def missing(self) -> str | None:
-        """What it lacks for timestamping every received packet, or None."""
-        wanted = _RX_HARDWARE | _RAW_HARDWARE
-        if self.timestamping & wanted != wanted:
+        """What it lacks for timestamping every received packet, or None.
+
+        SOF_TIMESTAMPING_RAW_HARDWARE is not asked for: a card that timestamps only what it
+        receives may not report it (ENA's driver does not), and gives raw timestamps all the same.
+        """
+        if not self.timestamping & _RX_HARDWARE:
             return "it does not timestamp received packets"
         if not self.receive_filters >> _FILTER_ALL & 1:
             return "it cannot timestamp all received packets"
         return None if self.phc_index >= 0 else "it has no clock that can be read"
+
+
+class Setting(NamedTuple):
+    """What a card timestamps: `struct hwtstamp_config`.
+
+    Attributes:
+        flags: HWTSTAMP_FLAG_*.
+        tx_type: which sent packets.
+        rx_filter: which received packets; 1 for all.
+    """
+
+    flags: int
+    tx_type: int
+    rx_filter: int
+
+
+@dataclass(slots=True)
+class _Card:
+    """A card that timestamps, shared by all connections over it."""
+
+    name: str
+    clock: NicClock
+    misses: int = 0  # since its last timestamp
+    fallen_back: bool = False
+
+    def timestamp_ns(self, card_ns: int) -> int | None:
+        system_ns = self.clock.to_system_ns(card_ns)
+        if system_ns is None:
+            self.missed()
+            return None
+        if self.misses:
+            if self.fallen_back:
+                _LOG.info("the card's timestamps are used again", extra={"interface": self.name})
+            self.misses, self.fallen_back = 0, False
+        return system_ns
+
+    def missed(self) -> None:
+        self.misses += 1
+        if self.misses >= MANY_MISSES and not self.fallen_back:
+            self.fallen_back = True
+            _LOG.warning(
+                "the card gives no timestamps; the kernel's are used instead, as with "
+                "--timestamps socket",
+                extra={"interface": self.name},
+            )
+
+
+# Of this process, by interface. No entry is ever removed, so that no reconnect sets a card again.
+_set_on: dict[str, int] = {}  # number of the card's clock
+_refused: dict[str, TimestampsError] = {}
+_cards: dict[str, _Card] = {}
 
 
 def decode(data: bytes) -> int | None:
@@ -73,60 +125,6 @@ def decode(data: bytes) -> int | None:
         return None
     *_, seconds, nanoseconds = _THREE_TIMESPECS.unpack_from(data)
     return seconds * _NS + nanoseconds if seconds or nanoseconds else None
-
-
-def best_offset_ns(samples: Sequence[tuple[int, int, int]]) -> int | None:
-    """System's time minus the card's, from the sample with the narrowest window.
-
-    Args:
-        samples: of each: system's time before, the card's, the system's after; nanoseconds.
-
-    Returns:
-        The offset in nanoseconds, within half the window; None if every window is too wide.
-    """
-    before, card, after = min(samples, key=lambda sample: sample[2] - sample[0])
-    if not 0 <= after - before <= _MAX_WINDOW_NS:
-        return None
-    return (before + after) // 2 - card
-
-
-class NicClock:
-    """Carries a card's timestamps over to the system's time.
-
-    Args:
-        samples: measures the two clocks beside one another.
-        clock: monotonic time, nanoseconds.
-
-    Raises:
-        TimestampsError: they cannot be compared.
-    """
-
-    def __init__(
-        self,
-        samples: Callable[[], Sequence[tuple[int, int, int]]],
-        clock: Callable[[], int] = time.monotonic_ns,
-    ) -> None:
-        self._samples = samples
-        self._clock = clock
-        self._measured_ns = clock()
-        offset_ns = best_offset_ns(samples())
-        if offset_ns is None:
-            raise TimestampsError(
-                "--timestamps nic: the card's clock takes too long to read to be compared with the "
-                "system's; use --timestamps socket."
-            )
-        self._offset_ns = offset_ns
-
-    def to_system_ns(self, card_ns: int) -> int | None:
-        """A timestamp in Unix nanoseconds; None while the clocks cannot be compared."""
-        now_ns = self._clock()
-        if now_ns - self._measured_ns > _REFRESH_NS:
-            offset_ns = best_offset_ns(self._samples())
-            if offset_ns is None:
-                # An old offset may be far off after the system's clock was set.
-                return None
-            self._offset_ns, self._measured_ns = offset_ns, now_ns
-        return card_ns + self._offset_ns
 
 
 class NicTimestamps:
@@ -140,47 +138,47 @@ class NicTimestamps:
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        name = interface_of(str(sock.getsockname()[0]))
-        phc_index = switch_on(name)
-        path = Path(f"/dev/ptp{phc_index}")
+        self._card = _card(interface_of(str(sock.getsockname()[0])))
         try:
-            self._device = os.open(path, os.O_RDONLY)
-        except OSError as error:
-            raise TimestampsError(f"--timestamps nic: {path}: {error.strerror}.") from error
-        try:
-            self._clock = NicClock(self._read_clocks)
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, _RX_HARDWARE | _RAW_HARDWARE)
         except OSError as error:
-            self.close()
-            raise TimestampsError(f"--timestamps nic: {path}: {error.strerror}.") from error
-        except BaseException:
-            self.close()
-            raise
+            raise TimestampsError(
+                f"--timestamps nic: the socket takes no SO_TIMESTAMPING ({error.strerror}); use "
+                "--timestamps socket."
+            ) from error
+
+    @property
+    def fallen_back(self) -> bool:
+        """Whether the card gives none, or none that its clock can be compared for."""
+        return self._card.fallen_back
+
+    @property
+    def error_ns(self) -> int:
+        """Bound on the error of a timestamp of the card, nanoseconds."""
+        return self._card.clock.error_ns
 
     def close(self) -> None:
-        """Release the card's clock."""
-        os.close(self._device)
+        """Nothing to release: the card's clock serves all connections."""
 
     def timestamp_ns(self, message: bytes) -> int | None:
         """The timestamp of a SO_TIMESTAMPING control message in Unix nanoseconds, or None."""
         card_ns = decode(message)
-        return None if card_ns is None else self._clock.to_system_ns(card_ns)
+        if card_ns is None:
+            self.missed()
+            return None
+        return self._card.timestamp_ns(card_ns)
 
-    def _read_clocks(self) -> list[tuple[int, int, int]]:
-        request = bytearray(_OFFSET_SIZE)
-        _OFFSET_HEADER.pack_into(request, 0, _SAMPLES, 0, 0, 0)
-        fcntl.ioctl(self._device, _PTP_SYS_OFFSET_EXTENDED, request)
-        return decode_samples(bytes(request))
+    def missed(self) -> None:
+        """A read came without a timestamp of the card."""
+        self._card.missed()
 
 
-def decode_samples(answer: bytes) -> list[tuple[int, int, int]]:
-    """The samples of a `struct ptp_sys_offset_extended`; see `best_offset_ns`."""
-    (count, *_) = _OFFSET_HEADER.unpack_from(answer)
-    times = [
-        seconds * _NS + nanoseconds
-        for seconds, nanoseconds, _ in _CLOCK_TIME.iter_unpack(answer[_OFFSET_HEADER.size :])
-    ]
-    return [(times[3 * n], times[3 * n + 1], times[3 * n + 2]) for n in range(count)]
+def _card(name: str) -> _Card:
+    card = _cards.get(name)
+    if card is None:
+        clock = open_clock(str(_DEVICES / f"ptp{switch_on(name)}"))
+        card = _cards[name] = _Card(name, clock)
+    return card
 
 
 def interface_of(address: str) -> str:
@@ -211,13 +209,8 @@ def abilities(name: str) -> Abilities:
     Raises:
         OSError: it does not say.
     """
-    info = array.array("B", bytes(_TS_INFO.size))
-    _TS_INFO.pack_into(info, 0, _ETHTOOL_GET_TS_INFO, *[0] * 10)
-    address, _ = info.buffer_info()
-    request = struct.pack("16sP16x", name.encode(), address)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        fcntl.ioctl(control, _SIOCETHTOOL, request)
-    _, timestamping, phc_index, _, _, _, _, receive_filters, *_ = _TS_INFO.unpack(info.tobytes())
+    answer = _ask(name, SIOCETHTOOL, _TS_INFO.pack(_ETHTOOL_GET_TS_INFO, *[0] * 10))
+    _, timestamping, phc_index, _, _, _, _, receive_filters, *_ = _TS_INFO.unpack(answer)
     return Abilities(timestamping, phc_index, receive_filters)
 
 
@@ -236,23 +229,73 @@ def why_not(name: str) -> str | None:
 
 
 def switch_on(name: str) -> int:
-    """Let a card timestamp all it receives; returns the number of its clock.
+    """Let a card timestamp all it receives, and leave alone what it does with what it sends.
+
+    Nothing is set where it does so already, which needs no privilege, and nothing a second time in
+    a process.
+
+    Returns:
+        The number of its clock, N of /dev/ptpN.
 
     Raises:
         TimestampsError: it cannot, or we may not.
     """
-    why = why_not(name)
-    if why is not None:
-        raise TimestampsError(f"{why}.")
-    config = array.array("B", _HWTSTAMP_CONFIG.pack(0, 0, _FILTER_ALL))
-    address, _ = config.buffer_info()
-    request = struct.pack("16sP16x", name.encode(), address)
+    if name in _refused:
+        raise _refused[name]
+    if name not in _set_on:
+        why = why_not(name)
+        if why is not None:
+            raise TimestampsError(f"{why}.")
+        before = _setting(name)
+        if before is None or before.rx_filter != _FILTER_ALL:
+            try:
+                _set(name, before or Setting(0, 0, 0))
+            except TimestampsError as error:
+                _refused[name] = error
+                raise
+        _set_on[name] = abilities(name).phc_index
+    return _set_on[name]
+
+
+def _setting(name: str) -> Setting | None:
+    """What a card timestamps now; None where its driver does not say."""
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-            fcntl.ioctl(control, _SIOCSHWTSTAMP, request)
+        answer = _ask(name, SIOCGHWTSTAMP, bytes(_HWTSTAMP_CONFIG.size))
+    except OSError:
+        return None
+    return Setting(*_HWTSTAMP_CONFIG.unpack(answer))
+
+
+def _set(name: str, before: Setting) -> None:
+    _LOG.info(
+        "setting the card to timestamp all it receives; its driver may take the interface down "
+        "and up for that",
+        extra={"interface": name},
+    )
+    wanted = before._replace(rx_filter=_FILTER_ALL)
+    try:
+        answer = _ask(name, SIOCSHWTSTAMP, _HWTSTAMP_CONFIG.pack(*wanted))
     except OSError as error:
         raise TimestampsError(
-            f"--timestamps nic: {name} cannot be told to timestamp ({error.strerror}); it needs "
-            "CAP_NET_ADMIN."
+            f"--timestamps nic: {name} cannot be told to timestamp ({error.strerror}); give the "
+            f"probe CAP_NET_ADMIN, or set it beforehand as root: hwstamp_ctl -i {name} -r 1."
         ) from error
-    return abilities(name).phc_index
+    taken = Setting(*_HWTSTAMP_CONFIG.unpack(answer))
+    if taken.rx_filter != _FILTER_ALL:  # a driver answers with what it made of it
+        raise TimestampsError(
+            f"--timestamps nic: {name} timestamps only some packets (filter {taken.rx_filter}, not "
+            f"{_FILTER_ALL}); use --timestamps socket."
+        )
+
+
+def _ask(name: str, request: int, data: bytes) -> bytes:
+    """An ioctl whose `struct ifreq` points to data; returns what is there afterwards.
+
+    Raises:
+        OSError: it was refused.
+    """
+    buffer = array.array("B", data)
+    address, _ = buffer.buffer_info()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, request, struct.pack("16sP16x", name.encode(), address))
+    return buffer.tobytes()

@@ -61,6 +61,24 @@ class SegmentTimestamps:
         self._append(end, timestamp_ns)
         self._join()
 
+    @property
+    def end(self) -> int:
+        """Offset up to which all bytes have come, or have been read or skipped."""
+        return self._end
+
+    def skip(self, end: int) -> None:
+        """Pass over bytes that have been read.
+
+        Args:
+            end: offset after the last of them.
+        """
+        segments = self._segments
+        while segments and segments[0][0] <= end:
+            segments.popleft()
+        if self._end < end:
+            self._end = self._known_from = end
+            self._join()
+
     def read(self, start: int, end: int) -> list[tuple[int, int]] | None:
         """The timestamps of bytes that have been read.
 
@@ -81,9 +99,7 @@ class SegmentTimestamps:
             pieces.append(segments.popleft())
         if known and (not pieces or pieces[-1][0] < end):
             pieces.append((end, segments[0][1]))
-        if self._end < end:  # the program has them, so nothing before is still to come
-            self._end = self._known_from = end
-            self._join()
+        self.skip(end)  # the program has them, so nothing before is still to come
         return pieces if known else None
 
     def _append(self, end: int, timestamp_ns: int) -> None:

@@ -95,10 +95,15 @@ def receive(
     """
     size, ancillary, _, _ = sock.recvmsg_into([buffer], _ANCILLARY_SIZE)
     now_ns = time.time_ns()
-    if nic is not None:
+    if nic is not None and size:
         for _, kind, data in ancillary:
-            if kind == SO_TIMESTAMPING and (timestamp_ns := nic.timestamp_ns(data)) is not None:
-                return size, timestamp_ns, now_ns
+            if kind == SO_TIMESTAMPING:
+                timestamp_ns = nic.timestamp_ns(data)
+                if timestamp_ns is not None:
+                    return size, timestamp_ns, now_ns
+                break
+        else:
+            nic.missed()
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
             seconds, nanoseconds = _TIMESPEC.unpack_from(data)

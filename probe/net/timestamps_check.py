@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
+from typing import Final
 
 from latency_sweep.probe.net import nic_timestamps
 from latency_sweep.probe.net.capture import PacketCapture
 from latency_sweep.probe.net.receiving import Receiving, Timestamps, TimestampsError
 from latency_sweep.probe.net.timestamped_socket import enable_busy_polling
 
-_ANY_PORT = 9  # nothing is sent to it
+_ANY_PORT: Final = 9  # nothing is sent to it
+_TIMEOUT_SEC: Final = 1.0
+
+
+def choose(receiving: Receiving) -> Receiving:
+    """Settle `auto` for this host: capture if it works here, else the socket's timestamps.
+
+    Returns:
+        The same with the source to use, and why it is not a capture.
+    """
+    if receiving.timestamps is not Timestamps.AUTO:
+        return receiving
+    why = why_no_capture()
+    timestamps = Timestamps.CAPTURE if why is None else Timestamps.SOCKET
+    return replace(receiving, timestamps=timestamps, no_capture=why)
 
 
 def check(receiving: Receiving, host: str) -> None:
@@ -23,7 +39,7 @@ def check(receiving: Receiving, host: str) -> None:
         TimestampsError: this host does not support them; says why and what it needs.
     """
     if receiving.timestamps is Timestamps.CAPTURE:
-        PacketCapture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
+        _prove_capture()
     elif receiving.timestamps is Timestamps.NIC:
         nic_timestamps.switch_on(_interface_towards(host))
     if receiving.busy_poll_us:
@@ -34,10 +50,42 @@ def check(receiving: Receiving, host: str) -> None:
 def why_no_capture() -> str | None:
     """Why packets cannot be captured here, or None."""
     try:
-        PacketCapture("127.0.0.1", _ANY_PORT, _ANY_PORT).close()
+        _prove_capture()
     except TimestampsError as error:
         return str(error).rstrip(".")
     return None
+
+
+def _prove_capture() -> None:
+    """Capture a connection of our own, over loopback.
+
+    Raises:
+        TimestampsError: it is not allowed, or what was received is not in it.
+    """
+    with socket.socket() as receiver:
+        receiver.settimeout(_TIMEOUT_SEC)
+        try:
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                receiver.bind(("127.0.0.1", 0))
+                port = server.getsockname()[1]
+                capture = PacketCapture("127.0.0.1", port, receiver.getsockname()[1])
+                try:
+                    receiver.connect(("127.0.0.1", port))
+                    with server.accept()[0] as sender:
+                        sender.sendall(b"x")
+                        receiver.recv(1)
+                    captured = capture.read(1) is not None
+                finally:
+                    capture.close()
+        except OSError as error:
+            raise TimestampsError(
+                f"--timestamps capture: a loopback connection failed: {error.strerror or error}."
+            ) from error
+    if not captured:
+        raise TimestampsError(
+            "--timestamps capture: the packet socket does not see what is received; use "
+            "--timestamps socket."
+        )
 
 
 def poll_busily(sock: socket.socket, microseconds: int) -> None:

@@ -21,13 +21,21 @@ from latency_sweep.probe.net.limits import MAX_TURN_NS, MAX_UNSENT_BYTES, LimitE
 from latency_sweep.probe.net.nic_timestamps import NicTimestamps
 from latency_sweep.probe.net.racing import AddressHistory, race
 from latency_sweep.probe.net.receiving import DEFAULT, Receiving, Timestamps
+from latency_sweep.probe.net.timestamp_error import (
+    CARD_QUEUE_NS,
+    KERNEL_QUEUE_NS,
+    TimestampError,
+)
+from latency_sweep.probe.net.tls_records import TlsRecords
 from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from latency_sweep.probe.net.capture import PacketCapture
-    from latency_sweep.probe.net.racing import AddressInfo, ConnectedSocket
+    from latency_sweep.probe.net.missed_packets import MissedPackets
+    from latency_sweep.probe.net.racing import AddressInfo
+    from latency_sweep.probe.net.siblings import Siblings
     from latency_sweep.runtime.logs import ContextLogger
 
 _T = TypeVar("_T")
@@ -37,13 +45,28 @@ _LOG: Final = logs.logger(__name__)
 _READS_PER_TURN: Final = 16
 _RECORD_SIZE: Final = 16384  # the largest that TLS allows (RFC 8446, section 5.1)
 _LEAST_READ_BYTES: Final = 1024
+# A segment that waited this long may have waited for one that was lost.
+_PROMPT_NS: Final = 1_000_000
+# How often a socket that nothing comes to is found empty.
+_CHECK_SEC: Final = 1e-3
+_CHECK_NS: Final = 1_000_000
 
 
 class Receiver(Protocol):
     """Takes what a transport receives."""
 
-    def bytes_received(self, data: bytes, timestamp_ns: int, read_ns: int) -> None:
-        """Plain bytes, the kernel's timestamp of the last of them, and the time of the read."""
+    def bytes_received(
+        self, data: bytes, timestamp_ns: int, read_ns: int, error_ns: int, /
+    ) -> None:
+        """Take plain bytes.
+
+        Args:
+            data: the bytes.
+            timestamp_ns: when they were received, Unix nanoseconds.
+            read_ns: when the program had read them, Unix nanoseconds.
+            error_ns: how far off the timestamp may be for what ends in them, nanoseconds; 0 if it
+                is exact.
+        """
 
     def stream_ended(self, error: Exception | None) -> None:
         """Called once: the peer closed (None) or the stream broke."""
@@ -63,12 +86,16 @@ class Transport:
         *,
         capture: PacketCapture | None = None,
         nic: NicTimestamps | None = None,
+        missed: MissedPackets | None = None,
+        siblings: Siblings | None = None,
         busy_poll_us: int = 0,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._tls = tls
         self._capture = capture
+        self._missed = missed
+        self._siblings = siblings
         self._nic = nic
         self._busy_poll_ns = busy_poll_us * 1000
         self._polling_until_ns = 0
@@ -79,6 +106,12 @@ class Transport:
         self._window = self._view  # its beginning, which one read may fill
         self._unsent = bytearray()
         self._receiver: Receiver | None = None
+        self._error = TimestampError(
+            time.time_ns(), KERNEL_QUEUE_NS if nic is None else CARD_QUEUE_NS
+        )
+        self._asked_ns = 0  # time before the newest read
+        self._unread_since_ns: int | None = None  # on a sibling, see `Siblings`
+        self._next_check: asyncio.Handle | None = None
         self._closed = False
         # The kernel reports a broken stream once, to the sender here; the reader sees only the end.
         self._send_error: Exception | None = None
@@ -88,9 +121,14 @@ class Transport:
     def start(self, receiver: Receiver) -> None:
         """Deliver everything received from now on to `receiver`."""
         self._receiver = receiver
+        if self._siblings is not None:
+            self._siblings.join(self._sock.fileno(), self._error)
         self._loop.add_reader(self._sock.fileno(), self._on_readable)
         if self._tls is not None:  # what came together with the end of the handshake
-            self._deliver(b"", time.time_ns(), time.time_ns())
+            now_ns = time.time_ns()
+            self._deliver(b"", now_ns, now_ns, self._error.bound_ns(now_ns, now_ns))
+        if self._capture is None and not self._closed:
+            self._next_check = self._loop.call_later(_CHECK_SEC, self._check)
 
     def write(self, data: bytes) -> None:
         """Send bytes, now or as soon as the socket takes them.
@@ -125,15 +163,28 @@ class Transport:
             return
         self._closed = True
         self._receiver = None
+        if self._siblings is not None:
+            self._siblings.leave(self._sock.fileno())
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
-        for handle in (self._polling, self._next_look):
+        for handle in (self._polling, self._next_look, self._next_check):
             if handle is not None:
                 handle.cancel()
         for source in (self._capture, self._nic):
             if source is not None:
                 source.close()
+
+    def _check(self) -> None:
+        """Find the socket empty while nothing comes, so that the bound on what comes is tight."""
+        self._next_check = None
+        try:
+            if time.time_ns() - self._asked_ns > _CHECK_NS:
+                self._read()
+        except Exception as error:  # noqa: BLE001 - ends this connection, and nothing else
+            self._fail(error)
+        if not self._closed:
+            self._next_check = self._loop.call_later(_CHECK_SEC, self._check)
 
     def _on_readable(self) -> None:
         try:
@@ -159,14 +210,17 @@ class Transport:
     def _read(self) -> bool:
         """Read what there is, up to limits; returns whether there was anything."""
         spent_ns = 0
+        asked_ns = time.time_ns()
         for number in range(_READS_PER_TURN):
             if self._closed:
                 return True
+            self._asked_ns = asked_ns
             try:
                 size, timestamp_ns, read_ns = timestamped_socket.receive(
                     self._sock, self._window, self._nic
                 )
             except (BlockingIOError, InterruptedError):
+                self._error.found_empty(asked_ns)
                 if self._send_error is not None:
                     self._end(self._send_error)
                 return number > 0
@@ -176,13 +230,14 @@ class Transport:
             if size == 0:
                 self._end(self._send_error)
                 return True
-            if timestamp_ns is None:
-                self.reads_without_timestamp += 1
-                timestamp_ns = read_ns
-            self._deliver_pieces(size, timestamp_ns, read_ns)
-            if size < len(self._window) and self._send_error is None:
-                return True
-            took_ns = time.time_ns() - read_ns
+            took_all = size < len(self._window)
+            self._deliver_read(size, timestamp_ns, read_ns, took_all=took_all)
+            if took_all:
+                self._error.found_empty(asked_ns)
+                if self._send_error is None:
+                    return True
+            asked_ns = time.time_ns()
+            took_ns = asked_ns - read_ns
             self._adapt_reads(took_ns)
             spent_ns += took_ns
             if spent_ns > MAX_TURN_NS:
@@ -207,23 +262,85 @@ class Transport:
         if self._next_look is None and not self._closed:
             self._next_look = self._loop.call_soon(self.look)
 
-    def _deliver_pieces(self, size: int, timestamp_ns: int, read_ns: int) -> None:
-        """Deliver what has been read, each captured segment with its own timestamp."""
-        pieces = None if self._capture is None else self._capture.read(size)
-        start = 0
-        for end, piece_ns in pieces or ((size, timestamp_ns),):
-            self._deliver(self._view[start:end], piece_ns, read_ns)
-            if self._closed:
-                return
-            start = end
+    def _deliver_read(
+        self, size: int, timestamp_ns: int | None, read_ns: int, *, took_all: bool
+    ) -> None:
+        """Deliver what has been read, each part with its timestamp and how far off that may be.
 
-    def _deliver(self, received: bytes | memoryview, timestamp_ns: int, read_ns: int) -> None:
+        Args:
+            size: bytes in the buffer.
+            timestamp_ns: the kernel's, of the newest segment in it, or None.
+            read_ns: the time after the read.
+            took_all: whether nothing was left: else the newest segment need not be in it whole.
+        """
+        received, error = self._view[:size], self._error
+        last_at = size - 1 if self._tls is None else self._tls.records.last_start(received)
+        exact = timestamp_ns is not None and took_all and not error.is_overtaken(timestamp_ns)
+        if timestamp_ns is None:
+            self.reads_without_timestamp += 1
+            timestamp_ns = read_ns
+        siblings = self._siblings
+        self._unread_since_ns = (
+            siblings.unread_since_ns(self._sock.fileno())
+            if siblings is not None and len(siblings) > 1
+            else None
+        )
+        if self._capture is not None and self._deliver_captured(
+            size, timestamp_ns, read_ns, alone=exact and not last_at
+        ):
+            return
+        bound_ns = error.bound_ns(timestamp_ns, read_ns)
+        last_ns = 0
+        if self._nic is not None:
+            last_ns = self._nic.error_ns
+            bound_ns += last_ns
+        if not exact or last_at < 0:
+            last_at, last_ns = 0, bound_ns
+        if last_at:
+            self._deliver(received[:last_at], timestamp_ns, read_ns, bound_ns)
+        if not self._closed:
+            self._deliver(received[last_at:], timestamp_ns, read_ns, last_ns)
+
+    def _deliver_captured(self, size: int, timestamp_ns: int, read_ns: int, *, alone: bool) -> bool:
+        """Deliver each captured segment with its own timestamp.
+
+        Args:
+            size: bytes in the buffer.
+            timestamp_ns: of the newest segment in it.
+            read_ns: the time after the read.
+            alone: whether that timestamp is right for all of it, so that nothing needs to be asked.
+
+        Returns:
+            False, and nothing delivered, where nothing was asked or a segment was not captured.
+        """
+        assert self._capture is not None
+        if alone and read_ns - timestamp_ns < _PROMPT_NS:
+            self._capture.skip(size)
+            return False
+        pieces = self._capture.read(size)
+        if pieces is None:
+            if self._missed is not None:
+                self._missed.count(self.remote_address)
+            return False
+        start = 0
+        for end, piece_ns in pieces:
+            self._deliver(self._view[start:end], piece_ns, read_ns, 0)
+            if self._closed:
+                break
+            start = end
+        return True
+
+    def _deliver(
+        self, received: bytes | memoryview, timestamp_ns: int, read_ns: int, error_ns: int
+    ) -> None:
         if self._tls is None:
             data, ended, error = bytes(received), False, None
         else:
             data, ended, error = self._tls.decrypt(received)
+        if self._unread_since_ns is not None:
+            error_ns = max(error_ns, timestamp_ns - self._unread_since_ns)
         if data and self._receiver is not None:
-            self._receiver.bytes_received(data, timestamp_ns, read_ns)
+            self._receiver.bytes_received(data, timestamp_ns, read_ns, error_ns)
         if ended:
             self._end(error)
         elif self._tls is not None and not self._closed:
@@ -305,6 +422,7 @@ class _Tls:
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         self.handshake_bytes = 0  # received in it
+        self.records = TlsRecords()
 
     async def handshake(self, sock: socket.socket) -> None:
         """Negotiate over a connected socket."""
@@ -319,6 +437,7 @@ class _Tls:
                     raise ConnectionResetError("the server closed during the handshake") from None
                 self._incoming.write(data)
                 self.handshake_bytes += len(data)
+                self.records.last_start(data)
             except ssl.SSLError:
                 with contextlib.suppress(OSError):  # the alert is a courtesy
                     await loop.sock_sendall(sock, self._outgoing.read())
@@ -398,12 +517,17 @@ async def open_transport(
         timeout_sec=timeout_sec,
         on_step=on_step,
     )
+    capture = link.capture
     try:
+        if capture is not None and not capture.proves_itself():
+            receiving.missed.count(link.remote_address)
+            capture.close()
+            capture = None
         encryption = None
         if tls is not None:
             encryption = await _step(
                 ConnectStep.TLS,
-                _negotiate(tls, host, link),
+                _negotiate(tls, host, link.sock, capture),
                 timeout_sec=timeout_sec,
                 on_step=on_step,
             )
@@ -417,8 +541,10 @@ async def open_transport(
         link.sock,
         link.remote_address,
         encryption,
-        capture=link.capture,
+        capture=capture,
         nic=nic,
+        missed=receiving.missed,
+        siblings=receiving.siblings,
         busy_poll_us=receiving.busy_poll_us,
     )
 
@@ -443,9 +569,11 @@ async def resolve(host: str, port: int) -> Sequence[AddressInfo]:
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-async def _negotiate(context: ssl.SSLContext, server_name: str, link: ConnectedSocket) -> _Tls:
+async def _negotiate(
+    context: ssl.SSLContext, server_name: str, sock: socket.socket, capture: PacketCapture | None
+) -> _Tls:
     encryption = _Tls(context, server_name)
-    await encryption.handshake(link.sock)
-    if link.capture is not None:
-        link.capture.read(encryption.handshake_bytes)
+    await encryption.handshake(sock)
+    if capture is not None:
+        capture.read(encryption.handshake_bytes)
     return encryption

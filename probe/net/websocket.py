@@ -50,8 +50,9 @@ if TYPE_CHECKING:
     from latency_sweep.probe.net.transport import Transport
     from latency_sweep.runtime.logs import ContextLogger
 
-    # Payloads, whether they came in binary frames, kernel timestamp and time of the read, Unix ns.
-    Record = Callable[[list[bytes], bool, int, int], None]
+    # Payloads, whether they came in binary frames, kernel timestamp and time of the read, Unix ns,
+    # and how far off the timestamp may be, ns.
+    Record = Callable[[list[bytes], bool, int, int, int], None]
 
 MAX_MESSAGE_BYTES: Final = 8 * 2**20
 CONNECT_TIMEOUT_SEC: Final = 10.0
@@ -103,6 +104,7 @@ class WebSocketConnection:
         self._response = bytearray()
         self._response_bytes = 0
         self._interim_responses = 0
+        self._rejected = False  # what follows is the body of the answer
         self._fragments = bytearray()
         self._fragments_binary = False
         self._control_frames = FrameRateLimit(
@@ -205,7 +207,9 @@ class WebSocketConnection:
         """Drop the connection: it exceeded a limit, or the program failed; see `Receiver`."""
         self._finish(closed_by(error))
 
-    def bytes_received(self, data: bytes, timestamp_ns: int, read_ns: int) -> None:
+    def bytes_received(
+        self, data: bytes, timestamp_ns: int, read_ns: int, error_ns: int, /
+    ) -> None:
         """Pass on what is complete; see `transport.Receiver`."""
         self.last_read = time.monotonic()
         protocol = self._protocol
@@ -213,11 +217,11 @@ class WebSocketConnection:
             data = self._receive_response(data)
         for kind, frames in self._splitter.split(data):
             if kind is Kind.OTHER:
-                self._receive_frame(frames[0], timestamp_ns, read_ns)
+                self._receive_frame(frames[0], timestamp_ns, read_ns, error_ns)
                 if protocol.close_rcvd is not None or protocol.parser_exc is not None:
                     break
             else:
-                self._record(frames, kind is Kind.BINARY, timestamp_ns, read_ns)
+                self._record(frames, kind is Kind.BINARY, timestamp_ns, read_ns, error_ns)
         if protocol.close_rcvd is not None or protocol.parser_exc is not None:
             # Nothing more counts: whether the server hangs up now or never makes no difference.
             if not self.closed.done():
@@ -245,6 +249,9 @@ class WebSocketConnection:
         """Take the answer to the upgrade; returns the first frames if they came with it."""
         self._response += data
         self._response_bytes += len(data)
+        if self._rejected:
+            self._give_response_to_core(data)
+            return b""
         if not self._response.startswith(_HTTP[: len(self._response)]):
             self._fail_upgrade(_not_http(self._response))
             return b""
@@ -259,6 +266,11 @@ class WebSocketConnection:
         cut = end + len(_END_OF_HEADERS) if accepted and end >= 0 else len(self._response)
         response, frames = bytes(self._response[:cut]), bytes(self._response[cut:])
         self._response.clear()
+        self._rejected = not accepted
+        self._give_response_to_core(response)
+        return frames if self._protocol.state is State.OPEN else b""
+
+    def _give_response_to_core(self, response: bytes) -> None:
         self._protocol.receive_data(response)
         for event in self._protocol.events_received():
             assert isinstance(event, Response)
@@ -268,7 +280,6 @@ class WebSocketConnection:
             detail = f"the answer is not valid HTTP: {cause or self._protocol.handshake_exc}"
             self._fail_upgrade(detail)
         self._flush()
-        return frames if self._protocol.state is State.OPEN else b""
 
     def _skip_interim_responses(self) -> bool:
         """Drop whole 1xx answers before the one that counts (RFC 9110, section 15.2).
@@ -314,7 +325,7 @@ class WebSocketConnection:
         else:
             self._upgraded.set_exception(connect_failed(ConnectStep.UPGRADE, rejection))
 
-    def _receive_frame(self, frame: bytes, timestamp_ns: int, read_ns: int) -> None:
+    def _receive_frame(self, frame: bytes, timestamp_ns: int, read_ns: int, error_ns: int) -> None:
         """Let the core take a frame that is no complete message, and act on what it makes of it.
 
         Raises:
@@ -326,15 +337,15 @@ class WebSocketConnection:
             self._protocol.receive_data(frame)
         for event in self._protocol.events_received():
             assert isinstance(event, Frame)
-            self._on_frame(event, timestamp_ns, read_ns)
+            self._on_frame(event, timestamp_ns, read_ns, error_ns)
         self._flush()
 
-    def _on_frame(self, frame: Frame, timestamp_ns: int, read_ns: int) -> None:
+    def _on_frame(self, frame: Frame, timestamp_ns: int, read_ns: int, error_ns: int) -> None:
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             binary = opcode is Opcode.BINARY
             if frame.fin:
-                self._record([bytes(frame.data)], binary, timestamp_ns, read_ns)
+                self._record([bytes(frame.data)], binary, timestamp_ns, read_ns, error_ns)
             else:
                 self._fragments[:] = frame.data
                 self._fragments_binary = binary
@@ -343,7 +354,7 @@ class WebSocketConnection:
             if frame.fin:
                 message = bytes(self._fragments)
                 self._fragments.clear()
-                self._record([message], self._fragments_binary, timestamp_ns, read_ns)
+                self._record([message], self._fragments_binary, timestamp_ns, read_ns, error_ns)
         elif opcode is Opcode.PONG:
             sent = self._pings.pop(bytes(frame.data), None)
             if sent is not None:

@@ -18,6 +18,7 @@ from aiohttp import web
 from latency_sweep.contract import metrics
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.probe.http.access_control import AccessControl
+from latency_sweep.probe.serving.pieces import Pieces
 from latency_sweep.probe.serving.shared_rendering import SharedRenderer
 
 if TYPE_CHECKING:
@@ -164,12 +165,12 @@ class ProbeServer:
         classic = _CLASSIC.get(request.query.get("classic", "0"))
         if classic is None:
             raise web.HTTPBadRequest(text="classic: give 1 for classic buckets, or leave it out.\n")
-        body, headers = await self._renderer.render(
+        pieces, headers = await self._renderer.render(
             request.headers.get("Accept", ""),
             request.headers.get("Accept-Encoding", ""),
             classic=classic,
         )
-        response = web.Response(body=body, headers=headers)
+        response = web.Response(body=Pieces(pieces), headers=headers)
         if final:
             self._final_answers.append(response)
         return response
@@ -206,7 +207,10 @@ class ProbeServer:
                     "experiment": self._settings.experiment_id,
                     "region": self._settings.region,
                     "instance_family": self._settings.instance_family,
+                    "az_id": self._settings.az_id,
+                    "instance_type": self._settings.instance_type,
                     "market": self._settings.experiment.market_data.market,
+                    "timestamps": self._settings.receiving.timestamps.value,
                 },
                 "uptime_sec": time.monotonic() - self._started,
                 "run": run.label,
@@ -233,6 +237,7 @@ class ProbeServer:
             metrics.OUT_OF_ORDER.name: sum(check.out_of_order for check in checks),
             metrics.NEGATIVE_LATENCY.name: sum(state.negative for state in states),
             metrics.REDUNDANT.name: sum(line.redundant for line in self._recorder.lines),
+            metrics.CAPTURE_MISSED.name: self._settings.receiving.missed.reads,
             metrics.DISCONNECTED.name: disconnected_sec,
         }
 

@@ -3,21 +3,58 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from latency_sweep.contract import metrics
 from latency_sweep.contract.timeline import NS_PER_SEC
+from latency_sweep.probe.net.missed_packets import MissedPackets
+from latency_sweep.probe.serving.run_losses_families import run_losses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from prometheus_client import Metric
+    from collections.abc import Callable, Iterable, Sequence
 
     from latency_sweep.probe.connection.session import Session
     from latency_sweep.probe.measurement.recorder import ChannelState, Recorder
+
+
+class _ChannelFamily(Metric):
+    """A value of each channel at one moment; `samples` are made on first use, in any thread.
+
+    Args:
+        metric: name and help.
+        kind: `counter` or `gauge`.
+        labels: of each channel.
+        values: of each channel; None leaves it out.
+    """
+
+    def __init__(
+        self,
+        metric: metrics.Metric,
+        kind: str,
+        labels: Sequence[dict[str, str]],
+        values: Sequence[float | None],
+    ) -> None:
+        super().__init__(metric.name.removesuffix("_total"), metric.help, kind)
+        self._sample_name = metric.name
+        self._labels = labels
+        self._values = values
+        # What the base class put here would shadow the property.
+        del self.samples
+
+    @cached_property
+    def samples(self) -> list[Sample]:  # type: ignore[override]
+        """What the formats ask for."""
+        return [
+            Sample(self._sample_name, labels, value)
+            for labels, value in zip(self._labels, self._values, strict=True)
+            if value is not None
+        ]
 
 
 class StateCollector(Collector):
@@ -27,18 +64,37 @@ class StateCollector(Collector):
         market: value of the `market` label.
         recorder: whose channels are exposed.
         session: whose connection and phase are exposed.
+        missed: what a packet capture did not see.
     """
 
-    def __init__(self, market: str, recorder: Recorder, session: Session) -> None:
+    def __init__(
+        self,
+        market: str,
+        recorder: Recorder,
+        session: Session,
+        missed: MissedPackets | None = None,
+    ) -> None:
         self._market = market
         self._recorder = recorder
         self._session = session
+        self._channel_labels = [
+            dict(
+                zip(
+                    metrics.FEED,
+                    (market, state.channel.stream, state.channel.symbol),
+                    strict=True,
+                )
+            )
+            for state in recorder.states
+        ]
+        self._missed = missed or MissedPackets()
 
     def collect(self) -> Iterable[Metric]:
         """Yield the families, from one moment of the event loop."""
         now_ns = time.time_ns()
         self._recorder.expire(now_ns, time.monotonic_ns())
         yield from self._channels()
+        yield from run_losses(self._market, self._recorder.states)
         yield from self._connection()
         yield from self._timeline(now_ns)
         yield from self._lines()
@@ -59,13 +115,19 @@ class StateCollector(Collector):
             metrics.NEGATIVE_LATENCY,
             lambda state: state.negative if state.channel.has_event_time else None,
         )
-        newest = GaugeMetricFamily(
-            metrics.LAST_MESSAGE.name, metrics.LAST_MESSAGE.help, labels=metrics.FEED
+        exact = CounterMetricFamily(
+            metrics.TIMESTAMPS_EXACT.name,
+            metrics.TIMESTAMPS_EXACT.help,
+            labels=metrics.TIMESTAMPS_EXACT.labels,
         )
-        for state in self._recorder.states:
-            if state.last_timestamp_ns:
-                newest.add_metric(self._labels(state), state.last_timestamp_ns / NS_PER_SEC)
-        yield newest
+        for channel, run, count in self._recorder.exact_timestamps():
+            exact.add_metric([self._market, channel.stream, channel.symbol, run], count)
+        yield exact
+        newest = [
+            state.last_timestamp_ns / NS_PER_SEC if state.last_timestamp_ns else None
+            for state in self._recorder.states
+        ]
+        yield _ChannelFamily(metrics.LAST_MESSAGE, "gauge", self._channel_labels, newest)
 
     def _connection(self) -> Iterable[Metric]:
         connectivity = self._session.connectivity
@@ -81,6 +143,13 @@ class StateCollector(Collector):
         )
         disconnected.add_metric([self._market], connectivity.disconnected_sec)
         yield disconnected
+        missed = CounterMetricFamily(
+            metrics.CAPTURE_MISSED.name,
+            metrics.CAPTURE_MISSED.help,
+            labels=metrics.CAPTURE_MISSED.labels,
+        )
+        missed.add_metric([self._market], self._missed.reads)
+        yield missed
 
     def _lines(self) -> Iterable[Metric]:
         for metric, attribute in (
@@ -116,15 +185,8 @@ class StateCollector(Collector):
     def _per_channel(
         self, metric: metrics.Metric, value: Callable[[ChannelState], int | None]
     ) -> Metric:
-        family = CounterMetricFamily(metric.name, metric.help, labels=metrics.FEED)
-        for state in self._recorder.states:
-            number = value(state)
-            if number is not None:
-                family.add_metric(self._labels(state), number)
-        return family
-
-    def _labels(self, state: ChannelState) -> list[str]:
-        return [self._market, state.channel.stream, state.channel.symbol]
+        values = [value(state) for state in self._recorder.states]
+        return _ChannelFamily(metric, "counter", self._channel_labels, values)
 
 
 def _from_sequence(attribute: str) -> Callable[[ChannelState], int | None]:

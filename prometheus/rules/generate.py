@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from latency_sweep.contract import experiment as experiments
-from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC, MAX_DRIFT_RATIO
+from latency_sweep.contract.clocks import (
+    EXCHANGE_TOLERANCE_SEC,
+    MAX_DRIFT_RATIO,
+    MAX_TIMESTAMP_ERROR_RATIO,
+)
 from latency_sweep.contract.metrics import PLANNED
 from latency_sweep.contract.monitoring import MONITORING, Monitoring, duration
 
@@ -85,6 +89,7 @@ def render(experiment: Experiment, monitoring: Monitoring = MONITORING) -> dict[
         "allowances": ALLOWANCES,
         "exchange_tolerance_sec": EXCHANGE_TOLERANCE_SEC,
         "max_drift_ratio": MAX_DRIFT_RATIO,
+        "max_timestamp_error_ratio": MAX_TIMESTAMP_ERROR_RATIO,
         "runbook": monitoring.runbook,
     }
     return {name: environment.get_template(f"{name}.j2").render(values) for name in FILES}

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
     from latency_sweep.analysis.frames import SweepFrames
 
-__all__ = ["load"]
+__all__ = ["__version__", "load"]
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, read when it is asked for: importing the package must be instant."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from latency_sweep.contract.program import program_version  # noqa: PLC0415
+
+    return program_version()
 
 
 def load(path: str | PathLike[str]) -> SweepFrames:

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from latency_sweep.analysis.evidence.never_sent import ChannelLosses
 from latency_sweep.contract import metrics
 from latency_sweep.contract.experiment import Experiment, default_path, parse
+from latency_sweep.contract.missing_ids import MissingIds
+from latency_sweep.contract.targets import UNKNOWN
 from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
 from latency_sweep.lab.simulation.remote_write import History, Native
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from latency_sweep.contract.targets import Target
 
 WARMUP_SEC, MEASUREMENT_SEC, COOLDOWN_SEC, INTERVAL_SEC = 60, 300, 60, 15
+NO_LOSSES = ChannelLosses(0, 0, None, MissingIds())
 CHANNELS = (("trade", "BTCUSDT"), ("depth@100ms", "BTCUSDT"), ("trade", "ETHUSDT"))
 
 
@@ -100,8 +104,15 @@ class PlantedProbe:
         clock_set_at: moments at which its clock was set.
         exchange_offset: exchange's clock minus its own at a moment, known to 1 ms; or None.
         exchange_drift: rate of the exchange's clock at a moment, known to 10 ppm; or None.
+        losses: what it says it lost of the first channel in a run; None if it does not tell.
+        error_bounds: bound on the lateness of each message's timestamp, seconds, from its event
+            time; 0 is exact. None if it does not say.
+        timestamps: where its receive timestamps come from; None if it does not say.
+        round_trip: of its pings, one with each scrape, seconds; None without pings.
         offset: of its scrapes in the interval, seconds.
         schema: resolution of its histograms at a moment.
+        labels: further target labels, or others.
+        own: what it says of its place, by label of `feed_probe_info`.
     """
 
     experiment: str
@@ -124,8 +135,14 @@ class PlantedProbe:
     clock_set_at: Sequence[float] = ()
     exchange_offset: Callable[[float], float | None] = lambda _: None
     exchange_drift: Callable[[float], float | None] = lambda _: None
+    losses: Callable[[Run], ChannelLosses | None] = lambda _: None
+    error_bounds: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
+    timestamps: str | None = None
+    round_trip: float | None = None
     offset: float = 7.3
     schema: Callable[[float], int] = lambda _: 8
+    labels: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, str] = field(default_factory=dict)
     market: str = "spot"
     scrapes: list[float] = field(default_factory=list)
 
@@ -139,13 +156,16 @@ class PlantedProbe:
                 self._scrape(history, moment)
 
     def _scrape(self, history: History, moment: float) -> None:
-        target = {**self.place._asdict(), "experiment": self.experiment, "job": metrics.JOB}
+        labels = {**self.place._asdict(), "experiment": self.experiment, "job": metrics.JOB}
+        target = {n: v for n, v in {**labels, **self.labels}.items() if v not in {"", UNKNOWN}}
         born = max((r for r in self.restarts if r <= moment), default=self.started)
 
         def add(metric: metrics.Metric, value: float | Native, **labels: str) -> None:
             if metric.name not in self.omitted:
                 history.add(metric.name, {**target, **labels}, moment, value)
 
+        told = {f"exported_{n}" if n in target else n: v for n, v in self.own.items()}
+        add(metrics.PROBE_INFO, 1.0, **told)
         if self.start_told:
             history.add(metrics.PROCESS_START, target, moment, born)
 
@@ -166,17 +186,35 @@ class PlantedProbe:
             feed = {**market, "stream": stream, "symbol": symbol}
             seen = (events.received > born) & (events.received <= moment)
             add(metrics.MESSAGES, float(np.count_nonzero(seen)), **feed)
+            _add_newest(add, events.received[seen], feed)
             if (stream, symbol) not in self.silent_on_loss:
                 add(metrics.LOST, 0.0 if index else since_birth(self.lost_at), **feed)
             add(metrics.NEGATIVE_LATENCY, 0.0, **feed)
             seen &= events.received > emptied
             for run in self.runs:
                 if self._exposes(run, moment, born):
-                    values = events.latencies[seen & in_measurement(events.times, run)]
-                    native = Native.of(values, self.schema(moment))
+                    counted = seen & in_measurement(events.times, run)
+                    native = Native.of(events.latencies[counted], self.schema(moment))
                     add(metrics.LATENCY, native, run=run.label, **feed)
+                    _add_losses(add, self.losses(run), run, feed, first=index == 0)
+                    self._add_errors(add, moment, events.times[counted], run=run.label, **feed)
+
+    def _add_errors(
+        self, add: Callable[..., None], moment: float, times: NDArray[np.float64], **labels: str
+    ) -> None:
+        if self.error_bounds is None:
+            return
+        bounds = self.error_bounds(times)
+        late = Native.of(bounds[bounds > 0], self.schema(moment))
+        add(metrics.TIMESTAMP_ERROR, late, **labels)
+        add(metrics.TIMESTAMPS_EXACT, float(np.count_nonzero(bounds == 0)), **labels)
 
     def _add_clocks(self, add: Callable[..., None], moment: float) -> None:
+        if self.timestamps is not None:
+            add(metrics.PROBE_INFO, 1.0, timestamps=self.timestamps)
+        if self.round_trip is not None:
+            trips = np.full(len(self.scrapes), self.round_trip)
+            add(metrics.RTT, Native.of(trips, self.schema(moment)), market=self.market)
         bound = self.clock_bound(moment)
         if bound is not None:
             add(metrics.CLOCK_ERROR_BOUND, bound, source="kernel")
@@ -193,6 +231,35 @@ class PlantedProbe:
         until = run.end_ns / NS_PER_SEC + WARMUP_SEC
         joined = born < (run.end_ns if self.rejoins else run.measure_start_ns) / NS_PER_SEC
         return run.start_ns / NS_PER_SEC <= moment < until and joined
+
+
+def _add_newest(
+    add: Callable[..., None], received: NDArray[np.float64], feed: dict[str, str]
+) -> None:
+    if received.size:  # a probe shows no time before the first message
+        add(metrics.LAST_MESSAGE, float(received.max()), **feed)
+
+
+def _add_losses(
+    add: Callable[..., None],
+    losses: ChannelLosses | None,
+    run: Run,
+    feed: dict[str, str],
+    *,
+    first: bool,
+) -> None:
+    """What is told of one channel: the losses are the first one's."""
+    if losses is None:
+        return
+    losses = losses if first else NO_LOSSES
+    feed = {**feed, "run": run.label}
+    add(metrics.RUN_LOST, float(losses.lost), **feed)
+    add(metrics.RUN_MISSING, float(losses.missing), **feed)
+    if losses.followed is not None:
+        add(metrics.RUN_FIRST_ID, float(losses.followed.first), **feed)
+        add(metrics.RUN_LAST_ID, float(losses.followed.last), **feed)
+    for cell, name, value in losses.ids.samples():
+        add(metrics.RUN_MISSING_IDS, float(value), cell=str(cell), field=name, **feed)
 
 
 def in_measurement(times: NDArray[np.float64], run: Run) -> NDArray[np.bool_]:

@@ -17,13 +17,14 @@ import pytest
 import requests
 from rich.console import Console
 
+from latency_sweep.analysis.evidence.collect import EvidenceRequest, collect
+from latency_sweep.analysis.prometheus_api import PrometheusClient
 from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import Timeline
 from latency_sweep.lab.exchange.ground_truth.reader import read_ground_truth
 from latency_sweep.lab.local.recording import first_run
 from latency_sweep.lab.local.sites import Scenario
 from latency_sweep.lab.local.stack import Setup, running_stack
-from latency_sweep.lab.local.timestamps import best_timestamps
 from latency_sweep.lab.local.watch import schedule, watch
 from latency_sweep.runtime.loopback import get_json
 from latency_sweep.runtime.progress import ProgressDisplay
@@ -42,7 +43,11 @@ RUNS = 3
 SCENERY = {
     "seed": 11,
     "symbols": {
-        "BTCUSDT": {"trades_per_sec": 60.0, "book_updates_per_sec": 20.0},
+        "BTCUSDT": {
+            "trades_per_sec": 60.0,
+            "book_updates_per_sec": 20.0,
+            "never_sent": {"trade": 0.05, "aggTrade": 0.02},
+        },
         "ETHUSDT": {"trades_per_sec": 40.0, "book_updates_per_sec": 20.0},
     },
     "sites": [
@@ -99,6 +104,8 @@ SCENERY = {
     ],
 }
 CHANNEL = ["instance", "stream", "symbol"]
+# Where each message has an id of its own.
+ID_STREAMS = ("trade", "aggTrade")
 
 
 @dataclass(frozen=True)
@@ -158,7 +165,6 @@ def measured(
         Scenario.model_validate(SCENERY),
         tmp_path_factory.mktemp("accuracy"),
         ground_truth=True,
-        timestamps=best_timestamps(),
     )
     with running_stack(setup, prometheus_binaries) as stack:
         timeline = Timeline.of(setup.experiment.timing)
@@ -207,6 +213,52 @@ def by_channel(rows: pd.DataFrame) -> dict[tuple[str, ...], float]:
     return {tuple(key): float(n) for *key, n in sizes.itertuples(index=False)}
 
 
+def never_sent(ground_truth: pd.DataFrame, stream: str, symbol: str) -> set[int]:
+    """Ids that no place was sent, where each message has its own."""
+    of_channel = (ground_truth["stream"] == stream) & (ground_truth["symbol"] == symbol)
+    ids = set(ground_truth[of_channel]["last_id"])
+    return set(range(min(ids), max(ids))) - ids
+
+
+def followed_by_others(
+    ground_truth: pd.DataFrame, instance: str, stream: str, symbol: str
+) -> set[int]:
+    """Ids between the first and the last one that some other instance received."""
+    rows = ground_truth[
+        (ground_truth["stream"] == stream)
+        & (ground_truth["symbol"] == symbol)
+        & (ground_truth["instance"] != instance)
+        & ground_truth["outcome"].isin(["sent", "duplicate"])
+    ]
+    ends = rows.groupby("instance")["last_id"].agg(["min", "max"])
+    return {
+        number
+        for first, last in ends.itertuples(index=False)
+        for number in range(int(first), int(last) + 1)
+    }
+
+
+def expected_losses(ground_truth: pd.DataFrame, instance: str, run: Run) -> dict[str, int]:
+    """What an instance lost of a run and what nobody was sent, id by id.
+
+    A missing id belongs to the run in which the message after it was sent. What no second instance
+    followed counts as lost.
+    """
+    result = {"lost": 0, "never_sent": 0}
+    rows = ground_truth[ground_truth["instance"] == instance]
+    for (stream, symbol), group in rows[rows["stream"].isin(ID_STREAMS)].groupby(CHANNEL[1:]):
+        arrived = group[group["outcome"].isin(["sent", "duplicate"])]
+        times = dict(zip(arrived["last_id"], arrived["event_ns"], strict=True))
+        nobody = never_sent(ground_truth, str(stream), str(symbol))
+        nobody &= followed_by_others(ground_truth, instance, str(stream), str(symbol))
+        followed_by = 0
+        for number in range(max(times), min(times), -1):
+            followed_by = times.get(number, followed_by)
+            if number not in times and run.start_ns <= followed_by < run.end_ns:
+                result["never_sent" if number in nobody else "lost"] += 1
+    return result
+
+
 def expected_from_ids(ground_truth: pd.DataFrame) -> dict[str, dict[Any, int]]:
     """What each channel's counters must say, counted id by id in order of sending.
 
@@ -235,7 +287,10 @@ def expected_from_ids(ground_truth: pd.DataFrame) -> dict[str, dict[Any, int]]:
             messages += identity not in seen or identity in here
             here.add(identity)
             seen.add(identity)
+        stream, symbol = map(str, channel[1:])
         dropped = set(group[group["outcome"] == "dropped"]["last_id"])
+        if stream in ID_STREAMS:
+            dropped |= never_sent(ground_truth, stream, symbol)
         first = min(seen, default=0)
         lost = sum(first < identity < max(seen) for identity in dropped - seen)
         for name, number in (
@@ -275,14 +330,34 @@ def test_messages_and_copies_are_all_that_was_sent(measured: Measured) -> None:
 def test_loss_and_repetition_are_exactly_the_scripted_ones(
     measured: Measured, metric: str, kind: str
 ) -> None:
-    ids = measured.ground_truth[measured.ground_truth["stream"].isin(["trade", "aggTrade"])]
+    ids = measured.ground_truth[measured.ground_truth["stream"].isin(ID_STREAMS)]
     counted = measured.by_channel(f'{metric}{{stream=~"trade|aggTrade"}}')
     assert counted == expected_from_ids(ids)[kind]
     assert sum(counted.values()) > 0
 
 
+def test_what_nobody_was_sent_is_told_from_what_one_place_lost(measured: Measured) -> None:
+    client = PrometheusClient(measured.stack.prometheus.url)
+    found = collect(
+        client,
+        measured.stack.setup.experiment,
+        EvidenceRequest(streams=ID_STREAMS, until=measured.silent_at),
+    )
+    compared = 0
+    for run in measured.runs:
+        for one in (each for each in found.runs if each.run == run.label):
+            (instance,) = one.instances
+            expected = expected_losses(measured.ground_truth, instance.instance, run)
+            assert {"lost": instance.lost, "never_sent": instance.never_sent} == expected
+            assert expected["never_sent"] > 0
+            compared += expected["lost"]
+    assert compared > 0
+    # Only what was sent before the others had begun may be in doubt.
+    assert not [warning for warning in found.warnings if "differs in more" in warning]
+
+
 def test_disorder_is_the_scripted_one(measured: Measured) -> None:
-    ids = measured.ground_truth[measured.ground_truth["stream"].isin(["trade", "aggTrade"])]
+    ids = measured.ground_truth[measured.ground_truth["stream"].isin(ID_STREAMS)]
     counted = measured.by_channel('feed_out_of_order_total{stream=~"trade|aggTrade"}')
     expected = expected_from_ids(ids)
     assert counted.keys() == expected["out_of_order"].keys()

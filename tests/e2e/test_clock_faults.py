@@ -190,7 +190,8 @@ def measured(
             command = [console_command("probe"), "run", "--config", str(config)]
             command += flags_of_probe(exchange, place)
             command += ["--clock-source", "shared", "--time-interval-sec", "0.5"]
-            command += ["--metrics-port", "0"]
+            # A capture reads timestamps from memory that the kernel writes: no library is asked.
+            command += ["--metrics-port", "0", "--timestamps", "socket"]
             probes[place] = cleanup.enter_context(
                 Child(
                     place,

@@ -25,6 +25,7 @@ from latency_sweep.analysis.evidence.records import (
 )
 from latency_sweep.contract import experiment
 from latency_sweep.nativehist.float_histogram import FloatHistogram
+from tests.fuzz.handshakes import ACCEPT
 from tests.fuzz.targets import CORPUS
 
 if TYPE_CHECKING:
@@ -218,6 +219,43 @@ def _http(body: bytes) -> Iterator[bytes]:
     yield b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n"
 
 
+def _upgrade() -> Iterator[bytes]:
+    """Answers to an upgrade; the first byte says into how many pieces they are cut."""
+    accepted = (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + ACCEPT + b"\r\n\r\n"
+    )
+    text, ping, closing = b"\x81\x02{}", b"\x89\x01p", b"\x88\x02\x03\xe8"
+    yield b"\x00" + accepted + text + ping + closing
+    yield b"\x02\x05\x10" + b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + accepted + text
+    yield b"\x00HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
+    yield b"\x01\x08HTTP/1.1 429 Too Many\r\nRetry-After: 99999999\r\nContent-Length: 2\r\n\r\nno"
+    yield b"\x00HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n"
+    yield b"\x00" + accepted.replace(
+        b"\r\nUp", b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\nUp"
+    )
+    yield b"\x00\x15\x03\x01\x00\x02\x02\x46"
+
+
+def _tls_bytes() -> Iterator[bytes]:
+    """Alerts, half a record, and an answer to another client's hello."""
+    yield b"\x15\x03\x03\x00\x02\x02\x28"
+    yield b"\x15\x03\x03\x00\x02\x01\x00"
+    yield b"\x16\x03\x03\x00\x40\x02\x00"
+    yield b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    hello = b"\x03\x03" + bytes(range(32)) + b"\x00\x13\x01\x00\x00\x06\x00\x2b\x00\x02\x03\x04"
+    message = b"\x02" + len(hello).to_bytes(3, "big") + hello
+    yield b"\x16\x03\x03" + len(message).to_bytes(2, "big") + message
+    yield b"\x14\x03\x03\x00\x01\x01" * 40
+
+
+def _tls_changed() -> Iterator[bytes]:
+    """Nothing, a bit of the hello, of the certificate, and of what is sent after it."""
+    yield b""
+    for at in (0, 3, 11, 200, 700, 1100, 1400):
+        yield at.to_bytes(2, "big") + b"\x01"
+
+
 def _archive() -> Iterator[bytes]:
     yield small_archive().schema.metadata[archive.METADATA_KEY]
     yield b"PAR1"
@@ -234,6 +272,9 @@ SEEDS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
     "prometheus_api": _prometheus,
     "prometheus_stream": lambda: _http(next(_prometheus())),
     "time_endpoint": lambda: _http(b'{"serverTime":%d}' % _TIME_US),
+    "http_upgrade": _upgrade,
+    "tls_bytes": _tls_bytes,
+    "tls_changed": _tls_changed,
     "recording": _recording,
     "jsonl": _jsonl,
     "experiment": _experiment,

@@ -40,6 +40,7 @@ from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
 from latency_sweep.probe.feeds.binance_spot import STREAMS as SPOT_STREAMS
 from latency_sweep.probe.feeds.binance_spot import BinanceSpot
 from latency_sweep.probe.feeds.binance_usdm import ROUTES, make_feeds
+from tests.fuzz import handshakes
 from tests.probe.net.test_framing import cut, reference, split
 
 if TYPE_CHECKING:
@@ -308,6 +309,9 @@ TARGETS: Final = {
         Target("prometheus_api", _prometheus_api, 1000, 0.5),
         Target("prometheus_stream", _prometheus_stream, 1000, 0.2),
         Target("time_endpoint", _time_endpoint, 1000, 0.1),
+        Target("http_upgrade", handshakes.http_upgrade, 1000),
+        Target("tls_bytes", handshakes.tls_bytes, 1000, 0.5),
+        Target("tls_changed", handshakes.tls_changed, 60, 0.1),
         Target("recording", _recording, 600, 0.5),
         Target("jsonl", _jsonl, 2000, 0.2),
         Target("experiment", _experiment, 3000, 0.05),

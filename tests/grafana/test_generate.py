@@ -18,6 +18,7 @@ from latency_sweep.contract.experiment import Experiment
 from latency_sweep.contract.monitoring import MONITORING
 from latency_sweep.grafana import generate, lint
 from latency_sweep.grafana.dashboard_queries import DASHBOARDS, all_queries, documents
+from latency_sweep.grafana.promql import PROBES_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,11 +91,11 @@ def test_every_dashboard_has_the_settings_that_a_user_relies_on(uid: str) -> Non
     assert names[:3] == ["datasource", "experiment", "market"]
 
 
-def test_metrics_that_every_target_has_are_selected_by_the_probes_job() -> None:
+def test_metrics_that_every_target_has_are_selected_by_the_jobs_of_the_probes() -> None:
     generic = re.compile(r"\b(?:up|process_\w+|scrape_\w+)\{([^}]*)\}")
     matchers = [found for query in all_queries() for found in generic.findall(query.expr)]
     assert matchers
-    assert all(MONITORING.probe_selector in found for found in matchers)
+    assert all(PROBES_JOB in found for found in matchers)
 
 
 def test_every_limit_of_another_experiment_reaches_the_thresholds() -> None:

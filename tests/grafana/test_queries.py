@@ -238,6 +238,8 @@ def _variables(chosen_experiment: Experiment) -> dict[str, str]:
     evidence = chosen_experiment.decision.evidence_streams
     deciding = [stream for stream in data.streams if stream.partition("@")[0] in evidence]
     chosen = dict.fromkeys(("region", "az_id", "instance_type", "instance", "symbol"), ".*")
+    # As Grafana puts the only value of a variable that holds all of them.
+    chosen["job"] = metrics.JOB
     sides = {f"{side}_{label}": ".*" for side in "ab" for label in ("az_id", "instance_type")}
     return {
         **chosen,

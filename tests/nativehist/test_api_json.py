@@ -82,7 +82,7 @@ def test_a_histogram_comes_back_from_protobuf_and_json_as_it_was_observed(
     )
     for value in values:
         metric.labels().observe(value)
-    message = decode(protobuf.encode(metric.collect()))["h"].metric[0].histogram
+    message = decode(b"".join(protobuf.encode(metric.collect())))["h"].metric[0].histogram
     document = _as_the_server_answers(message)
     observed = metric.labels().snapshot()
     assert api_json.decode(json.dumps(document).encode()) == observed.to_float()

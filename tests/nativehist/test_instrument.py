@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from latency_sweep.nativehist.exposition import render, take_snapshot
+from latency_sweep.nativehist.exposition import PIECE_BYTES, render, render_pieces, take_snapshot
 from latency_sweep.nativehist.instrument import NativeHistogramMetric
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROTOBUF = (
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+)
 
 
 def _metric(registry: CollectorRegistry | None = None, **kwargs: Any) -> NativeHistogramMetric:
@@ -164,3 +173,38 @@ def test_series_may_come_and_go_during_scrapes() -> None:
     thread.join()
     assert errors == []
     assert _exposed(registry) == set()
+
+
+LABEL_VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+
+
+@given(
+    generate=st.sampled_from([generate_latest, generate_openmetrics]),
+    labels=st.dictionaries(st.from_regex(r"[a-z]{1,3}", fullmatch=True), LABEL_VALUES, max_size=3),
+    values=st.lists(st.floats()),
+)
+def test_text_is_what_prometheus_client_writes(
+    generate: Callable[[Any], bytes], labels: dict[str, str], values: list[float]
+) -> None:
+    assume(not labels.keys() & {"le", "quantile"})
+    registry = CollectorRegistry()
+    metric = NativeHistogramMetric(
+        "h", "Help.", tuple(labels), registry=registry, classic_bounds=(-1e9, 0.1, 1, 1e7)
+    )
+    metric.labels(*labels.values()).extend(values)
+    Counter("c", "Help.", registry=registry).inc()
+    accept = "application/openmetrics-text" if generate is generate_openmetrics else "text/plain"
+    registry_snapshot = take_snapshot(registry)
+    assert render(registry_snapshot, accept)[0] == generate(registry_snapshot)
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text", PROTOBUF])
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+def test_no_piece_of_a_large_registry_is_large(accept: str, encoding: str) -> None:
+    registry = CollectorRegistry()
+    metric = _metric(registry, classic_bounds=tuple(range(20)))
+    for number in range(300):
+        metric.labels(str(number), "1").extend([(number + 1) * 1.01**step for step in range(300)])
+    pieces, _ = render_pieces(take_snapshot(registry), accept, encoding)
+    assert sum(map(len, pieces)) > PIECE_BYTES // 4
+    assert max(map(len, pieces)) < 2 * PIECE_BYTES

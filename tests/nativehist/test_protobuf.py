@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info, Summary
 
-from latency_sweep.nativehist.exposition import render, take_snapshot
+from latency_sweep.nativehist.exposition import render, render_pieces, take_snapshot
 from latency_sweep.nativehist.instrument import NativeHistogramMetric
+from latency_sweep.nativehist.protobuf import _packed, _varint, _zigzag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,3 +203,31 @@ def test_a_family_without_series_is_left_out(decode: Decode) -> None:
     registry = CollectorRegistry()
     NativeHistogramMetric("h", "Help.", ("l",), registry=registry)
     assert _scrape(registry, decode) == {}
+
+
+def test_a_rendering_pauses_after_each_series_and_while_it_compresses() -> None:
+    registry = CollectorRegistry()
+    metric = NativeHistogramMetric("m", "Help.", ["n"], registry=registry)
+    for number in range(5):
+        for value in range(5000):
+            metric.labels(number).observe(1.001**value)
+    snapshot = take_snapshot(registry)
+    accept = (
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+    )
+    pauses: list[None] = []
+
+    def pause() -> None:
+        pauses.append(None)
+
+    plain, _ = render_pieces(snapshot, accept, pause=pause)
+    assert len(pauses) == 5
+    packed, _ = render_pieces(snapshot, accept, "gzip", pause=pause)
+    assert len(pauses) - 2 * 5 >= sum(map(len, plain)) // 8192
+    assert gzip.decompress(b"".join(packed)) == b"".join(plain)
+
+
+@given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=50))
+def test_deltas_of_any_size_are_varints_one_after_the_other(values: list[int]) -> None:
+    expected = b"".join(_varint(_zigzag(value)) for value in values)
+    assert _packed(np.array(values, dtype=np.int64)) == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import time
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -141,3 +142,12 @@ async def end_by_reset(connection: ServerConnection) -> None:
 async def end_by_announcement(connection: ServerConnection) -> None:
     data = {"e": "serverShutdown", "E": 1}
     await connection.send(json.dumps({"stream": "!serverShutdown", "data": data}))
+
+
+async def trade(number: int, *connections: ServerConnection) -> None:
+    """Send the trade with this id on these connections."""
+    now_us = time.time_ns() // 1000
+    data = {"e": "trade", "E": now_us, "s": "BTCUSDT", "t": number, "T": now_us}
+    text = json.dumps({"stream": "btcusdt@trade", "data": data}, separators=(",", ":"))
+    for connection in connections:
+        await connection.send(text)

@@ -124,7 +124,8 @@ def test_a_port_in_use_is_one_sentence_and_exit_code_13() -> None:
         (("--config", "/nowhere.yaml"), "probe: /nowhere.yaml: cannot be read"),
         (("--ca-file", "/nowhere.pem"), "probe: --ca-file /nowhere.pem cannot be used"),
         (("--metrics-port", "x"), "argument --metrics-port: 'x' is not a whole number\n"),
-        (("--region", "a\nb"), "argument --region: 'a\\nb' is not printable text\n"),
+        (("--region", "a\nb"), "argument --region: 'a\\nb' is not non-empty, printable text\n"),
+        (("--region", " "), "argument --region: ' ' is not non-empty, printable text\n"),
         (("--no-such-flag",), "unrecognized arguments"),
     ],
 )

@@ -132,8 +132,9 @@ def test_a_probe_may_leave_out_the_streams_of_the_evidence() -> None:
         ("PROBE_WARMUP_SEC", "soon", "PROBE_WARMUP_SEC='soon' is not a whole number"),
         ("PROBE_MARKET", "moon", "PROBE_MARKET='moon' is not one of spot, usdm, coinm, sbe"),
         ("PROBE_TIME_INTERVAL_SEC", "x", "PROBE_TIME_INTERVAL_SEC='x' is not a number"),
-        ("PROBE_REGION", "a\nb", r"PROBE_REGION='a\\nb' is not printable text"),
-        ("PROBE_REGION", "\udcff", "is not printable text"),
+        ("PROBE_REGION", "a\nb", r"PROBE_REGION='a\\nb' is not non-empty, printable text"),
+        ("PROBE_REGION", "", "PROBE_REGION='' is not non-empty, printable text"),
+        ("PROBE_REGION", "\udcff", "is not non-empty, printable text"),
         ("PROBE_FINAL_SCRAPE_WAIT_SEC", "-1", "PROBE_FINAL_SCRAPE_WAIT_SEC=-1 is not 0 to 3600"),
         ("PROBE_METRICS_PORT", "70000", "PROBE_METRICS_PORT=70000 is not 0 to 65535"),
         ("PROBE_PIN_ADDRESS", "here", "PROBE_PIN_ADDRESS='here' is not an IP address"),
@@ -176,7 +177,7 @@ def test_another_experiment_file(tmp_path: Path) -> None:
 
 
 def test_timestamps_come_from_the_socket_and_nothing_polls_unless_asked_for() -> None:
-    assert resolve().receiving == Receiving(Timestamps.SOCKET, 0)
+    assert resolve().receiving == Receiving(Timestamps.AUTO, 0)
     chosen = resolve("--timestamps", "capture", PROBE_BUSY_POLL_US="50")
     assert chosen.receiving == Receiving(Timestamps.CAPTURE, 50)
 

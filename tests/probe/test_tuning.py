@@ -103,6 +103,34 @@ def test_background_threads_run_one_step_below_the_reader(
     assert asked == [(0, *expected)]
 
 
+def test_background_threads_run_below_a_reader_that_was_started_in_real_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As by the systemd unit."""
+    asked = []
+    monkeypatch.setattr(os, "sched_getscheduler", lambda _: os.SCHED_FIFO | os.SCHED_RESET_ON_FORK)
+    monkeypatch.setattr(os, "sched_getparam", lambda _: os.sched_param(10))
+    monkeypatch.setattr(
+        os,
+        "sched_setscheduler",
+        lambda pid, policy, parameter: asked.append((pid, policy, parameter.sched_priority)),
+    )
+    with background_executor(Tuning()) as executor:
+        executor.submit(int).result()
+    assert asked == [(0, os.SCHED_FIFO, 9)]
+
+
+def test_a_sandbox_that_forbids_to_lower_threads_does_not_stop_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forbid(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", forbid)
+    with background_executor(Tuning(realtime_priority=10)) as executor:
+        assert executor.submit(int).result() == 0
+
+
 def test_without_a_real_time_priority_background_threads_are_as_the_reader() -> None:
     policy = os.sched_getscheduler(0)
     with background_executor(Tuning()) as executor:

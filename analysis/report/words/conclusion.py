@@ -148,6 +148,8 @@ def _why_only_candidate(verdict: Verdict) -> list[str]:
 def _why_only_one_passes(verdict: Verdict) -> list[str]:
     return [
         f"{row.name} is proven to violate a hard constraint."
+        if any(c.status is ConstraintStatus.FAIL and c.name != "clock" for c in row.constraints)
+        else f"{row.name} is excluded, because its clock is proven wrong."
         for row in verdict.ranking
         if row.status is ConstraintStatus.FAIL
     ]

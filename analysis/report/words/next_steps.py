@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latency_sweep.analysis.decision.results import ConstraintStatus, Relation
+from latency_sweep.analysis.decision.results import ConstraintStatus, Relation, ValueBasis
 from latency_sweep.analysis.decision.verdict import VerdictBasis, VerdictKind
 from latency_sweep.analysis.report.words import blocks
 from latency_sweep.analysis.report.words.quantities import (
@@ -23,6 +23,19 @@ _SEC_PER_HOUR = 3600
 
 def next_steps(verdict: Verdict) -> tuple[str, ...]:
     """What to do next, the most needed first."""
+    return (*_by_kind(verdict), *_clocks_to_fix(verdict))
+
+
+def _clocks_to_fix(verdict: Verdict) -> list[str]:
+    return [
+        f"Fix the clock of {row.name} and measure again: its latencies so far say nothing."
+        for row in verdict.ranking
+        for result in row.constraints
+        if result.basis is ValueBasis.CLOCK_REFUTED
+    ]
+
+
+def _by_kind(verdict: Verdict) -> tuple[str, ...]:
     if verdict.kind is VerdictKind.WINNER:
         return (
             (

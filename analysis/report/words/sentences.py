@@ -216,9 +216,11 @@ def _reconnects(result: ConstraintResult) -> str:
 
 def _loss(result: ConstraintResult) -> str:
     sent = round(result.exposure or 0)
+    more = result.never_sent or 0
+    never_sent = f" {count(more, 'more message')} missing: never sent to anyone." if more else ""
     return (
         f"{count(result.events or 0)} of {count(sent, 'message')} lost; loss"
-        f" {_bound(result, percent)}, limit {percent(result.limit)}."
+        f" {_bound(result, percent)}, limit {percent(result.limit)}.{never_sent}"
     )
 
 
@@ -242,6 +244,20 @@ def _clock(result: ConstraintResult) -> str:
 
 def _clock_unknown(result: ConstraintResult) -> str:
     return f"The clock error bound is not known.{_unsynchronised(result)}"
+
+
+def _clock_refuted(result: ConstraintResult) -> str:
+    return (
+        f"The clock is wrong by at least {ms(result.value or 0.0)}, by the data of"
+        f" {count(result.runs_affected, 'run')}; what it claims cannot be relied on."
+    )
+
+
+def _clock_doubted(result: ConstraintResult) -> str:
+    return (
+        "It is open whether the clock is right, by the data of"
+        f" {count(result.runs_affected, 'run')}."
+    )
 
 
 def _unsynchronised(result: ConstraintResult) -> str:
@@ -278,6 +294,8 @@ _UNKNOWN: Final[dict[ValueBasis, Callable[[ConstraintResult], str]]] = {
     ),
     ValueBasis.P99_NOT_POSITIVE: _p99_not_positive,
     ValueBasis.CLOCK_UNKNOWN: _clock_unknown,
+    ValueBasis.CLOCK_REFUTED: _clock_refuted,
+    ValueBasis.CLOCK_DOUBTED: _clock_doubted,
 }
 
 
@@ -327,6 +345,9 @@ _NEEDS: Final[dict[Need, Callable[[ConstraintResult, Missing], str]]] = {
     Need.BETTER_CLOCK: lambda *_: "A better clock, such as the PHC or Amazon NTP.",
     Need.SYNCHRONIZED_CLOCK: lambda *_: "Runs with a synchronised clock.",
     Need.AGREEING_CLOCK: lambda *_: "A clock that agrees with the exchange's.",
+    Need.UNDISPUTED_CLOCK: (
+        lambda *_: "The exchange's time endpoint, or more instances, to say whose clock is right."
+    ),
 }
 
 

@@ -4,6 +4,7 @@
 //! Arguments: URL, file with the certificate authority (PEM), `errors` to note each message's
 //! error. Prints one JSON object: CPU seconds from the upgrade to the end, errors in nanoseconds.
 
+use std::collections::HashMap;
 use std::io::BufReader;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,6 +20,8 @@ struct Trade<'a> {
     event_us: i64,
     #[serde(rename = "t")]
     id: u64,
+    #[serde(rename = "s")]
+    symbol: &'a str,
     #[serde(rename = "p")]
     sent_ns: &'a str,
 }
@@ -66,16 +69,22 @@ async fn receive(url: &str, authority: &str, errors: bool) -> Result<(), Box<dyn
     let connector = Connector::Rustls(Arc::new(config));
     let (mut stream, _) = connect_async_tls_with_config(url, None, true, Some(connector)).await?;
     let mut histogram = Histogram { buckets: vec![0; 60 * 256], sum: 0.0 };
-    let (mut last_id, mut gaps, mut late_ns) = (0u64, 0u64, Vec::new());
+    let (mut gaps, mut late_ns) = (0u64, Vec::new());
+    let mut last_ids: HashMap<String, u64> = HashMap::new();
     let start = cpu_seconds();
     while let Some(message) = stream.next().await {
         let Ok(Message::Text(text)) = message else { break };
         let timestamp_ns = now_ns();
         let trade = serde_json::from_str::<Frame>(&text)?.data;
-        if last_id != 0 && trade.id != last_id + 1 {
-            gaps += 1;
+        match last_ids.get_mut(trade.symbol) {
+            Some(last_id) => {
+                gaps += u64::from(trade.id != *last_id + 1);
+                *last_id = trade.id;
+            }
+            None => {
+                last_ids.insert(trade.symbol.to_owned(), trade.id);
+            }
         }
-        last_id = trade.id;
         histogram.observe((timestamp_ns - trade.event_us * 1000) as f64 * 1e-9);
         if errors {
             late_ns.push(timestamp_ns - trade.sent_ns.parse::<i64>()?);

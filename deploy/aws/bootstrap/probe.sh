@@ -28,6 +28,32 @@ install_secrets() {
   done
 }
 
+# The agents run when nothing else wants the core. The probe's real-time priority alone would do; this
+# also keeps them from what runs for the probe: the kernel's threads, chronyd.
+lower_agents() {
+  local unit
+  for unit in amazon-ssm-agent amazon-cloudwatch-agent; do
+    if printf '[Service]\nCPUSchedulingPolicy=idle\n' | write_file 0644 root:root \
+      "/etc/systemd/system/$unit.service.d/10-below-the-probe.conf"; then
+      systemctl daemon-reload
+      systemctl try-restart "$unit.service"
+    fi
+  done
+}
+
+# A kernel with CONFIG_RT_GROUP_SCHED may refuse services a real-time priority, and systemd then
+# refuses to start them.
+check_real_time() {
+  local drop_in=/etc/systemd/system/binance-probe.service.d/90-no-real-time.conf
+  if chrt --fifo 1 true 2>/dev/null; then
+    rm -f "$drop_in"
+    return 0
+  fi
+  log "this kernel refuses real-time priorities; the probe gets the highest ordinary one"
+  printf '[Service]\nCPUSchedulingPolicy=other\nNice=-20\nCPUWeight=10000\n' |
+    write_file 0644 root:root "$drop_in" || true
+}
+
 tune() {
   install_units sweep-tuning.service
   systemctl daemon-reload
@@ -51,6 +77,7 @@ install_node_exporter() {
 }
 
 start_services() {
+  check_real_time
   install_units binance-probe.service sweep-journal.service
   systemctl daemon-reload
   # Restart only if the files have changed: a restart interrupts a run.
@@ -72,11 +99,13 @@ main() {
   ensure_user "$GROUP"
   install_wheel probe "$WHEEL_URI" "$WHEEL_SHA256" "$PIP_INDEX_URL"
   install_secrets
+  "$OPT/bootstrap/phc.sh"
   "$OPT/bootstrap/clock.sh" "$CLOCK"
   tune
   install_node_exporter
   start_services
   if [[ -n $LOG_GROUP ]]; then ship_logs "$LOG_GROUP" LatencySweep/Probe; fi
+  lower_agents
   "$OPT/bootstrap/tuning.sh" check || log "some tuning settings could not be applied; continuing"
   log "probe is up"
 }

@@ -69,6 +69,10 @@ module "plan" {
   replicas            = var.replicas
   az_ids              = var.az_ids
   excluded_candidates = var.excluded_candidates
+  # The types of a precision-time group are taken at their word, as the list is of a date.
+  phc_families = local.clock_table.phc_families
+  phc_types    = var.precision_time_types
+  phc_wanted   = var.clock == "phc" || var.timestamps == "nic"
   offerings = {
     for region, offered in data.aws_ec2_instance_type_offerings.probe : region => {
       for t in local.chosen_types : t => [
@@ -142,7 +146,8 @@ resource "aws_cloudwatch_log_group" "this" {
 # --- Probes --------------------------------------------------------------------------------------
 
 locals {
-  versions = yamldecode(file("${path.module}/../../../contract/versions.yaml"))
+  versions    = yamldecode(file("${path.module}/../../../contract/versions.yaml"))
+  clock_table = yamldecode(file("${path.module}/../../../contract/instance_clocks.yaml"))
   bootstrap_environment = {
     NODE_EXPORTER_VERSION = local.versions.node_exporter
     PROMETHEUS_VERSION    = local.versions.prometheus
@@ -154,12 +159,21 @@ locals {
     EXPERIMENT_ID         = var.experiment_id
     EXPIRES_AT            = formatdate("YYYY-MM-DD hh:mm:ss 'UTC'", local.expires_at)
     CLOCK                 = var.clock
+    TIMESTAMPS            = var.timestamps
     SCRAPE_TLS            = tostring(var.scrape_tls)
     SECRETS_PATH          = local.secrets_path
     METRICS_PORT          = tostring(var.metrics_port)
   }
+  # What each source of timestamps needs beyond the unit itself; auto may capture.
+  timestamps_drop_in = {
+    auto    = "timestamps-capture.conf"
+    socket  = null
+    capture = "timestamps-capture.conf"
+    nic     = "timestamps-nic.conf"
+  }[var.timestamps]
   scheduling = join("\n", compact([
     "[Service]",
+    var.scheduling.realtime_priority > 0 ? "CPUSchedulingPriority=${var.scheduling.realtime_priority}" : "CPUSchedulingPolicy=other",
     "Nice=${var.scheduling.nice}",
     var.scheduling.cpu_affinity == null ? "" : "CPUAffinity=${var.scheduling.cpu_affinity}",
     "",
@@ -175,8 +189,12 @@ module "user_data" {
   bootstrap_environment = merge(local.bootstrap_environment, {
     AWS_DEFAULT_REGION = each.value.region
     LOG_GROUP          = var.cloudwatch_logs ? aws_cloudwatch_log_group.this[each.value.region].name : ""
+    HAS_PHC            = tostring(each.value.has_phc)
   })
   files = merge(
+    local.timestamps_drop_in == null ? {} : {
+      "/etc/systemd/system/binance-probe.service.d/20-timestamps.conf" = file("${path.module}/../bootstrap/${local.timestamps_drop_in}")
+    },
     {
       "/etc/latency-sweep/probe.env" = join("", [for k, v in merge(
         {
@@ -188,6 +206,8 @@ module "user_data" {
           PROBE_METRICS_HOST = "0.0.0.0"
           PROBE_METRICS_PORT = tostring(var.metrics_port)
         },
+        # auto is the probe's own default.
+        var.timestamps == "auto" ? {} : { PROBE_TIMESTAMPS = var.timestamps },
         var.scrape_tls ? {
           PROBE_WEB_CONFIG_FILE   = "/etc/latency-sweep/web.yml"
           PROBE_BEARER_TOKEN_FILE = "/etc/latency-sweep/scrape/token"

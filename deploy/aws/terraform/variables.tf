@@ -179,14 +179,32 @@ variable "clock" {
   }
 }
 
+variable "timestamps" {
+  description = "Source of receive timestamps: auto (captured packets where they can be had, otherwise the socket's), socket, capture or nic (the network card's own). Sets the probe's option and gives its unit what that needs."
+  type        = string
+  default     = "auto"
+  nullable    = false
+
+  validation {
+    condition     = contains(["auto", "socket", "capture", "nic"], var.timestamps)
+    error_message = "timestamps must be auto, socket, capture or nic."
+  }
+}
+
 variable "scheduling" {
-  description = "Scheduling of the probe: nice (-20 to 19) and cpu_affinity, a CPU list such as \"1\" or \"2-3\" that exists on every instance type. null: all CPUs."
+  description = "Scheduling of the probe: realtime_priority (1 to 49; 0 for none), nice (-20 to 19, where there is none) and cpu_affinity, a CPU list such as \"1\" or \"2-3\" that exists on every instance type. null: all CPUs."
   type = object({
-    nice         = optional(number, -10)
-    cpu_affinity = optional(string)
+    realtime_priority = optional(number, 10)
+    nice              = optional(number, -10)
+    cpu_affinity      = optional(string)
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition     = var.scheduling.realtime_priority >= 0 && var.scheduling.realtime_priority <= 49 && var.scheduling.realtime_priority == floor(var.scheduling.realtime_priority)
+    error_message = "scheduling.realtime_priority must be a whole number from 0 to 49; from 50 on the probe would run before the interrupts that bring its data."
+  }
 
   validation {
     condition     = var.scheduling.nice >= -20 && var.scheduling.nice <= 19

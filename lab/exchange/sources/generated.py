@@ -111,6 +111,7 @@ class _SymbolMarket:
         self._symbol = symbol
         self._at = at
         self._rng: random.Random = scalar_random(config.seed, market, name)
+        self._omissions = scalar_random(config.seed, "never sent", market, name)
         self._delay = DelaySampler(
             config.exchange_delay, generator(config.seed, "exchange delay", market, name)
         )
@@ -183,7 +184,7 @@ class _SymbolMarket:
         order = Order(event_ns, trade_ns, buyer_is_maker, fills, self._trade_id + 1)
         self._trade_id += len(fills)
         self._plan_order()
-        return self._style.order(order)
+        return self._sent(self._style.order(order))
 
     def _quote(self, event_ns: int) -> list[MarketEvent]:
         """A change of the book that no trade made."""
@@ -192,7 +193,7 @@ class _SymbolMarket:
         if self._rng.random() < QUOTE_MOVE_PROBABILITY:
             book.bid = max(book.tick, book.bid + self._rng.choice((-1, 1)) * book.tick)
         self._plan_quote(event_ns)
-        return self._style.quote(event_ns, event_ns)
+        return self._sent(self._style.quote(event_ns, event_ns))
 
     def _change(self, count: int, changed_ns: int) -> None:
         """Give so many changes of the book their update ids."""
@@ -206,9 +207,18 @@ class _SymbolMarket:
     def _ringing(self, timer: _Timer) -> Callable[[int], list[MarketEvent]]:
         def ring(event_ns: int) -> list[MarketEvent]:
             self._at(event_ns + timer.period_ns, ring)
-            return self._style.push(timer.ring(event_ns, self._changed_ns, self._book.update_id))
+            push = timer.ring(event_ns, self._changed_ns, self._book.update_id)
+            return self._sent(self._style.push(push))
 
         return ring
+
+    def _sent(self, events: list[MarketEvent]) -> list[MarketEvent]:
+        """Those that are sent at all."""
+        shares = self._symbol.never_sent
+        if not shares:
+            return events
+        draw = self._omissions.random
+        return [event for event in events if draw() >= shares.get(event.kind, 0.0)]
 
 
 def _whole_us(unix_ns: int) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from latency_sweep.analysis.cli import command_line
 from latency_sweep.analysis.cli.access import access_of
 from latency_sweep.analysis.cli.options import AnalyzeOptions, FromPrometheus
-from latency_sweep.runtime.options import PASSWORD_VARIABLE, TOKEN_VARIABLE
+from latency_sweep.runtime.options import PASSWORD_VARIABLE, TOKEN_VARIABLE, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def source(*arguments: str) -> FromPrometheus:
@@ -37,3 +37,8 @@ def test_secrets_come_from_files_and_the_environment(
     assert plain.headers == {"X-A": "b"}
     filed = access_of(source("--bearer-token-file", str(tmp_path / "token")).server)
     assert filed.bearer_token == "from-file"
+
+
+def test_a_password_without_a_user_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^--password-file needs --username"):
+        access_of(source("--password-file", str(tmp_path / "password")).server)

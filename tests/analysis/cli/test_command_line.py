@@ -21,7 +21,10 @@ from latency_sweep.contract import program
     [
         (
             ["nonsense"],
-            "unknown command 'nonsense'; choose export, compare, prices, or none for the verdict",
+            (
+                "unknown command 'nonsense'; "
+                "choose export, compare, prices, doctor, or none for the verdict"
+            ),
         ),
         (["--bogus"], "unrecognized arguments: --bogus"),
         (["--from-arch", "x.parquet"], "unrecognized arguments: --from-arch x.parquet"),

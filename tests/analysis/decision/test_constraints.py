@@ -196,6 +196,13 @@ def test_loss_is_evaluated_by_exact_binomial_bounds(lost: int, status: Constrain
     assert check(nine(lost=lost, messages=20_000))["loss"].status is status
 
 
+def test_what_was_sent_to_nobody_is_told_and_is_no_loss() -> None:
+    result = check(nine(never_sent=40, messages=20_000))["loss"]
+    assert (result.status, result.events, result.never_sent) == (ConstraintStatus.PASS, 0, 360)
+    assert constraint_evidence(result).startswith("0 of 180,000 messages lost; ")
+    assert constraint_evidence(result).endswith(" 360 more messages missing: never sent to anyone.")
+
+
 def test_too_few_messages_say_how_many_more() -> None:
     runs = [run_of(candidate_of(), 0, latencies(0.010), messages=29_955)]
     result = check(runs)["loss"]

@@ -293,12 +293,22 @@ def test_latencies_below_zero_are_told_and_cannot_win() -> None:
         [run_of(A, i, early, negative=2000) for i in range(9)], runs_of(B, steady(0.010))
     )
     assert verdict.kind is VerdictKind.INCONCLUSIVE
+    (refuted,) = (row for row in verdict.ranking if row.name == A.name)
+    assert refuted.runs_used == 0
+    assert "the clock of i-1 is wrong by at least 1.5 ms" in refuted.runs[0].reasons[0]
+
+
+def test_latencies_below_zero_within_the_clock_s_bound_are_told() -> None:
+    early = FloatHistogram.from_samples([-0.0005 + 1e-6 * i for i in range(2000)])
+    runs = [run_of(A, i, early, negative=500, clock_error_bound_sec=0.001) for i in range(9)]
+    verdict = verdict_on(runs, runs_of(B, steady(0.010)))
     assert any("timestamped later than received" in w for w in warnings(verdict))
 
 
 def test_a_mean_below_zero_leaves_a_candidate_without_a_score_but_not_without_a_verdict() -> None:
-    early = FloatHistogram.from_samples([-0.05 + 1e-6 * i for i in range(1900)] + [0.001] * 100)
-    verdict = verdict_on([run_of(A, i, early) for i in range(9)], runs_of(B, steady(0.080)))
+    early = FloatHistogram.from_samples([-5e-4 + 1e-7 * i for i in range(1900)] + [0.001] * 100)
+    runs = [run_of(A, i, early, clock_error_bound_sec=0.001) for i in range(9)]
+    verdict = verdict_on(runs, runs_of(B, steady(0.080)))
     assert verdict.kind is VerdictKind.WINNER
     assert verdict.ranking[0].score is None
     assert verdict.ranking[0].cv is None

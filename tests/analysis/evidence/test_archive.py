@@ -25,8 +25,11 @@ from latency_sweep.analysis.evidence.records import (
     Evidence,
     EvidenceSelection,
     InstanceEvidence,
+    OffsetRange,
+    RoundTrips,
     RunEvidence,
 )
+from latency_sweep.analysis.evidence.timestamps import TimestampErrors
 from latency_sweep.analysis.report.json import as_json
 from latency_sweep.contract.experiment import load
 from latency_sweep.nativehist.float_histogram import FloatHistogram
@@ -53,9 +56,21 @@ def run_evidence(rng: np.random.Generator, candidate: Candidate, run: str) -> Ru
         coverage=1.0,
         clock_error_bound_sec=1e-4,
         clock_synchronized=True,
+        timestamp_errors=TimestampErrors(FloatHistogram.from_samples([1e-5, 3e-5]), 1598),
+        timestamp_kinds=("capture", "socket"),
+        exchange_offset=OffsetRange(-1e-3, 2e-3),
+        round_trips=RoundTrips(0.002, 0.003),
     )
     silent = replace(
-        instance, instance="i-2", az_id=None, latency=FloatHistogram.empty(), windows=()
+        instance,
+        instance="i-2",
+        az_id=None,
+        latency=FloatHistogram.empty(),
+        windows=(),
+        timestamp_errors=None,
+        timestamp_kinds=(),
+        exchange_offset=None,
+        round_trips=None,
     )
     return RunEvidence(
         candidate=candidate,
@@ -102,6 +117,30 @@ def test_the_verdict_from_an_archive_is_the_same_to_the_byte(tmp_path: Path, kep
     assert one == other
 
 
+def test_an_archive_from_before_bounds_of_timestamps_is_read_without_them(
+    tmp_path: Path, kept: Archive
+) -> None:
+    """Format 2: without the column and the keys of today."""
+    path = tmp_path / "a.parquet"
+    new = ("timestamp_errors", "timestamp_kinds", "exchange_offset", "round_trips")
+    bare = [
+        changed(
+            run, timestamp_errors=None, timestamp_kinds=(), exchange_offset=None, round_trips=None
+        )
+        for run in kept.evidence.runs
+    ]
+    old = replace(kept, evidence=replace(kept.evidence, runs=tuple(bare)))
+    archive.write(path, old)
+    table = pq.read_table(path).drop_columns(["quantity"])
+    document = json.loads(table.schema.metadata[METADATA_KEY]) | {"format_version": 2}
+    for run in document["evidence"]["runs"]:
+        for one in run["instances"]:
+            for key in new:
+                del one[key]
+    pq.write_table(table.replace_schema_metadata({METADATA_KEY: json.dumps(document)}), path)
+    assert archive.read(path) == old
+
+
 def test_evidence_without_any_run_survives(tmp_path: Path, kept: Archive) -> None:
     empty = replace(kept, evidence=replace(kept.evidence, runs=(), approximate=True))
     archive.write(tmp_path / "a.parquet", empty)
@@ -119,7 +158,7 @@ def test_a_sum_that_is_not_a_number_survives(tmp_path: Path, kept: Archive) -> N
 def test_other_tools_find_plain_columns(tmp_path: Path, kept: Archive) -> None:
     archive.write(tmp_path / "a.parquet", kept)
     frame = pq.read_table(tmp_path / "a.parquet").to_pandas()
-    whole = frame[frame.window.isna() & (frame.run == "run-1")]
+    whole = frame[(frame.quantity == "latency") & frame.window.isna() & (frame.run == "run-1")]
     assert whole.groupby("candidate", observed=True)["count"].sum().to_dict() == {
         "ap/c6in.large": 1600,
         "eu-west-1/c6i.large": 1600,
@@ -182,7 +221,9 @@ def test_an_archive_of_a_later_version_says_so(tmp_path: Path, kept: Archive) ->
     path = tmp_path / "a.parquet"
     archive.write(path, kept)
     rewrite(path, format_version=FORMAT_VERSION + 1)
-    with pytest.raises(ArchiveError, match="has archive format 3, but this program reads format 2"):
+    with pytest.raises(
+        ArchiveError, match="has archive format 4, but this program reads formats 2 to 3"
+    ):
         archive.read(path)
 
 

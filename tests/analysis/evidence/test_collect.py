@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from latency_sweep.analysis.evidence.clock_findings import clock_findings
 from latency_sweep.analysis.evidence.collect import (
     EvidenceRequest,
     NoDataError,
     SelectionError,
     collect,
-    exclusion_reasons,
 )
-from latency_sweep.analysis.evidence.records import InstanceEvidence
-from latency_sweep.analysis.evidence.run_queries import MAX_WINDOWS, InstanceRun
+from latency_sweep.analysis.evidence.run_queries import MAX_WINDOWS
+from latency_sweep.analysis.evidence.timestamps import lateness
 from latency_sweep.contract import metrics
-from latency_sweep.contract.clocks import EXCHANGE_TOLERANCE_SEC
 from latency_sweep.contract.targets import Target
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
 from latency_sweep.lab.simulation.remote_write import History
@@ -39,6 +38,8 @@ from tests.analysis.planted import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from latency_sweep.analysis.evidence.records import Evidence
     from latency_sweep.analysis.prometheus_api import PrometheusClient
     from latency_sweep.contract.experiment import Experiment
@@ -193,8 +194,8 @@ def test_a_channel_that_falls_silent_at_one_candidate_is_told_of(planter: Plante
     silent.channels[CHANNELS[0]] = Events(trades.times[spoken], trades.latencies[spoken])
     evidence = planter.collect(planter.probe(), silent)
     (warning,) = evidence.warnings
-    assert warning.startswith("i-dublin measured only ")
-    assert f" trade BTCUSDT messages that another instance measured in run {last}" in warning
+    assert warning.startswith("i-dublin was deaf to trade BTCUSDT for at least 2")
+    assert f" s of run {last}: " in warning
 
 
 def latecomer(planter: Planter) -> PlantedProbe:
@@ -261,7 +262,8 @@ def test_an_instance_that_was_there_and_measured_nothing_spoils_the_run(planter:
     deaf = planter.probe(TOKYO._replace(instance="i-deaf"), channels=nothing)
     evidence = planter.collect(planter.probe(), deaf, by=("region",))
     assert evidence.runs[0].exclusion_reasons == ("i-deaf has no latency samples in this run",)
-    assert evidence.warnings == ()
+    assert all(warning.startswith("i-deaf was deaf to ") for warning in evidence.warnings)
+    assert len(evidence.warnings) == len(CHANNELS)
 
 
 def test_lost_messages_and_unplanned_reconnects_are_counted_once(planter: Planter) -> None:
@@ -543,54 +545,25 @@ def test_a_clock_that_cannot_be_trusted_excludes_the_run(
 def test_a_clock_that_the_exchange_s_contradicts_excludes_every_run(
     planter: Planter, options: dict[str, Any], reason: str
 ) -> None:
-    for run in planter.collect(planter.probe(**options)).runs:
-        (found,) = run.exclusion_reasons
+    evidence = planter.collect(planter.probe(**options))
+    for run in evidence.runs:
+        (found,) = clock_findings(evidence).reasons_against(run)
         assert found.startswith(reason)
 
 
 def test_a_clock_wrong_for_a_moment_excludes_the_run_of_that_moment(planter: Planter) -> None:
     begin, end = planter.second(1, 140.0), planter.second(1, 160.0)
     probe = planter.probe(exchange_offset=lambda moment: 0.3 * (begin < moment < end))
-    before, observed, after = planter.collect(probe).runs
-    assert "at least 299 ms apart" in observed.exclusion_reasons[0]
-    assert before.exclusion_reasons == after.exclusion_reasons == ()
-
-
-@pytest.mark.parametrize(("synchronized", "flagged"), [(True, False), (False, True), (None, True)])
-def test_only_the_bound_of_a_synchronised_clock_explains_a_difference(
-    synchronized: bool | None,  # noqa: FBT001 - parametrized
-    flagged: bool,  # noqa: FBT001 - parametrized
-) -> None:
-    observed = InstanceRun(
-        evidence=InstanceEvidence(
-            instance="i-1",
-            az_id="zone",
-            latency=FloatHistogram.from_samples([0.01]),
-            windows=(),
-            messages=1,
-            lost=0,
-            reconnects=0,
-            negative=0,
-            hours=1.0,
-            coverage=1.0,
-            clock_error_bound_sec=8e-4,
-            clock_synchronized=synchronized,
-        ),
-        complete=True,
-        torn=False,
-        restarts=0,
-        scrapes=20,
-        scrapes_expected=20,
-        clock_scrapes=20,
-        exchange_clock_apart_sec=EXCHANGE_TOLERANCE_SEC + 5e-4,
-    )
-    reasons = exclusion_reasons(observed, 1e-3)
-    assert any("and the exchange's were at least 5.5 ms apart" in r for r in reasons) is flagged
+    evidence = planter.collect(probe)
+    before, observed, after = map(clock_findings(evidence).reasons_against, evidence.runs)
+    assert "at least 299 ms apart" in observed[0]
+    assert before == after == ()
 
 
 def test_clocks_apart_by_what_their_bounds_allow_exclude_nothing(planter: Planter) -> None:
     probe = planter.probe(exchange_offset=lambda _: 6e-3, exchange_drift=lambda _: -24e-6)
-    assert {run.exclusion_reasons for run in planter.collect(probe).runs} == {()}
+    evidence = planter.collect(probe)
+    assert {clock_findings(evidence).reasons_against(run) for run in evidence.runs} == {()}
 
 
 def test_a_clock_that_is_set_excludes_the_run_in_which_it_is_set(planter: Planter) -> None:
@@ -756,3 +729,74 @@ def test_an_experiment_that_is_not_there_is_answered_with_those_that_are(
     planter.collect(planter.probe())
     with pytest.raises(SelectionError, match=r"no experiment 'nowhere'; .*--experiment-id: \""):
         collect(planter.client, planter.experiment, EvidenceRequest(experiment="nowhere"))
+
+
+def test_how_late_timestamps_can_be_is_read_run_by_run(planter: Planter) -> None:
+    begin, end = planter.second(1, 0.0), planter.second(1, 300.0)
+
+    def bounds(times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Every third message of the second run may be 30 ms late."""
+        late = (begin <= times) & (times < end) & (np.arange(times.size) % 3 == 0)
+        return np.where(late, 0.03, 0.0)
+
+    probe = planter.probe(error_bounds=bounds, timestamps="socket", round_trip=0.0123)
+    before, starved, after = planter.collect(probe).runs
+    for run in (before, after):
+        (one,) = run.instances
+        assert one.timestamp_errors is not None
+        assert (one.timestamp_errors.exact, one.timestamp_errors.bounds.count) == (
+            run.latency.count,
+            0,
+        )
+        assert one.timestamp_kinds == ("socket",)
+        assert lateness(run.readings, 0.99) == 0
+        assert run.exclusion_reasons == ()
+    (one,) = starved.instances
+    assert one.timestamp_errors is not None
+    assert one.timestamp_errors.exact + one.timestamp_errors.bounds.count == starved.latency.count
+    assert one.timestamp_errors.bounds.count == pytest.approx(starved.latency.count / 3, abs=3)
+    (reason,) = starved.exclusion_reasons
+    assert reason.startswith(
+        "the host of i-tokyo was too busy to measure: late timestamps can explain up to "
+    )
+
+
+def test_what_an_older_probe_does_not_say_is_not_known(planter: Planter) -> None:
+    for run in planter.collect(planter.probe()).runs:
+        (one,) = run.instances
+        assert (one.timestamp_errors, one.timestamp_kinds) == (None, ())
+        assert (one.exchange_offset, one.round_trips) == (None, None)
+        assert lateness(run.readings, 0.99) is None
+        assert run.exclusion_reasons == ()
+
+
+def test_offsets_and_round_trips_of_each_run_are_kept(planter: Planter) -> None:
+    """The offset is known to 1 ms; it moves by 3 ms in the second run."""
+    begin, end = planter.second(1, 140.0), planter.second(1, 160.0)
+    probe = planter.probe(
+        exchange_offset=lambda moment: 3e-3 * (begin < moment < end), round_trip=0.0123
+    )
+    before, moved, _ = (run.instances[0] for run in planter.collect(probe).runs)
+    for one, expected in ((before, (-1e-3, 1e-3)), (moved, (2e-3, 1e-3))):
+        assert one.exchange_offset is not None
+        found = (one.exchange_offset.low, one.exchange_offset.high)
+        assert found == pytest.approx(expected)
+    assert before.round_trips is not None
+    trips = (before.round_trips.least_sec, before.round_trips.median_sec)
+    assert trips == pytest.approx((0.0123, 0.0123), rel=0.003)
+
+
+def test_a_clock_that_its_own_latencies_refute_decides_nothing(planter: Planter) -> None:
+    """Dublin's clock is 19 ms behind, and claims 0.1 ms: its latencies would be the lowest."""
+    events = {c: poisson_events(planter.rng, planter.runs) for c in CHANNELS}
+    behind = {c: Events(e.times, e.latencies - 0.019) for c, e in events.items()}
+    evidence = planter.collect(
+        planter.probe(channels=events), planter.probe(DUBLIN, channels=behind)
+    )
+    found = clock_findings(evidence)
+    for run in evidence.runs:
+        reasons = found.reasons_against(run)
+        if run.candidate.get("region") == DUBLIN.region:
+            assert reasons[0].startswith("the clock of i-dublin is wrong by at least ")
+        else:
+            assert reasons == ()

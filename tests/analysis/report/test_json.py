@@ -19,6 +19,7 @@ def test_numbers_that_json_cannot_say_become_null() -> None:
         "relevant_sec": None,
         "clock_sec": None,
         "bucket_sec": 1.0,
+        "timestamp_sec": 0.0,
     }
 
 

@@ -2,7 +2,7 @@
 
 Real: bash, users, files, Python, pip, the virtual environment, checksums, tar. Replaced at the
 edge, because they need EC2, systemd as PID 1 or a network: dnf, systemctl, aws, curl, ethtool, ip,
-udevadm, modprobe (see `edge.sh`); /proc/sys and /sys are folders of plain files.
+udevadm, modprobe, devlink (see `edge.sh`); /proc/sys and /sys are folders of plain files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EDGE = Path(__file__).with_name("edge.sh")
-EDGES = ("dnf", "systemctl", "aws", "curl", "ethtool", "ip", "udevadm", "modprobe")
+EDGES = ("dnf", "systemctl", "aws", "curl", "ethtool", "ip", "udevadm", "modprobe", "devlink")
 _MEMORY = Path("/dev/shm")
 # Not state of the machine, but traces of the run.
 _TRACES = ("tmp", "edge", "root", "proc", "dev")

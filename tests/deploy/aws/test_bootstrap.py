@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shlex
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.deploy.aws.instances import SECRETS
 from tests.deploy.aws.paths import AWS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from subprocess import CompletedProcess
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 # Making a virtual environment takes a while on a busy machine.
 pytestmark = pytest.mark.timeout(240)
 
+PROBE_SH = "/opt/latency-sweep/bootstrap/probe.sh"
 UNIT = AWS / "bootstrap" / "binance-probe.service"
 KNOBS = {
     "/proc/sys/net/core/busy_poll": "0",
@@ -34,7 +37,13 @@ KNOBS = {
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path) -> dict[str, str]:
-    return {**instances.settings(wheel), "CLOCK": "auto", "METRICS_PORT": "9090"}
+    return {
+        **instances.settings(wheel),
+        "CLOCK": "auto",
+        "TIMESTAMPS": "auto",
+        "HAS_PHC": "false",
+        "METRICS_PORT": "9090",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +156,181 @@ def test_clock_without_hardware_follows_amazons_ntp_alone(bootstrapped: Sandbox)
     assert [line for line in lines if line.startswith(("server ", "refclock ", "pool "))] == [
         "server 169.254.169.123 prefer iburst minpoll 4 maxpoll 4"
     ]
+
+
+@contextmanager
+def settings_changed(instance: Sandbox, **changes: str) -> Iterator[None]:
+    """Other settings of the bootstrap, and no earlier calls."""
+    file = instance.upper / "etc/latency-sweep/bootstrap.env"
+    before = file.read_text()
+    file.write_text(before + "".join(f"{name}='{value}'\n" for name, value in changes.items()))
+    instance.forget_calls()
+    try:
+        yield
+    finally:
+        file.write_text(before)
+
+
+def enable_phc(instance: Sandbox) -> CompletedProcess[str]:
+    return instance.run(["/opt/latency-sweep/bootstrap/phc.sh"], ROUTE_PAUSE_SEC="0")
+
+
+def reloads(instance: Sandbox) -> list[str]:
+    """What was asked of the driver and of the route, in order."""
+    return [c.strip() for c in instance.calls() if c.startswith(("modprobe", "devlink", "ip "))]
+
+
+ROUTE = "ip -4 -oneline route show default"
+DEVICE = "pci/0000:00:05.0"
+
+
+@pytest.fixture
+def old_kernel(bootstrapped: Sandbox) -> Iterator[Sandbox]:
+    """The PHC is an option of the driver; two questions for the route find none after a reload."""
+    option = bootstrapped.knob("/sys/module/ena/parameters/phc_enable", "0")
+    bootstrapped.write("/edge/route-lost", "1\n2\n")
+    yield bootstrapped
+    option.unlink()
+
+
+@pytest.fixture
+def new_kernel(bootstrapped: Sandbox) -> Iterator[Sandbox]:
+    """The PHC is a parameter of the device."""
+    bootstrapped.write("/edge/route-lost", "1\n2\n")
+    sysfs = bootstrapped.folder / "sysfs"
+    card = sysfs / "devices/pci0000:00/0000:00:05.0"
+    card.mkdir(parents=True)
+    link = sysfs / "class/net/ens5"
+    link.mkdir(parents=True)
+    (link / "device").symlink_to("../../../devices/pci0000:00/0000:00:05.0")
+    yield bootstrapped
+    (link / "device").unlink()
+    link.rmdir()
+    card.rmdir()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"HAS_PHC": "false", "CLOCK": "auto"},
+        {"HAS_PHC": "false", "CLOCK": "phc", "TIMESTAMPS": "nic"},
+        {"HAS_PHC": "true", "CLOCK": "ntp"},
+    ],
+)
+def test_the_driver_is_not_reloaded_where_there_is_no_clock_or_nobody_reads_it(
+    old_kernel: Sandbox, settings: dict[str, str]
+) -> None:
+    with settings_changed(old_kernel, **settings):
+        assert enable_phc(old_kernel).returncode == 0
+        assert reloads(old_kernel) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"CLOCK": "auto"}, {"CLOCK": "phc"}, {"CLOCK": "ntp", "TIMESTAMPS": "nic"}],
+)
+def test_an_old_kernel_s_driver_is_reloaded_once_and_the_route_waited_for(
+    old_kernel: Sandbox, settings: dict[str, str]
+) -> None:
+    with settings_changed(old_kernel, HAS_PHC="true", **settings):
+        answer = enable_phc(old_kernel)
+        assert answer.returncode == 0, answer.stderr
+        driver = ["modprobe --remove ena", "modprobe ena phc_enable=1"]
+        assert reloads(old_kernel) == [*driver, ROUTE, ROUTE, ROUTE]
+
+
+def test_a_driver_that_does_not_take_the_option_is_loaded_without(old_kernel: Sandbox) -> None:
+    old_kernel.write("/edge/modprobe-fails", "")
+    try:
+        with settings_changed(old_kernel, HAS_PHC="true"):
+            assert enable_phc(old_kernel).returncode == 0
+            assert reloads(old_kernel)[2] == "modprobe ena"
+    finally:
+        (old_kernel.upper / "edge/modprobe-fails").unlink()
+
+
+def test_a_new_kernel_s_device_is_told_by_devlink(new_kernel: Sandbox) -> None:
+    with settings_changed(new_kernel, HAS_PHC="true"):
+        answer = enable_phc(new_kernel)
+        assert answer.returncode == 0, answer.stderr
+        assert reloads(new_kernel) == [
+            ROUTE,
+            f"devlink dev param set {DEVICE} name enable_phc value true cmode driverinit",
+            f"devlink dev reload {DEVICE}",
+            *[ROUTE] * 3,
+        ]
+
+
+def test_a_device_that_refuses_the_clock_is_not_reloaded(new_kernel: Sandbox) -> None:
+    new_kernel.write("/edge/no-phc", "")
+    try:
+        with settings_changed(new_kernel, HAS_PHC="true"):
+            answer = enable_phc(new_kernel)
+            assert answer.returncode == 0
+            assert "has no PTP hardware clock" in answer.stderr
+            assert not [call for call in reloads(new_kernel) if "reload" in call]
+    finally:
+        (new_kernel.upper / "edge/no-phc").unlink()
+
+
+def test_no_route_after_the_reload_ends_the_bootstrap_with_what_to_do(old_kernel: Sandbox) -> None:
+    old_kernel.write("/edge/route-lost", "no route\n" * 100)
+    with settings_changed(old_kernel, HAS_PHC="true"):
+        answer = enable_phc(old_kernel)
+        assert answer.returncode == 1
+        assert 'set clock = "ntp"' in answer.stderr
+        # The network's manager is asked once to take up the interface again.
+        assert "systemctl restart systemd-networkd.service" in old_kernel.calls()
+
+
+def test_the_clock_is_there_before_anything_is_tuned() -> None:
+    """The settings of the card are lost when its driver is reloaded."""
+    main = (AWS / "bootstrap/probe.sh").read_text().partition("\nmain() {")[2]
+    steps = [main.index(step) for step in ("phc.sh", "clock.sh", "\n  tune\n")]
+    assert steps == sorted(steps)
+    tuning = (AWS / "bootstrap/sweep-tuning.service").read_text()
+    assert tuning.index("phc.sh") < tuning.index("tuning.sh")
+    assert "Before=chronyd.service" in tuning
+
+
+@pytest.mark.parametrize(("timestamps", "readable"), [("nic", True), ("capture", False)])
+def test_the_card_s_clock_is_readable_for_the_probe_where_it_reads_it(
+    old_kernel: Sandbox, timestamps: str, *, readable: bool
+) -> None:
+    with settings_changed(old_kernel, HAS_PHC="true", TIMESTAMPS=timestamps):
+        assert enable_phc(old_kernel).returncode == 0
+    rule = (old_kernel.upper / "etc/udev/rules.d/53-ptp-ena.rules").read_text()
+    assert 'SYMLINK += "ptp_ena"' in rule
+    assert ('GROUP="binance-probe", MODE="0640"' in rule) == readable
+
+
+def test_agents_run_when_nothing_else_wants_the_core(bootstrapped: Sandbox) -> None:
+    units = bootstrapped.upper / "etc/systemd/system"
+    for name in (
+        "amazon-ssm-agent.service.d/10-below-the-probe.conf",
+        "amazon-cloudwatch-agent.service.d/10-below-the-probe.conf",
+        "node-exporter.service",
+        "sweep-journal.service",
+    ):
+        assert "CPUSchedulingPolicy=idle" in (units / name).read_text().splitlines(), name
+
+
+def test_a_kernel_without_real_time_for_services_still_starts_the_probe(
+    bootstrapped: Sandbox,
+) -> None:
+    drop_in = bootstrapped.upper / f"etc/systemd/system/{UNIT.name}.d/90-no-real-time.conf"
+    bootstrapped.write("/edge/bin/chrt", "#!/bin/sh\nexit 1\n", mode=0o755)
+    script = f"sed '/^main$/d' {PROBE_SH} >/tmp/functions.sh; . /tmp/functions.sh; check_real_time"
+    try:
+        refused = bootstrapped.run(["bash", "-c", script])
+        assert "this kernel refuses real-time" in refused.stderr
+        lines = drop_in.read_text().splitlines()
+        assert {"CPUSchedulingPolicy=other", "Nice=-20", "CPUWeight=10000"} <= set(lines)
+        bootstrapped.write("/edge/bin/chrt", "#!/bin/sh\nexit 0\n", mode=0o755)
+        bootstrapped.run(["bash", "-c", script])
+        assert not drop_in.exists()
+    finally:
+        (bootstrapped.upper / "edge/bin/chrt").unlink()
 
 
 def test_hardware_clock_demanded_but_missing_is_an_error(bootstrapped: Sandbox) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from latency_sweep.collector.aws.instance_clocks import clock_table
 from tests.deploy.aws.paths import ROOT
 from tests.deploy.aws.terraform_module import RefusedError, evaluate
 
@@ -51,6 +52,7 @@ def test_phase_one_is_europe_with_every_type_once(plan: Callable[..., dict[str, 
         "family": "network_arm",
         "architecture": "arm64",
         "replica": 1,
+        "has_phc": False,
     }
     assert outputs["dropped"] == {}
 
@@ -119,3 +121,29 @@ def test_plan_that_cannot_be_is_refused_with_the_reason(
     with pytest.raises(RefusedError) as refusal:
         plan(**variables)
     assert sentence in " ".join(str(refusal.value).replace("│", " ").split())
+
+
+def test_types_with_a_hardware_clock_are_those_of_the_list_and_those_named(
+    plan: Callable[..., dict[str, Any]], experiment: dict[str, Any]
+) -> None:
+    types = experiment["instance_types"]
+    chosen = {**types, "m8a.large": types["c6i.large"], "m9x.large": types["c6i.large"]}
+    probes = plan(
+        experiment={**experiment, "instance_types": chosen},
+        offerings={
+            region: {t: [f"{region}-az1"] for t in chosen} for region in experiment["regions"]
+        },
+        phc_families=sorted(clock_table().phc_families),
+        phc_types=["m9x.large"],
+    )["probes"]
+    having = {p["instance_type"] for p in probes.values() if p["has_phc"]}
+    assert {"m8a.large", "m9x.large"} <= having
+    # Their cards have none, and a reload of their driver would drop the network for nothing.
+    assert not having & {"c6i.large", "c6in.large", "c7gn.medium", "r6i.large"}
+
+
+def test_a_hardware_clock_that_a_type_does_not_have_is_refused_before_anything_is_created(
+    plan: Callable[..., dict[str, Any]],
+) -> None:
+    with pytest.raises(RefusedError, match=r"c7gn\.medium"):
+        plan(phc_wanted=True, phc_families=sorted(clock_table().phc_families))

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import hcl2
 import pytest
+import yaml
 
+from latency_sweep.collector.aws.instance_clocks import ClockTable, clock_table
 from latency_sweep.contract import tags, versions
+from latency_sweep.probe.net.receiving import Timestamps
 from tests.deploy.aws.paths import AWS, ROOT
 
 if TYPE_CHECKING:
@@ -203,6 +206,17 @@ def test_outputs_are_those_the_collector_reads() -> None:
     assert wanted <= outputs.keys()
 
 
+def test_every_source_of_timestamps_has_what_its_unit_needs() -> None:
+    text = (ROOT / "main.tf").read_text()
+    table = re.search(r"timestamps_drop_in = \{\n(.*?)\n  \}\[var\.timestamps\]", text, re.DOTALL)
+    assert table is not None
+    files = dict(re.findall(r'(\w+) += "?([\w.-]+)"?', table[1]))
+    assert files.keys() == {source.value for source in Timestamps} | {"auto"}
+    assert {name for name in files.values() if name != "null"} == {
+        path.name for path in (AWS / "bootstrap").glob("timestamps-*.conf")
+    }
+
+
 def test_instances_run_the_versions_of_the_contract() -> None:
     local = {k: v for block in _parse(ROOT / "main.tf")["locals"] for k, v in block.items()}
     (path,) = re.findall(r'yamldecode\(file\("\$\{path\.module\}/(.+)"\)\)', local["versions"])
@@ -211,6 +225,13 @@ def test_instances_run_the_versions_of_the_contract() -> None:
     names = [re.sub(r".*local\.versions\.(\w+).*", r"\1", value) for value in told.values()]
     assert [f"{name.upper()}_VERSION" for name in names] == list(told)
     assert set(names) <= versions.load().model_dump().keys()
+
+
+def test_types_with_a_hardware_clock_are_those_that_preflight_shows() -> None:
+    local = {k: v for block in _parse(ROOT / "main.tf")["locals"] for k, v in block.items()}
+    (path,) = re.findall(r'file\("\$\{path\.module\}/(.+)"\)', local["clock_table"])
+    table = ClockTable.model_validate(yaml.safe_load((ROOT / path).read_text()))
+    assert table == clock_table()
 
 
 @pytest.mark.parametrize("example", ["minimal", "full"])
@@ -235,10 +256,11 @@ BAD_VALUES: dict[str, list[Any]] = {
     "ami_ssm_parameter": ["/aws/service/al2023-x86_64"],
     "root_volume_gib": [7],
     "clock": ["sundial"],
+    "timestamps": ["hardware"],
     "metrics_port": [80, 9100],
     "ssh_public_key": ["-----BEGIN OPENSSH PRIVATE KEY-----"],
     "monitor": [{"mode": "existing"}, {"mode": "other"}, {"volume_gib": 1}],
-    "scheduling": [{"nice": -21}, {"cpu_affinity": "all"}],
+    "scheduling": [{"nice": -21}, {"cpu_affinity": "all"}, {"realtime_priority": 50}],
 }
 
 

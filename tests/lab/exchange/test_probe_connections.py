@@ -95,6 +95,18 @@ async def test_a_connection_that_falls_silent_is_replaced(
             await probed.until_received(1)
 
 
+async def test_a_market_that_often_pauses_is_quiet_and_never_stalled(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "STALL_TIMEOUT_SEC", 0.2)
+    quiet = {SYMBOL: {"trades_per_sec": 1.5, "book_updates_per_sec": 0}}
+    async with run(markets=MARKETS, symbols=quiet) as exchange, probing(exchange, "spot") as probed:
+        await probed.until_reconnected(ReconnectReason.QUIET, 1)
+        await probed.until_received(5)
+        assert probed.reconnects(ReconnectReason.STALLED) == 0
+        assert probed.session.connectivity.disconnected_sec == 0
+
+
 async def test_futures_without_a_message_or_a_ping_are_not_taken_for_silent(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

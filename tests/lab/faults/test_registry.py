@@ -22,6 +22,8 @@ WANTED = [
     "continuation-flood",
     "half-open",
     "stall",
+    "stream-stall",
+    "quiet",
     "delay",
     "throttle",
     "cut-mid-frame",

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from latency_sweep.probe.clock import chrony
 from latency_sweep.probe.clock.reading import ClockError, ClockReading, UnknownBoundError
+from latency_sweep.probe.clock.refclocks import Refclock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 # The daemons of the tests are threads and processes of a machine that may be busy.
@@ -50,6 +51,8 @@ def tracking(
     root_delay: float = 0.0,
     root_dispersion: float = 0.0,
     interval: float = 16.0,
+    family: int = 1,
+    stratum: int = 4,
 ) -> bytes:
     updated_ns = time.time_ns() - int(age_sec * 1e9)
     seconds, nanoseconds = divmod(updated_ns, 10**9)
@@ -57,14 +60,20 @@ def tracking(
     return struct.pack(
         "!L20sHHLLL9L",
         reference_id,
-        socket.inet_aton("169.254.169.123") + bytes(12) + b"\0\1\0\0",
-        4,
+        socket.inet_aton("169.254.169.123") + bytes(12) + struct.pack("!HH", family, 0),
+        stratum,
         leap,
         seconds >> 32,
         seconds & 0xFFFFFFFF,
         nanoseconds,
         *map(encode_float, floats),
     )
+
+
+def refclock_tracking(name: str, **options: float) -> bytes:
+    """What chronyd says while it follows a reference clock: no address, and stratum 1."""
+    reference_id = int.from_bytes(name.encode().ljust(4, b"\0"), "big")
+    return tracking(reference_id=reference_id, family=0, stratum=1, **options)  # type: ignore[arg-type]
 
 
 def reply(request: bytes, body: bytes, *, status: int = 0, version: int = 6) -> bytes:
@@ -96,10 +105,16 @@ def daemon(
             thread.join()
 
 
-def read(body: bytes, **options: float) -> ClockReading:
-    bound = options.get("phc_bound_sec", 0.0)
+def read(
+    body: bytes, *, phc_bound_sec: float = 0.0, configured: Mapping[str, Refclock] | None = None
+) -> ClockReading:
     with daemon(lambda request: [reply(request, body)]) as (address, _):
-        return chrony.read(address, phc_bound_sec=lambda: bound, timeout_sec=PATIENCE_SEC)
+        return chrony.read(
+            address,
+            phc_bound_sec=lambda: phc_bound_sec,
+            configured=lambda: configured or {},
+            timeout_sec=PATIENCE_SEC,
+        )
 
 
 def test_the_bound_is_offset_and_root_dispersion_and_half_the_root_delay() -> None:
@@ -115,7 +130,7 @@ def test_a_clock_that_must_be_advanced_is_behind() -> None:
 
 
 def test_the_hardware_clock_s_own_bound_is_added_where_it_is_followed() -> None:
-    reading = read(tracking(reference_id=PHC0, root_dispersion=1e-6), phc_bound_sec=5e-6)
+    reading = read(refclock_tracking("PHC0", root_dispersion=1e-6), phc_bound_sec=5e-6)
     assert reading.error_bound_sec == pytest.approx(6e-6, rel=1e-6)
     assert reading.source == "chrony+phc"
 
@@ -129,12 +144,49 @@ def test_a_hardware_clock_without_a_bound_is_an_error() -> None:
     def unknown() -> float:
         raise UnknownBoundError("no card publishes it.")
 
-    body = tracking(reference_id=PHC0)
+    body = refclock_tracking("PHC0")
     with (
         daemon(lambda request: [reply(request, body)]) as (address, _),
         pytest.raises(UnknownBoundError),
     ):
         chrony.read(address, phc_bound_sec=unknown, timeout_sec=PATIENCE_SEC)
+
+
+def test_a_server_whose_address_reads_like_a_name_is_no_reference_clock() -> None:
+    """80.72.67.48 is "PHC0"."""
+    reading = read(tracking(reference_id=PHC0, root_dispersion=1e-6), phc_bound_sec=5e-6)
+    assert reading.error_bound_sec == pytest.approx(1e-6, rel=1e-6)
+    assert reading.source == "chrony"
+
+
+@pytest.mark.parametrize(
+    "name", ["PPS0", "SHM1", "SOC0", "RTC0", "GPS", "TSC0", "NMEA", "MANU", ""]
+)
+def test_no_other_reference_clock_passes_by_any_name(name: str) -> None:
+    with pytest.raises(UnknownBoundError, match=f"reference clock '{name}'"):
+        read(refclock_tracking(name), phc_bound_sec=5e-6)
+
+
+@pytest.mark.parametrize(("family", "stratum"), [(0, 4), (1, 1), (0, 11)])
+def test_a_reference_clock_is_known_by_its_stratum_or_its_lack_of_an_address(
+    family: int, stratum: int
+) -> None:
+    """A directive's `stratum` is added, so it need not be 1."""
+    with pytest.raises(UnknownBoundError):
+        read(tracking(reference_id=0x47505300, family=family, stratum=stratum))
+
+
+@pytest.mark.parametrize("nothing", [{"leap": 3}, {"reference_id": LOCAL}])
+def test_a_clock_that_follows_nothing_is_no_reference_clock(nothing: dict[str, int]) -> None:
+    assert not read(tracking(family=0, **nothing)).synchronized
+
+
+def test_the_configuration_says_what_is_behind_a_name() -> None:
+    """A GPS receiver that is called PHC0, and a card that publishes nothing and is called GPS."""
+    with pytest.raises(UnknownBoundError, match=r"'PHC0' \(driver SHM\)"):
+        read(refclock_tracking("PHC0"), configured={"PHC0": Refclock("SHM", "0")})
+    with pytest.raises(UnknownBoundError, match="/dev/ptp99, which publishes no"):
+        read(refclock_tracking("GPS"), configured={"GPS": Refclock("PHC", "/dev/ptp99")})
 
 
 @pytest.mark.parametrize(
@@ -268,13 +320,22 @@ def real_chronyd(tmp_path: Path) -> Iterator[Callable[[str], RealChronyd]]:
 def test_the_real_chronyd_reports_a_clock_that_is_fast(
     real_chronyd: Callable[[str], RealChronyd],
 ) -> None:
-    chronyd = real_chronyd("TEST")
+    chronyd = real_chronyd("PHC0")
     chronyd.follow(-0.003)
-    reading = chrony.read(chronyd.address, timeout_sec=PATIENCE_SEC)
+    reading = chrony.read(chronyd.address, phc_bound_sec=lambda: 0.0, timeout_sec=PATIENCE_SEC)
     assert reading.offset_sec == pytest.approx(0.003, abs=2e-4)
     assert reading.error_bound_sec == pytest.approx(0.003, abs=2e-4)
     assert reading.synchronized
-    assert reading.source == "chrony"
+
+
+def test_the_real_chronyd_tells_a_reference_clock_of_any_name(
+    real_chronyd: Callable[[str], RealChronyd],
+) -> None:
+    chronyd = real_chronyd("XYZ")
+    chronyd.follow(0.0)
+    assert chrony.ask(chronyd.address, timeout_sec=PATIENCE_SEC).refclock == "XYZ"
+    with pytest.raises(UnknownBoundError, match="'XYZ'"):
+        chrony.read(chronyd.address, timeout_sec=PATIENCE_SEC)
 
 
 def test_the_real_chronyd_names_a_hardware_clock_as_expected(

@@ -31,13 +31,14 @@ def segment(
     generation: int = 2,
     version: int = 2,
     magic: tuple[int, int] = MAGIC,
+    size: int = 80,
 ) -> bytes:
     as_of = int(time.clock_gettime_ns(time.CLOCK_MONOTONIC) - age_sec * NS)
     void_after = as_of + int(valid_sec * NS)
     return struct.pack(
         "=IIIHHqqqqqQIiB7x",
         *magic,
-        80,
+        size,
         version,
         generation,
         *divmod(as_of, NS),
@@ -96,7 +97,13 @@ def test_a_segment_of_another_boot_is_an_error(path: Path) -> None:
     [
         (lambda: b"", "too short"),
         (lambda: segment(magic=(1, 2)), "magic number"),
-        (lambda: segment(version=3), "layout version 3, not 2"),
+        # What ClockBound 3 writes beside it, into shm1, for its own clients.
+        (
+            lambda: segment(version=3, size=104),
+            "layout version 3, not 2; use .*3.0.0-rc.0 or newer",
+        ),
+        (lambda: segment(magic=(MAGIC[0], 0x43420300)), "magic number of ClockBound's layout 2"),
+        (lambda: segment(size=72), "cut off: 72 bytes"),
         (lambda: segment(generation=0), "not yet written"),
         (lambda: segment(generation=3), "always being written"),
         (lambda: segment()[:40], "cut off"),
@@ -115,6 +122,12 @@ def test_a_broken_segment_is_an_error_that_says_what_is_wrong(
 def test_no_segment_is_an_error_that_says_what_to_start(path: Path) -> None:
     with pytest.raises(ClockError, match=r"shm0 cannot be read .*start the clockbound daemon"):
         clockbound.read(path)
+
+
+def test_a_longer_segment_of_the_same_layout_is_read(path: Path) -> None:
+    """A daemon may append fields without a new layout."""
+    path.write_bytes(segment(drift_ppb=0, size=104) + bytes(24))
+    assert clockbound.read(path).error_bound_sec == pytest.approx(20e-6)
 
 
 def test_a_copy_torn_by_the_writer_is_read_again(

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from latency_sweep.probe.clock import kernel, local, shared
+from latency_sweep.probe.clock import chrony, clockbound, kernel, local, shared
 from latency_sweep.probe.clock.reading import ClockError, ClockReading, UnknownBoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def answers(source: str, *, synchronized: bool = True) -> Callable[[], ClockReading]:
-    return lambda: ClockReading(0.0, 1e-6, synchronized=synchronized, source=source)
+def answers(
+    source: str, *, synchronized: bool = True, bound_sec: float = 1e-6
+) -> Callable[[], ClockReading]:
+    return lambda: ClockReading(0.0, bound_sec, synchronized=synchronized, source=source)
 
 
 def fails(error: Exception) -> Callable[[], ClockReading]:
@@ -70,6 +72,35 @@ def test_a_bound_nobody_knows_is_not_replaced_by_one_that_understates_it() -> No
     candidates = [fails(UnknownBoundError("no phc_error_bound.")), answers("kernel")]
     with pytest.raises(UnknownBoundError):
         local.read_best(candidates)
+
+
+@pytest.mark.parametrize("source", ["auto", "clockbound", "kernel"])
+def test_no_source_passes_while_chronyd_follows_a_reference_clock_of_unknown_error(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ClockBound 2 and the kernel know from chronyd what they know."""
+    monkeypatch.setattr(clockbound, "read", answers("clockbound"))
+    monkeypatch.setattr(kernel, "read", answers("kernel"))
+    monkeypatch.setattr(chrony, "read", fails(UnknownBoundError("nothing says how far.")))
+    with pytest.raises(UnknownBoundError):
+        local.SOURCES[source]()
+
+
+@pytest.mark.parametrize(
+    ("chronyds", "bound_sec"),
+    [
+        (answers("chrony+phc", bound_sec=6e-6), 6e-6),
+        (answers("chrony", bound_sec=5e-7), 1e-6),
+        (fails(ClockError("No daemon.")), 1e-6),
+    ],
+)
+def test_the_kernel_s_bound_is_at_least_chronyd_s(
+    chronyds: Callable[[], ClockReading], bound_sec: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "read", answers("kernel"))
+    monkeypatch.setattr(chrony, "read", chronyds)
+    reading = local.SOURCES["kernel"]()
+    assert (reading.error_bound_sec, reading.source) == (bound_sec, "kernel")
 
 
 def test_this_machine_has_a_best_source() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,9 +12,13 @@ from websockets.client import ClientProtocol
 
 import latency_sweep.probe
 from latency_sweep.contract.metrics import ErrorKind, ReconnectReason
+from latency_sweep.contract.timeline import Timeline
+from latency_sweep.probe.clock.steps import StepDetector
+from latency_sweep.probe.connection import session as session_module
 from latency_sweep.probe.connection import supervisor
+from latency_sweep.probe.connection.session import Session
 from latency_sweep.probe.connection.supervisor import ConnectionSupervisor
-from latency_sweep.probe.measurement.recorder import ConnectionReceiver
+from latency_sweep.probe.measurement.recorder import ConnectionReceiver, Recorder
 from latency_sweep.probe.net import websocket
 from latency_sweep.probe.net.framing import FrameSplitter
 from latency_sweep.probe.net.transport import Transport
@@ -26,7 +31,6 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from websockets.asyncio.server import ServerConnection
 
-    from latency_sweep.probe.connection.session import Session
     from latency_sweep.probe.measurement.instruments import Instruments
 
 
@@ -38,6 +42,10 @@ class Fault(Exception):  # noqa: N818 - injected
 async def exchange() -> AsyncIterator[Exchange]:
     async with serving(Exchange()) as exchange:
         yield exchange
+
+
+# A run is over after a fifth of a second.
+SHORT_RUNS: Final = Timeline(60_000_000, 100_000_000, 40_000_000)
 
 
 class Injection:
@@ -249,7 +257,9 @@ async def test_what_is_raised_by_the_writer_ends_that_connection_only(
         await ended_by_fault(session, exchange, registry, 2)
 
 
+@pytest.mark.parametrize("entry", ["_poll", "_check"])
 async def test_what_is_raised_while_polling_ends_that_connection_only(
+    entry: str,
     exchange: Exchange,
     instruments: Instruments,
     registry: CollectorRegistry,
@@ -264,8 +274,54 @@ async def test_what_is_raised_while_polling_ends_that_connection_only(
         assert opened is not None
         injection.armed = True
         transport = opened.connection._transport
-        transport._loop.call_soon(transport._poll)
+        transport._asked_ns = 0
+        transport._loop.call_soon(getattr(transport, entry))
         await ended_by_fault(session, exchange, registry, 2)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Timeline, "run_at"),
+        (StepDetector, "check"),
+        (Session, "_begin"),
+        (Recorder, "begin_run"),
+        (Recorder, "_histograms_of"),
+        (Recorder, "report_unlogged_errors"),
+        (ConnectionSupervisor, "replace"),
+    ],
+)
+async def test_what_is_raised_while_following_the_timeline_is_tried_again(
+    owner: type,
+    name: str,
+    exchange: Exchange,
+    instruments: Instruments,
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session_module, "_TICK_SEC", 0.01)
+    injection = Injection(owner, name, monkeypatch)
+    injection.armed = True
+    labels = {"market": "spot", "kind": ErrorKind.INTERNAL.value}
+
+    def shown() -> set[str]:
+        families = instruments.per_run["feed_latency_seconds"].collect()
+        return {series.labels["run"] for family in families for series in family.series}
+
+    async with running(exchange, instruments, SHORT_RUNS) as session:
+        await until(lambda: registry.get_sample_value("feed_errors_total", labels) == 1)
+        failed_in = time.time_ns()
+        await until(lambda: session.connectivity.connected)
+        states = session._recorder.states
+        await until(
+            lambda: (
+                (run := session._recorder.run) is not None
+                and run.end_ns > failed_in
+                and run.label in shown()
+                and all(state.histograms is not None for state in states)
+            )
+        )
+    assert registry.get_sample_value("feed_errors_total", labels) == 1
 
 
 # Each call from the event loop into the code of connections, by what registers it; every one of
@@ -275,6 +331,7 @@ ENTRIES: Final = {
     ("add_writer", "self._on_writable"),
     ("call_soon", "self._poll"),
     ("call_soon", "self.look"),
+    ("call_later", "self._check"),
     ("call_later", "self._close_timed_out"),
     ("call_soon_threadsafe", "tell"),  # sets a result that nobody has set
     ("add_done_callback", "self._notice"),  # sets an event
@@ -282,6 +339,7 @@ ENTRIES: Final = {
     ("create_task", "_attempt(info, receiving)"),  # `race` raises what it raises
     ("create_task", "self._open(pause_sec)"),
     ("create_task", "self._retire(old)"),
+    ("create_task", "self._retire(fresh)"),
     ("create_task", "supervisor.run()"),
 }
 _REGISTERS: Final = {

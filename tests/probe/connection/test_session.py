@@ -73,22 +73,6 @@ async def test_however_a_connection_ends_it_is_replaced(
     assert reconnects(registry, reason) == 1
 
 
-async def test_stall_detector_without_a_close_is_noticed(
-    exchange: Exchange,
-    instruments: Instruments,
-    registry: CollectorRegistry,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(supervisor, "STALL_TIMEOUT_SEC", 0.05)
-    monkeypatch.setattr(supervisor, "PING_INTERVAL_SEC", 3600.0)
-    monkeypatch.setattr(supervisor, "_TICK_SEC", 0.01)
-    async with running(exchange, instruments):
-        first = await exchange.connection(0)
-        first.transport.pause_reading()
-        await until(lambda: bool(reconnects(registry, ReconnectReason.STALLED)))
-        first.transport.resume_reading()
-
-
 async def test_a_channel_that_never_speaks_is_reported(
     exchange: Exchange,
     instruments: Instruments,

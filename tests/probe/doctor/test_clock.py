@@ -6,7 +6,7 @@ import pytest
 
 from latency_sweep.probe.clock.reading import ClockError, ClockReading
 from latency_sweep.probe.doctor.clock import check_leap_smear, check_local_clock, check_steps
-from latency_sweep.probe.doctor.result import CheckStatus
+from latency_sweep.runtime.check_result import CheckStatus
 
 
 def reading(

@@ -15,7 +15,6 @@ from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.probe import command_line
 from latency_sweep.probe.command_line import DoctorOptions
 from latency_sweep.probe.doctor import command
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,18 +135,6 @@ def test_a_terminal_is_colored_unless_no_color_is_set(
     monkeypatch.setenv("NO_COLOR", no_color)
     _, output = doctor("--warmup-sec", "0")
     assert ("\x1b[" in output) == colored
-
-
-@pytest.mark.parametrize(
-    ("found", "code"),
-    [
-        ([CheckStatus.PASS, CheckStatus.WARN, CheckStatus.SKIP], 0),
-        ([CheckStatus.PASS, CheckStatus.FAIL], 1),
-        ([], 0),
-    ],
-)
-def test_only_a_failure_fails(found: list[CheckStatus], code: int) -> None:
-    assert command.exit_code([CheckResult("x", status, "", "") for status in found]) == code
 
 
 @pytest.mark.parametrize("seconds", ["0", "3601", "soon"])

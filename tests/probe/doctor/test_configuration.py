@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latency_sweep.probe.doctor.configuration import check_configuration
-from latency_sweep.probe.doctor.result import CheckStatus
 from latency_sweep.probe.options import settings_of
+from latency_sweep.runtime.check_result import CheckStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ import pytest
 
 from latency_sweep.probe.doctor import cpu
 from latency_sweep.probe.doctor.cpu import CpuTime
-from latency_sweep.probe.doctor.result import CheckStatus
+from latency_sweep.runtime.check_result import CheckStatus
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from latency_sweep.probe.doctor.event_loop import check_lateness, measure_lateness
-from latency_sweep.probe.doctor.result import CheckStatus
+from latency_sweep.runtime.check_result import CheckStatus
 
 US = 1_000
 MS = 1_000_000

@@ -10,7 +10,7 @@ import pytest
 
 from latency_sweep.probe.clock.reading import ClockReading
 from latency_sweep.probe.doctor.exchange_clock import ExchangeClockCheck
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus
 
 if TYPE_CHECKING:
     import ssl

@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from latency_sweep.probe.doctor.limits import check_file_descriptors
-from latency_sweep.probe.doctor.result import CheckStatus
+from latency_sweep.runtime.check_result import CheckStatus
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from latency_sweep.probe.doctor import ethtool
 from latency_sweep.probe.doctor.network_card import check_allowances, default_interface
-from latency_sweep.probe.doctor.result import CheckStatus
+from latency_sweep.runtime.check_result import CheckStatus
 
 if TYPE_CHECKING:
     from pathlib import Path

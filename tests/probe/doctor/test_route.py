@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from latency_sweep.probe.doctor import route
-from latency_sweep.probe.doctor.result import CheckStatus
+from latency_sweep.runtime.check_result import CheckStatus
 
 if TYPE_CHECKING:
     from latency_sweep.probe.doctor.route import Address

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from latency_sweep.probe.doctor import timestamps
-from latency_sweep.probe.doctor.result import CheckStatus
 from latency_sweep.probe.net import timestamps_check
 from latency_sweep.probe.net.receiving import Timestamps
+from latency_sweep.runtime.check_result import CheckStatus
 
 if TYPE_CHECKING:
     import socket
@@ -69,3 +69,17 @@ def test_a_source_that_is_asked_for_and_cannot_be_had_fails(
     result = timestamps.check_timestamp_sources(Timestamps.CAPTURE, None)
     assert (result.status, result.found) == (CheckStatus.FAIL, "socket")
     assert "CAP_NET_RAW" in result.action
+
+
+@pytest.mark.parametrize(
+    ("why", "status", "used"),
+    [(None, CheckStatus.PASS, "capture"), ("needs CAP_NET_RAW", CheckStatus.WARN, "socket")],
+)
+def test_auto_uses_the_best_source_that_works_and_warns_of_a_lesser_one(
+    monkeypatch: pytest.MonkeyPatch, why: str | None, status: CheckStatus, used: str
+) -> None:
+    monkeypatch.setattr(timestamps_check, "why_no_capture", lambda: why)
+    result = timestamps.check_timestamp_sources(Timestamps.AUTO, "lo")
+    assert result.status is status
+    assert result.found.endswith(f"--timestamps auto uses {used}")
+    assert (why or "") in result.action

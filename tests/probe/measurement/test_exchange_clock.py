@@ -6,13 +6,14 @@ import asyncio
 import ssl
 import time
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
 
 from latency_sweep.contract import experiment
-from latency_sweep.probe.clock.exchange import SAMPLES
+from latency_sweep.contract.metrics import ErrorKind
+from latency_sweep.probe.clock.exchange import SAMPLES, ExchangeClockEstimator
 from latency_sweep.probe.measurement.exchange_clock import ExchangeClockMonitor
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-    from latency_sweep.contract.metrics import ErrorKind
     from latency_sweep.probe.measurement.instruments import Instruments
 
 BAN_SEC = 3600
@@ -63,12 +63,14 @@ class Observer:
         watch: it.
         now_sec: its monotonic clock.
         errors: what it reported.
+        kinds: and as what.
     """
 
     def __init__(self, registry: CollectorRegistry, instruments: Instruments, url: str) -> None:
         data = experiment.load().market_data.model_copy(update={"time_endpoint": url})
         self.now_sec = 0.0
         self.errors: list[str] = []
+        self.kinds: list[ErrorKind] = []
         self.watch = ExchangeClockMonitor(
             data,
             instruments,
@@ -79,8 +81,9 @@ class Observer:
         )
         self._registry = registry
 
-    def _note(self, _: ErrorKind, detail: str) -> None:
+    def _note(self, kind: ErrorKind, detail: str, _: BaseException | None) -> None:
         self.errors.append(detail)
+        self.kinds.append(kind)
 
     def shown(self, name: str) -> float | None:
         return self._registry.get_sample_value(name, {"market": "spot"})
@@ -157,6 +160,27 @@ async def test_a_clock_that_was_set_is_asked_for_at_once(
         observer.watch.clock_was_set()
         await observer.until_known()
         assert endpoint.asked == 2 * SAMPLES
+
+
+@pytest.mark.parametrize("at", ["update", "known"])
+async def test_what_is_raised_is_counted_and_the_endpoint_is_asked_again(
+    at: str,
+    endpoint: Endpoint,
+    registry: CollectorRegistry,
+    instruments: Instruments,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original, faults = getattr(ExchangeClockEstimator, at), [ValueError("unexpected")]
+
+    def failing_once(*arguments: Any, **options: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(ExchangeClockEstimator, at, failing_once)
+    async with watching(registry, instruments, endpoint.url) as observer:
+        await observer.until_known()
+        assert observer.kinds == [ErrorKind.INTERNAL]
 
 
 async def test_without_an_endpoint_there_is_nothing_to_watch(instruments: Instruments) -> None:

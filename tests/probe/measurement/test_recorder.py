@@ -10,12 +10,8 @@ import pytest
 from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.contract.timeline import NS_PER_SEC
-from latency_sweep.probe.measurement.recorder import (
-    MAX_AGE_NS,
-    SAMPLES_KEPT,
-    ChannelState,
-    Recorder,
-)
+from latency_sweep.probe.measurement.newest_samples import SAMPLES_KEPT
+from latency_sweep.probe.measurement.recorder import MAX_AGE_NS, ChannelState, Recorder
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -64,6 +60,51 @@ def test_latency_is_receive_timestamp_minus_event_time(
     latency = histogram(instruments, metrics.LATENCY, run)
     assert latency.count == 1
     assert latency.sum == pytest.approx(0.003, abs=1e-6)
+
+
+def test_each_latency_has_an_exact_timestamp_or_a_bound_on_its_error(
+    recorder: Recorder,
+    instruments: Instruments,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
+) -> None:
+    recorder.begin_run(run)
+    event = run.measure_start_ns
+    connection.record([frames.trade(1, event)], False, event + MS, event + MS, 0)
+    batch = [frames.trade(number, event) for number in range(2, 12)]
+    connection.record(batch, False, event + MS, event + MS, 3 * MS)
+    connection.record([frames.trade(12, event)], False, event + MS, event + MS, 5 * MS)
+    early = run.measure_start_ns - MS
+    connection.record([frames.trade(13, early)], False, event, event, 5 * MS)
+    connection.record([frames.book_ticker(7)], False, event + MS, event + MS, MS)
+    bounds = histogram(instruments, metrics.TIMESTAMP_ERROR, run)
+    assert bounds.count == 11
+    assert bounds.sum == pytest.approx(0.035)
+    assert histogram(instruments, metrics.LATENCY, run).count == 12
+    exact = {channel.stream: count for channel, _, count in recorder.exact_timestamps()}
+    assert exact["trade"] == 1
+    assert "bookTicker" not in exact  # it has no event time, so no latency
+
+
+def test_exact_timestamps_are_exposed_as_long_as_their_runs_latencies(
+    recorder: Recorder,
+    instruments: Instruments,
+    run: Run,
+    frames: Any,
+    connection: ConnectionReceiver,
+) -> None:
+    recorder.begin_run(run)
+    event = run.measure_start_ns
+    connection.record([frames.trade(1, event)], False, event + MS, event + MS, 0)
+    start_ns = run.end_ns
+    following = type(run)(*(start_ns + second * NS_PER_SEC for second in range(4)))
+    recorder.begin_run(following)
+    found = {label: count for _, label, count in recorder.exact_timestamps() if count}
+    assert found == {run.label: 1}
+    recorder.expire(following.measure_start_ns, 0)
+    assert {label for _, label, _ in recorder.exact_timestamps()} == {following.label}
+    assert series_names(instruments, metrics.LATENCY) == {following.label}
 
 
 def test_receive_delay_is_the_programs_own(
@@ -375,8 +416,19 @@ def test_only_the_newest_samples_are_kept(
     now = run.measure_start_ns
     for number in range(SAMPLES_KEPT + 10):
         connection.record([frames.trade(number, now)], False, now, now)
-    assert len(recorder.samples) == SAMPLES_KEPT
-    assert recorder.newest_samples()[-1][0].first_id == SAMPLES_KEPT + 9
+    samples = recorder.newest_samples()
+    assert [event.first_id for event, _ in samples] == list(range(10, SAMPLES_KEPT + 10))
+
+
+def test_only_the_newest_samples_of_bursts_are_kept(
+    recorder: Recorder, run: Run, frames: Any, connection: ConnectionReceiver
+) -> None:
+    now = run.measure_start_ns
+    for start in range(0, SAMPLES_KEPT + 300, 100):
+        burst = [frames.trade(number, now) for number in range(start, start + 100)]
+        connection.record(burst, False, now, now)
+    samples = recorder.newest_samples()
+    assert [event.first_id for event, _ in samples] == list(range(300, SAMPLES_KEPT + 300))
 
 
 def test_channels_without_a_message_are_known(

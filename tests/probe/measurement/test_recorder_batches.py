@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from latency_sweep.contract import experiment
 from latency_sweep.contract.timeline import NS_PER_SEC, Run
+from latency_sweep.probe.feeds.base import Event
 from latency_sweep.probe.feeds.binance_spot import BinanceSpot
 from latency_sweep.probe.measurement.instruments import PER_RUN, Instruments
 from latency_sweep.probe.measurement.recorder import Recorder
@@ -33,27 +34,40 @@ STEPS = st.sampled_from([1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 2, -1])
 OFFSETS_NS = st.one_of(
     st.integers(0, 10**6), st.sampled_from([-(10**6), NS_PER_SEC, 0, NS_PER_SEC - 1000, 10**18])
 )
-KINDS = st.sampled_from(["trade"] * 12 + ["bookTicker", "garbage", "ack"])
+SYMBOLS = ["BTCUSDT", "ETHUSDT"]
+KINDS = st.sampled_from(
+    ["BTCUSDT"] * 12 + ["ETHUSDT"] * 6 + ["bookTicker", "garbage", "ack", "odd"]
+)
 MESSAGES = st.lists(st.tuples(KINDS, STEPS, OFFSETS_NS), max_size=40)
 
 
 def feed() -> BinanceSpot:
-    return BinanceSpot("ws://127.0.0.1:1", ["BTCUSDT"], STREAMS)
+    return BinanceSpot("ws://127.0.0.1:1", SYMBOLS, STREAMS)
 
 
-def trade(number: int, event_us: int) -> bytes:
-    data = {"e": "trade", "E": event_us, "s": "BTCUSDT", "t": number, "T": event_us - 5}
-    return json.dumps({"stream": "btcusdt@trade", "data": data}, separators=(",", ":")).encode()
+def trade(number: int, event_us: int, symbol: str = "BTCUSDT") -> bytes:
+    data = {"e": "trade", "E": event_us, "s": symbol, "t": number, "T": event_us - 5}
+    frame = {"stream": f"{symbol.lower()}@trade", "data": data}
+    return json.dumps(frame, separators=(",", ":")).encode()
+
+
+def oddly_written(frame: bytes) -> bytes:
+    """The same JSON as Binance would not write it: its beginning does not show the channel."""
+    return frame.replace(b":", b" : ", 1)
 
 
 def make_frames(messages: Sequence[tuple[str, int, int]]) -> list[bytes]:
-    number = 1000
+    numbers = dict.fromkeys(SYMBOLS, 1000)
     frames = []
     for kind, step, offset_ns in messages:
-        number += step
+        symbol = kind if kind in SYMBOLS else SYMBOLS[0]
+        numbers[symbol] += step
+        number = numbers[symbol]
+        frame = trade(number, (NOW_NS + offset_ns) // 1000, symbol)
         frames.append(
             {
-                "trade": trade(number, (NOW_NS + offset_ns) // 1000),
+                **dict.fromkeys(SYMBOLS, frame),
+                "odd": oddly_written(frame),
                 "bookTicker": b'{"stream":"btcusdt@bookTicker","data":{"u":%d}}' % number,
                 "garbage": b"garbage",
                 "ack": b'{"result":null,"id":1}',
@@ -74,7 +88,7 @@ def outcome(reads: Sequence[Sequence[bytes]], *, one_by_one: bool, lines: int) -
         timestamp_ns = NOW_NS + number * 10**6
         receiver = receivers[number % lines]
         for batch in [[frame] for frame in read] if one_by_one else [read]:
-            receiver.record(batch, False, timestamp_ns, timestamp_ns + 5000)
+            receiver.record(batch, False, timestamp_ns, timestamp_ns + 5000, number % 3 * 1000)
     recorder.expire(NOW_NS + 10 * NS_PER_SEC, time.monotonic_ns() + 10 * NS_PER_SEC)
     histograms = {}
     for metric in PER_RUN:
@@ -129,21 +143,58 @@ def test_any_batch_counts_as_its_messages_one_by_one(
     assert outcome(framed, one_by_one=False, lines=lines) == single
 
 
-@given(st.integers(1, 60), st.integers(-(10**6), 10**6))
-def test_a_burst_of_trades_counts_as_its_messages_one_by_one(count: int, start_ns: int) -> None:
-    reads = [make_frames([("trade", 1, start_ns + 1000 * at) for at in range(count)])] * 2
-    single = outcome(reads, one_by_one=True, lines=1)
-    assert outcome(reads, one_by_one=False, lines=1) == single
+@given(
+    st.lists(st.sampled_from(SYMBOLS), min_size=1, max_size=60),
+    st.integers(-(10**6), 10**6),
+    st.integers(1, 2),
+)
+def test_a_burst_of_trades_counts_as_its_messages_one_by_one(
+    symbols: list[str], start_ns: int, lines: int
+) -> None:
+    messages = [(symbol, 1, start_ns + 1000 * at) for at, symbol in enumerate(symbols)]
+    reads = [make_frames(messages)] * 2
+    single = outcome(reads, one_by_one=True, lines=lines)
+    assert outcome(reads, one_by_one=False, lines=lines) == single
 
 
-def test_a_burst_of_trades_is_decoded_as_a_run() -> None:
-    frames = make_frames([("trade", 1, 1000 * at) for at in range(10)])
-    run = feed().decode_run(frames, binary=False)
-    assert run is not None
-    assert [run.at(at) for at in range(10)] == [feed().decode(f, binary=False) for f in frames]
+def test_a_burst_is_decoded_channel_by_channel() -> None:
+    kinds = ["BTCUSDT", "ETHUSDT", "BTCUSDT", "bookTicker"] * 4
+    frames = make_frames([(kind, int(kind in SYMBOLS), 1000 * at) for at, kind in enumerate(kinds)])
+    burst = feed().decode_burst(frames, binary=False)
+    assert burst is not None
+    decoded = [feed().decode(frame, binary=False) for frame in frames]
+    positions = {run.channel: iter(range(20)) for run in burst.runs.values()}
+    for group, event in zip(burst.groups, decoded, strict=True):
+        assert isinstance(event, Event)
+        run = burst.runs.get(group)
+        assert (run is None) == (event.channel.stream == "bookTicker")
+        if run is not None:
+            assert run.at(next(positions[run.channel])) == event
+    assert sum(run.payload_bytes for run in burst.runs.values()) == sum(
+        len(frame) for frame, kind in zip(frames, kinds, strict=True) if kind != "bookTicker"
+    )
 
 
-@pytest.mark.parametrize("other", [("trade", 2, 0), ("bookTicker", 1, 0), ("garbage", 1, 0)])
-def test_what_is_no_run_is_left_to_one_by_one(other: tuple[str, int, int]) -> None:
-    frames = make_frames([("trade", 1, 0), ("trade", 1, 0), other, ("trade", 1, 0)])
-    assert feed().decode_run(frames, binary=False) is None
+@pytest.mark.parametrize("other", [("BTCUSDT", 2, 0), ("BTCUSDT", 0, 0)])
+def test_ids_that_do_not_go_up_one_by_one_are_no_run(other: tuple[str, int, int]) -> None:
+    frames = make_frames([("BTCUSDT", 1, 0), ("BTCUSDT", 1, 0), other, ("BTCUSDT", 1, 0)])
+    assert feed().decode_burst(frames, binary=False) is None
+
+
+@pytest.mark.parametrize("other", ["garbage", "odd", "ack"])
+def test_where_a_channel_is_uncertain_all_is_left_to_one_by_one(other: str) -> None:
+    frames = make_frames([("BTCUSDT", 1, 0)] * 8 + [(other, 1, 0)] + [("BTCUSDT", 1, 0)] * 8)
+    assert feed().decode_burst(frames, binary=False) is None
+    assert feed().decode_burst(frames[:8], binary=False) is not None
+
+
+def test_a_channel_written_in_two_ways_is_left_to_one_by_one() -> None:
+    spaced = [
+        frame.replace(b',"data"', b', "data"', 1) for frame in make_frames([("BTCUSDT", 1, 0)] * 8)
+    ]
+    frames = [
+        frame
+        for pair in zip(make_frames([("BTCUSDT", 1, 0)] * 8), spaced, strict=True)
+        for frame in pair
+    ]
+    assert feed().decode_burst(frames, binary=False) is None

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from latency_sweep.lab.local.timestamps import may_capture
 from latency_sweep.lab.local.tls import make_certificates
-from latency_sweep.probe.net import timestamped_socket
+from latency_sweep.probe.net import packet_ring, timestamped_socket
 from latency_sweep.probe.net.capture import PacketCapture
 from latency_sweep.probe.net.receiving import Receiving, Timestamps, TimestampsError
+from latency_sweep.probe.net.timestamps_check import why_no_capture
 from latency_sweep.probe.net.transport import open_transport
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-needs_privilege = pytest.mark.skipif(not may_capture(), reason="needs CAP_NET_RAW")
+needs_privilege = pytest.mark.skipif(why_no_capture() is not None, reason="needs CAP_NET_RAW")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,10 +41,12 @@ class Pieces:
 
     def __init__(self) -> None:
         self.pieces: list[tuple[bytes, int, int]] = []
+        self.errors_ns: list[int] = []
         self.ended = asyncio.Event()
 
-    def bytes_received(self, data: bytes, timestamp_ns: int, read_ns: int) -> None:
+    def bytes_received(self, data: bytes, timestamp_ns: int, read_ns: int, error_ns: int) -> None:
         self.pieces.append((data, timestamp_ns, read_ns))
+        self.errors_ns.append(error_ns)
 
     def stream_ended(self, error: Exception | None) -> None:
         self.ended.set()
@@ -93,7 +95,9 @@ def waiting_bytes(sock: socket.socket) -> int:
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 async def test_segments_that_waited_together_keep_their_own_timestamps(address: str) -> None:
     writes = [b"a" * 10, b"b" * 2000, b"c"]
-    found = (await receive(address, Receiving(Timestamps.CAPTURE), writes)).pieces
+    pieces = await receive(address, Receiving(Timestamps.CAPTURE), writes)
+    found = pieces.pieces
+    assert not any(pieces.errors_ns)
     assert [data for data, *_ in found] == writes
     timestamps = [timestamp_ns for _, timestamp_ns, _ in found]
     assert all(earlier < later for earlier, later in pairwise(timestamps))
@@ -105,7 +109,73 @@ async def test_each_record_gets_the_timestamp_of_its_segment_after_a_handshake(
     tmp_path: Path,
 ) -> None:
     """What the handshake took of the stream is counted."""
-    certificates = make_certificates(tmp_path)
+    sent_ns, pieces = await receive_records(tmp_path, Receiving(Timestamps.CAPTURE))
+    timestamps = [timestamp_ns for _, timestamp_ns, _ in pieces.pieces]
+    assert len(timestamps) == 3
+    assert all(earlier < later for earlier, later in pairwise(timestamps))
+    assert all(sent <= timestamp_ns for sent, timestamp_ns in zip(sent_ns, timestamps, strict=True))
+    assert not any(pieces.errors_ns)
+
+
+async def test_of_the_records_in_a_read_the_last_is_exact_and_the_others_within_a_bound(
+    tmp_path: Path,
+) -> None:
+    sent_ns, pieces = await receive_records(tmp_path, Receiving(Timestamps.SOCKET))
+    assert [data for data, *_ in pieces.pieces][-1].endswith(b"c")
+    assert pieces.errors_ns[0] >= pieces.pieces[0][1] - sent_ns[0] > 10_000_000
+    *_, (_, timestamp_ns, _) = pieces.pieces
+    assert timestamp_ns > sent_ns[-1]
+
+
+async def test_a_read_that_filled_the_buffer_has_no_exact_timestamp() -> None:
+    """The newest segment need not be in it whole, and later ones may have joined it."""
+    found = await receive("127.0.0.1", Receiving(), [b"x" * 50_000, b"y" * 50_000])
+    errors = [
+        error_ns
+        for (data, *_), error_ns in zip(found.pieces, found.errors_ns, strict=True)
+        for _ in data
+    ]
+    assert all(errors[:-1])
+    assert errors[-1] == 0
+
+
+async def test_a_socket_that_nothing_comes_to_is_found_empty_again_and_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport = await open_transport(
+            "127.0.0.1",
+            server.getsockname()[1],
+            address=None,
+            tls=None,
+            timeout_sec=10,
+            on_step=lambda *_: None,
+        )
+        try:
+            transport.start(Pieces())
+            for _ in range(3):
+                now_ns = time.time_ns()
+                async with asyncio.timeout(20):
+                    while transport._error.since_ns < now_ns:
+                        await asyncio.sleep(0.001)
+        finally:
+            transport.close()
+
+
+@needs_privilege
+async def test_a_connection_whose_capture_sees_nothing_uses_the_socket(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(PacketCapture, "proves_itself", lambda _: False)
+    receiving = Receiving(Timestamps.CAPTURE)
+    found = await receive("127.0.0.1", receiving, [b"a", b"b"])
+    assert [data for data, *_ in found.pieces] == [b"a", b"b"]
+    assert found.errors_ns[0] > 2_000_000
+    assert receiving.missed.reads == 1
+    assert "packets not captured" in caplog.text
+
+
+async def receive_records(folder: Path, receiving: Receiving) -> tuple[list[int], Pieces]:
+    """When three records of a letter were sent over TLS, and what comes of reading them late."""
+    certificates = make_certificates(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.cert, certificates.key)
     sent_ns: list[int] = []
@@ -131,7 +201,7 @@ async def test_each_record_gets_the_timestamp_of_its_segment_after_a_handshake(
             tls=ssl.create_default_context(cafile=certificates.ca),
             timeout_sec=10,
             on_step=lambda *_: None,
-            receiving=Receiving(Timestamps.CAPTURE),
+            receiving=receiving,
         )
         try:
             async with asyncio.timeout(20):
@@ -141,15 +211,96 @@ async def test_each_record_gets_the_timestamp_of_its_segment_after_a_handshake(
         finally:
             transport.close()
     assert b"".join(data for data, *_ in pieces.pieces) == b"abc"
-    timestamps = [timestamp_ns for _, timestamp_ns, _ in pieces.pieces]
-    assert len(timestamps) == 3
-    assert all(earlier < later for earlier, later in pairwise(timestamps))
-    assert all(sent <= timestamp_ns for sent, timestamp_ns in zip(sent_ns, timestamps, strict=True))
+    return sent_ns, pieces
 
 
-async def test_without_capture_they_share_the_newest() -> None:
-    found = (await receive("127.0.0.1", Receiving(), [b"a", b"b", b"c"])).pieces
-    assert [data for data, *_ in found] == [b"abc"]
+async def test_without_capture_they_share_the_newest_which_is_late_within_a_bound() -> None:
+    found = await receive("127.0.0.1", Receiving(), [b"a", b"b", b"c"])
+    assert [data for data, *_ in found.pieces] == [b"ab", b"c"]
+    (_, timestamp_ns, _), (_, last_ns, _) = found.pieces
+    assert timestamp_ns == last_ns
+    assert found.errors_ns[0] > 4_000_000  # a was sent 4 ms before c
+    assert found.errors_ns[1] == 0
+
+
+@needs_privilege
+async def test_what_the_full_ring_dropped_has_the_sockets_timestamp_within_its_bound(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(packet_ring, "FRAMES", 256)
+    receiving = Receiving(Timestamps.CAPTURE)
+    found = await receive("127.0.0.1", receiving, [b"x"] * 300)
+    assert b"".join(data for data, *_ in found.pieces) == b"x" * 300
+    assert receiving.missed.reads == 1
+    assert "packets not captured" in caplog.text
+    assert found.errors_ns[0] > 2_000_000 * 298
+    assert found.errors_ns[-1] == 0  # the last byte of a read has its own timestamp
+
+
+@needs_privilege
+async def test_a_capture_goes_on_after_a_gap_and_counts_it() -> None:
+    with captured_pair() as (capture, peer, client):
+        peer.sendall(b"a" * 10)
+        client.recv(10)
+        assert capture.read(10) is not None
+        peer.sendall(b"b" * 10)
+        client.recv(10)
+        capture._ring.skip()  # as if it had been lost
+        assert capture.read(10) is None
+        peer.sendall(b"c" * 10)
+        client.recv(10)
+        assert capture.read(10) is not None
+
+
+@needs_privilege
+async def test_bytes_that_nobody_asks_for_take_no_place_in_the_ring(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(packet_ring, "FRAMES", 256)
+    with captured_pair() as (capture, peer, client):
+        for size in [*range(1, 300), 9000]:  # the last of several segments where they are small
+            peer.sendall(b"a" * size)
+            client.recv(size, socket.MSG_WAITALL)
+            capture.skip(size)
+        before_ns = time.time_ns()
+        peer.sendall(b"b" * 10)
+        client.recv(10)
+        pieces = capture.read(10)
+        assert pieces is not None
+        ((end, timestamp_ns),) = pieces
+        assert end == 10
+        assert before_ns <= timestamp_ns <= time.time_ns()
+
+
+@needs_privilege
+async def test_skipping_the_rest_of_a_segment_keeps_the_next_one() -> None:
+    """A read may end within a segment, when it fills the buffer."""
+    with captured_pair() as (capture, peer, client):
+        peer.sendall(b"a" * 100)
+        client.recv(60)
+        assert capture.read(60) is not None
+        client.recv(40)
+        peer.sendall(b"b" * 10)
+        capture.skip(40)
+        client.recv(10)
+        assert capture.read(10) is not None
+
+
+@contextlib.contextmanager
+def captured_pair() -> Iterator[tuple[PacketCapture, socket.socket, socket.socket]]:
+    """A capture of what the first of two connected sockets sends to the second."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        capture = PacketCapture("127.0.0.1", port, client.getsockname()[1])
+        try:
+            client.connect(("127.0.0.1", port))
+            with server.accept()[0] as peer:
+                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                assert capture.proves_itself()
+                yield capture, peer, client
+        finally:
+            capture.close()
 
 
 @needs_privilege

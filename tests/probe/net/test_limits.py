@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.frames import Frame, Opcode
@@ -17,6 +17,7 @@ from latency_sweep.probe.net.errors import ConnectFailed
 from latency_sweep.probe.net.limits import (
     MAX_CONTROL_FRAMES_PER_SEC,
     MAX_INTERIM_RESPONSES,
+    MAX_UNUSABLE_FRAMES_PER_SEC,
     FrameRateLimit,
     LimitExceededError,
 )
@@ -30,14 +31,17 @@ from tests.probe.net.test_websocket import (
 )
 
 if TYPE_CHECKING:
+    from latency_sweep.contract.timeline import Run
+    from latency_sweep.probe.measurement.recorder import ConnectionReceiver, Recorder
     from latency_sweep.probe.net.errors import Closed
+    from latency_sweep.probe.net.websocket import Record
 
 
 def frame(payload: bytes, opcode: Opcode, *, fin: bool = True) -> bytes:
     return Frame(opcode, payload, fin=fin).serialize(mask=False)
 
 
-async def end_of_flood(begin: bytes, flood: bytes) -> Closed:
+async def end_of_flood(begin: bytes, flood: bytes, record: Record | None = None) -> Closed:
     async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(begin)
         with contextlib.suppress(OSError):
@@ -46,7 +50,7 @@ async def end_of_flood(begin: bytes, flood: bytes) -> Closed:
                 await writer.drain()
 
     async with scripted_server(script) as port:
-        connection = await Client().connect(port)
+        connection = await Client().connect(port, record=record)
         async with asyncio.timeout(20):
             return await connection.closed
 
@@ -73,6 +77,48 @@ async def test_a_flood_of_fragmented_messages_ends_the_connection() -> None:
     message = frame(b"", Opcode.TEXT, fin=False) + frame(b"", Opcode.CONT)
     closed = await end_of_flood(b"", message * 500)
     assert closed.kind is ErrorKind.CONTINUATION_FRAMES
+
+
+UNUSABLE = {
+    "empty": frame(b"", Opcode.TEXT),
+    "one byte": frame(b"x", Opcode.TEXT),
+    "empty binary": frame(b"", Opcode.BINARY),
+    "no JSON": frame(b"x" * 100, Opcode.TEXT),
+    "no UTF-8": frame(b"\xff" * 10, Opcode.TEXT),
+    "unknown stream": frame(b'{"stream":"x@trade","data":{}}', Opcode.TEXT),
+    "unsolicited answer": frame(b'{"result":null,"id":1}', Opcode.TEXT),
+    "announcement": frame(b'{"e":"serverShutdown"}', Opcode.TEXT),
+}
+
+
+@pytest.mark.parametrize("message", list(UNUSABLE.values()), ids=list(UNUSABLE))
+async def test_a_flood_of_messages_of_no_use_ends_the_connection(
+    message: bytes, connection: ConnectionReceiver
+) -> None:
+    closed = await end_of_flood(b"", message * 1000, connection.record)
+    assert closed.reason is ReconnectReason.LIMIT_EXCEEDED
+    assert closed.kind is ErrorKind.UNUSABLE_FRAMES
+
+
+def test_what_came_before_a_message_too_many_is_recorded(
+    connection: ConnectionReceiver, recorder: Recorder, frames: Any, run: Run
+) -> None:
+    recorder.begin_run(run)
+    now = run.measure_start_ns
+    with pytest.raises(LimitExceededError, match="in a second"):
+        connection.record(
+            [frames.trade(1, now), *[b""] * 3 * MAX_UNUSABLE_FRAMES_PER_SEC], False, now, now
+        )
+    assert recorder.states[0].messages == 1
+    assert recorder.lines[0].first_arrivals == 1
+
+
+def test_one_message_in_five_of_no_use_is_no_flood(
+    connection: ConnectionReceiver, frames: Any, run: Run
+) -> None:
+    now = run.measure_start_ns
+    for number in range(MAX_UNUSABLE_FRAMES_PER_SEC):
+        connection.record([*[frames.trade(number, now)] * 4, b""], False, now, now)
 
 
 async def test_a_server_that_reads_nothing_loses_its_connection() -> None:
@@ -110,8 +156,8 @@ async def test_informational_answers_before_the_acceptance_are_skipped(count: in
         client = Client()
         async with upgrading(client) as (connection, acceptance):
             answer = data + acceptance.serialize() + frame(b"first", Opcode.TEXT)
-            connection.bytes_received(answer[:cut], 1, 2)
-            connection.bytes_received(answer[cut:], 3, 4)
+            connection.bytes_received(answer[:cut], 1, 2, 0)
+            connection.bytes_received(answer[cut:], 3, 4, 0)
         assert client.messages == [b"first"], cut
 
 

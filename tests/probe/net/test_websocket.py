@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from latency_sweep.probe.net.transport import Transport
+    from latency_sweep.probe.net.websocket import Record
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,6 +44,7 @@ class Client:
 
     messages: list[bytes] = field(default_factory=list)
     timestamps: list[tuple[int, int]] = field(default_factory=list)
+    errors_ns: list[int] = field(default_factory=list)
     binary: list[bool] = field(default_factory=list)
     steps: list[ConnectStep] = field(default_factory=list)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
@@ -54,18 +56,22 @@ class Client:
         binary: bool,  # noqa: FBT001 - as the hot path calls it
         timestamp_ns: int,
         read_ns: int,
+        error_ns: int,
     ) -> None:
         self.messages += payloads
+        self.errors_ns += [error_ns] * len(payloads)
         self.heard.set()
         self.binary += [binary] * len(payloads)
         self.timestamps += [(timestamp_ns, read_ns)] * len(payloads)
 
-    async def connect(self, port: int, *, timeout_sec: float = 60.0) -> WebSocketConnection:
+    async def connect(
+        self, port: int, *, timeout_sec: float = 60.0, record: Record | None = None
+    ) -> WebSocketConnection:
         return await connect(
             f"ws://127.0.0.1:{port}/stream",
             headers={"X-Test": "yes"},
             tls=None,
-            record=self.record,
+            record=record or self.record,
             on_rtt=self.rtts.put_nowait,
             on_step=lambda step, _: self.steps.append(step),
             timeout_sec=timeout_sec,
@@ -182,8 +188,8 @@ async def test_messages_that_follow_an_acceptance_arrive_however_it_is_cut() -> 
         client = Client()
         async with upgrading(client) as (connection, acceptance):
             data = acceptance.serialize() + frames
-            connection.bytes_received(data[:cut], 1, 2)
-            connection.bytes_received(data[cut:], 3, 4)
+            connection.bytes_received(data[:cut], 1, 2, 0)
+            connection.bytes_received(data[cut:], 3, 4, 0)
         assert client.messages == [b"first", b"second"], cut
 
 
@@ -191,8 +197,8 @@ async def test_nothing_that_follows_a_refused_acceptance_is_a_message() -> None:
     client = Client()
     async with upgrading(client) as (connection, acceptance):
         acceptance.headers["Sec-WebSocket-Extensions"] = "permessage-deflate"  # nobody asked for it
-        connection.bytes_received(acceptance.serialize(), 1, 2)
-        connection.bytes_received(text(b"early"), 3, 4)
+        connection.bytes_received(acceptance.serialize(), 1, 2, 0)
+        connection.bytes_received(text(b"early"), 3, 4, 0)
     assert client.messages == []
 
 

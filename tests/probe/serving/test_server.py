@@ -294,7 +294,8 @@ HOSTILE = "\"><script>alert('1')</script>\\ {}\u202e\U0001f600%s"
 async def test_hostile_label_values_are_escaped_and_come_back_as_they_were(
     client: aiohttp.ClientSession, instruments: Instruments, promtool_binary: Path
 ) -> None:
-    instruments.probe_info.labels("1", HOSTILE, f"{HOSTILE}\n# TYPE x counter\n", "local").set(1)
+    told = ("1", HOSTILE, f"{HOSTILE}\n# TYPE x counter\n", "local", "local", "local", "socket")
+    instruments.probe_info.labels(*told).set(1)
     async with client.get("/metrics") as response:
         body = await response.read()
     check = await asyncio.create_subprocess_exec(

@@ -121,3 +121,18 @@ def test_prices_stay_positive_however_cheap_the_symbol() -> None:
     events = take(GeneratedMarket(config(price=0.02, mean_fills=8), START), 50)
     prices = [float(payload(event)["p"]) for event in events if event.kind == "trade"]
     assert min(prices) > 0
+
+
+def test_what_is_never_sent_uses_up_its_id_and_changes_nothing_else() -> None:
+    whole = take(GeneratedMarket(config(), START), 60)
+    market = GeneratedMarket(config(never_sent={"trade": 0.1}), START)
+    sent = take(market, 60)
+    identities = [(event.stream, event.last_id) for event in sent]
+    known = set(identities)
+    omitted = [event for event in whole if (event.stream, event.last_id) not in known]
+    assert {event.kind for event in omitted} == {"trade"}
+    trades = sum(event.kind == "trade" for event in whole)
+    assert len(omitted) / trades == pytest.approx(0.1, abs=0.03)
+    assert identities == [
+        (event.stream, event.last_id) for event in whole if (event.stream, event.last_id) in known
+    ]

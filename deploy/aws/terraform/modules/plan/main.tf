@@ -13,6 +13,9 @@ locals {
   chosen_types = var.instance_types == null ? keys(var.experiment.instance_types) : distinct(var.instance_types)
   types        = { for t in local.chosen_types : t => var.experiment.instance_types[t] if contains(keys(var.experiment.instance_types), t) }
 
+  # A PTP hardware clock is enabled on these alone: to do so interrupts the network.
+  has_phc = { for t in keys(local.types) : t => contains(var.phc_families, split(".", t)[0]) || contains(var.phc_types, t) }
+
   # Zones that offer each type.
   offered = {
     for region in keys(local.regions) : region => {

@@ -24,7 +24,13 @@ output "probes" {
       family        = item[0].family
       architecture  = item[0].architecture
       replica       = item[1]
+      has_phc       = local.has_phc[item[0].instance_type]
     }
+  }
+
+  precondition {
+    condition     = !var.phc_wanted || alltrue(values(local.has_phc))
+    error_message = "clock = \"phc\" and timestamps = \"nic\" need a PTP hardware clock, which these types do not have as far as is known: ${join(", ", [for t, has in local.has_phc : t if !has])}. Leave them out with instance_types, use auto, or name them in precision_time_types if AWS lists them now."
   }
 
   precondition {

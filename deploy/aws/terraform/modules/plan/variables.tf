@@ -26,6 +26,24 @@ variable "az_ids" {
   default     = {}
 }
 
+variable "phc_families" {
+  description = "Instance families whose network card has a PTP hardware clock (PHC)."
+  type        = list(string)
+  default     = []
+}
+
+variable "phc_types" {
+  description = "Instance types that have one though their family is not listed."
+  type        = list(string)
+  default     = []
+}
+
+variable "phc_wanted" {
+  description = "Whether every instance needs one."
+  type        = bool
+  default     = false
+}
+
 variable "offerings" {
   description = "Availability zone ids that offer each instance type, per region."
   type        = map(map(list(string)))

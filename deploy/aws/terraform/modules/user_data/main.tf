@@ -11,7 +11,7 @@ locals {
   common    = ["lib.sh", "sweep-expire.service", "sweep-expire.timer", "sweep-journal.service", "sweep-journal.logrotate", "cloudwatch-agent.json"]
   by_role = {
     probe = [
-      "probe.sh", "clock.sh", "chrony.conf", "tuning.sh", "tuning.table", "node-web.yml",
+      "probe.sh", "phc.sh", "clock.sh", "chrony.conf", "tuning.sh", "tuning.table", "node-web.yml",
       "binance-probe.service", "node-exporter.service", "sweep-tuning.service",
     ]
     monitor = [

@@ -1,9 +1,12 @@
-"""The results as a screen or as JSON."""
+"""Results of checks as a screen or as JSON, for every `doctor`."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
+import sys
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
@@ -13,7 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus
+from latency_sweep.runtime import standard_output
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus
 from latency_sweep.runtime.printable import printable_json
 
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
 JSON_VERSION: Final = 1
 WIDTH: Final = 100
+_WIDEST: Final = 120
 _STYLES: Final = {
     CheckStatus.PASS: "green",
     CheckStatus.WARN: "yellow",
@@ -30,6 +35,42 @@ _STYLES: Final = {
     CheckStatus.SKIP: "dim",
 }
 _NOT_AS_EXPECTED: Final = (CheckStatus.FAIL, CheckStatus.WARN)  # worst first
+
+
+def show(results: Sequence[CheckResult], *, program: str, as_json: bool) -> bool:
+    """Print the results on standard output, with colors on a terminal that wants them.
+
+    Args:
+        results: what to print.
+        program: its name, for an error.
+        as_json: as JSON instead of a table.
+
+    Returns:
+        Whether no check failed.
+    """
+    if as_json:
+        report = render_json(results)
+    else:
+        terminal = sys.stdout is not None and sys.stdout.isatty()
+        report = render_text(
+            results,
+            color=terminal and not os.environ.get("NO_COLOR"),
+            width=_width(terminal=terminal),
+        )
+    unwritten = standard_output.write(report)
+    if unwritten is not None and not isinstance(unwritten, BrokenPipeError):
+        print(f"{program}: the report cannot be written: {unwritten.strerror}.", file=sys.stderr)
+    return passed(results)
+
+
+def passed(results: Sequence[CheckResult]) -> bool:
+    """Whether no check failed."""
+    return all(result.status is not CheckStatus.FAIL for result in results)
+
+
+def _width(*, terminal: bool) -> int:
+    """Columns to use: lines that run across a wide screen are hard to read."""
+    return min(shutil.get_terminal_size((WIDTH, 0)).columns, _WIDEST) if terminal else WIDTH
 
 
 def render_text(results: Sequence[CheckResult], *, color: bool = False, width: int = WIDTH) -> str:

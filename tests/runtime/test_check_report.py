@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from latency_sweep.probe.doctor.report import render_json, render_text
-from latency_sweep.probe.doctor.result import CheckResult, CheckStatus, duration
+from latency_sweep.runtime.check_report import passed, render_json, render_text
+from latency_sweep.runtime.check_result import CheckResult, CheckStatus, duration
 
 RESULTS = [
     CheckResult("clock", CheckStatus.PASS, "chrony: bound 20 µs", "bound ≤ 1 ms"),
@@ -82,3 +82,15 @@ def test_json_holds_every_field_and_the_worst_status() -> None:
 )
 def test_durations_are_in_the_unit_one_thinks_in(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([CheckStatus.PASS, CheckStatus.WARN, CheckStatus.SKIP], True),
+        ([CheckStatus.PASS, CheckStatus.FAIL], False),
+        ([], True),
+    ],
+)
+def test_only_a_failure_fails(found: list[CheckStatus], *, expected: bool) -> None:
+    assert passed([CheckResult("x", status, "", "") for status in found]) is expected

@@ -1,4 +1,4 @@
-"""What a check found."""
+"""What a check of a `doctor` found."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line of the doctor's report.
+    """One line of a doctor's report.
 
     Attributes:
         name: what was checked.
