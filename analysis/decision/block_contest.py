@@ -42,7 +42,7 @@ class BlockContest:
         labels: `run` labels of the blocks in which any has a usable run, in the order of time.
         log_p99: natural logarithm of p99 in seconds, shape (candidates, blocks); NaN where there
             is no usable run, or p99 is not positive.
-        allowance: how much of a difference of log p99 the clocks explain, shape
+        allowance: how much of a difference of log p99 clocks and late timestamps explain, shape
             (candidates, candidates): rival's column, leader's row.
         kept_hosts: whether instances took part in more than one block.
         rule: how it was held.
@@ -77,7 +77,7 @@ class BlockContest:
                 value = sample.run_p99.get(label, math.nan)
                 p99[row, column] = value if value > 0 else math.nan
         kept = any(_has_kept_hosts(sample) for sample in samples)
-        allowance = _allowance(samples, p99, rule) if kept else np.zeros((len(samples),) * 2)
+        allowance = _allowance(samples, p99, rule, kept_hosts=kept)
         contest_rule = ContestRule(blocks.most, math.log1p(rule.equivalence_ratio), rule.confidence)
         log_p99 = np.log(p99)
         result = hold(log_p99, contest_rule, allowance)
@@ -199,19 +199,25 @@ def _has_kept_hosts(sample: CandidateSample) -> bool:
     return len(set(names)) < len(names)
 
 
-def _allowance(samples: Sequence[CandidateSample], p99: Floats, rule: Decision) -> Floats:
-    """What the clocks of kept hosts explain: a constant error, which more blocks do not average.
+def _allowance(
+    samples: Sequence[CandidateSample], p99: Floats, rule: Decision, *, kept_hosts: bool
+) -> Floats:
+    """What constant errors explain, which more blocks do not average.
 
-    The rival's p99 may be too high, and the leader's too low, by the two bounds together. An
-    unknown bound counts as the largest that the experiment allows.
+    With kept hosts the rival's p99 may be too high, and the leader's too low, by the bounds of
+    their clocks together; an unknown bound counts as the largest that the experiment allows. Fresh
+    hosts have other clocks in every block, whose errors are in the blocks' spread. The timestamps
+    of the rival may be late on any host.
     """
-    allowed = rule.constraints.clock_error_bound_sec
-    bounds = np.array([allowed if s.clock_bound is None else s.clock_bound for s in samples])
+    allowed = rule.constraints.clock_error_bound_sec if kept_hosts else 0.0
+    bounds = [
+        allowed if s.clock_bound is None or not kept_hosts else s.clock_bound for s in samples
+    ]
     found = np.zeros((len(samples), len(samples)))
-    for rival, row in enumerate(p99):
+    for rival, (sample, row) in enumerate(zip(samples, p99, strict=True)):
         lowest = float(np.nanmin(row)) if np.isfinite(row).any() else 0.0
-        for leader in range(len(samples)):
-            off = float(bounds[leader] + bounds[rival])
+        for leader, bound in enumerate(bounds):
+            off = bound + bounds[rival] + (sample.largest_lateness or 0.0)
             found[leader, rival] = -math.log1p(-off / lowest) if off < lowest else _EVERYTHING
     return found
 
