@@ -103,7 +103,8 @@ def hold(log_p99: Floats, rule: ContestRule, allowance: Floats | None = None) ->
 
     A candidate is dropped when a paired t test against the leader of the moment says that it is
     slower, with the error shared by all looks and all others (Bonferroni), and is slower by more
-    than the margin. The winner must have beaten every survivor by the sequential sign-flip test.
+    than the margin. The last rival is never dropped. The winner must have beaten every survivor by
+    the sequential sign-flip test.
     That is one claim about all pairs, each tested at the full level (intersection-union, Berger
     1982). What happens after the contest is won changes nothing.
 
@@ -128,7 +129,9 @@ def hold(log_p99: Floats, rule: ContestRule, allowance: Floats | None = None) ->
         seen = log_p99[:, :block]
         leader = _leader(seen, alive)
         if block in looks:
-            for rival in [k for k in alive if k != leader]:
+            for rival in _farthest_first(seen, leader, alive):
+                if len(alive) == 2:  # noqa: PLR2004 - a leader and its last rival
+                    break
                 lead = _paired(seen, leader, rival) - slack[leader, rival]
                 if _clearly_positive(lead, level, rule.margin):
                     alive.remove(rival)
@@ -155,6 +158,15 @@ def _leader(seen: Floats, alive: list[int]) -> int:
         sums = np.where(known, rows, 0.0).sum(axis=1)
         means = np.where(known.any(axis=1), sums / np.maximum(known.sum(axis=1), 1), np.inf)
     return alive[int(np.argmin(means))]
+
+
+def _farthest_first(seen: Floats, leader: int, alive: list[int]) -> list[int]:
+    """The leader's rivals by what they are behind, the most first."""
+    behind = {}
+    for rival in alive:
+        if rival != leader and (lead := _paired(seen, leader, rival)).size:
+            behind[rival] = float(lead.mean())
+    return sorted(behind, key=lambda rival: (-behind[rival], rival))
 
 
 def _paired(seen: Floats, leader: int, rival: int) -> Floats:
