@@ -63,7 +63,7 @@ def plant(url: str) -> list[str]:
         for place, level in LEVELS.items():
             channels = {}
             for channel in CHANNELS[:2]:
-                events = poisson_events(rng, [run], per_sec=1.5, median=1.0)
+                events = poisson_events(rng, [run], per_sec=6, median=1.0)
                 channels[channel] = Events(events.times, level * events.latencies**0.4)
             PlantedProbe(experiment.name, place, [run], channels).plant(history)
         run = timeline.run_after(run)
