@@ -21,6 +21,7 @@ import math
 import os
 import zlib
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,7 +33,7 @@ from latency_sweep.analysis.stats.intervals import binomial_lower, binomial_uppe
 from latency_sweep.contract.experiment import Experiment, load
 from latency_sweep.lab.simulation.block_calibration import (
     BlockTrial,
-    Setup,
+    SimulatedContest,
     StagedTrial,
     staged_cases,
     staged_trial,
@@ -62,6 +63,21 @@ _STAGED_HEAD = (
     "| truth | right winner | or a shortlist of 2 with the best | or of 3 | right region |"
     " instance-hours, mean | of them for the region |\n|---|---|---|---|---|---|---|"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """How many sweeps a row has, where they run, and which rows are wanted."""
+
+    pool: ProcessPoolExecutor
+    trials: int
+    seed: int
+    only: str
+
+    def block_trials(self, work: Callable[[tuple[int, ...]], T], name: str) -> list[T]:
+        """All sweeps of a row; those of other rows are independent of them."""
+        seeds = [(self.seed, zlib.crc32(name.encode()), n) for n in range(self.trials)]
+        return list(self.pool.map(work, seeds, chunksize=8))
 
 
 def run_case(
@@ -137,13 +153,13 @@ def staged_row(name: str, trials: Sequence[StagedTrial]) -> str:
 def _of_family(name: str, levels: tuple[float, ...], seed: Sequence[int]) -> BlockTrial:
     # By name, since functions within functions do not travel between processes.
     family = next(f for f in families() if f.name == name)
-    return block_trial(Setup(family.model, family.hosts, levels), seed)
+    return block_trial(SimulatedContest(family.model, family.hosts, levels), seed)
 
 
 def _of_model(
     name: str, hosts: Hosts, levels: tuple[float, ...], seed: Sequence[int]
 ) -> BlockTrial:
-    return block_trial(Setup(model_named(name), hosts, levels), seed)
+    return block_trial(SimulatedContest(model_named(name), hosts, levels), seed)
 
 
 def model_named(name: str) -> Model:
@@ -172,30 +188,20 @@ def main() -> None:
     parser.add_argument("--hosts", choices=("fresh", "kept"), default="fresh", help="with --model")
     options = parser.parse_args()
     with ProcessPoolExecutor(options.jobs) as pool:
+        bench = Bench(pool, options.trials, options.seed, options.only)
         if options.model:
             work = partial(_of_model, options.model, options.hosts, (0.0, 0.0))
             model_named(options.model)
             print(_BLOCK_HEAD)
-            print(block_row(options.model, _block_trials(work, "model", options, pool)))
+            print(block_row(options.model, bench.block_trials(work, "model")))
         elif options.blocks:
-            _print_blocks(options, pool)
+            _print_blocks(bench)
         else:
-            _print_runs(options, pool)
+            _print_runs(bench)
 
 
-def _block_trials(
-    work: Callable[[tuple[int, ...]], T],
-    name: str,
-    options: argparse.Namespace,
-    pool: ProcessPoolExecutor,
-) -> list[T]:
-    # Rows are to be independent of one another.
-    seeds = [(options.seed, zlib.crc32(name.encode()), n) for n in range(options.trials)]
-    return list(pool.map(work, seeds, chunksize=8))
-
-
-def _print_blocks(options: argparse.Namespace, pool: ProcessPoolExecutor) -> None:
-    print(f"{options.trials} sweeps per row, seed {options.seed}; per cent [95 % interval].\n")
+def _print_blocks(bench: Bench) -> None:
+    print(f"{bench.trials} sweeps per row, seed {bench.seed}; per cent [95 % interval].\n")
     print(_BLOCK_HEAD)
     alike = [(family.name, family.name, (0.0, 0.0)) for family in families()]
     other = [
@@ -204,28 +210,28 @@ def _print_blocks(options: argparse.Namespace, pool: ProcessPoolExecutor) -> Non
     ]
     six = [(f"{name}, 6 alike", name, (0.0,) * 6) for name in ("independent", "t, 4 degrees")]
     for name, family, levels in (*alike, *six, *other):
-        if options.only in name:
+        if bench.only in name:
             work = partial(_of_family, family, levels)
-            print(block_row(name, _block_trials(work, name, options, pool)), flush=True)
+            print(block_row(name, bench.block_trials(work, name)), flush=True)
     print("\n" + _STAGED_HEAD)
     for case in staged_cases():
-        if options.only in case.name:
-            done = _block_trials(partial(staged_trial, case), case.name, options, pool)
+        if bench.only in case.name:
+            done = bench.block_trials(partial(staged_trial, case), case.name)
             print(staged_row(case.name, done), flush=True)
 
 
-def _print_runs(options: argparse.Namespace, pool: ProcessPoolExecutor) -> None:
+def _print_runs(bench: Bench) -> None:
     experiment = load()
     print(
-        f"{options.trials} sweeps per row, seed {options.seed}; per cent [95 % interval].\n\n"
+        f"{bench.trials} sweeps per row, seed {bench.seed}; per cent [95 % interval].\n\n"
         "| case | false winner | right winner | tie | 95 % interval covers"
         " | original: false | original: right"
         " | original, exact percentiles: false | right |\n"
         "|---|---|---|---|---|---|---|---|---|"
     )
     for case in cases():
-        if options.only in case.name:
-            done = run_case(case, options.trials, options.seed, experiment, pool)
+        if bench.only in case.name:
+            done = run_case(case, bench.trials, bench.seed, experiment, bench.pool)
             print(row(case, done), flush=True)
 
 

@@ -40,7 +40,7 @@ MARGIN: Final = float(np.log(1.02))
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class SimulatedContest:
     """How sweeps are simulated.
 
     Attributes:
@@ -104,7 +104,7 @@ def starts_of(seed: int, per_day: int, number: int) -> Floats:
     return np.array(found)
 
 
-def trial(setup: Setup, seed: Sequence[int]) -> BlockTrial:
+def trial(setup: SimulatedContest, seed: Sequence[int]) -> BlockTrial:
     """Simulate one sweep and hold the contest."""
     rng = np.random.default_rng(seed)
     starts = starts_of(int(rng.integers(2**31)), setup.per_day, setup.cap)
@@ -210,10 +210,10 @@ def staged_trial(staged: Staged, seed: Sequence[int]) -> StagedTrial:
     model = compose(Effects((normal(),), host_sd=staged.host_sd))
     region_right, region_hours = True, 0.0
     if len(staged.regions) > 1:
-        first = trial(Setup(model, "fresh", staged.regions, staged.cap), [*seed, 1])
+        first = trial(SimulatedContest(model, "fresh", staged.regions, staged.cap), [*seed, 1])
         region_right = first.result.winner == int(np.argmin(staged.regions))
         region_hours = first.result.candidate_blocks * BLOCK_HOURS
-    second = trial(Setup(model, "fresh", staged.types, staged.cap), [*seed, 2])
+    second = trial(SimulatedContest(model, "fresh", staged.types, staged.cap), [*seed, 2])
     best = int(np.argmin(staged.types))
     won = region_right and second.result.winner == best
     left = second.result.survivors

@@ -8,7 +8,7 @@ import pytest
 from latency_sweep.contract.timeline import NS_PER_SEC, SEC_PER_DAY, RandomStarts, Timeline
 from latency_sweep.lab.simulation import blocks
 from latency_sweep.lab.simulation.block_calibration import (
-    Setup,
+    SimulatedContest,
     Staged,
     staged_trial,
     starts_of,
@@ -104,7 +104,7 @@ def test_families_have_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("hosts", ["fresh", "kept"])
 def test_two_sites_alike_seldom_get_a_winner(hosts: blocks.Hosts) -> None:
-    trials = [trial(Setup(QUIET, hosts), (1, n)) for n in range(40)]
+    trials = [trial(SimulatedContest(QUIET, hosts), (1, n)) for n in range(40)]
     assert sum(t.false for t in trials) <= 5
     assert sum(t.covered for t in trials) >= 35
     assert not any(t.beyond_margin for t in trials)
@@ -112,14 +112,14 @@ def test_two_sites_alike_seldom_get_a_winner(hosts: blocks.Hosts) -> None:
 
 def test_clocks_at_opposite_ends_of_their_bounds_win_nothing() -> None:
     model = blocks.compose(blocks.Effects((blocks.normal(0.01),), clock=0.0125))
-    trials = [trial(Setup(model, "kept"), (2, n)) for n in range(20)]
+    trials = [trial(SimulatedContest(model, "kept"), (2, n)) for n in range(20)]
     assert sum(t.false for t in trials) <= 3
     # Were they taken for the clocks of fresh hosts, which they are not, all would be fooled.
-    assert sum(trial(Setup(model, "fresh"), (2, n)).false for n in range(5)) == 5
+    assert sum(trial(SimulatedContest(model, "fresh"), (2, n)).false for n in range(5)) == 5
 
 
 def test_a_site_that_is_better_by_five_per_cent_wins_within_the_cap() -> None:
-    trials = [trial(Setup(QUIET, levels=(0.05, 0.0, 0.05)), (3, n)) for n in range(20)]
+    trials = [trial(SimulatedContest(QUIET, levels=(0.05, 0.0, 0.05)), (3, n)) for n in range(20)]
     assert sum(t.right for t in trials) >= 19
     assert np.mean([t.result.blocks for t in trials]) < 25
 
