@@ -17,6 +17,7 @@ COPY grafana grafana
 COPY collector collector
 COPY lab lab
 COPY deploy deploy
+COPY docs/runbook.md docs/runbook.md
 RUN /opt/sweep/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.13-slim-bookworm

@@ -390,7 +390,7 @@ def machine() -> str:
     return (
         f"Made on {time.strftime('%Y-%m-%d', time.gmtime())} with {os.cpu_count()} CPU cores, "
         f"{platform.system()} {platform.release().split('-')[0]}, "
-        f"Python {platform.python_version()}."
+        f"Python {platform.python_version()}, load average {os.getloadavg()[1]:.0f}."
     )
 
 

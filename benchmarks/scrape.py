@@ -42,6 +42,7 @@ from latency_sweep.probe.net.loop import Loop
 from latency_sweep.probe.options import settings_of
 from latency_sweep.probe.serving.server import ProbeServer
 from latency_sweep.probe.serving.state_collector import StateCollector
+from latency_sweep.probe.summary.collect import ProbeParts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,8 +116,7 @@ async def _measure(chosen: tuning.Tuning, scrapes: int, rng: np.random.Generator
             server = ProbeServer(
                 settings_of(["--metrics-port", "0"], {}),
                 registry,
-                recorder,
-                session,
+                ProbeParts("spot", feed.url, "socket", recorder, session, instruments),
                 version="0",
                 policy=LivePolicy(web_config if tls else None, None),
                 rejected=lambda _: None,

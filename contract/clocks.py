@@ -15,5 +15,7 @@ MAX_DRIFT_RATIO: Final = 15e-6
 # What the exchange's own hosts may be apart from their middle: those that answer with their time
 # and those that put event times on messages.
 EXCHANGE_HOSTS_SEC: Final = 1e-3
+# The least that a reading in a bucket can be, as a share of the bucket's far end, down to schema 3.
+LEAST_IN_BUCKET: Final = 0.9
 # Of the latency, on average: more may change which candidate is best.
 MAX_TIMESTAMP_ERROR_RATIO: Final = 0.02

@@ -10,7 +10,7 @@ from typing import Final
 
 
 class ExitCode(IntEnum):
-    """Exit codes. 3 to 5 and 15 are the verdicts of `analyze` that name no winner."""
+    """Exit codes. 3 to 5 and 16 are the verdicts of `analyze` that name no winner."""
 
     DONE = 0
     CHECK_FAILED = 1
@@ -27,7 +27,8 @@ class ExitCode(IntEnum):
     LEFTOVERS = 12
     CANNOT_LISTEN = 13
     ADVISORIES_FAILED = 14
-    SHORTLIST = 15
+    EXCHANGE_UNREACHABLE = 15
+    SHORTLIST = 16
     STACK_FAILED = 69
     INTERNAL_ERROR = 70
     INTERRUPTED = 130
@@ -41,7 +42,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.TIE: "tie: several candidates are equally good",
     ExitCode.INCONCLUSIVE: "inconclusive: not enough evidence yet",
     ExitCode.NONE_PASSES: "no candidate meets every constraint",
-    ExitCode.NO_DATA: "no data: no matching probe, or no finished run yet",
+    ExitCode.NO_DATA: "no data: no matching probe, finished run or message yet",
     ExitCode.PROMETHEUS_FAILED: "Prometheus is unreachable or rejected a query",
     ExitCode.PREFLIGHT_FAILED: "preflight found a problem; nothing was created",
     ExitCode.AWS_FAILED: "AWS is unreachable or rejected a request",
@@ -50,6 +51,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.LEFTOVERS: "tagged resources remain, or a region could not be checked",
     ExitCode.CANNOT_LISTEN: "cannot listen on the given address and port",
     ExitCode.ADVISORIES_FAILED: "the advisory database could not be queried",
+    ExitCode.EXCHANGE_UNREACHABLE: "the exchange cannot be reached",
     ExitCode.SHORTLIST: "shortlist: the best is among several candidates",
     ExitCode.STACK_FAILED: "a process of the local stack failed",
     ExitCode.INTERNAL_ERROR: "internal error; please report it",

@@ -130,6 +130,8 @@ class ErrorKind(StrEnum):
     TIME_ENDPOINT_SIZE = "time_endpoint_size"
     TIME_ENDPOINT_INFORMATIONAL = "time_endpoint_informational"
     TIME_ENDPOINT_RETRY_AFTER = "time_endpoint_retry_after"
+    # Messages are missing in the file of --record; what is measured is complete.
+    RECORDING = "recording"
     INTERNAL = "internal"
 
 

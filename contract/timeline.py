@@ -61,6 +61,18 @@ class Run:
             case _:
                 return self.start_ns
 
+    def phase_end_ns(self, phase: Phase) -> int:
+        """Unix nanoseconds at which a phase of this run, or the wait for it, ends."""
+        match phase:
+            case Phase.WARMUP:
+                return self.measure_start_ns
+            case Phase.MEASURE:
+                return self.measure_end_ns
+            case Phase.COOLDOWN:
+                return self.end_ns
+            case _:
+                return self.start_ns
+
 
 def parse_run_label(label: str) -> datetime:
     """The UTC start of the measurement that a `run` label names.
@@ -111,15 +123,17 @@ class Timeline:
     """The endless sequence of runs that a `Timing` defines.
 
     Attributes:
-        warmup_ns: length of the warm-up, nanoseconds.
-        measurement_ns: of the measurement.
-        cooldown_ns: of the cool-down.
+        warmup_ns: length of each run's warm-up, nanoseconds.
+        measurement_ns: length of its measurement.
+        cooldown_ns: length of its cool-down.
+        origin_ns: when some run starts, Unix nanoseconds; the epoch wherever probes shall agree.
         random_starts: when runs start; None if they follow one another without a pause.
     """
 
     warmup_ns: int
     measurement_ns: int
     cooldown_ns: int
+    origin_ns: int = 0
     random_starts: RandomStarts | None = None
 
     @classmethod
@@ -130,7 +144,7 @@ class Timeline:
             timing.warmup_sec * NS_PER_SEC,
             timing.measurement_sec * NS_PER_SEC,
             timing.cooldown_sec * NS_PER_SEC,
-            None if blocks is None else RandomStarts(blocks.per_day, blocks.seed),
+            random_starts=None if blocks is None else RandomStarts(blocks.per_day, blocks.seed),
         )
 
     @property
@@ -145,7 +159,7 @@ class Timeline:
         happens between blocks only.
         """
         if self.random_starts is None:
-            return self._run_from(unix_ns - unix_ns % self.cycle_ns)
+            return self._run_from(unix_ns - (unix_ns - self.origin_ns) % self.cycle_ns)
         band = self.random_starts.band_at(unix_ns // NS_PER_SEC)
         run = self._block_of(self.random_starts, band)
         return run if unix_ns < run.end_ns else self._block_of(self.random_starts, band + 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latency_sweep.grafana.generate import FOLDER
+from latency_sweep.grafana.lint import is_logarithmic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ class DashboardQuery:
         instant: whether it is an instant query.
         step_sec: step of a range query, if the dashboard fixes it.
         name_only: whether only the names of the series are shown.
+        logarithmic: whether the axis is, which shows positive values only.
     """
 
     dashboard: str
@@ -38,6 +40,7 @@ class DashboardQuery:
     instant: bool = False
     step_sec: int | None = None
     name_only: bool = False
+    logarithmic: bool = False
 
     @property
     def id(self) -> str:
@@ -77,6 +80,7 @@ def _queries(uid: str, document: Mapping[str, Any]) -> Iterator[DashboardQuery]:
                 target["expr"],
                 instant=target.get("instant", False),
                 name_only=panel["options"].get("textMode") == "name",
+                logarithmic=is_logarithmic(panel),
             )
     for variable in document["templating"]["list"]:
         if variable["type"] == "query":

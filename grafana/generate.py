@@ -14,11 +14,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from grafana_foundation_sdk.cog.encoder import JSONEncoder
-
 from latency_sweep.contract import experiment as experiments
 from latency_sweep.contract.exit_codes import ExitCode
-from latency_sweep.grafana import boards, lint, provisioning
+from latency_sweep.runtime import extras
+from latency_sweep.runtime.extras import Extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +38,12 @@ def files(experiment: Experiment) -> dict[Path, str]:
     Raises:
         RuleError: a dashboard breaks a rule of `latency_sweep.grafana.lint`.
     """
+    from grafana_foundation_sdk.cog.encoder import (  # noqa: PLC0415 - the extra `export`
+        JSONEncoder,
+    )
+
+    from latency_sweep.grafana import boards, lint, provisioning  # noqa: PLC0415 - likewise
+
     texts: dict[Path, str] = {}
     for board in boards.every(experiment):
         model = board.build(experiment)
@@ -73,8 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the files are")
     options = parser.parse_args(arguments)
     try:
+        extras.require(Extra.EXPORT, "python -m latency_sweep.grafana.generate")
         wanted = files(experiments.load(options.config))
-    except (experiments.ExperimentError, RuleError) as error:
+    except (experiments.ExperimentError, RuleError, extras.MissingExtraError) as error:
         print(error, file=sys.stderr)
         return ExitCode.BAD_INPUT
     stale = different(wanted, options.folder)

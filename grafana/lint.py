@@ -72,6 +72,12 @@ def queries(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"annotation {annotation['name']!r}", annotation["expr"]
 
 
+def is_logarithmic(panel: Mapping[str, Any]) -> bool:
+    """Whether the axis of a panel of a dashboard's document is logarithmic."""
+    custom = panel["fieldConfig"]["defaults"].get("custom", {})
+    return bool(custom.get("scaleDistribution", {}).get("type") == "log")
+
+
 def _panel_faults(panel: Mapping[str, Any], limits: set[float]) -> Iterator[str]:
     if not panel.get("description"):
         yield "has no description."
@@ -85,6 +91,8 @@ def _panel_faults(panel: Mapping[str, Any], limits: set[float]) -> Iterator[str]
         yield f"does not say {NO_DATA!r} when it is empty."
     if panel["type"] == "stat" and defaults["thresholds"]["steps"][0]["color"] == BAD:
         yield "is red before there is any data."
+    if is_logarithmic(panel) and defaults.get("min", 1) <= 0:
+        yield "has zero on a logarithmic axis."
     references = Counter(target["refId"] for target in panel["targets"])
     if not references:
         yield "has no query."

@@ -27,12 +27,16 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from latency_sweep.contract.regions import CITIES
+from latency_sweep.grafana.promql import CANDIDATE_NAME
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 # Referred to by variable, so that one dashboard serves any number of Prometheus servers.
 DATASOURCE: Final = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 NO_DATA: Final = "no data yet"
+_LOG_AXIS: Final = " Logarithmic axis."
 _HEAT_MAP_COLUMNS: Final = 150
 _EMPTY_CELL: Final = 1e-9
 GOOD, BAD, UNSURE, NEUTRAL = "green", "red", "yellow", "text"
@@ -112,6 +116,7 @@ def graph(
     stacked: bool = False,
     floor: float | None = 0,
     band: tuple[str, str] | None = None,
+    logarithmic: bool = False,
 ) -> timeseries.Panel:
     """Lines over time.
 
@@ -124,6 +129,7 @@ def graph(
         stacked: bars on top of one another, for counts of events.
         floor: smallest value of the axis, or None.
         band: names of an upper and a lower series, between which it is shaded.
+        logarithmic: a logarithmic axis, for positive values that differ by tens of times.
     """
     legend = (
         common_builders.VizLegendOptions()
@@ -137,7 +143,8 @@ def graph(
         .mode(common.TooltipDisplayMode.MULTI)
         .sort(common.SortOrder.DESCENDING)
     )
-    panel = _described(timeseries.Panel(), title, description, unit)
+    described = description + (_LOG_AXIS if logarithmic else "")
+    panel = _described(timeseries.Panel(), title, described, unit)
     panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
     panel.legend(legend).tooltip(tooltip).fill_opacity(0).show_points(common.VisibilityMode.NEVER)
     if steps:
@@ -149,7 +156,11 @@ def graph(
     if stacked:
         panel.draw_style(common.GraphDrawStyle.BARS).fill_opacity(60)
         panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL))
-    if floor is not None:
+    if logarithmic:
+        # Without a floor: zero is not on such an axis.
+        scale = common_builders.ScaleDistributionConfig()
+        panel.scale_distribution(scale.type(common.ScaleDistribution.LOG).log(10))
+    elif floor is not None:
         panel.min(floor)
     if band:
         upper, lower = band
@@ -162,7 +173,20 @@ def graph(
         panel.override_by_name(lower, _properties({**outline, "custom.fillOpacity": 0}))
     for number, query in enumerate(queries):
         panel.with_target(_target(number, query).range())
+    if any(CANDIDATE_NAME in query.legend for query in queries):
+        panel.transformations(_with_cities())
     return panel
+
+
+def _with_cities() -> list[DataTransformerConfig]:
+    """Puts cities in place of the regions that series' names begin with."""
+    return [
+        DataTransformerConfig(
+            id_val="renameByRegex",
+            options={"regex": f"/^{region} /", "renamePattern": f"{city}, "},
+        )
+        for region, city in CITIES.items()
+    ]
 
 
 def heat_map(title: str, description: str, histogram: str) -> heatmap.Panel:
@@ -222,6 +246,8 @@ def timeline(
     panel.mappings([mapping]).row_height(0.8)
     panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS))
     panel.thresholds(dashboard.ThresholdsConfig().steps(list(steps) or [Threshold(color=NEUTRAL)]))
+    if CANDIDATE_NAME in query.legend:
+        panel.transformations(_with_cities())
     return panel.with_target(_target(0, query).range())
 
 
@@ -265,6 +291,9 @@ def ranking(
         query = Query(column.expr, column.title)
         panel.with_target(_target(number, query).instant().format(PromQueryFormat.TABLE))
         panel.override_by_name(column.title, _column_properties(column))
+    if "city" in labels:
+        cities = {code: ValueMappingResult(text=city) for code, city in CITIES.items()}
+        panel.override_by_name(labels["city"], _properties({"mappings": [ValueMap(cities)]}))
     panel.data_links(list(links))
     return panel
 

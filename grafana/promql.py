@@ -10,6 +10,8 @@ from latency_sweep.contract.monitoring import MONITORING, duration
 from latency_sweep.contract.targets import CANDIDATE_LABELS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from latency_sweep.contract.experiment import Experiment
     from latency_sweep.contract.metrics import Metric
 
@@ -59,9 +61,18 @@ class TargetSelector:
         labels = (*CANDIDATE, "instance") if self.by_instance else CANDIDATE
         return ['experiment="$experiment"', *(f'{n}=~"${self.prefix}{n}"' for n in labels)]
 
+    def matchers(self, *further: str) -> str:
+        """Matchers of the targets, and others."""
+        return ",".join([*self._targets(), *further])
+
     def target(self, name: str, *matchers: str) -> str:
         """Series of a metric without labels of a feed."""
-        return f"{name}{{{','.join([*self._targets(), *matchers])}}}"
+        return f"{name}{{{self.matchers(*matchers)}}}"
+
+    def over(self, operator: str, series: Callable[[str], str], *, up: bool = False) -> str:
+        """Series of each candidate, aggregated; see `contract.usable_runs.Over`."""
+        matchers = self.matchers(PROBES_JOB) if up else self.matchers()
+        return aggregate(operator, series(matchers), CANDIDATE)
 
     def scrape(self, name: str) -> str:
         """Series that every target has, such as `up`, of the probes."""
@@ -114,6 +125,11 @@ def quantile(q: float, histogram: str) -> str:
 def variation(histogram: str) -> str:
     """Coefficient of variation: standard deviation by mean."""
     return f"histogram_stddev({histogram}) / histogram_avg({histogram})"
+
+
+def with_city(expression: str) -> str:
+    """With the region as label `city` too, which tables show as the city's name."""
+    return f'label_join({expression}, "city", "", "region")'
 
 
 def share(part: str, rest: str) -> str:

@@ -9,9 +9,11 @@ import platform
 import signal
 import ssl
 import sys
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -37,20 +39,23 @@ from latency_sweep.probe.net.loop import Loop
 from latency_sweep.probe.net.receiving import TimestampsError
 from latency_sweep.probe.net.timestamped_socket import keep_timestamping_on
 from latency_sweep.probe.net.transport import resolve
+from latency_sweep.probe.recording import FrameWriter
 from latency_sweep.probe.reload import Reloader
 from latency_sweep.probe.serving.server import ProbeServer
 from latency_sweep.probe.serving.state_collector import StateCollector
 from latency_sweep.probe.settings import MAX_CONNECTIONS, SettingsError
 from latency_sweep.probe.stop import Stop
+from latency_sweep.probe.summary.collect import ProbeParts
 from latency_sweep.runtime import logs, standard_output
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 
     from latency_sweep.contract.experiment import MarketData
     from latency_sweep.probe.feeds.base import Feed
     from latency_sweep.probe.settings import Settings
 
+_Result = TypeVar("_Result")
 _LOG: Final = logs.logger(__name__)
 _HTTPS_PORT: Final = 443
 # A scrape is encoded in a thread; switching threads this often keeps the reader prompt.
@@ -65,6 +70,22 @@ def run(settings: Settings) -> None:
         WebConfigError: the metrics port's files cannot be used.
         server.ListenError: the metrics port cannot be listened on.
     """
+    run_with(settings, lambda probe: probe.serve())
+
+
+def run_with(
+    settings: Settings, work: Callable[[Probe], Coroutine[None, None, _Result]]
+) -> _Result:
+    """Make a probe in an event loop of its own, with its tuning applied, and let it work.
+
+    Args:
+        settings: of the probe.
+        work: what it does.
+
+    Raises:
+        SettingsError: the settings cannot work together.
+        WebConfigError: the metrics port's files cannot be used.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL_SEC)
     host = urlsplit(settings.experiment.market_data.endpoint).hostname
     try:
@@ -75,7 +96,7 @@ def run(settings: Settings) -> None:
             keep_timestamping_on(),
             asyncio.Runner(loop_factory=Loop) as runner,
         ):
-            runner.run(Probe(settings).serve())
+            return runner.run(work(Probe(settings)))
     except (tuning.TuningError, TimestampsError) as error:
         raise SettingsError(str(error)) from error
 
@@ -98,6 +119,35 @@ class Probe:
 
     async def serve(self) -> None:
         """Measure and serve until stopped by a signal."""
+        parts = await self.assemble(Timeline.of(self._settings.experiment.timing))
+        recorder, session = parts.recorder, parts.session
+        server = ProbeServer(
+            self._settings,
+            self._registry,
+            parts,
+            version=self._version,
+            policy=self._reloader.policy,
+            rejected=lambda reason: self._instruments.rejected_requests.labels(reason.value).inc(),
+        )
+        port = await server.start()
+        stop = Stop(session.stop)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reloader.reload)
+        self._report_listening(port)
+        try:
+            async with self.watching(recorder):
+                await stop.run(session.run(), server.offer_final_values)
+        finally:
+            await server.stop()
+
+    async def assemble(self, timeline: Timeline) -> ProbeParts:
+        """Everything that measures, ready to run.
+
+        Args:
+            timeline: when runs begin and end.
+
+        Raises:
+            SettingsError: the endpoint's addresses are needed and cannot be found.
+        """
         market = self._settings.experiment.market_data.market
         asyncio.get_running_loop().set_default_executor(
             tuning.background_executor(self._settings.tuning)
@@ -108,32 +158,28 @@ class Probe:
         asyncio.get_running_loop().set_exception_handler(
             lambda _, context: _count_uncaught(recorder, context)
         )
+        writer = self._writer(recorder)
         session = Session(
             self._feeds,
-            Timeline.of(self._settings.experiment.timing),
+            timeline,
             recorder,
             self._instruments,
             tls=self._tls,
             addresses=addresses,
             receiving=self._settings.receiving,
+            tap=None if writer is None else writer.tapped,
         )
         self._registry.register(
             StateCollector(market, recorder, session, self._settings.receiving.missed)
         )
         self._describe()
-        server = ProbeServer(
-            self._settings,
-            self._registry,
-            recorder,
-            session,
-            version=self._version,
-            policy=self._reloader.policy,
-            rejected=lambda reason: self._instruments.rejected_requests.labels(reason.value).inc(),
-        )
-        port = await server.start()
-        stop = Stop(session.stop)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reloader.reload)
-        self._report_listening(port)
+        endpoint = self._settings.experiment.market_data.endpoint
+        timestamps = self._settings.receiving.timestamps.value
+        return ProbeParts(market, endpoint, timestamps, recorder, session, self._instruments)
+
+    @asynccontextmanager
+    async def watching(self, recorder: Recorder) -> AsyncIterator[None]:
+        """Watch both clocks and the probe's own delays until the context ends."""
         # All long-lived objects exist now: keep the garbage collector from traversing them again.
         gc.collect()
         gc.freeze()
@@ -156,12 +202,24 @@ class Probe:
         ]
         try:
             with own_delays.watched(self._instruments.loop_delay, self._instruments.gc_pause):
-                await stop.run(session.run(), server.offer_final_values)
+                yield
         finally:
+            if writer is not None:
+                writer.stop()
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
-            await server.stop()
+
+    def _writer(self, recorder: Recorder) -> FrameWriter | None:
+        """What records every message, where that was asked for.
+
+        Raises:
+            SettingsError: its file cannot be opened.
+        """
+        path = self._settings.record_file
+        if path is None:
+            return None
+        return FrameWriter(path, partial(recorder.count_error, ErrorKind.RECORDING))
 
     def _report_listening(self, port: int) -> None:
         host, policy = self._settings.metrics_host, self._reloader.policy.current

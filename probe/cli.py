@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError
 from latency_sweep.contract.program import report_internal_error
-from latency_sweep.probe import app, command_line
-from latency_sweep.probe.command_line import DoctorOptions, ProbeRunOptions
+from latency_sweep.probe import app, command_line, try_command
+from latency_sweep.probe.command_line import DoctorOptions, ProbeRunOptions, TryOptions
 from latency_sweep.probe.doctor import command as doctor
 from latency_sweep.probe.http.errors import WebConfigError
 from latency_sweep.probe.serving.server import ListenError
@@ -24,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = command_line.parse(argv)
     try:
-        return doctor.run(options) if isinstance(options, DoctorOptions) else _run(options)
+        if isinstance(options, DoctorOptions):
+            return doctor.run(options)
+        return _try(options) if isinstance(options, TryOptions) else _run(options)
     except Exception as error:  # noqa: BLE001 - the last resort, reported as this program's fault
         return report_internal_error("probe", error)
 
@@ -39,6 +41,15 @@ def _run(options: ProbeRunOptions) -> ExitCode:
     except ListenError as error:
         return _report(error, ExitCode.CANNOT_LISTEN)
     return ExitCode.DONE
+
+
+def _try(options: TryOptions) -> ExitCode:
+    try:
+        settings = options.settings()
+        with logs.configured(settings.log_format, settings.log_level):
+            return try_command.run(options, settings)
+    except (ExperimentError, SettingsError) as error:
+        return _report(error, ExitCode.BAD_INPUT)
 
 
 def _report(error: Exception, code: ExitCode) -> ExitCode:

@@ -13,6 +13,8 @@ from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.program import program_version
 from latency_sweep.probe import options
 from latency_sweep.probe.doctor.checks import WATCH_SEC
+from latency_sweep.probe.summary.conditions import SYNTAX, ConditionError, FailCondition
+from latency_sweep.probe.summary.conditions import parse as parse_condition
 from latency_sweep.runtime import options as shared
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ _SHORTEST_WATCH_SEC: Final = 0.05
 _LONGEST_WATCH_SEC: Final = 3600.0
 _EXAMPLES: Final = """\
 examples:
+  probe try                        measure for a minute and print the latency
   probe doctor                     say whether this host can measure
   probe run                        serve http://127.0.0.1:9090/metrics
   probe run --symbols BTCUSDT --streams trade
@@ -39,6 +42,14 @@ signals:
   SIGHUP   reload the API key, the web configuration and the bearer tokens
 
 """
+_TRY_EXAMPLES: Final = """\
+examples:
+  probe try
+  probe try 5m --symbols BTCUSDT,ETHUSDT --streams trade,depth@100ms
+  probe try 30s --json --fail-if 'p99>20ms' --fail-if 'loss>0.1%' > try.json
+
+"""
+_LONGEST_TRY_SEC: Final = 86_400
 _DOCTOR_EXAMPLES: Final = """\
 examples:
   probe doctor
@@ -75,7 +86,24 @@ class DoctorOptions:
     watch_sec: float
 
 
-def parse(argv: Sequence[str] | None = None) -> ProbeRunOptions | DoctorOptions:
+@dataclass(frozen=True, slots=True)
+class TryOptions:
+    """`probe try`.
+
+    Attributes:
+        settings: resolves the probe's settings; raises SettingsError or ExperimentError.
+        duration_sec: how long to measure.
+        json: print JSON.
+        fail_if: what makes it fail.
+    """
+
+    settings: Callable[[], Settings]
+    duration_sec: int
+    json: bool
+    fail_if: tuple[FailCondition, ...]
+
+
+def parse(argv: Sequence[str] | None = None) -> ProbeRunOptions | DoctorOptions | TryOptions:
     """What the command line asks for.
 
     Args:
@@ -85,6 +113,13 @@ def parse(argv: Sequence[str] | None = None) -> ProbeRunOptions | DoctorOptions:
         SystemExit: help was asked for, or an option is not valid.
     """
     given = _parser().parse_args(argv)
+    if given.command == "try":
+        return TryOptions(
+            partial(options.resolve_try, given, os.environ),
+            duration_sec=given.duration,
+            json=given.json,
+            fail_if=tuple(given.fail_if),
+        )
     settings = partial(options.resolve, given, os.environ)
     if given.command == "run":
         return ProbeRunOptions(settings)
@@ -141,7 +176,64 @@ def _parser() -> argparse.ArgumentParser:
         f"(default: {WATCH_SEC:g})",
     )
     options.add_flags(doctor)
+    _add_try(commands)
     return parser
+
+
+def _add_try(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = shared.add_command(
+        commands,
+        "try",
+        summary="measure for a minute and print the latency",
+        description="Measure at once for a while, show a live table on a terminal and print a "
+        "final one. Needs no experiment file, no Prometheus and no port. Ctrl-C ends it early "
+        "with the final table.",
+        epilog=_TRY_EXAMPLES
+        + exit_codes.table(
+            ExitCode.CHECK_FAILED,
+            ExitCode.BAD_INPUT,
+            ExitCode.NO_DATA,
+            ExitCode.EXCHANGE_UNREACHABLE,
+            ExitCode.INTERNAL_ERROR,
+            ExitCode.INTERRUPTED,
+            ExitCode.TERMINATED,
+            success="measured, and no --fail-if is met",
+        ),
+    )
+    parser.add_argument(
+        "duration",
+        nargs="?",
+        type=_duration,
+        default=60,
+        metavar="DURATION",
+        help="how long to measure, such as 30s, 5m or 1h (default: 60s)",
+    )
+    shared.add_json(parser)
+    parser.add_argument(
+        "--fail-if",
+        metavar="CONDITION",
+        type=_condition,
+        action="append",
+        default=[],
+        help=f"exit with 1 if a stream meets this, {SYNTAX}; may be given several times".replace(
+            "%", "%%"
+        ),
+    )
+    options.add_try_flags(parser)
+
+
+def _condition(text: str) -> FailCondition:
+    try:
+        return parse_condition(text)
+    except ConditionError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _duration(text: str) -> int:
+    seconds = shared.seconds(text)
+    if seconds > _LONGEST_TRY_SEC:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than a day; run probe run instead")
+    return seconds
 
 
 def _watch_sec(text: str) -> float:

@@ -202,6 +202,12 @@ _FLAGS: Final = (
         default=0,
     ),
     _Flag(
+        "--record",
+        "record every message in this file, which ends with .gz or .zst; not for sbe",
+        Path,
+        metavar="FILE",
+    ),
+    _Flag(
         "--log-format",
         LOG_FORMAT_HELP,
         choices=tuple(LogFormat),
@@ -211,21 +217,56 @@ _FLAGS: Final = (
 )
 
 
+# What `probe try` has no use for: it has no runs, no labels and no endpoint.
+_NOT_FOR_TRY: Final = frozenset(
+    {
+        *("--region", "--instance-family", "--az-id", "--instance-type", "--experiment-id"),
+        *("--warmup-sec", "--measurement-sec", "--cooldown-sec", "--final-scrape-wait-sec"),
+        *("--metrics-host", "--metrics-port", "--web-config-file", "--bearer-token-file"),
+    }
+)
+# The table says what matters; lines of the log would disturb it.
+TRY_LOG_LEVEL: Final = "error"
+# What `probe try` measures without an experiment file.
+_TRIED: Final[Mapping[str, object]] = {"--symbols": ["BTCUSDT"], "--streams": ["trade"]}
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the probe's flags to a parser; unset ones stay None."""
     for flag in _FLAGS:
-        if flag.switch:
-            help_text = f"{flag.help} [{flag.variable}]"
-            parser.add_argument(flag.name, action="store_const", const=True, help=help_text)
-            continue
         default = "" if flag.default is None else f" (default: {flag.default})"
-        parser.add_argument(
-            flag.name,
-            type=partial(_of_argument, flag),
-            choices=flag.choices,
-            metavar=flag.metavar or (None if flag.choices else "NAME"),
-            help=f"{flag.help}{default} [{flag.variable}]",
-        )
+        _add_flag(parser, flag, f"{flag.help}{'' if flag.switch else default}")
+
+
+def add_try_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of `probe try` to a parser; unset ones stay None."""
+    defaults = {
+        "--symbols": "BTCUSDT, or those of --config",
+        "--streams": "trade, or those of --config",
+        "--log-level": TRY_LOG_LEVEL,
+    }
+    for flag in _FLAGS:
+        if flag.name in _NOT_FOR_TRY:
+            continue
+        help_text = flag.help
+        default = defaults.get(flag.name, "" if flag.switch else flag.default)
+        if default is not None and default != "":
+            help_text = f"{flag.help.partition(' (default')[0]} (default: {default})"
+        _add_flag(parser, flag, help_text)
+
+
+def _add_flag(parser: argparse.ArgumentParser, flag: _Flag, help_text: str) -> None:
+    help_text = f"{help_text} [{flag.variable}]"
+    if flag.switch:
+        parser.add_argument(flag.name, action="store_const", const=True, help=help_text)
+        return
+    parser.add_argument(
+        flag.name,
+        type=partial(_of_argument, flag),
+        choices=flag.choices,
+        metavar=flag.metavar or (None if flag.choices else "NAME"),
+        help=help_text,
+    )
 
 
 def settings_of(flags: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -247,7 +288,27 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
             the exchange does not list.
         ExperimentError: the experiment file, or an override of it, is not valid.
     """
-    given = _Given(arguments, environment)
+    return _resolve(_Given(arguments, environment), environment)
+
+
+def resolve_try(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
+    """The settings of `probe try`: as `resolve`, but for what is measured by default.
+
+    Raises:
+        SettingsError: see `resolve`.
+        ExperimentError: see `resolve`.
+    """
+    unused = {flag.variable for flag in _FLAGS if flag.name in _NOT_FOR_TRY}
+    used = {name: value for name, value in environment.items() if name not in unused}
+    given = _Given(arguments, used)
+    given.prefer("--log-level", TRY_LOG_LEVEL)
+    if given["--config"] is None:
+        for flag, value in _TRIED.items():
+            given.prefer(flag, value)
+    return _resolve(given, used)
+
+
+def _resolve(given: _Given, environment: Mapping[str, str]) -> Settings:
     path = _optional_path(given["--config"])
     overridden = _override(experiment.load(path), given)
     _check_symbols(_optional_path(given["--exchange-info"]), overridden)
@@ -290,9 +351,20 @@ def resolve(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Se
             realtime_priority=_optional_int(given["--realtime-priority"]),
             low_latency_idle=bool(given["--low-latency-idle"]),
         ),
+        record_file=_record_file(given, overridden),
         log_format=LogFormat(str(given["--log-format"])),
         log_level=str(given["--log-level"]),
     )
+
+
+def _record_file(given: _Given, described: Experiment) -> Path | None:
+    path = _optional_path(given["--record"])
+    if path is not None and described.market_data.market == "sbe":
+        raise SettingsError(
+            "--record writes lines of text, and the messages of the sbe market are binary; record "
+            "the same symbols on the spot market."
+        )
+    return path
 
 
 class _Given:
@@ -309,16 +381,25 @@ class _Given:
     def __init__(self, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
         self._values: dict[str, object | None] = {}
         self._names: dict[str, str] = {}
+        self._defaults: set[str] = set()
         for flag in _FLAGS:
-            value: object = getattr(arguments, flag.name.removeprefix("--").replace("-", "_"))
+            name = flag.name.removeprefix("--").replace("-", "_")
+            value: object = getattr(arguments, name, None)
             self._names[flag.name] = flag.name
             if value is None and flag.variable in environment:
                 value = _of_variable(flag, environment[flag.variable])
                 self._names[flag.name] = flag.variable
+            if value is None:
+                self._defaults.add(flag.name)
             self._values[flag.name] = flag.default if value is None else value
 
     def __getitem__(self, flag: str) -> object | None:
         return self._values[flag]
+
+    def prefer(self, flag: str, value: object) -> None:
+        """Use another default for a flag that was not given."""
+        if flag in self._defaults:
+            self._values[flag] = value
 
     def name(self, flag: str) -> str:
         """The flag, or the variable that its value is from."""

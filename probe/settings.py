@@ -45,6 +45,7 @@ class Settings:
         time_interval_sec: between queries of the exchange's time.
         receiving: where receive timestamps come from, and whether to poll.
         tuning: options that make the reader faster to run.
+        record_file: file that every message is recorded in, or None.
         log_format: how a line of the log is written.
         log_level: the least that is logged, one of `runtime.logs.LEVELS`.
     """
@@ -70,6 +71,7 @@ class Settings:
     time_interval_sec: float
     receiving: Receiving
     tuning: Tuning
+    record_file: Path | None
     log_format: LogFormat
     log_level: str
 

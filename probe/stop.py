@@ -32,6 +32,11 @@ class Stop:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
 
+    @property
+    def first(self) -> signal.Signals | None:
+        """The first signal that came, or None."""
+        return self._first
+
     async def run(
         self, work: Coroutine[None, None, None], afterwards: Callable[[], Awaitable[None]]
     ) -> None:

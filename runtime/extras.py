@@ -13,9 +13,10 @@ DISTRIBUTION: Final = "binance-latency-sweep"
 
 
 class Extra(StrEnum):
-    """Each contains the one before it; `pyproject.toml` defines them."""
+    """`pyproject.toml` defines them, and `CONTAINS` which contains which."""
 
     MONITOR = "monitor"
+    EXPORT = "export"
     ANALYSIS = "analysis"
     SWEEP = "sweep"
     LOCAL = "local"
@@ -24,9 +25,18 @@ class Extra(StrEnum):
 # What each adds, by import name.
 MODULES: Final = {
     Extra.MONITOR: ("jinja2",),
+    Extra.EXPORT: ("grafana_foundation_sdk",),
     Extra.ANALYSIS: ("pandas", "pyarrow", "requests", "scipy"),
     Extra.SWEEP: ("boto3", "cryptography"),
     Extra.LOCAL: ("moto",),
+}
+# Each contains these, and what they contain.
+CONTAINS: Final[dict[Extra, tuple[Extra, ...]]] = {
+    Extra.MONITOR: (),
+    Extra.EXPORT: (Extra.MONITOR,),
+    Extra.ANALYSIS: (Extra.MONITOR,),
+    Extra.SWEEP: (Extra.ANALYSIS, Extra.EXPORT),
+    Extra.LOCAL: (Extra.SWEEP,),
 }
 
 
@@ -36,9 +46,7 @@ class MissingExtraError(ImportError):
 
 def missing(extra: Extra) -> tuple[str, ...]:
     """The modules of an extra that cannot be imported; none of them is imported."""
-    order = list(Extra)
-    wanted = [name for part in order[: order.index(extra) + 1] for name in MODULES[part]]
-    return tuple(name for name in wanted if find_spec(name) is None)
+    return tuple(name for part in _parts(extra) for name in MODULES[part] if not find_spec(name))
 
 
 def require(extra: Extra, what: str) -> None:
@@ -56,3 +64,9 @@ def require(extra: Extra, what: str) -> None:
             f"`{what}` needs the extra `{extra}` ({', '.join(names)} missing); "
             f"install it with: pip install '{DISTRIBUTION}[{extra}]'"
         )
+
+
+def _parts(extra: Extra) -> tuple[Extra, ...]:
+    """An extra and what it contains, each once and after what it contains."""
+    within = (part for contained in CONTAINS[extra] for part in _parts(contained))
+    return tuple(dict.fromkeys((*within, extra)))

@@ -197,6 +197,18 @@ def add_instance_types(to: argparse._ActionsContainer) -> None:
     )
 
 
+def add_stream(to: argparse._ActionsContainer) -> None:
+    """Add `--stream`, which names what recorded raw messages are of."""
+    to.add_argument(
+        "--stream",
+        metavar="NAMES",
+        type=names,
+        default=(),
+        help="full names of the streams whose messages a recording holds raw, without "
+        '{"stream":...} around them, such as btcusdt@trade,btcusdt@depth@100ms',
+    )
+
+
 def add_json(to: argparse._ActionsContainer) -> None:
     """Add `--json`."""
     to.add_argument("--json", action="store_true", help=JSON_HELP)
@@ -388,7 +400,8 @@ def refuse(given: argparse.Namespace, flags: Sequence[str], needed: str) -> None
         UsageError: one of them is given.
     """
     for flag in flags:
-        if getattr(given, flag.removeprefix("--").replace("-", "_")) not in {None, ()}:
+        value = getattr(given, flag.removeprefix("--").replace("-", "_"))
+        if value is not None and value != ():
             raise UsageError(f"{flag} only works with {needed}.")
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from latency_sweep.analysis.cli import recording_options
 from latency_sweep.analysis.cli.label_option import add_label
 from latency_sweep.analysis.cli.options import (
     AnalyzeOptions,
@@ -46,6 +47,7 @@ examples:
   analyze --from-prometheus http://prometheus:9090 --since 7d -o report.html
   analyze --from-prometheus http://prometheus:9090 -o report.txt -o report.html
   analyze --from-archive sweep.parquet --json
+  analyze --from-recordings tokyo-a=a.gz tokyo-c=c.gz --clock-bound tokyo-a=50us
 
 other commands, each with its own --help:
   analyze export     write the evidence to a file
@@ -113,7 +115,9 @@ _PRICES_CODES: Final = (
 )
 
 # What can be chosen in Prometheus and is settled in a file.
+_SOURCES: Final = ("from_prometheus", "from_archive", "from_jsonl", "from_recordings")
 _RANGE: Final = ("--experiment-id", "--since", "--until", "--market", "--streams", "--label")
+_NOT_RECORDED: Final = ("--experiment-id", "--since", "--until", "--label", "--by")
 _SELECTION: Final = (*_RANGE, "--by", "--symbols")
 # What only a refresh of the prices needs.
 _REFRESH: Final = ("--output-file", "--config", "--regions", "--instance-types")
@@ -159,6 +163,9 @@ def _analyze_parser() -> argparse.ArgumentParser:
     sources.add_argument(
         "--from-jsonl", metavar="FILE", type=Path, help="result file of the first version"
     )
+    recording_options.add_from_recordings(group)
+    recording_options.add_clock_bound(group)
+    shared.add_stream(group)
     shared.add_config(group)
     _add_selection(parser)
     shared.add_prometheus_access(parser)
@@ -173,10 +180,13 @@ def _parse_analyze(arguments: Sequence[str]) -> AnalyzeOptions:
         parser.error(f"unknown command {arguments[0]!r}; choose {known}, or none for the verdict")
     given = parser.parse_args(arguments)
     # Checked here: argparse would report this before an unknown option.
-    if (given.from_prometheus, given.from_archive, given.from_jsonl) == (None, None, None):
-        parser.error(
-            "one of the arguments --from-prometheus --from-archive --from-jsonl is required"
-        )
+    sources = [name for name in _SOURCES if getattr(given, name) is not None]
+    if len(sources) > 1:  # only of recordings; its usage is too long for an exclusive group
+        first = sources[0].replace("_", "-")
+        parser.error(f"argument --from-recordings: not allowed with argument --{first}")
+    if not sources:
+        flags = " ".join(f"--{name.replace('_', '-')}" for name in _SOURCES)
+        parser.error(f"one of the arguments {flags} is required")
     return AnalyzeOptions(
         source=_source(given),
         config=given.config,
@@ -409,6 +419,17 @@ def _add_output_file(to: argparse._ActionsContainer, what: str, *, required: boo
 
 
 def _source(given: argparse.Namespace) -> EvidenceSource:
+    if given.from_recordings is not None:
+        shared.refuse(given, _NOT_RECORDED, "--from-prometheus")
+        return recording_options.from_recordings(
+            given.from_recordings,
+            given.clock_bound or (),
+            market=given.market,
+            raw_streams=given.stream,
+            streams=given.streams,
+            symbols=given.symbols,
+        )
+    shared.refuse(given, recording_options.FLAGS, "--from-recordings")
     if given.from_prometheus is not None:
         return _server(given, given.experiment_id)
     if given.from_archive is not None:

@@ -19,6 +19,7 @@ from latency_sweep.analysis.cli.options import (
     FromArchive,
     FromJsonl,
     FromPrometheus,
+    FromRecordings,
     PricesOptions,
     ServerDoctorOptions,
     TwoCandidates,
@@ -33,7 +34,7 @@ from latency_sweep.analysis.decision.before_after import (
 from latency_sweep.analysis.decision.decide import decide
 from latency_sweep.analysis.doctor.checks import run_checks
 from latency_sweep.analysis.doctor.facts import gather
-from latency_sweep.analysis.evidence import archive, jsonl
+from latency_sweep.analysis.evidence import archive, jsonl, recordings
 from latency_sweep.analysis.evidence.archive import Archive, ArchiveError
 from latency_sweep.analysis.evidence.collect import (
     EvidenceRequest,
@@ -43,6 +44,7 @@ from latency_sweep.analysis.evidence.collect import (
 )
 from latency_sweep.analysis.evidence.jsonl import JsonlError
 from latency_sweep.analysis.evidence.places import AttributionError
+from latency_sweep.analysis.evidence.recordings import RecordedEvidenceError
 from latency_sweep.analysis.pricing.listing import listing
 from latency_sweep.analysis.pricing.prices import (
     PriceListError,
@@ -57,6 +59,7 @@ from latency_sweep.analysis.who_answers import naming_what_answers
 from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.experiment import ExperimentError, load
 from latency_sweep.contract.program import report_internal_error
+from latency_sweep.contract.recorded_frames import UnusableRecordingError
 from latency_sweep.runtime import check_report, extras, standard_output
 from latency_sweep.runtime.atomic_file import replacing
 from latency_sweep.runtime.extras import Extra, MissingExtraError
@@ -83,6 +86,8 @@ _ERRORS: Final[dict[type[Exception], ExitCode]] = {
     CompareError: ExitCode.BAD_INPUT,
     ArchiveError: ExitCode.BAD_INPUT,
     JsonlError: ExitCode.BAD_INPUT,
+    UnusableRecordingError: ExitCode.BAD_INPUT,
+    RecordedEvidenceError: ExitCode.NO_DATA,
     PriceListError: ExitCode.AWS_FAILED,  # before the class that it derives from
     PricesError: ExitCode.BAD_INPUT,
     ExperimentError: ExitCode.BAD_INPUT,
@@ -211,6 +216,17 @@ def _read(source: EvidenceSource, config: Path | None) -> Archive:
         case FromJsonl():
             experiment = load(config)
             evidence = jsonl.read(source.file, experiment, symbols=source.symbols, by=source.by)
+            return Archive(evidence, experiment)
+        case FromRecordings():
+            experiment = load(config)
+            evidence = recordings.read(
+                source.hosts,
+                experiment,
+                market=source.market,
+                raw_streams=source.raw_streams,
+                streams=source.streams,
+                symbols=source.symbols,
+            )
             return Archive(evidence, experiment)
         case _:
             assert_never(source)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latency_sweep.analysis.evidence.label_names import LabelNames
+    from latency_sweep.analysis.evidence.recorded_host import RecordedHost
     from latency_sweep.runtime.options import PrometheusOptions
 
 
@@ -61,7 +62,26 @@ class FromJsonl:
     symbols: tuple[str, ...]
 
 
-EvidenceSource: TypeAlias = FromPrometheus | FromArchive | FromJsonl
+@dataclass(frozen=True, slots=True)
+class FromRecordings:
+    """Evidence in recordings of raw frames.
+
+    Attributes:
+        hosts: with their files and the bounds of their clocks.
+        market: that was recorded; None for the experiment's.
+        raw_streams: full names of the streams whose raw messages the files hold.
+        streams: that count as evidence; empty for the experiment's.
+        symbols: empty for all.
+    """
+
+    hosts: tuple[RecordedHost, ...]
+    market: str | None
+    raw_streams: tuple[str, ...]
+    streams: tuple[str, ...]
+    symbols: tuple[str, ...]
+
+
+EvidenceSource: TypeAlias = FromPrometheus | FromArchive | FromJsonl | FromRecordings
 
 
 @dataclass(frozen=True, slots=True)

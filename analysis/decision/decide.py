@@ -123,6 +123,7 @@ def decide(
         source=evidence.source,
         source_warnings=(*evidence.warnings, *clocks.warnings, *timestamp_warnings(evidence)),
         approximate=evidence.approximate,
+        same_events=evidence.same_events,
         blocks=block_findings,
     )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Relation,
     )
     from latency_sweep.analysis.evidence.records import Candidate, EvidenceSelection
+    from latency_sweep.analysis.evidence.same_event_differences import SameEventDifference
 
 
 class VerdictKind(StrEnum):
@@ -354,6 +355,7 @@ class Verdict:
         source: where the evidence came from.
         source_warnings: what the source of the evidence warned of.
         approximate: whether histograms were rebuilt from percentiles.
+        same_events: receive times of the same events at two hosts; empty but for recordings.
         blocks: the contest, where runs are random blocks and there is a leader; else None.
     """
 
@@ -373,6 +375,7 @@ class Verdict:
     source: str
     source_warnings: tuple[str, ...]
     approximate: bool
+    same_events: tuple[SameEventDifference, ...]
     blocks: BlockFindings | None
 
     def status_of(self, name: str) -> ConstraintStatus:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.analysis.doctor.facts import PROBES_SEC, SCRAPES_SEC
 from latency_sweep.analysis.evidence.attribution import listing
-from latency_sweep.analysis.evidence.exclusion import MIN_COVERAGE
 from latency_sweep.analysis.evidence.places import AttributionError, dimensions
 from latency_sweep.analysis.evidence.sources import SourceQuery
 from latency_sweep.contract.program import program_version
 from latency_sweep.contract.targets import UNKNOWN
+from latency_sweep.contract.usable_runs import MIN_COVERAGE
 from latency_sweep.runtime.check_result import CheckResult, CheckStatus, duration, plural
 
 if TYPE_CHECKING:

@@ -14,11 +14,7 @@ from typing import TYPE_CHECKING, Final
 from latency_sweep.analysis.evidence import loss_attribution, same_events, silence
 from latency_sweep.analysis.evidence.attribution import SourceGroup, attribute
 from latency_sweep.analysis.evidence.counted_once import best_source, without_aliases
-from latency_sweep.analysis.evidence.exclusion import (
-    MIN_COVERAGE,
-    lateness_reasons,
-    sample_reasons,
-)
+from latency_sweep.analysis.evidence.exclusion import lateness_reasons, sample_reasons
 from latency_sweep.analysis.evidence.label_names import EXPERIMENT, LabelNames
 from latency_sweep.analysis.evidence.places import dimensions
 from latency_sweep.analysis.evidence.records import (
@@ -32,6 +28,7 @@ from latency_sweep.analysis.evidence.sources import SourceQuery
 from latency_sweep.contract import metrics
 from latency_sweep.contract.clocks import MAX_DRIFT_RATIO
 from latency_sweep.contract.timeline import NS_PER_SEC, Timeline, parse_run_label
+from latency_sweep.contract.usable_runs import MIN_COVERAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import numpy as np
 
-from latency_sweep.analysis.evidence.exclusion import MIN_COVERAGE, sample_reasons
+from latency_sweep.analysis.evidence.exclusion import sample_reasons
 from latency_sweep.analysis.evidence.records import (
     Candidate,
     Evidence,
@@ -31,6 +31,7 @@ from latency_sweep.analysis.evidence.records import (
     InstanceEvidence,
     RunEvidence,
 )
+from latency_sweep.contract.usable_runs import MIN_COVERAGE
 from latency_sweep.nativehist.bounds import bucket_keys, upper_bounds
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 

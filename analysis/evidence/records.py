@@ -19,6 +19,8 @@ from latency_sweep.nativehist.float_histogram import FloatHistogram
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from latency_sweep.analysis.evidence.same_event_differences import SameEventDifference
+
 N = TypeVar("N", int, float)
 
 
@@ -27,7 +29,7 @@ class Candidate:
     """One of the choices compared: a value for each dimension of `--by`, in that order.
 
     Attributes:
-        dimensions: names, a subset of the contract's `CANDIDATE_LABELS`.
+        dimensions: names, a subset of the contract's `CANDIDATE_LABELS`; `host` in recordings.
         values: the values of those target labels.
     """
 
@@ -243,6 +245,7 @@ class Evidence:
         warnings: what the source said or what was odd, for the report.
         approximate: the histograms were rebuilt from percentiles, so quantiles, moments and
             fractions are rough and no interval drawn from them is exact.
+        same_events: receive times of the same events at two hosts, where the source has them.
     """
 
     selection: EvidenceSelection
@@ -250,6 +253,7 @@ class Evidence:
     source: str
     warnings: tuple[str, ...] = field(default=())
     approximate: bool = False
+    same_events: tuple[SameEventDifference, ...] = ()
 
     def candidates(self) -> tuple[Candidate, ...]:
         """All candidates seen, in order."""

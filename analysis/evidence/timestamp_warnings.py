@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from latency_sweep.analysis.evidence.records import Evidence
 
 _NAMED: Final = 5
+# The kind of receive times that somebody else wrote down.
+RECORDER: Final = "recorder"
 
 
 def timestamp_warnings(evidence: Evidence) -> tuple[str, ...]:
@@ -21,7 +23,9 @@ def timestamp_warnings(evidence: Evidence) -> tuple[str, ...]:
     places: defaultdict[str, set[str]] = defaultdict(set)
     for run in evidence.runs:
         for one in run.instances:
-            if one.latency.count and one.timestamp_errors is None:
+            # Whoever recorded elsewhere is no probe; its source warns of it.
+            said = one.timestamp_errors is not None or RECORDER in one.timestamp_kinds
+            if one.latency.count and not said:
                 unknown.add(run.candidate.name)
             for kind in one.timestamp_kinds:
                 places[kind].add(run.candidate.name)

@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 
 from latency_sweep.analysis.report import tables
 from latency_sweep.analysis.report.charts.charts import charts
+from latency_sweep.analysis.report.same_events_table import same_events
 from latency_sweep.analysis.report.timestamp_table import timestamps
 from latency_sweep.analysis.report.words import conclusion, facts, sentences
 from latency_sweep.analysis.report.words.next_steps import next_steps
@@ -44,6 +45,7 @@ def render_html(verdict: Verdict, evidence: Evidence) -> str:
         charts=charts(verdict, evidence),
         tables=tables,
         timestamps=timestamps(verdict),
+        same_events=same_events(verdict),
         method=facts.method(verdict.rule),
         provenance=facts.provenance(verdict),
         command=facts.command(verdict),

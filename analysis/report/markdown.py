@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.analysis.decision.results import ConstraintStatus
 from latency_sweep.analysis.report import tables
+from latency_sweep.analysis.report.same_events_table import TITLE, same_events
 from latency_sweep.analysis.report.tables import CellKind
 from latency_sweep.analysis.report.timestamp_table import timestamps
 from latency_sweep.analysis.report.words import conclusion, facts, sentences
@@ -36,6 +37,7 @@ def render_markdown(verdict: Verdict) -> str:
         *listed("What to do next", next_steps(verdict)),
         *listed("Warnings", warnings(verdict)),
         *section("Ranking", tables.ranking(verdict)),
+        *section(TITLE, same_events(verdict)),
         *section("Comparisons at p99, in ms", tables.comparisons(verdict)),
         *section(f"Hard constraints ({tables.STATUS_LEGEND})", tables.constraints(verdict)),
         *_evidence(verdict),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.analysis.decision.results import ConstraintStatus, Relation
 from latency_sweep.analysis.report.words import figures
+from latency_sweep.analysis.report.words.places import cities_note
 from latency_sweep.analysis.report.words.sentences import mann_whitney_note
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ def ranking(verdict: Verdict) -> Table:
         " are better."
     )
     rows = tuple(_ranking_row(row) for row in verdict.ranking)
-    return Table((RANK, CANDIDATE, *columns), rows, (note,))
+    cities = cities_note(row.name for row in verdict.ranking)
+    notes = (note,) if cities is None else (note, cities)
+    return Table((RANK, CANDIDATE, *columns), rows, notes)
 
 
 def _ranking_row(row: CandidateRow) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from latency_sweep.analysis.decision.results import ConstraintStatus
 from latency_sweep.analysis.decision.verdict import VerdictKind
 from latency_sweep.analysis.report import tables
+from latency_sweep.analysis.report.same_events_table import TITLE, same_events
 from latency_sweep.analysis.report.tables import STATUS_LEGEND, STATUS_LETTERS
 from latency_sweep.analysis.report.terminal import Page, terminal_width
 from latency_sweep.analysis.report.timestamp_table import timestamps
@@ -39,6 +40,7 @@ def render_text(verdict: Verdict, *, color: bool, width: int | None = None) -> s
     page = Page(width or terminal_width(), color=color)
     _conclusion(page, verdict)
     _ranking(page, verdict)
+    _section(page, TITLE, same_events(verdict))
     _comparisons(page, verdict)
     _constraints(page, verdict)
     _section(page, "Time strata", tables.strata(verdict))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.analysis.cli.label_option import add_label
 from latency_sweep.analysis.evidence.label_names import LabelNames
+from latency_sweep.collector.cli import export_command_line
 from latency_sweep.collector.cli.options import (
     ArchiveOptions,
     CollectOptions,
@@ -108,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_reap,
         _add_run,
         _add_watch,
+        export_command_line.add,
     ):
         add(commands)
     for command in commands.choices.values():
@@ -185,8 +187,9 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--replay",
         type=Path,
         metavar="FILE",
-        help="recorded frames: lines of a receive time in microseconds and a frame",
+        help="recorded frames to send, in the formats that docs/recordings.md lists",
     )
+    shared.add_stream(demo)
     demo.add_argument(
         "--speed",
         type=shared.positive_float,
@@ -207,13 +210,14 @@ def _demo(given: argparse.Namespace) -> LocalSweepOptions:
     if given.replay is not None and given.runs is not None:
         raise UsageError("--runs is for the simulated market; a recording is one run.")
     if given.replay is None:
-        shared.refuse(given, ("--speed",), "--replay")
+        shared.refuse(given, ("--speed", "--stream"), "--replay")
     return LocalSweepOptions(
         config=given.config,
         sites=given.sites,
         runs=given.runs,
         results=given.results,
         replay=given.replay,
+        streams=given.stream,
         speed=given.speed,
         ground_truth=given.ground_truth,
         keep=given.keep,

@@ -27,6 +27,7 @@ def run(options: LocalSweepOptions) -> int:
             runs=options.runs,
             results=options.results,
             replay=options.replay,
+            streams=options.streams,
             speed=1.0 if options.speed is None else options.speed,
             keep=options.keep,
             ground_truth=options.ground_truth,

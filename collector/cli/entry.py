@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DEMO: Final = "demo"
+_EXPORT: Final = "export"
 
 
 def main() -> int:
@@ -25,6 +26,11 @@ def _load() -> Callable[[], int]:
 
         print(program_version())
         return lambda: 0
+    if sys.argv[1:2] == [_EXPORT]:  # needs little, so that it can be had with little
+        extras.require(Extra.EXPORT, "sweep export")
+        from latency_sweep.collector.cli.export import main as export  # noqa: PLC0415 - as below
+
+        return export
     if extras.missing(Extra.SWEEP):  # not even `--help` can be shown
         if sys.argv[1:2] == [_DEMO]:
             extras.require(Extra.LOCAL, "sweep demo")

@@ -23,6 +23,7 @@ from latency_sweep.collector.cli import (
     demo,
     deploy,
     destroy,
+    export,
     preflight,
     reap,
     run,
@@ -34,6 +35,7 @@ from latency_sweep.collector.cli.options import (
     CollectOptions,
     DeployOptions,
     DestroyOptions,
+    ExportFilesOptions,
     LocalSweepOptions,
     PreflightOptions,
     ReapOptions,
@@ -85,8 +87,8 @@ def _run(given: Invocation) -> int:
     name = given.command
     try:
         options = given.read()
-        if isinstance(options, LocalSweepOptions):
-            return demo.run(options)
+        if isinstance(options, LocalSweepOptions | ExportFilesOptions):
+            return _run_locally(options)
     except UsageError as error:
         return _report(name, str(error), ExitCode.BAD_INPUT)
     except MissingExtraError as error:
@@ -100,6 +102,13 @@ def _run(given: Invocation) -> int:
             return interrupted.exit_code
         except Exception as error:  # noqa: BLE001 - the last resort, this program's fault
             return _explain(name, error)
+
+
+def _run_locally(options: LocalSweepOptions | ExportFilesOptions) -> int:
+    """Run what needs no AWS; it reports its own errors and interruptions."""
+    if isinstance(options, ExportFilesOptions):
+        return export.run(lambda: options)
+    return demo.run(options)
 
 
 def _stopped(options: AwsOptions) -> str:

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latency_sweep.analysis.evidence.label_names import LabelNames
+    from latency_sweep.collector.export.request import Discovery, ExportKind, ProbeTarget
     from latency_sweep.collector.lifecycle.planning import SweepRequest
+    from latency_sweep.prometheus.version import Version
     from latency_sweep.runtime.options import PrometheusOptions
 
 
@@ -200,6 +202,7 @@ class LocalSweepOptions:
         runs: how many runs to wait for.
         results: folder in which the report's folder is made.
         replay: recorded frames to send instead of the simulated market.
+        streams: full names of the streams whose raw messages the recording holds.
         speed: how many times faster than recorded they are sent.
         ground_truth: record what the exchange really sent.
         keep: leave the stack running.
@@ -210,9 +213,43 @@ class LocalSweepOptions:
     runs: int | None
     results: Path
     replay: Path | None
+    streams: tuple[str, ...]
     speed: float | None
     ground_truth: bool
     keep: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFilesOptions:
+    """`sweep export`.
+
+    Attributes:
+        kind: what to export.
+        folder: where to.
+        force: replace files that differ.
+        config: experiment file; None for the one shipped.
+        experiment_id: value of the `experiment` label; None for the experiment's name.
+        job: name of the scrape job, or None.
+        selector: label matchers of the probes' jobs, or None.
+        runbook_url: where the runbook is published, or None.
+        datasource: UID or name of Grafana's data source, or None.
+        discovery: how Prometheus finds the probes.
+        targets: the probes, where it is told them.
+        version: of the Prometheus that reads the files.
+    """
+
+    kind: ExportKind
+    folder: Path
+    force: bool
+    config: Path | None
+    experiment_id: str | None
+    job: str | None
+    selector: str | None
+    runbook_url: str | None
+    datasource: str | None
+    discovery: Discovery
+    targets: tuple[ProbeTarget, ...]
+    version: Version
 
 
 AwsOptions: TypeAlias = (
@@ -226,4 +263,4 @@ AwsOptions: TypeAlias = (
     | SweepRunOptions
     | WatchOptions
 )
-Options: TypeAlias = AwsOptions | LocalSweepOptions
+Options: TypeAlias = AwsOptions | LocalSweepOptions | ExportFilesOptions

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from latency_sweep.analysis.evidence.attribution import attribute
 from latency_sweep.analysis.evidence.label_names import EXPERIMENT, LabelNames
 from latency_sweep.analysis.evidence.sources import SourceQuery
-from latency_sweep.analysis.prometheus_api import QueryError
+from latency_sweep.analysis.prometheus_api import PrometheusError, QueryError
+from latency_sweep.collector.watch import evidence
 from latency_sweep.collector.watch.scope import Scope, scope_of
 from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import Phase
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from latency_sweep.analysis.prometheus_api import PrometheusClient
+    from latency_sweep.collector.watch.evidence import EvidenceSoFar
     from latency_sweep.contract.experiment import Experiment
     from latency_sweep.contract.targets import CandidateLabels
+    from latency_sweep.contract.timeline import Run
 
 # Loss and reconnects are counted over this long, as the limits are per hour.
 COUNTED_OVER: Final = "1h"
@@ -93,6 +96,8 @@ class Snapshot:
         run: the current run by the timeline.
         phase: of that run.
         phase_ends_at: Unix seconds.
+        evidence: the runs that have ended; None while the server is too busy to count them.
+        trend_step_sec: time between two points of a trend, seconds.
         candidates: the fastest first; unknown ones last.
     """
 
@@ -102,6 +107,8 @@ class Snapshot:
     run: str
     phase: Phase
     phase_ends_at: float
+    evidence: EvidenceSoFar | None
+    trend_step_sec: int
     candidates: tuple[CandidateState, ...]
 
 
@@ -131,6 +138,7 @@ class Watcher:
         self._step = experiment.timing.scrape_interval_sec * _SCRAPES_PER_POINT
         streams = "|".join(experiment.decision.evidence_streams)
         self._in_market = f"market={json.dumps(self._market)}"
+        self._evidence: tuple[tuple[str, Phase, int], EvidenceSoFar] | None = None
         self._feeds = f'{self._in_market}, stream=~"({streams})(@.*)?"'
 
     def snapshot(self) -> Snapshot:
@@ -187,8 +195,28 @@ class Watcher:
             run=run.label,
             phase=phase,
             phase_ends_at=ends[phase] / NS_PER_SEC,
+            evidence=self._evidence_so_far(scope, probes, run, phase),
+            trend_step_sec=self._step,
             candidates=tuple(sorted(candidates, key=_by_speed)),
         )
+
+    def _evidence_so_far(
+        self, scope: Scope, probes: dict[CandidateLabels, float], run: Run, phase: Phase
+    ) -> EvidenceSoFar | None:
+        """Counted anew with each phase: an hour's run need not be counted every few seconds."""
+        asked = run.label, phase, len(probes)
+        if self._evidence is None or self._evidence[0] != asked:
+            # The table does not wait for it: asked again with the next snapshot.
+            with suppress(PrometheusError):
+                counted = evidence.count(
+                    lambda expression: self._floats(scope, expression),
+                    scope,
+                    self._experiment,
+                    probes,
+                    run,
+                )
+                self._evidence = asked, counted
+        return None if self._evidence is None else self._evidence[1]
 
     def _scope(self, now: float) -> Scope:
         """The probes of the last hour; where no target has the experiment as label, they say it."""

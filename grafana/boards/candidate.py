@@ -168,7 +168,8 @@ def _delays() -> list[Cell]:
                 "Present only if a connection was opened in the window.",
                 "s",
                 # A step that nothing took has an average of NaN; comparing drops it.
-                Query(f"histogram_avg({steps}) >= 0", "{{step}}"),
+                Query(f"histogram_avg({steps}) > 0", "{{step}}"),
+                logarithmic=True,
             ),
             8,
             8,

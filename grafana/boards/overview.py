@@ -10,6 +10,7 @@ from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import Phase
 from latency_sweep.grafana import variables
 from latency_sweep.grafana.board import Board, Cell, Section
+from latency_sweep.grafana.boards import evidence
 from latency_sweep.grafana.panels import (
     BAD,
     GOOD,
@@ -48,6 +49,7 @@ from latency_sweep.grafana.promql import (
     quantile,
     share,
     variation,
+    with_city,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ def board(experiment: Experiment) -> Board:
         sections=[
             Section("Sweep", _sweep()),
             Section("Ranking", [Cell(_ranking(experiment), 24, 10)]),
+            Section("Evidence so far", evidence.cells(experiment)),
             Section("Limits", _limits(limits)),
             Section("Latency by candidate", _latency(limits)),
             Section("Coverage", _coverage()),
@@ -187,7 +190,7 @@ def _ranking(experiment: Experiment) -> Panel:
             lower_limit(limits.min_samples),
         ),
         TableColumn("Clock bound", _bound(), "s", upper_limit(limits.clock_error_bound_sec), 2),
-        TableColumn("Scrapes", covered, "percentunit", (), 1),
+        TableColumn("Scrapes", with_city(covered), "percentunit", (), 1),
     ]
     return ranking(
         "Candidates by p99",
@@ -195,7 +198,12 @@ def _ranking(experiment: Experiment) -> Panel:
         "evidence streams and symbols. Green: within the limit of the experiment. Red: over it. "
         "Yellow: too few samples. Reconnects: unplanned, per probe, over the last hour.",
         *columns,
-        labels={"region": "Region", "az_id": "Zone", "instance_type": "Instance type"},
+        labels={
+            "city": "City",
+            "region": "Region",
+            "az_id": "Zone",
+            "instance_type": "Instance type",
+        },
         sort_by="p99",
         links=[dashboard.DashboardLink("Show this candidate").url(_CANDIDATE_LINK)],
     )
@@ -256,6 +264,7 @@ def _latency(limits: Constraints) -> list[Cell]:
                 "s",
                 Query(worst(P99_LIVE), CANDIDATE_NAME),
                 steps=upper_limit(limits.p99_sec),
+                logarithmic=True,
             ),
             12,
             10,
@@ -266,6 +275,7 @@ def _latency(limits: Constraints) -> list[Cell]:
                 "p50 over five minutes: mostly distance.",
                 "s",
                 Query(_CHOSEN.recorded(P50_SHORT), CANDIDATE_NAME),
+                logarithmic=True,
             ),
             12,
             10,

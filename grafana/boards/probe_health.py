@@ -8,6 +8,7 @@ from latency_sweep.contract import metrics
 from latency_sweep.contract.clocks import MAX_DRIFT_RATIO, MAX_TIMESTAMP_ERROR_RATIO
 from latency_sweep.grafana import variables
 from latency_sweep.grafana.board import Board, Cell, Section
+from latency_sweep.grafana.boards import below_zero
 from latency_sweep.grafana.panels import (
     BAD,
     GOOD,
@@ -31,6 +32,7 @@ from latency_sweep.grafana.promql import (
     increase,
     quantile,
     rate,
+    with_city,
 )
 
 if TYPE_CHECKING:
@@ -114,8 +116,9 @@ def _probes(limits: Constraints) -> Panel:
         TableColumn(
             "Uptime", f"time() - {aggregate('max', started, labels)}", "dtdurations", (), 0
         ),
-        TableColumn("Build", aggregate("count", version, (*labels, "version")), "none"),
+        TableColumn("Build", with_city(aggregate("count", version, (*labels, "version"))), "none"),
         labels={
+            "city": "City",
             "region": "Region",
             "az_id": "Zone",
             "instance_type": "Instance type",
@@ -147,6 +150,7 @@ def _receive_delay() -> list[Cell]:
                 "A candidate far above the others is short of CPU time.",
                 "s",
                 Query(quantile(0.99, by_candidate), CANDIDATE_NAME),
+                logarithmic=True,
             ),
             12,
             9,
@@ -215,6 +219,7 @@ def _clock(limits: Constraints) -> list[Cell]:
                     named,
                 ),
                 steps=upper_limit(limits.clock_error_bound_sec),
+                logarithmic=True,
             ),
             8,
             9,
@@ -286,6 +291,7 @@ def _clock(limits: Constraints) -> list[Cell]:
             8,
             8,
         ),
+        below_zero.cell(_CHOSEN),
     ]
 
 

@@ -228,8 +228,8 @@ class Replay(_Section):
 
     Attributes:
         market: which market they are from; may be left out if there is only one.
-        file: lines of `<receive timestamp, Unix µs> <raw combined frame>`, plain or gzip.
-        time_unit: unit of the times inside the recorded frames.
+        file: a receive time and a frame per line, in any format that docs/recordings.md lists.
+        streams: full names of the streams whose raw messages it holds.
         speed: 2 sends in half the time; each frame's own latency is kept.
         limit: most frames to send.
         start_at: Unix seconds; None starts once every site has a subscriber.
@@ -237,7 +237,7 @@ class Replay(_Section):
 
     market: MarketName | None = None
     file: AnyPath
-    time_unit: Literal["MILLISECOND", "MICROSECOND"] = "MILLISECOND"
+    streams: list[str] = []
     speed: Positive = 1.0
     limit: Annotated[int, Field(ge=1)] | None = None
     start_at: Positive | None = None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from latency_sweep.lab.exchange.ground_truth.writer import GroundTruthWriter, MessageOutcome
 from latency_sweep.lab.exchange.latency import SiteLatency, scalar_random
+from latency_sweep.lab.exchange.sources.lateness import Lateness
 
 if TYPE_CHECKING:
     import asyncio
@@ -80,6 +81,7 @@ class SiteState:
         connections: number of open connections.
         disconnects: number of ended connections by reason.
         refusing: markets that take no new connections.
+        lateness: how late recorded frames left for it, its own latency included.
     """
 
     def __init__(
@@ -103,6 +105,8 @@ class SiteState:
         self.connections = 0
         self.disconnects: Counter[str] = Counter()
         self.refusing: set[MarketName] = set()
+        self.lateness = Lateness()
+        self._replayed = config.replayed_market if config.replay is not None else None
 
     def record(
         self,
@@ -114,6 +118,8 @@ class SiteState:
     ) -> None:
         """Count a message and record it in the ground truth."""
         self.outcomes[outcome] += 1
+        if market == self._replayed and outcome is MessageOutcome.SENT:
+            self.lateness.add(event.depart_ns, send_ns)
         if self.ground_truth is not None:
             self.ground_truth.record(market, connection, event, send_ns, outcome)
 

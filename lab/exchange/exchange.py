@@ -218,6 +218,7 @@ class Exchange:
                     "streams": sorted({s for each in self._of(name) for s in each.streams}),
                     "messages": {o.name.lower(): site.outcomes[o] for o in MessageOutcome},
                     "disconnects": dict(site.disconnects),
+                    "late_sec": site.lateness.quantiles_sec(),
                 }
                 for name, site in self.sites.items()
             },

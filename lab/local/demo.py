@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import requests
 from rich.console import Console
 
 from latency_sweep.analysis.cli.verdict_codes import OF_VERDICT
@@ -20,6 +21,7 @@ from latency_sweep.lab.local import recording
 from latency_sweep.lab.local.environment import clean_environment
 from latency_sweep.lab.local.plan import DemoOptions, DemoPlan, ResultsError, demo_plan, replay_plan
 from latency_sweep.lab.local.recording import RecordingError, first_run
+from latency_sweep.lab.local.replay_lateness import lateness_sentences
 from latency_sweep.lab.local.sites import SitesError
 from latency_sweep.lab.local.stack import Stack, console_command, running_stack
 from latency_sweep.lab.local.watch import schedule, settled_at_ns, watch
@@ -29,8 +31,11 @@ from latency_sweep.runtime.interruption import Interrupted, interruptible
 from latency_sweep.runtime.progress import ProgressDisplay, reporter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from latency_sweep.contract.timeline import Run
     from latency_sweep.lab.binaries.prometheus_binary import Binaries
+    from latency_sweep.lab.local.recording import RecordingSummary
 
 # A replay is told when to begin before anything is started, so it must be guessed how long that
 # takes: first as on an idle machine, then with plenty of time.
@@ -115,12 +120,12 @@ def _run(options: DemoOptions, console: Console) -> int:
     if options.replay is None:
         plan = demo_plan(options)
         return _measure(plan, options, find_or_fetch(report=reporter(console)), console)
-    recorded = recording.inspect(options.replay, speed=options.speed)
+    recorded = recording.inspect(options.replay, speed=options.speed, streams=options.streams)
     binaries = find_or_fetch(report=reporter(console))
     for lead_sec in _REPLAY_LEADS_SEC:
         try:
             plan = replay_plan(options, recorded, lead_sec=lead_sec)
-            _measure(plan, options, binaries, console)
+            _measure(plan, options, binaries, console, recorded)
         except _TooLateError:
             reporter(console)("Starting took longer than expected; retrying with more time ...")
         else:
@@ -129,7 +134,13 @@ def _run(options: DemoOptions, console: Console) -> int:
     raise DemoError("This machine is too busy to start everything in time; try again later.")
 
 
-def _measure(plan: DemoPlan, options: DemoOptions, binaries: Binaries, console: Console) -> int:
+def _measure(
+    plan: DemoPlan,
+    options: DemoOptions,
+    binaries: Binaries,
+    console: Console,
+    recorded: RecordingSummary | None = None,
+) -> int:
     """Start the stack, wait for the runs, analyse, stop; the exit code of `analyze`."""
     report = reporter(console)
     try:
@@ -138,6 +149,8 @@ def _measure(plan: DemoPlan, options: DemoOptions, binaries: Binaries, console: 
             report(_introduction(stack, runs))
             watch(stack, runs, ProgressDisplay(console))
             code = _analyze(stack, runs, console)
+            if recorded is not None:
+                _tell_lateness(stack, recorded, report)
             if options.keep:
                 _keep(stack, console)
     except ChildError as error:
@@ -147,6 +160,18 @@ def _measure(plan: DemoPlan, options: DemoOptions, binaries: Binaries, console: 
             raise BadInputError(f"{options.config}: {reason}") from error
         raise
     return code
+
+
+def _tell_lateness(stack: Stack, recorded: RecordingSummary, report: Callable[[str], None]) -> None:
+    """Say what this machine added to the recorded latencies."""
+    try:
+        stats = stack.exchange.stats()
+    except requests.RequestException:
+        report("How late frames left is not known: the exchange did not answer.")
+        return
+    ratio = stack.setup.experiment.decision.equivalence_ratio
+    for sentence in lateness_sentences(stats, recorded.p99_sec, ratio):
+        report(sentence)
 
 
 def _runs(plan: DemoPlan) -> list[Run]:

@@ -37,6 +37,7 @@ class DemoOptions:
         runs: how many runs to wait for; None for as many as the experiment needs.
         results: folder in which a folder for this demo is made.
         replay: recorded frames to send in place of the simulated market, or None.
+        streams: full names of the streams whose raw messages it holds.
         speed: how many times faster than recorded they are sent.
         keep: leave the stack running after the report until interrupted.
         ground_truth: write down what the exchange really sent.
@@ -47,6 +48,7 @@ class DemoOptions:
     runs: int | None = None
     results: Path = Path("results")
     replay: Path | None = None
+    streams: tuple[str, ...] = ()
     speed: float = 1.0
     keep: bool = False
     ground_truth: bool = False
@@ -107,7 +109,7 @@ def replay_plan(options: DemoOptions, recorded: RecordingSummary, *, lead_sec: i
     sites.check(scenario, description)
     replay = Replay(
         file=recorded.file.absolute(),
-        time_unit=recorded.unit,
+        streams=list(options.streams),
         speed=options.speed,
         start_at=recorded.start_ns(run) / NS_PER_SEC,
     )

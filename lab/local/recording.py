@@ -7,26 +7,25 @@ frame as it is replayed: the recorded one, moved by the time between recording a
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
 from pydantic import ValidationError
 
 from latency_sweep.contract.experiment import Experiment, Timing, explain
+from latency_sweep.contract.recorded_frames import channel_of
 from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
-from latency_sweep.lab.exchange.markets.events import TimeUnit
-from latency_sweep.lab.exchange.sources.replay import lines_of, read_recording
+from latency_sweep.lab.exchange.sources.replay import read_recording
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-UnitName = Literal["MILLISECOND", "MICROSECOND"]
 # Between the start of the measurement and the first event time, and after the last one.
 _MARGIN_NS: Final = NS_PER_SEC
 # By how much the cool-down may grow to let the run start sooner.
 _EXTRA_COOLDOWN_SEC: Final = 60
-_MICROSECOND_EVENT: Final = re.compile(rb'"E":[0-9]{16}[,}]')
 
 
 class RecordingError(Exception):
@@ -49,23 +48,23 @@ class RecordingSummary:
 
     Attributes:
         file: where it is.
-        unit: unit of its event times, as the exchange's configuration names it.
         speed: how many times faster it is replayed than it was recorded.
         frames: how many it holds.
         channels: what its frames are of, in order of appearance.
         earliest_ns: earliest replayed event time after the start of the replay; may be negative.
         latest_ns: latest replayed event time after the start of the replay.
         duration_ns: from the first replayed frame to the last.
+        p99_sec: 99th percentile of its latencies; None if no frame has an event time.
     """
 
     file: Path
-    unit: UnitName
     speed: float
     frames: int
     channels: tuple[RecordedChannel, ...]
     earliest_ns: int
     latest_ns: int
     duration_ns: int
+    p99_sec: float | None = None
 
     def adapted(self, experiment: Experiment, ready_by_ns: int) -> Experiment:
         """The experiment with symbols, streams and a timeline to fit the recording.
@@ -122,41 +121,32 @@ def first_run(timeline: Timeline, not_before_ns: int) -> Run:
     return run if run.start_ns >= not_before_ns else timeline.run_after(run)
 
 
-def inspect(file: Path, *, speed: float) -> RecordingSummary:
-    """Read a recording: lines of `<receive timestamp, Unix µs> <combined frame>`, plain or gzip.
+def inspect(file: Path, *, speed: float, streams: Sequence[str] = ()) -> RecordingSummary:
+    """Read a recording.
+
+    Args:
+        file: in any format that `Recording` knows.
+        speed: how many times faster than recorded it is to be replayed.
+        streams: full names of the streams whose raw messages it holds.
 
     Raises:
         ReplayError: unreadable, a malformed line, or no frame at all.
     """
-    unit: UnitName = "MICROSECOND" if _has_microseconds(file) else "MILLISECOND"
-    frames = read_recording(file, TimeUnit[unit])
+    frames = read_recording(file, streams)
     first_ns = frames[0].received_ns
     event_ns = [
         round((f.received_ns - first_ns) / speed) + f.event_ns - f.received_ns for f in frames
     ]
+    latencies = [f.received_ns - f.event_ns for f in frames if f.received_ns != f.event_ns]
     return RecordingSummary(
         file=file,
-        unit=unit,
         speed=speed,
         frames=len(frames),
-        channels=tuple(dict.fromkeys(_channel(frame.stream) for frame in frames)),
+        channels=tuple(
+            dict.fromkeys(RecordedChannel(*reversed(channel_of(frame.stream))) for frame in frames)
+        ),
         earliest_ns=min(event_ns),
         latest_ns=max(event_ns),
         duration_ns=round((frames[-1].received_ns - first_ns) / speed),
-    )
-
-
-def _has_microseconds(file: Path) -> bool:
-    """Whether the first event time of a recording has 16 digits."""
-    event = next((line for line in lines_of(file) if b'"E":' in line), b"")
-    return _MICROSECOND_EVENT.search(event) is not None
-
-
-def _channel(name: str) -> RecordedChannel:
-    symbol, at, stream = name.partition("@")
-    # Streams of all symbols, `!bookTicker` and `!miniTicker@arr`, belong to none.
-    return (
-        RecordedChannel(stream, symbol.upper())
-        if at and not name.startswith("!")
-        else RecordedChannel(name, "")
+        p99_sec=float(np.percentile(latencies, 99)) / NS_PER_SEC if latencies else None,
     )

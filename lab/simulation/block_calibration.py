@@ -93,7 +93,10 @@ class BlockTrial:
 def starts_of(seed: int, per_day: int, number: int) -> Floats:
     """Start of each measured block, hours from the midnight at which the sweep begins."""
     timeline = Timeline(
-        _SETTLE_SEC * NS_PER_SEC, _MEASURED_SEC * NS_PER_SEC, 0, RandomStarts(per_day, seed)
+        _SETTLE_SEC * NS_PER_SEC,
+        _MEASURED_SEC * NS_PER_SEC,
+        0,
+        random_starts=RandomStarts(per_day, seed),
     )
     begin_ns = _FIRST_DAY * SEC_PER_DAY * NS_PER_SEC
     run = timeline.run_from(begin_ns)

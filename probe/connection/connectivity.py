@@ -42,6 +42,11 @@ class Connectivity:
         """Whether every feed has a connection."""
         return all(self._connections[url] > 0 for url in self._urls)
 
+    @property
+    def complete_from(self) -> float | None:
+        """When every feed had a connection for the first time, `time.monotonic()`, or None."""
+        return self._complete_from
+
     def has_connection(self, feed: Feed) -> bool:
         """Whether one feed has a connection."""
         return self._connections[feed.url] > 0

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.measurement.instruments import Instruments
     from latency_sweep.probe.measurement.recorder import Recorder
     from latency_sweep.probe.net.receiving import Receiving
+    from latency_sweep.probe.net.websocket import Record
 
 _LOG: Final = logs.logger(__name__)
 # The wall clock may be stepped while we sleep towards a time it shows.
@@ -48,6 +49,7 @@ class Session:
         addresses: IP address for each line, or None for whatever the name resolves to.
         receiving: where receive timestamps come from, and whether to poll.
         backoff: makes the pauses between failed attempts.
+        tap: see `ConnectionSupervisor`.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Session:
         addresses: Sequence[str | None] = (None,),
         receiving: Receiving = DEFAULT,
         backoff: Callable[[], Backoff] = Backoff,
+        tap: Callable[[Record], Record] | None = None,
     ) -> None:
         self._timeline = timeline
         self._recorder = recorder
@@ -87,6 +90,7 @@ class Session:
                 receiving=shared,
                 backoff=backoff(),
                 pauses=pauses[feed.url],
+                tap=tap,
             )
             for feed in feeds
             # Also a single line has two connections while one replaces the other.

@@ -24,6 +24,7 @@ from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from latency_sweep.probe.connection.connectivity import Connectivity
     from latency_sweep.probe.feeds.base import Feed
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from latency_sweep.probe.measurement.recorder import Line, Recorder
     from latency_sweep.probe.net.errors import Closed
     from latency_sweep.probe.net.receiving import Receiving
-    from latency_sweep.probe.net.websocket import WebSocketConnection
+    from latency_sweep.probe.net.websocket import Record, WebSocketConnection
 
 STALL_TIMEOUT_SEC: Final = 30.0
 FIRST_MESSAGE_TIMEOUT_SEC: Final = 30.0
@@ -71,6 +72,7 @@ class ConnectionSupervisor:
         receiving: where receive timestamps come from, and whether to poll.
         backoff: pauses between failed attempts.
         pauses: those of the feed, which its lines share.
+        tap: makes of what takes the messages something that hands them on besides.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class ConnectionSupervisor:
         receiving: Receiving = DEFAULT,
         backoff: Backoff | None = None,
         pauses: PauseMemory | None = None,
+        tap: Callable[[Record], Record] | None = None,
     ) -> None:
         self._feed = feed
         self._line = line
@@ -95,6 +98,7 @@ class ConnectionSupervisor:
         self._tls = tls
         self._address = address
         self._receiving = receiving
+        self._tap = tap
         self._history = AddressHistory()
         self._backoff = backoff or Backoff()
         self._log = logs.logger(__name__, self._log_context)
@@ -242,7 +246,7 @@ class ConnectionSupervisor:
                 address=self._address,
                 receiving=self._receiving,
                 history=self._history,
-                record=receiver.record,
+                record=receiver.record if self._tap is None else self._tap(receiver.record),
                 on_rtt=self._instruments.rtt.labels(self._feed.market).observe,
                 on_step=self._observe_step,
                 log=self._log,

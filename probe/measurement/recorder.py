@@ -193,6 +193,7 @@ class Recorder:
         lines: their counters.
         samples: the newest messages, for `/samples`.
         measured_ns: start and end of what the run measures, Unix nanoseconds; both 0 without one.
+        newest_errors: detail of the newest error of each kind, the newest kind last.
     """
 
     def __init__(
@@ -215,6 +216,7 @@ class Recorder:
         self.lines: Sequence[Line] = [Line(str(number)) for number in range(lines)]
         self.samples = NewestSamples()
         self.measured_ns = (0, 0)
+        self.newest_errors: dict[ErrorKind, str] = {}
         self._histograms: Sequence[NativeHistogram] = ()
         self._exposed: list[tuple[Channel, str, RunHistograms]] = []  # with the run's label
         self._unfolded = 0
@@ -254,6 +256,23 @@ class Recorder:
     def newest_samples(self) -> Sequence[tuple[Event, int]]:
         """The newest messages with their receive timestamps, Unix nanoseconds."""
         return self.samples.newest()
+
+    def newest_measured(self, now_ns: int) -> tuple[Run | None, Sequence[RunHistograms | None]]:
+        """The newest run whose measurement has begun, else the one that is next, or None.
+
+        With its histograms by the index of each channel.
+
+        Args:
+            now_ns: Unix time, nanoseconds.
+        """
+        run, previous = self._run, self._previous_run
+        if previous is not None and (run is None or now_ns < run.measure_start_ns):
+            run = previous
+        found: list[RunHistograms | None] = [None] * len(self.states)
+        for channel, label, histograms in self._exposed:
+            if run is not None and label == run.label:
+                found[channel.index] = histograms
+        return run, found
 
     def exact_timestamps(self) -> list[tuple[Channel, str, int]]:
         """Channel, label of the run, and messages with an exact timestamp, of each exposed run."""
@@ -321,6 +340,8 @@ class Recorder:
             fault: the program's own, whose traceback is logged, or None.
         """
         self._instruments.errors.labels(self._market, kind.value).inc()
+        self.newest_errors.pop(kind, None)
+        self.newest_errors[kind] = detail
         if self._error_log.admit(kind):
             last = self._error_log.is_last(kind)
             extra = {

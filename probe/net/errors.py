@@ -17,7 +17,9 @@ from latency_sweep.probe.net.limits import LimitExceededError
 from latency_sweep.probe.net.receiving import TimestampsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+
+    from websockets.datastructures import Headers
 
 # Binance bans an address for two minutes to three days. A server that asks for more is mistaken,
 # and obeying it would stop a probe for good.
@@ -123,16 +125,20 @@ def connect_failed(step: ConnectStep, error: Exception) -> ConnectFailed:
     )
 
 
-def retry_after_sec(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a `Retry-After` header in its delta form, three days at most, or None."""
+def retry_after_sec(headers: Headers) -> float | None:
+    """Seconds of a `Retry-After` header in its delta form, three days at most, or None.
+
+    Of several the longest counts.
+    """
     asked_sec = _delta_sec(headers)
     return min(asked_sec, LONGEST_BAN_SEC) if asked_sec >= 0 else None
 
 
-def _delta_sec(headers: Mapping[str, str]) -> float:
-    """What a `Retry-After` header asks for in its delta form; negative without one."""
-    value = headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdigit() else -1.0
+def _delta_sec(headers: Headers) -> float:
+    """What `Retry-After` headers ask for in their delta form; negative without one."""
+    values = headers.get_all("Retry-After")  # `get` raises where there are several
+    asked = (float(value) for value in values if value.isascii() and value.isdigit())
+    return max(asked, default=-1.0)
 
 
 def _one_line(body: bytes | bytearray) -> str:

@@ -317,7 +317,8 @@ class WebSocketConnection:
     def _on_response(self, response: Response) -> None:
         if self._upgraded.done():
             return
-        extra = {"status": response.status_code, "server": response.headers.get("Server")}
+        server = ", ".join(response.headers.get_all("Server")) or None
+        extra = {"status": response.status_code, "server": server}
         self._log.debug("upgrade answered", extra=extra)
         rejection = self._protocol.handshake_exc
         if rejection is None:

@@ -9,7 +9,6 @@ import os
 import socket
 import time
 from contextlib import suppress
-from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,6 +17,7 @@ from aiohttp import web
 from latency_sweep.contract import metrics
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.probe.http.access_control import AccessControl
+from latency_sweep.probe.serving.landing_page import LandingPage
 from latency_sweep.probe.serving.pieces import Pieces
 from latency_sweep.probe.serving.shared_rendering import SharedRenderer
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from latency_sweep.contract.metrics import RejectionReason
     from latency_sweep.nativehist.snapshot import HistogramSnapshot
-    from latency_sweep.probe.connection.session import Session
     from latency_sweep.probe.http.policy import LivePolicy
-    from latency_sweep.probe.measurement.recorder import ChannelState, Recorder
+    from latency_sweep.probe.measurement.recorder import ChannelState
     from latency_sweep.probe.settings import Settings
+    from latency_sweep.probe.summary.collect import ProbeParts
 
 _HEALTHY: Final = "/-/healthy"
 # For these another port may help, for all others another address.
@@ -39,36 +39,6 @@ _PORT_FAULTS: Final = {errno.EADDRINUSE, errno.EACCES}
 # Prometheus does not say in its request that it wants classic buckets too; its `params` can.
 _CLASSIC: Final = {"0": False, "1": True, "false": False, "true": True}
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
-
-_LANDING_PAGE: Final = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>Feed probe</title>
-<style>
-body {{ font-family: system-ui, sans-serif; margin: 3rem auto; max-width: 40rem; color: #1d2433 }}
-h1 {{ font-size: 1.4rem }} dt {{ color: #667085 }} dd {{ margin: 0 0 .6rem }}
-code {{ background: #f2f4f7; padding: .1rem .3rem; border-radius: 4px }} a {{ color: #175cd3 }}
-</style>
-</head>
-<body>
-<h1>Feed probe</h1>
-<p>Receives market data, timestamps every message at the kernel and exposes native histograms.</p>
-<dl>
-<dt>Experiment</dt><dd>{experiment}</dd>
-<dt>Region and family</dt><dd>{region}, {family}</dd>
-<dt>Run and phase</dt><dd>{run}, {phase}</dd>
-</dl>
-<ul>
-<li><a href="metrics"><code>/metrics</code></a> for Prometheus</li>
-<li><a href="status"><code>/status</code></a> summary as JSON</li>
-<li><a href="samples"><code>/samples</code></a> the newest messages as JSON</li>
-<li><a href="-/healthy"><code>/-/healthy</code></a>,
-    <a href="-/ready"><code>/-/ready</code></a></li>
-</ul>
-</body>
-</html>
-"""
 
 
 class ListenError(Exception):
@@ -81,8 +51,7 @@ class ProbeServer:
     Args:
         settings: what the probe was told about itself.
         registry: all its metrics.
-        recorder: its channels and samples.
-        session: its connection and phase.
+        parts: its channels and samples, its connection and phase.
         version: version of the probe.
         policy: access policy of the endpoint.
         rejected: called with the reason of each rejection.
@@ -92,8 +61,7 @@ class ProbeServer:
         self,
         settings: Settings,
         registry: CollectorRegistry,
-        recorder: Recorder,
-        session: Session,
+        parts: ProbeParts,
         *,
         version: str,
         policy: LivePolicy,
@@ -101,8 +69,9 @@ class ProbeServer:
     ) -> None:
         self._settings = settings
         self._renderer = SharedRenderer(registry)
-        self._recorder = recorder
-        self._session = session
+        self._recorder = parts.recorder
+        self._session = parts.session
+        self._landing_page = LandingPage(settings, parts)
         self._version = version
         self._started = time.monotonic()
         self._values_are_final = False
@@ -146,7 +115,7 @@ class ProbeServer:
     def _application(self) -> web.Application:
         app = web.Application(client_max_size=1024)
         handlers: dict[str, Callable[[web.Request], Awaitable[web.Response]]] = {
-            "/": self._landing_page,
+            "/": self._landing_page.answer,
             "/metrics": self._metrics,
             _HEALTHY: self._healthy,
             "/-/ready": self._ready,
@@ -185,17 +154,6 @@ class ProbeServer:
         if self._session.stopping:
             why = "stopping"
         return web.Response(text=f"{why}\n", status=503)
-
-    async def _landing_page(self, _: web.Request) -> web.Response:
-        run, phase = self._session.phase_at(time.time_ns())
-        page = _LANDING_PAGE.format(
-            experiment=escape(self._settings.experiment_id),
-            region=escape(self._settings.region),
-            family=escape(self._settings.instance_family),
-            run=run.label,
-            phase=phase.value,
-        )
-        return web.Response(text=page, content_type="text/html")
 
     async def _status(self, _: web.Request) -> web.Response:
         run, phase = self._session.phase_at(time.time_ns())

@@ -7,19 +7,22 @@ they differ from what the shipped experiment yields.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from latency_sweep.contract import experiment as experiments
 from latency_sweep.contract.clocks import (
     EXCHANGE_TOLERANCE_SEC,
     MAX_DRIFT_RATIO,
+    LEAST_IN_BUCKET,
     MAX_TIMESTAMP_ERROR_RATIO,
 )
+from latency_sweep.contract.exit_codes import ExitCode
 from latency_sweep.contract.metrics import PLANNED
 from latency_sweep.contract.monitoring import MONITORING, Monitoring, duration
+from latency_sweep.runtime import extras
+from latency_sweep.runtime.extras import Extra
 
 if TYPE_CHECKING:
     from latency_sweep.contract.experiment import Experiment
@@ -46,6 +49,12 @@ def render(experiment: Experiment, monitoring: Monitoring = MONITORING) -> dict[
     Raises:
         RulesError: the scrape interval is too long for the shortest window.
     """
+    from jinja2 import (  # noqa: PLC0415 - only rendering needs the extra `monitor`
+        Environment,
+        FileSystemLoader,
+        StrictUndefined,
+    )
+
     windows = monitoring.windows
     interval = experiment.timing.scrape_interval_sec
     if _SCRAPES_PER_WINDOW * interval > windows.live_sec:
@@ -88,6 +97,7 @@ def render(experiment: Experiment, monitoring: Monitoring = MONITORING) -> dict[
         "probe": monitoring.probe_selector,
         "allowances": ALLOWANCES,
         "exchange_tolerance_sec": EXCHANGE_TOLERANCE_SEC,
+        "least_in_bucket": LEAST_IN_BUCKET,
         "max_drift_ratio": MAX_DRIFT_RATIO,
         "max_timestamp_error_ratio": MAX_TIMESTAMP_ERROR_RATIO,
         "runbook": monitoring.runbook,
@@ -110,5 +120,16 @@ def write(
     return tuple(paths)
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Regenerate the shipped files; returns the exit code."""
+    try:
+        extras.require(Extra.MONITOR, "python -m latency_sweep.prometheus.rules.generate")
+    except extras.MissingExtraError as error:
+        print(error, file=sys.stderr)
+        return ExitCode.BAD_INPUT
     write(FOLDER, experiments.load())
+    return ExitCode.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -74,7 +74,7 @@ SEEDS = st.integers(min_value=0, max_value=2**31 - 1)
 
 def blocks(per_day: int, seed: int) -> Timeline:
     second = NS_PER_SEC
-    return Timeline(300 * second, 600 * second, second, RandomStarts(per_day, seed))
+    return Timeline(300 * second, 600 * second, second, random_starts=RandomStarts(per_day, seed))
 
 
 @given(BANDS, SEEDS, MOMENTS)

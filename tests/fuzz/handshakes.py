@@ -30,6 +30,8 @@ ACCEPT: Final = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 _MAX_CUTS: Final = 8
 _SENT: Final = b"what the server sends " * 40
 _CHANGE_BYTES: Final = 3
+# A changed length can make each side wait for the other: the server ends after this time.
+_STARVED_SEC: Final = 0.05
 
 
 class _Wire:
@@ -184,7 +186,8 @@ async def _serve(sock: socket.socket, context: ssl.SSLContext, changes: dict[int
                 break
             except ssl.SSLWantReadError:
                 await flush()
-                data = await _loop().sock_recv(sock, 65536)
+                async with asyncio.timeout(_STARVED_SEC):  # its end is an OSError too
+                    data = await _loop().sock_recv(sock, 65536)
                 if not data:
                     return
                 incoming.write(data)

@@ -18,7 +18,7 @@ from latency_sweep.contract.experiment import Experiment
 from latency_sweep.contract.monitoring import MONITORING
 from latency_sweep.grafana import generate, lint
 from latency_sweep.grafana.dashboard_queries import DASHBOARDS, all_queries, documents
-from latency_sweep.grafana.promql import PROBES_JOB
+from latency_sweep.grafana.promql import CANDIDATE_NAME, PROBES_JOB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +55,62 @@ def thresholds(document: Any) -> Iterator[float]:
 
 def test_checked_in_files_are_up_to_date() -> None:
     assert generate.main(["--check"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("legend", "shown"),
+    [
+        ("ap-northeast-1 apne1-az4 c6in.large", "Tokyo, apne1-az4 c6in.large"),
+        ("ap-northeast-3 apne3-az1 c6i.large i-1", "Osaka, apne3-az1 c6i.large i-1"),
+        ("us-gov-west-1 usgw1-az1 c6i.large", "GovCloud West, usgw1-az1 c6i.large"),
+        ("lab-1 lab1-az1 c6i.large", "lab-1 lab1-az1 c6i.large"),
+    ],
+)
+@EACH
+def test_lines_of_candidates_are_named_by_city(uid: str, legend: str, shown: str) -> None:
+    for panel in lint.panels(documents()[uid]):
+        if panel["type"] == "table" or not any(
+            CANDIDATE_NAME in target["legendFormat"] for target in panel["targets"]
+        ):
+            continue
+        name = legend
+        for step in panel["transformations"]:
+            # As Grafana reads what is between the slashes.
+            name = re.sub(step["options"]["regex"][1:-1], step["options"]["renamePattern"], name)
+        assert name == shown, panel["title"]
+
+
+@EACH
+def test_tables_show_cities_and_keep_the_region_for_links(uid: str) -> None:
+    tables = [p for p in lint.panels(documents()[uid]) if p["type"] == "table"]
+    for panel in tables:
+        (names,) = (
+            found["value"][0]["options"]
+            for override in panel["fieldConfig"]["overrides"]
+            for found in override["properties"]
+            if (override["matcher"]["options"], found["id"]) == ("City", "mappings")
+        )
+        assert names["ap-northeast-1"]["text"] == "Tokyo"
+        organize = panel["transformations"][1]["options"]
+        assert organize["renameByName"]["region"] == "Region"
+        assert "region" not in organize["excludeByName"]
+
+
+def test_latencies_of_candidates_are_on_logarithmic_axes() -> None:
+    logarithmic = {
+        (uid, panel["title"])
+        for uid, document in documents().items()
+        for panel in lint.panels(document)
+        if lint.is_logarithmic(panel)
+    }
+    assert logarithmic >= {
+        ("sweep-overview", "p99"),
+        ("sweep-overview", "Median"),
+        ("sweep-compare", "p99"),
+        ("sweep-compare", "p99.9"),
+        ("sweep-compare", "Round trip"),
+        ("sweep-probe-health", "Clock error bound"),
+    }
 
 
 def test_generating_twice_yields_the_same_bytes() -> None:

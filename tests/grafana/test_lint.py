@@ -65,6 +65,11 @@ def strange_threshold_of_a_column(dashboard: dict[str, Any]) -> None:
     steps[1]["value"] = 0.07
 
 
+def zero_on_a_logarithmic_axis(dashboard: dict[str, Any]) -> None:
+    logarithmic = next(p for p in lint.panels(dashboard) if lint.is_logarithmic(p))
+    logarithmic["fieldConfig"]["defaults"]["min"] = 0
+
+
 def same_id_twice(dashboard: dict[str, Any]) -> None:
     dashboard["panels"][1]["id"] = dashboard["panels"][2]["id"]
 
@@ -138,6 +143,7 @@ def unknown_variable(dashboard: dict[str, Any]) -> None:
         (same_reference_twice, "has 2 queries named A"),
         (strange_threshold, "has a threshold at 0.07, which is no limit"),
         (strange_threshold_of_a_column, "has a threshold at 0.07, which is no limit"),
+        (zero_on_a_logarithmic_axis, "has zero on a logarithmic axis"),
         (same_id_twice, "2 panels have the id"),
         (same_title_twice, "2 panels are called"),
         (overlapping, "covers"),

@@ -13,6 +13,7 @@ import pytest
 import requests
 from rich.console import Console
 
+from latency_sweep.analysis.stats.inference import fewest_pairs
 from latency_sweep.contract import experiment, metrics
 from latency_sweep.contract.timeline import Timeline
 from latency_sweep.grafana.boards.probe_health import ALLOWANCES
@@ -42,7 +43,16 @@ OTHER_MARKETS = {
     "usdm": (["aggTrade", "depth@100ms", "bookTicker"], ["aggTrade", "depth"]),
     "sbe": (["trade", "depth", "bestBidAsk"], ["trade", "depth"]),
 }
+# Labels that one column of a table brings along.
+ADDED = {"version", "city"}
 RUNS = 2
+CYCLE_SEC = 8
+EVIDENCE = (
+    "Runs measured",
+    "Usable runs needed",
+    "Fewest usable runs",
+    "Time to an answer, at least",
+)
 CANDIDATES = 2
 SCRAPE_SEC = 1
 # Longer than the faults are brought about in, however busy the machine.
@@ -325,18 +335,39 @@ def test_query_finds_nothing_wrong_with_an_empty_system(
     assert [series["value"][1] for series in _result(answer)] in ([], ["0"])
 
 
-@pytest.mark.parametrize("title", ["Candidates by p99", "Probes"])
+@pytest.mark.parametrize("title", ["Candidates by p99", "Runs by candidate", "Probes"])
 def test_columns_of_a_table_share_their_rows(measured: Server, title: str) -> None:
     columns = [q for q in QUERIES if q.kind == "table" and title in q.source]
     rows = [
         {
-            tuple(sorted((k, v) for k, v in series["metric"].items() if k != "version"))
+            tuple(sorted((k, v) for k, v in series["metric"].items() if k not in ADDED))
             for series in _result(measured.ask(column))
         }
         for column in columns
     ]
     assert len(rows[0]) == CANDIDATES
     assert all(row == rows[0] for row in rows)
+
+
+@pytest.mark.parametrize("query", [q for q in QUERIES if q.logarithmic], ids=lambda query: query.id)
+def test_a_logarithmic_axis_can_show_every_value(measured: Server, query: DashboardQuery) -> None:
+    values = [float(v) for series in _result(measured.ask(query)) for _, v in series["values"]]
+    assert all(value > 0 for value in values if not math.isnan(value))
+
+
+def test_the_runs_are_counted_and_no_more_are_needed_than_the_experiment_asks_for(
+    measured: Server,
+) -> None:
+    shown = {
+        title: float(_result(measured.ask(query))[0]["value"][1])
+        for query in QUERIES
+        if query.kind == "stat" and (title := query.source.split(" ", 1)[1][:-2]) in EVIDENCE
+    }
+    # An exact paired test of two candidates takes six pairs to say less than 0.05.
+    assert shown["Usable runs needed"] == fewest_pairs(0.05) == 6
+    assert shown["Runs measured"] >= RUNS
+    cycles = shown["Time to an answer, at least"] / CYCLE_SEC
+    assert cycles == 6 - shown["Fewest usable runs"]
 
 
 @pytest.mark.parametrize("market", OTHER_MARKETS)

@@ -23,7 +23,7 @@ import pytest
 import requests
 
 from latency_sweep.contract import experiment
-from latency_sweep.runtime.extras import MODULES, Extra
+from latency_sweep.runtime.extras import CONTAINS, MODULES, Extra
 from tests.repository import ROOT
 
 # Environments are made of many files, which takes a while on a busy machine.
@@ -42,6 +42,7 @@ NEEDED = (
     "analysis/report/templates/report.html.j2",
     "analysis/report/verdict.schema.json",
     "collector/aws/fees.yaml",
+    "collector/export/runbook.md",
     "deploy/aws/bootstrap/lib.sh",
     "deploy/aws/iam/operator.json",
     "deploy/aws/requirements/monitor.txt",
@@ -204,6 +205,17 @@ def test_the_core_has_the_probe_and_its_doctor(core: Environment) -> None:
         ("analyze export --from-prometheus http://127.0.0.1:1 -o x", "analyze", Extra.ANALYSIS),
         ("sweep demo", "sweep demo", Extra.LOCAL),
         ("sweep run", "sweep", Extra.SWEEP),
+        ("sweep export rules -o x", "sweep export", Extra.EXPORT),
+        (
+            "python -m latency_sweep.grafana.generate",
+            "python -m latency_sweep.grafana.generate",
+            Extra.EXPORT,
+        ),
+        (
+            "python -m latency_sweep.prometheus.rules.generate",
+            "python -m latency_sweep.prometheus.rules.generate",
+            Extra.MONITOR,
+        ),
         ("sweep --help", "sweep", Extra.SWEEP),
     ],
 )
@@ -226,7 +238,14 @@ def test_the_modules_that_tell_an_extra_belong_to_it() -> None:
     extras = PROJECT["optional-dependencies"]
     for extra, modules in MODULES.items():
         direct = {re.split(r"[<>=\[ ;]", text)[0] for text in extras[extra]}
-        assert set(modules) == direct - {PROJECT["name"]}
+        assert {name.replace("_", "-") for name in modules} == direct - {PROJECT["name"]}
+        within = {
+            inner
+            for text in extras[extra]
+            if text.startswith(PROJECT["name"])
+            for inner in re.findall(r"[\[,](\w+)", text)
+        }
+        assert within == set(CONTAINS[extra])
     assert extras["all"] == [f"{PROJECT['name']}[{Extra.LOCAL}]"]
 
 
@@ -242,6 +261,23 @@ def test_the_monitor_can_configure_its_prometheus(
     )
     assert done.returncode == 0, done.stderr
     assert "scrape_configs:" in done.stdout
+
+
+def test_a_wheel_with_the_extra_export_exports_every_kind(
+    wheel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("export")
+    installed = Environment(folder / "venv", wheel, lock="monitor.txt")
+    locked = (ROOT / "requirements" / "local.txt").read_text(encoding="utf-8")
+    (pinned,) = re.findall(r"^grafana-foundation-sdk==\S+", locked, re.MULTILINE)
+    installed.uv("pip", "install", "--python", str(installed.python), "--no-deps", pinned)
+    for kind in ("prometheus", "rules", "dashboards", "alertmanager", "compose", "mixin"):
+        done = installed.run("sweep", "export", kind, "-o", folder / kind)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == [
+            str(path) for path in sorted((folder / kind).rglob("*")) if path.is_file()
+        ]
+    assert "needs the extra `sweep`" in installed.run("sweep", "--help").stderr
 
 
 def test_the_tool_installers_of_the_readme_work(wheel: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 PROBE = str(Path(sys.executable).with_name("probe"))
 # Nothing listens on the discard port: the probe must live with that.
@@ -62,9 +62,9 @@ class Probe:
 
 
 @contextmanager
-def running(folder: Path, *arguments: str) -> Iterator[Probe]:
+def running(folder: Path, *arguments: str, program: Sequence[str] = (PROBE,)) -> Iterator[Probe]:
     log = folder / "probe.log"
-    command = [PROBE, "run", "--metrics-port", "0", *OFFLINE, *arguments]
+    command = [*program, "run", "--metrics-port", "0", *OFFLINE, *arguments]
     with (
         log.open("wb") as stderr,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,

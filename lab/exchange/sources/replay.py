@@ -9,21 +9,24 @@ Only the digits of `"E"` and `"T"` are edited; all other bytes stay.
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
-import zlib
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from latency_sweep.contract.recorded_frames import (
+    TIME_UNITS_NS,
+    Recording,
+    UnusableRecordingError,
+)
 from latency_sweep.lab.exchange.ground_truth.writer import NAME_BYTES
-from latency_sweep.lab.exchange.markets.events import JsonEvent, TimeUnit
+from latency_sweep.lab.exchange.markets.events import JsonEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from latency_sweep.contract.recorded_frames import ReceivedFrame
     from latency_sweep.lab.exchange.config import Replay
 
 NS_PER_US: Final = 1_000
@@ -31,14 +34,10 @@ NS_PER_MS: Final = 1_000_000
 NS_PER_SEC: Final = 1_000_000_000
 # From the start to the first frame, so that it is not late.
 LEAD_NS: Final = 200_000_000
-GZIP_MAGIC: Final = b"\x1f\x8b"
-LINE: Final = re.compile(rb"([0-9]{16}) (\{.*\})\s*")
-COMBINED: Final = re.compile(rb'\{"stream":"([^"\\]+)","data":(\{.*\})\}')
 # A quote inside a JSON string is escaped, so `"E":` can only be a key.
-TIME_FIELD: Final = re.compile(rb'("[ET]":)([0-9]{13,19})(?=[,}])')
-# No recorder's clock is that wrong; times in another unit are.
-MAX_LATENCY_NS: Final = 3_600 * NS_PER_SEC
-MAX_NUMBER: Final = 2**63 - 1
+TIME_FIELD: Final = re.compile(rb'("[ET]"\s*:\s*)([0-9]{13}|[0-9]{16})(?=\s*[,}])')
+# Frames of several connections may be written that far out of order.
+MAX_DISORDER_NS: Final = NS_PER_SEC
 # By how much all pauses of the machine together may delay a recording. Whoever measures it leaves
 # that much time after its end.
 MAX_PAUSES_NS: Final = NS_PER_SEC
@@ -56,7 +55,7 @@ class RecordedFrame:
         received_ns: local receive timestamp R.
         stream: full stream name.
         ids: first and last sequence id, 0 if none.
-        event_ns: event time E, or the receive timestamp if there is none.
+        event_ns: event time E, or the receive time if there is none.
         trade_ns: trade time T, or 0.
         text: the payload around its times.
         times_ns: the times inside the payload.
@@ -71,120 +70,63 @@ class RecordedFrame:
     times_ns: tuple[int, ...]
 
 
-def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of a recording, plain or gzip.
+def read_recording(
+    path: Path, streams: Sequence[str] = (), limit: int | None = None
+) -> list[RecordedFrame]:
+    """Read a recording in any format that `Recording` knows, by ascending receive times.
 
-    Raises:
-        ReplayError: it cannot be read, or the archive is damaged.
-    """
-    try:
-        with path.open("rb") as start:
-            compressed = start.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        with gzip.open(path) if compressed else path.open("rb") as lines:
-            yield from lines
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ReplayError(f"{path}: cannot be read: {reason}.") from error
-
-
-def read_recording(path: Path, unit: TimeUnit, limit: int | None = None) -> list[RecordedFrame]:
-    """Read lines of `<receive timestamp, 16 digits of Unix µs> <raw combined frame>`.
-
-    Skipped are lines whose document has no `stream` (REST snapshots), and frames whose data is a
-    list (`!miniTicker@arr`): those are messages of many symbols with a time each.
+    Recorders with several connections write frames a little out of order; those are sorted.
 
     Args:
-        path: plain text or gzip.
-        unit: unit of the times inside the frames.
+        path: of the file.
+        streams: full names of the streams whose raw messages it holds.
         limit: most frames to return.
 
     Raises:
-        ReplayError: unreadable, a malformed line, or no frame at all.
+        ReplayError: unreadable, a malformed line, no frame at all, or a clock that was set back.
     """
-    frames = list(islice(_frames(path, unit), limit))
-    if not frames:
-        raise ReplayError(f"{path}: holds no recorded frame.")
-    return frames
-
-
-def _frames(path: Path, unit: TimeUnit) -> Iterator[RecordedFrame]:
-    previous_ns = 0
-    for number, line in enumerate(lines_of(path), start=1):
-        try:
-            frame = _parse(line, unit)
-        except ValueError as error:
-            raise ReplayError(f"{path}, line {number}: {error}.") from error
-        if frame is None:
-            continue
-        if frame.received_ns < previous_ns:
-            raise ReplayError(f"{path}, line {number}: the receive timestamp steps back; sort it.")
-        previous_ns = frame.received_ns
-        yield frame
-
-
-def _parse(line: bytes, unit: TimeUnit) -> RecordedFrame | None:
-    match = LINE.fullmatch(line)
-    if match is None:
-        raise ValueError("expected 16 digits of microseconds, a space and a JSON document")
     try:
-        document = json.loads(match[2])
+        frames = [_replayed(frame) for frame in islice(Recording(path, streams), limit)]
+    except UnusableRecordingError as error:
+        raise ReplayError(str(error)) from error
     except ValueError as error:
-        raise ValueError(f"not valid JSON: {error}") from error
-    except RecursionError as error:
-        raise ValueError("the JSON document is nested too deeply") from error
-    if "stream" not in document or isinstance(document.get("data"), list):
-        return None
-    combined = COMBINED.fullmatch(match[2])
-    if combined is None:
-        raise ValueError('expected {"stream":"...","data":{...}} without spaces between')
-    if len(combined[1]) > NAME_BYTES:
-        raise ValueError(f"the stream's name is longer than {NAME_BYTES} bytes")
-    data: dict[str, Any] = document["data"]
-    received_ns = int(match[1]) * NS_PER_US
-    event_ns = _time_ns(data, "E", unit) or received_ns
-    if abs(received_ns - event_ns) > MAX_LATENCY_NS:
+        raise ReplayError(f"{path}: {error}.") from error
+    latest_ns = 0
+    for frame in frames:
+        back_ns = latest_ns - frame.received_ns
+        if back_ns > MAX_DISORDER_NS:
+            raise ReplayError(
+                f"{path}: a receive time is {back_ns / NS_PER_SEC:.3f} s before an earlier line's: "
+                "the recorder's clock was set back; cut the file there, or sort it."
+            )
+        latest_ns = max(latest_ns, frame.received_ns)
+    return sorted(frames, key=lambda frame: frame.received_ns)
+
+
+def _replayed(frame: ReceivedFrame) -> RecordedFrame:
+    """A frame as it is kept for replay.
+
+    Raises:
+        ValueError: the stream's name is too long.
+    """
+    if len(frame.stream.encode()) > NAME_BYTES:
         raise ValueError(
-            f'the event time "E":{data["E"]} is no {unit.name.lower()}s '
-            "within an hour of the receive timestamp"
+            f"the stream's name {frame.stream[:20]}... is longer than {NAME_BYTES} bytes"
         )
-    ids, trade_ns = _ids(data), _time_ns(data, "T", unit)
-    if max(*ids, trade_ns) > MAX_NUMBER or min(*ids, trade_ns) < 0:
-        raise ValueError("a sequence id or the trade time is negative or larger than 64 bits hold")
-    pieces = TIME_FIELD.split(combined[2])
     # split() yields text, key, digits, text, key, digits, ..., text
+    pieces = TIME_FIELD.split(frame.data)
     return RecordedFrame(
-        received_ns=received_ns,
-        stream=combined[1].decode(),
-        ids=ids,
-        event_ns=event_ns,
-        trade_ns=trade_ns,
+        received_ns=frame.received_ns,
+        stream=frame.stream,
+        ids=frame.ids,
+        event_ns=frame.received_ns if frame.event_ns is None else frame.event_ns,
+        trade_ns=frame.trade_ns,
         text=(
             *(text + key for text, key in zip(pieces[0::3], pieces[1::3], strict=False)),
             pieces[-1],
         ),
-        times_ns=tuple(int(digits) * unit.value for digits in pieces[2::3]),
+        times_ns=tuple(int(digits) * TIME_UNITS_NS[len(digits)] for digits in pieces[2::3]),
     )
-
-
-def _time_ns(data: dict[str, Any], key: str, unit: TimeUnit) -> int:
-    value = data.get(key)
-    return value * unit.value if isinstance(value, int) else 0
-
-
-def _ids(data: dict[str, Any]) -> tuple[int, int]:
-    kind = data.get("e")
-    first_key, last_key = {
-        "trade": ("t", "t"),
-        "aggTrade": ("a", "a"),
-        "depthUpdate": ("U", "u"),
-        # Spot's best quote names no event.
-        "bookTicker": ("u", "u"),
-        None: ("u", "u"),
-    }.get(kind if kind is None or isinstance(kind, str) else "", ("", ""))
-    first, last = data.get(first_key), data.get(last_key)
-    if isinstance(first, int) and isinstance(last, int):
-        return first, last
-    return 0, 0
 
 
 class ReplaySource:
@@ -205,8 +147,7 @@ class ReplaySource:
         Raises:
             ReplayError: the file cannot be used, or the start has passed.
         """
-        unit = TimeUnit[config.time_unit]
-        self._frames = read_recording(config.file, unit, config.limit)
+        self._frames = read_recording(config.file, config.streams, config.limit)
         self._speed = config.speed
         self._offset_ns = offset_ns
         self._may_start = may_start

@@ -30,7 +30,7 @@ from latency_sweep.contract import program
         (["--from-arch", "x.parquet"], "unrecognized arguments: --from-arch x.parquet"),
         (
             [],
-            "one of the arguments --from-prometheus --from-archive --from-jsonl is required",
+            "--from-prometheus --from-archive --from-jsonl --from-recordings is required",
         ),
     ],
 )

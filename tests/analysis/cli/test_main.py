@@ -367,7 +367,10 @@ def test_a_secret_that_cannot_be_sent_is_never_shown(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "one of the arguments --from-prometheus --from-archive --from-jsonl is required"),
+        (
+            [],
+            "--from-prometheus --from-archive --from-jsonl --from-recordings is required",
+        ),
         (["--from-archive", "a", "--from-jsonl", "b"], "not allowed with argument"),
         (["--from-prometheus", "x", "--by", "planet"], "'planet' is none of region, az_id, inst"),
         (["--from-prometheus", "x", "--since", "teatime"], "'teatime' is not a time; write it as"),

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from latency_sweep.analysis.evidence.exclusion import (
-    fewest_samples,
-    lateness_reasons,
-    sample_reasons,
-)
+from latency_sweep.analysis.evidence.exclusion import lateness_reasons, sample_reasons
 from latency_sweep.analysis.evidence.timestamps import TimestampErrors
+from latency_sweep.contract.usable_runs import fewest_samples
 from latency_sweep.nativehist.float_histogram import FloatHistogram
 from tests.analysis.candidates import candidate_of, latencies, run_of
 

@@ -18,6 +18,7 @@ from latency_sweep.analysis.prometheus_api import (
     Vector,
 )
 from latency_sweep.collector.cli import main
+from latency_sweep.collector.watch.evidence import EvidenceSoFar
 from latency_sweep.collector.watch.live import (
     TREND_POINTS,
     CandidateState,
@@ -47,6 +48,13 @@ GOOD = CandidateState(
     phases=(Phase.MEASURE,),
     run="2026-01-31T06:05:00Z",
 )
+EVIDENCE = EvidenceSoFar(
+    measured=2,
+    needed=8,
+    usable={GOOD.labels: 1},
+    excluded={GOOD.labels: {"clock": 1}},
+    ends_at=1_769_840_000.0 + 7_800.0,
+)
 UNKNOWN = CandidateState(
     labels=CandidateLabels("eu-west-1", "euw1-az1", "c7gn.medium"),
     probes=1,
@@ -66,7 +74,7 @@ UNKNOWN = CandidateState(
 )
 
 
-def snapshot(*candidates: CandidateState) -> Snapshot:
+def snapshot(*candidates: CandidateState, evidence: EvidenceSoFar | None = EVIDENCE) -> Snapshot:
     return Snapshot(
         experiment="binance-latency-sweep",
         market="spot",
@@ -74,6 +82,8 @@ def snapshot(*candidates: CandidateState) -> Snapshot:
         run="2026-01-31T06:05:00Z",
         phase=Phase.MEASURE,
         phase_ends_at=1_769_840_125.0,
+        evidence=evidence,
+        trend_step_sec=60,
         candidates=candidates,
     )
 
@@ -83,16 +93,18 @@ def screen(
     width: int = 80,
     height: int | None = None,
     problem: str | None = None,
+    evidence: EvidenceSoFar | None = EVIDENCE,
 ) -> list[str]:
     console = Console(file=StringIO(), width=width)
-    shown = snapshot(*candidates)
+    shown = snapshot(*candidates, evidence=evidence)
     console.print(View(LIMITS, width, height).draw(shown, now=shown.taken_at + 5, problem=problem))
     assert isinstance(console.file, StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
 def row(state: CandidateState, width: int = 80) -> str:
-    return next(line for line in screen(state, width=width) if state.labels.az_id in line)
+    lines = screen(state, width=width)
+    return lines[lines.index("", 1) + 2]
 
 
 @pytest.mark.parametrize("width", [80, 119, 120, 200])
@@ -102,11 +114,52 @@ def test_every_line_fits_the_terminal_and_every_column_has_a_heading(width: int)
     heading = next(line for line in lines if "p99.9" in line)
     for name in ("candidate", "p50", "p99", "loss", "reconn", "clock", "state"):
         assert name in heading
-    assert ("region" in heading) == (width >= 120)
+    assert ("runs" in heading) == (width >= 120)
 
 
 def test_the_headline_counts_down_to_the_end_of_the_phase() -> None:
     assert "measuring, 2 min 00 s left" in screen(GOOD)[0]
+
+
+@pytest.mark.parametrize(("width", "name"), [(80, "Tokyo az4"), (120, "Tokyo, apne1-az4")])
+def test_candidates_are_named_by_city_and_zone(width: int, name: str) -> None:
+    assert row(GOOD, width).startswith(f"{name} c6in.large ")
+
+
+def test_the_evidence_so_far_says_how_many_runs_there_are_and_what_is_excluded() -> None:
+    lines = screen(GOOD)
+    assert lines[0].startswith("binance-latency-sweep · spot · run 3 of 9: measuring")
+    assert "Usable runs: 1 of 8 needed; an answer takes 2 h 10 min or more" in lines
+    assert "Excluded runs of Tokyo az4 c6in.large: clock 1" in lines
+    assert " 1/8 " in row(GOOD, 120)
+
+
+def test_enough_evidence_is_told_and_runs_are_numbered_on() -> None:
+    enough = replace(EVIDENCE, measured=8, usable={GOOD.labels: 8}, excluded={}, ends_at=None)
+    lines = screen(GOOD, evidence=enough)
+    assert "· run 9: measuring" in lines[0]
+    assert "Usable runs: 8 of 8 needed; enough for analyze" in lines
+
+
+def test_runs_that_are_not_counted_yet_keep_nobody_from_the_table() -> None:
+    lines = screen(GOOD, evidence=None)
+    assert "run 2026-01-31T06:05:00Z: measuring" in lines[0]
+    assert "Usable runs: not counted yet, the server is busy" in lines
+    shown = document(snapshot(GOOD, evidence=None))
+    assert shown["runs_needed"] is None
+    assert shown["candidates"][0]["runs_usable"] is None
+
+
+def test_many_exclusions_take_two_lines() -> None:
+    zones = [CandidateLabels("eu-west-1", f"euw1-az{n}", "c6i.large") for n in range(9)]
+    lines = screen(
+        GOOD, evidence=replace(EVIDENCE, excluded={zone: {"scrapes": 2} for zone in zones})
+    )
+    told = [line for line in lines if line.startswith("Excluded runs of ")]
+    assert told == [
+        "Excluded runs of Ireland az0 c6i.large: scrapes 2",
+        "Excluded runs of Ireland az1 c6i.large: scrapes 2; and 7 more candidates",
+    ]
 
 
 def test_a_good_candidate_has_no_mark() -> None:
@@ -144,7 +197,7 @@ def test_only_a_name_is_cut_when_there_is_no_room(width: int) -> None:
         probes=12,
     )
     lines = screen(wide, width=width)
-    assert "apne1-az4 c6in.met" in lines[3]
+    assert "az4 c6in.met" in lines[3]
     assert "…" in lines[3]
     assert [word for word in lines[3].split() if "!" in word] == ["5.123%!", "±14.2ms!", "down!"]
     assert "…" not in lines[2]
@@ -153,23 +206,42 @@ def test_only_a_name_is_cut_when_there_is_no_room(width: int) -> None:
 def test_candidates_that_do_not_fit_are_counted_and_the_legend_stays() -> None:
     lines = screen(*[GOOD] * 40, height=24, problem="It is unreachable.")
     assert len(lines) <= 24
-    assert sum(GOOD.labels.az_id in line for line in lines) == 15
-    assert "25 slower ones do not fit on the screen" in lines
+    assert sum(line.startswith("Tokyo az4 ") for line in lines) == 12
+    assert "28 slower ones do not fit on the screen" in lines
     assert lines[-1].endswith("trying again.")
 
 
-def test_the_trend_rises_from_zero_and_leaves_gaps_empty() -> None:
-    assert "  ▅█ " in row(GOOD)
+@pytest.mark.parametrize(
+    ("factors", "bars"),
+    [
+        ((1.0, 1.0, 1.0), "▄▄▄"),
+        ((1.0, 1.02, 0.99), "▄▄▄"),
+        ((1.0, 1.25, 1.0), "▄▅▄"),
+        ((1.0, 2.0, 1.0, 0.5, 9.0, 0.1, 1.0), "▄█▄▁█▁▄"),
+        ((1.0, -1.0, 1.0), "▄▁▄"),
+        ((0.0, 0.0), "▄▄"),
+        ((-1.0, -1.0), "▄▄"),
+        ((1.0, None, 1.0), "▄ ▄"),
+        ((None, None), "  "),
+    ],
+)
+@pytest.mark.parametrize("level_sec", [0.001, 0.3])
+def test_the_trend_shows_factors_of_the_median_and_leaves_gaps_empty(
+    factors: tuple[float | None, ...], bars: str, level_sec: float
+) -> None:
+    points = [None if factor is None else factor * level_sec for factor in factors]
+    trend = (*(None,) * (TREND_POINTS - len(points)), *points)
+    assert f" {bars} " in row(replace(GOOD, trend_sec=trend))
 
 
 def test_what_is_not_known_is_a_dash() -> None:
-    assert row(UNKNOWN).split()[2:] == ["-"] * 7
+    assert row(UNKNOWN).split()[3:] == ["-"] * 7
 
 
 def test_a_server_that_does_not_answer_is_told_below_the_last_table() -> None:
     lines = screen(GOOD, problem="It is unreachable.")
     assert lines[-1] == "It is unreachable. This is 5 s old; trying again."
-    assert any(GOOD.labels.az_id in line for line in lines)
+    assert any(line.startswith("Tokyo az4 ") for line in lines)
 
 
 def test_json_holds_all_that_is_known_with_times_in_utc() -> None:
@@ -178,6 +250,10 @@ def test_json_holds_all_that_is_known_with_times_in_utc() -> None:
     assert shown["phase_ends_at"] == "2026-01-31T06:15:25Z"
     assert shown["phase_left_sec"] == 125
     assert shown["candidates"][0]["p99_sec"] == 0.0108
+    assert shown["candidates"][0]["city"] == "Tokyo"
+    assert shown["candidates"][0]["runs_excluded"] == {"clock": 1}
+    assert (shown["runs_needed"], shown["runs_usable_at_least"]) == (8, 1)
+    assert shown["enough_runs_at"] == "2026-01-31T08:23:20Z"
     assert shown["candidates"][1]["p99_sec"] is None
     assert len(shown["candidates"][0]["p99_trend_sec"]) == TREND_POINTS
 

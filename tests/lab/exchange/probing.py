@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from latency_sweep.lab.exchange.config import MarketName
     from latency_sweep.probe.feeds.base import Feed
     from latency_sweep.probe.measurement.recorder import ChannelState
+    from latency_sweep.probe.net.websocket import Record
     from tests.lab.exchange.clients import Running
 
 KEY: Final = "abcDEF123"
@@ -42,7 +43,13 @@ _HOUR: Final = Timeline(NS_PER_SEC, 3600 * NS_PER_SEC, NS_PER_SEC)
 class Probed:
     """A session that measures from its first message on."""
 
-    def __init__(self, market: MarketName, feeds: Sequence[Feed], exchange: Running) -> None:
+    def __init__(
+        self,
+        market: MarketName,
+        feeds: Sequence[Feed],
+        exchange: Running,
+        tap: Callable[[Record], Record] | None = None,
+    ) -> None:
         self.market = market
         self.feeds = feeds
         self.registry = CollectorRegistry()
@@ -57,6 +64,7 @@ class Probed:
             instruments,
             tls=exchange.tls,
             backoff=lambda: Backoff(base_sec=0.001, cap_sec=0.01),
+            tap=tap,
         )
 
     def state(self, stream: str) -> ChannelState:
@@ -114,6 +122,7 @@ async def probing(
     streams: list[str] | None = None,
     api_key: str = KEY,
     change: Callable[[Sequence[Feed]], None] = lambda _: None,
+    tap: Callable[[Record], Record] | None = None,
 ) -> AsyncIterator[Probed]:
     """Run a session on a market; `change` may bend its feeds before."""
     data = MarketData(
@@ -124,7 +133,7 @@ async def probing(
     )
     feeds = make_feeds(data, api_key)
     change(feeds)
-    probed = Probed(market, feeds, exchange)
+    probed = Probed(market, feeds, exchange, tap)
     task = asyncio.create_task(probed.session.run())
     await asyncio.sleep(0)
     now = time.time_ns()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,6 +122,22 @@ async def test_futures_without_a_message_or_a_ping_are_not_taken_for_silent(
         await probed.until(lambda: (probed.registry.get_sample_value(count, labels) or 0) >= 2 * 10)
         assert probed.session.connectivity.connected
         assert probed.session.connectivity.disconnected_sec == 0
+
+
+@pytest.mark.parametrize("market", ["spot", "usdm"])
+async def test_a_round_trip_takes_twice_the_scripted_latency(
+    run: Run, monkeypatch: pytest.MonkeyPatch, market: str
+) -> None:
+    """Also while messages flow: `analyze` holds the round trip against the latency."""
+    monkeypatch.setattr(supervisor, "PING_INTERVAL_SEC", 0.05)
+    sites = {"tokyo": {"latency": {"distribution": "constant", "ms": 30}}}
+    async with run(markets=MARKETS, sites=sites) as exchange, probing(exchange, market) as probed:
+        value = partial(probed.registry.get_sample_value, labels={"market": market})
+        await probed.until(lambda: (value("feed_rtt_seconds_count") or 0) >= 5)  # noqa: PLR2004
+        count, total = value("feed_rtt_seconds_count"), value("feed_rtt_seconds_sum")
+        assert total is not None
+        assert count is not None
+        assert total / count >= 2 * 0.030
 
 
 async def test_a_rollover_before_the_exchange_s_limit_of_age_loses_nothing(

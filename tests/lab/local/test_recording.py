@@ -49,7 +49,6 @@ def write(file: Path, *frames: tuple[str, int, int | None]) -> Path:
 def recording(**changes: object) -> RecordingSummary:
     fields: dict[str, object] = {
         "file": "capture",
-        "unit": "MILLISECOND",
         "speed": 1.0,
         "frames": 2,
         "channels": (RecordedChannel("trade", "BTCUSDT"),),
@@ -97,21 +96,16 @@ def test_speed_shortens_the_replay_and_not_the_latency(tmp_path: Path) -> None:
     assert (found.earliest_ns, found.latest_ns) == (-40_000_000, NS_PER_SEC - 40_000_000)
 
 
-@pytest.mark.parametrize(
-    ("event", "unit"), [(START_US, "MICROSECOND"), (START_US // 1000, "MILLISECOND")]
-)
-def test_the_unit_of_event_times_is_seen_from_their_digits(
-    tmp_path: Path, event: int, unit: str
-) -> None:
-    file = tmp_path / "capture"
-    file.write_text(frame("btcusdt@trade", START_US, event))
-    assert inspect(file, speed=1.0).unit == unit
+def test_the_recording_s_own_p99_is_known(tmp_path: Path) -> None:
+    frames = [("btcusdt@trade", number * 1_000, 4) for number in range(99)]
+    file = write(tmp_path / "c.gz", *frames, ("btcusdt@trade", 100_000, 40))
+    assert inspect(file, speed=1.0).p99_sec == pytest.approx(0.004, rel=0.1)
 
 
 def test_a_file_that_is_no_recording_is_told_with_the_line(tmp_path: Path) -> None:
     file = tmp_path / "capture"
     file.write_text("hello\n")
-    with pytest.raises(ReplayError, match="capture, line 1: expected 16 digits"):
+    with pytest.raises(ReplayError, match="capture, line 1: expected a receive time"):
         inspect(file, speed=1.0)
 
 

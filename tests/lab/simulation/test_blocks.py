@@ -25,7 +25,7 @@ def series_of(effects: blocks.Effects, hosts: blocks.Hosts = "fresh") -> blocks.
 
 
 def test_the_schedule_is_the_one_that_probes_follow() -> None:
-    timeline = Timeline(300 * NS_PER_SEC, 600 * NS_PER_SEC, 0, RandomStarts(6, 1))
+    timeline = Timeline(300 * NS_PER_SEC, 600 * NS_PER_SEC, 0, random_starts=RandomStarts(6, 1))
     midnight_ns = 20_000 * SEC_PER_DAY * NS_PER_SEC
     run = timeline.run_at(midnight_ns)
     for start in STARTS[:5]:

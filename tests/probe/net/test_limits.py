@@ -113,6 +113,19 @@ def test_what_came_before_a_message_too_many_is_recorded(
     assert recorder.lines[0].first_arrivals == 1
 
 
+def test_one_read_may_bring_as_many_of_no_use_as_the_limit_and_not_one_more(
+    connection: ConnectionReceiver, recorder: Recorder, frames: Any, run: Run
+) -> None:
+    recorder.begin_run(run)
+    now = run.measure_start_ns
+    unusable = [b""] * MAX_UNUSABLE_FRAMES_PER_SEC
+    connection.record([*unusable, frames.trade(1, now)], False, now, now)
+    assert recorder.states[0].messages == 1
+    with pytest.raises(LimitExceededError, match="in a second"):
+        connection.record([frames.trade(2, now), b"", frames.trade(3, now)], False, now, now)
+    assert recorder.states[0].messages == 2
+
+
 def test_one_message_in_five_of_no_use_is_no_flood(
     connection: ConnectionReceiver, frames: Any, run: Run
 ) -> None:

@@ -522,6 +522,66 @@ async def test_a_server_that_is_no_websocket_fails_the_upgrade(reply: bytes) -> 
     assert caught.value.step is ConnectStep.UPGRADE
 
 
+REPEATED = [
+    b"Retry-After: 5",
+    b"Server: x",
+    b"Content-Length: 0",
+    b"Connection: close",
+    b"Transfer-Encoding: chunked",
+    b"Upgrade: websocket",
+    b"Sec-WebSocket-Accept: x",
+    b"Location: /",
+]
+
+
+@pytest.mark.parametrize("status", [b"101", b"429", b"302"])
+@pytest.mark.parametrize(
+    "header", REPEATED, ids=[each.split(b":")[0].decode() for each in REPEATED]
+)
+async def test_an_answer_that_repeats_a_header_is_a_rejection_and_no_fault_of_the_program(
+    status: bytes, header: bytes
+) -> None:
+    answer = b"HTTP/1.1 " + status + b" x\r\n" + (header + b"\r\n") * 2 + b"\r\n"
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.write_eof()
+
+    async with raw_server(handle) as port:
+        with pytest.raises(ConnectFailed) as caught:
+            await Client().connect(port)
+    assert caught.value.kind is ErrorKind.UPGRADE_REJECTED
+
+
+@pytest.mark.parametrize(
+    ("waits", "pause_sec"),
+    [(["5", "60"], 60.0), (["60", "5"], 60.0), (["soon", "7"], 7.0), (["soon", ""], None)],
+)
+async def test_of_several_waits_the_longest_counts(
+    waits: list[str], pause_sec: float | None
+) -> None:
+    async def handler(_: ServerConnection) -> None: ...
+
+    headers = Headers({"Content-Length": "2", "Connection": "close"})
+    for wait in waits:
+        headers["Retry-After"] = wait
+    async with websocket_server(handler, Response(429, "No", headers, b"no")) as port:
+        with pytest.raises(ConnectFailed) as caught:
+            await Client().connect(port)
+    assert caught.value.retry_after_sec == pause_sec
+
+
+async def test_an_acceptance_may_repeat_headers_that_do_not_matter() -> None:
+    client = Client()
+    async with upgrading(client) as (connection, acceptance):
+        for name in ("Server", "Retry-After", "Date"):
+            acceptance.headers[name] = "1"
+            acceptance.headers[name] = "2"
+        connection.bytes_received(acceptance.serialize() + text(b"first"), 1, 2, 0)
+    assert client.messages == [b"first"]
+
+
 async def test_a_server_that_never_answers_times_out() -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

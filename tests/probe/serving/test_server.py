@@ -23,6 +23,7 @@ from latency_sweep.probe.http.policy import LivePolicy
 from latency_sweep.probe.options import settings_of
 from latency_sweep.probe.serving.server import ListenError, ProbeServer
 from latency_sweep.probe.serving.state_collector import StateCollector
+from latency_sweep.probe.summary.collect import ProbeParts
 from latency_sweep.prometheus.version import NATIVE_HISTOGRAMS_BY_CONFIG
 from latency_sweep.runtime.loopback import get_json
 from tests.probe.timelines import ONE_RUN
@@ -59,8 +60,7 @@ async def client(
     server = ProbeServer(
         settings_of(["--experiment-id", "<exp>", "--metrics-port", "0"], {}),
         registry,
-        recorder,
-        session,
+        ProbeParts("spot", "ws://127.0.0.1:1", "socket", recorder, session, instruments),
         version="1.2.3",
         policy=LivePolicy(None, None),
         rejected=lambda reason: instruments.rejected_requests.labels(reason.value).inc(),
@@ -81,12 +81,12 @@ async def test_an_address_that_is_not_of_this_host_is_what_to_change(
     registry: CollectorRegistry,
     recorder: Recorder,
     session: Session,
+    instruments: Instruments,
 ) -> None:
     server = ProbeServer(
         settings_of(["--metrics-host", host, "--metrics-port", "0"], {}),
         registry,
-        recorder,
-        session,
+        ProbeParts("spot", "ws://127.0.0.1:1", "socket", recorder, session, instruments),
         version="1.2.3",
         policy=LivePolicy(None, None),
         rejected=lambda _: None,

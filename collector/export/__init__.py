@@ -1,0 +1,1 @@
+"""Files for a Prometheus, Alertmanager and Grafana that somebody else already runs."""

@@ -1,0 +1,1 @@
+"""What a probe measures now: numbers of each stream, as records, text, JSON and a page."""
