@@ -126,14 +126,12 @@ class Timeline:
         warmup_ns: length of each run's warm-up, nanoseconds.
         measurement_ns: length of its measurement.
         cooldown_ns: length of its cool-down.
-        origin_ns: when some run starts, Unix nanoseconds; the epoch wherever probes shall agree.
         random_starts: when runs start; None if they follow one another without a pause.
     """
 
     warmup_ns: int
     measurement_ns: int
     cooldown_ns: int
-    origin_ns: int = 0
     random_starts: RandomStarts | None = None
 
     @classmethod
@@ -159,7 +157,7 @@ class Timeline:
         happens between blocks only.
         """
         if self.random_starts is None:
-            return self._run_from(unix_ns - (unix_ns - self.origin_ns) % self.cycle_ns)
+            return self._run_from(unix_ns - unix_ns % self.cycle_ns)
         band = self.random_starts.band_at(unix_ns // NS_PER_SEC)
         run = self._block_of(self.random_starts, band)
         return run if unix_ns < run.end_ns else self._block_of(self.random_starts, band + 1)

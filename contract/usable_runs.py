@@ -74,7 +74,7 @@ class UsableRuns:
 
     def measured(self) -> str:
         """Number of the runs that any candidate measured, without a label."""
-        return self._counted(f"count({self._measured()})")
+        return f"{self._counted(f'count({self._measured()})')} or 0 * count({self.candidates()})"
 
     def usable(self) -> str:
         """Number of usable runs, by candidate; none where there is none."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.contract.exit_codes import ExitCode
-from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.contract.timeline import NS_PER_SEC, Run, Timeline
 from latency_sweep.probe import app
 from latency_sweep.probe.stop import Stop
 from latency_sweep.probe.summary import document, text, wording
@@ -26,15 +26,16 @@ if TYPE_CHECKING:
     from latency_sweep.probe.summary.collect import CapturedSummary, ProbeParts
     from latency_sweep.probe.summary.records import ProbeSummary
 
-# From the start to the first event that counts: about what connecting across the world takes.
-_WARMUP_SEC: Final = 1
 # What was sent just before the end may still arrive, and a gap before it turn out to be a loss.
 _SETTLE_SEC: Final = 2
-# Longer than all that follows the measurement, so that no second run begins.
-_COOLDOWN_SEC: Final = 60
 _REDRAW_SEC: Final = 1.0
+_LOOK_SEC: Final = 0.02
 # An exchange that was not reached until then is not waited for any longer.
-_CONNECT_WITHIN_SEC: Final = 15.0
+_CONNECT_WITHIN_SEC: Final = 10.0
+_CENTURY_NS: Final = 100 * 365 * 86_400 * NS_PER_SEC
+# The measurement of its run began in 1970: a session that starts now takes part in none, and the
+# one that is measured begins with the connection instead.
+_NO_SCHEDULE: Final = Timeline(NS_PER_SEC, 2 * _CENTURY_NS, NS_PER_SEC)
 _SIGNALLED: Final = {
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
@@ -112,13 +113,7 @@ def _width() -> int:
 
 
 async def _measure(probe: app.Probe, options: TryOptions, screen: Screen) -> _Measured:
-    timeline = Timeline(
-        _WARMUP_SEC * NS_PER_SEC,
-        options.duration_sec * NS_PER_SEC,
-        _COOLDOWN_SEC * NS_PER_SEC,
-        origin_ns=time.time_ns(),
-    )
-    parts = await probe.assemble(timeline)
+    parts = await probe.assemble(_NO_SCHEDULE)
     over = asyncio.Event()
     stop = Stop(over.set)
     watch = _Watch(parts, screen, options.duration_sec, over)
@@ -156,29 +151,53 @@ class _Watch:
     ) -> None:
         self._parts = parts
         self._screen = screen
-        self._measured_at = time.monotonic() + _WARMUP_SEC + duration_sec
-        self._give_up_at = time.monotonic() + _CONNECT_WITHIN_SEC
+        self._duration_sec = duration_sec
+        self._measured_at = 0.0
         self._over = over
         self.final: ProbeSummary | None = None
 
     async def run(self) -> None:
-        """Show until the time is over or the exchange was not reached in time."""
+        """Show until the time is over, or the exchange was not reached in time."""
         try:
-            while await self._wait():
-                await asyncio.to_thread(self._show, self._parts.capture())
+            if await self._reach():
+                self._begin()
+                while await self._wait():
+                    await asyncio.to_thread(self._show, self._parts.capture())
             self.final = await asyncio.to_thread(self._parts.capture().resolve)
         finally:
             self._parts.session.stop()
 
+    async def _reach(self) -> bool:
+        """Wait for the connection, which may take as long as name resolution and TLS do."""
+        now = show_at = time.monotonic()
+        give_up_at = now + _CONNECT_WITHIN_SEC
+        while self._parts.session.connectivity.complete_from is None:
+            if self._over.is_set() or now >= give_up_at:
+                return False
+            if now >= show_at:
+                show_at = now + _REDRAW_SEC
+                await asyncio.to_thread(self._show, self._parts.capture())
+            await self._sleep(_LOOK_SEC)
+            now = time.monotonic()
+        return True
+
+    def _begin(self) -> None:
+        """Measure what is sent from now on."""
+        now_ns = time.time_ns()
+        end_ns = now_ns + self._duration_sec * NS_PER_SEC
+        self._measured_at = time.monotonic() + self._duration_sec
+        self._parts.recorder.begin_run(Run(now_ns, now_ns, end_ns, end_ns + _CENTURY_NS))
+
     async def _wait(self) -> bool:
         """Wait for the next second; returns whether it goes on then."""
         left_sec = self._measured_at + _SETTLE_SEC - time.monotonic()
+        await self._sleep(min(_REDRAW_SEC, max(0.0, left_sec)))
+        return left_sec > 0 and not self._over.is_set()
+
+    async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(_REDRAW_SEC, max(0.0, left_sec))):
+            async with asyncio.timeout(seconds):
                 await self._over.wait()
-        unreached = self._parts.session.connectivity.complete_from is None
-        given_up = unreached and time.monotonic() >= self._give_up_at
-        return left_sec > 0 and not given_up and not self._over.is_set()
 
     def _show(self, captured: CapturedSummary) -> None:
         """Calculate and draw, in a thread: it takes milliseconds that the reader does not have."""

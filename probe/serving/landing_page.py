@@ -221,7 +221,7 @@ def _table(summary: ProbeSummary) -> str:
     )
 
 
-def _cell(column: wording.Column, stream: StreamSummary) -> str:
+def _cell(column: wording.SummaryColumn, stream: StreamSummary) -> str:
     text = column.of(stream)
     kind = ' class="none"' if text == wording.UNKNOWN else ""
     return f'<td{kind} data-name="{_text(column.heading)}">{_text(text)}</td>'

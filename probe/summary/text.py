@@ -83,27 +83,27 @@ def _headline(summary: ProbeSummary, doing: str | None) -> str:
     return f"{where}\n{measured}" if doing is None else f"{where}\n{doing}; {measured}"
 
 
-def _columns(summary: ProbeSummary, width: int) -> Sequence[wording.Column]:
+def _columns(summary: ProbeSummary, width: int) -> Sequence[wording.SummaryColumn]:
     """As many columns as there is room for beside a short name: half a number would be wrong."""
-    columns: Sequence[wording.Column] = wording.COLUMNS if width >= _WIDE else wording.NARROW
+    columns: Sequence[wording.SummaryColumn] = wording.COLUMNS if width >= _WIDE else wording.NARROW
     while len(columns) > 1 and _LEAST_NAME + _needed(summary, columns) > width:
         columns = columns[:-1]
     return columns
 
 
-def _widths(summary: ProbeSummary, columns: Sequence[wording.Column]) -> list[int]:
+def _widths(summary: ProbeSummary, columns: Sequence[wording.SummaryColumn]) -> list[int]:
     return [
         max(len(column.heading), *(len(column.of(stream)) for stream in summary.streams))
         for column in columns
     ]
 
 
-def _needed(summary: ProbeSummary, columns: Sequence[wording.Column]) -> int:
+def _needed(summary: ProbeSummary, columns: Sequence[wording.SummaryColumn]) -> int:
     """Characters that columns take with the gaps before them."""
     return sum(_widths(summary, columns)) + _GAP * len(columns)
 
 
-def _table(summary: ProbeSummary, columns: Sequence[wording.Column], width: int) -> Table:
+def _table(summary: ProbeSummary, columns: Sequence[wording.SummaryColumn], width: int) -> Table:
     names = [printable(stream.name) for stream in summary.streams]
     room = max(_LEAST_NAME, width - _needed(summary, columns))
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")

@@ -31,7 +31,7 @@ _CLOCK_MATTERS: Final = 0.1
 _P999_MESSAGES: Final = 1000
 
 
-class Column(NamedTuple):
+class SummaryColumn(NamedTuple):
     """One number of each stream.
 
     Attributes:
@@ -99,23 +99,25 @@ def _exact(stream: StreamSummary) -> str:
 
 
 COLUMNS: Final = (
-    Column("p50", "median", _of_latency(lambda found: found.p50_sec), obvious=True),
-    Column("p99", "99th percentile", _of_latency(lambda found: found.p99_sec), obvious=True),
-    Column("p99.9", "99.9th percentile", _of_latency(lambda found: found.p999_sec), obvious=True),
-    Column(
+    SummaryColumn("p50", "median", _of_latency(lambda found: found.p50_sec), obvious=True),
+    SummaryColumn("p99", "99th percentile", _of_latency(lambda found: found.p99_sec), obvious=True),
+    SummaryColumn(
+        "p99.9", "99.9th percentile", _of_latency(lambda found: found.p999_sec), obvious=True
+    ),
+    SummaryColumn(
         "jitter",
         "mean change of latency between consecutive messages",
         _of_latency(lambda found: found.jitter_sec),
     ),
-    Column("rate", "messages per second", lambda stream: rate(stream.rate), obvious=True),
-    Column("loss", "share of the messages since the start that are missing", loss),
-    Column(
+    SummaryColumn("rate", "messages per second", lambda stream: rate(stream.rate), obvious=True),
+    SummaryColumn("loss", "share of the messages since the start that are missing", loss),
+    SummaryColumn(
         "own",
         "p99 of the probe's own delay after the timestamp, not part of the latency",
         lambda stream: milliseconds(stream.own_p99_sec),
     ),
-    Column("exact", "share of receive timestamps that are exact", _exact),
-    Column(
+    SummaryColumn("exact", "share of receive timestamps that are exact", _exact),
+    SummaryColumn(
         "late",
         "bound on how late 99 % of the receive timestamps are",
         _of_latency(lambda found: found.late_p99_sec),
@@ -125,7 +127,7 @@ COLUMNS: Final = (
 NARROW: Final = COLUMNS[:7]
 
 
-def legend(columns: Sequence[Column]) -> str:
+def legend(columns: Sequence[SummaryColumn]) -> str:
     """What the headings of these columns mean."""
     explained = "; ".join(
         f"{column.heading}: {column.explanation}" for column in columns if not column.obvious

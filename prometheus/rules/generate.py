@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from latency_sweep.contract import experiment as experiments
 from latency_sweep.contract.clocks import (
     EXCHANGE_TOLERANCE_SEC,
-    MAX_DRIFT_RATIO,
     LEAST_IN_BUCKET,
+    MAX_DRIFT_RATIO,
     MAX_TIMESTAMP_ERROR_RATIO,
 )
 from latency_sweep.contract.exit_codes import ExitCode

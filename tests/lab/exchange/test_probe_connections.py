@@ -126,14 +126,14 @@ async def test_futures_without_a_message_or_a_ping_are_not_taken_for_silent(
 
 @pytest.mark.parametrize("market", ["spot", "usdm"])
 async def test_a_round_trip_takes_twice_the_scripted_latency(
-    run: Run, monkeypatch: pytest.MonkeyPatch, market: str
+    run: Run, monkeypatch: pytest.MonkeyPatch, market: MarketName
 ) -> None:
     """Also while messages flow: `analyze` holds the round trip against the latency."""
     monkeypatch.setattr(supervisor, "PING_INTERVAL_SEC", 0.05)
     sites = {"tokyo": {"latency": {"distribution": "constant", "ms": 30}}}
     async with run(markets=MARKETS, sites=sites) as exchange, probing(exchange, market) as probed:
         value = partial(probed.registry.get_sample_value, labels={"market": market})
-        await probed.until(lambda: (value("feed_rtt_seconds_count") or 0) >= 5)  # noqa: PLR2004
+        await probed.until(lambda: (value("feed_rtt_seconds_count") or 0) >= 5)
         count, total = value("feed_rtt_seconds_count"), value("feed_rtt_seconds_sum")
         assert total is not None
         assert count is not None

@@ -25,7 +25,7 @@ MS = 1_000_000
 
 @pytest.fixture
 async def parts(feed: BinanceSpot, recorder: Recorder, instruments: Instruments) -> ProbeParts:
-    timeline = Timeline(NS_PER_SEC, 3600 * NS_PER_SEC, NS_PER_SEC, origin_ns=time.time_ns())
+    timeline = Timeline(NS_PER_SEC, 3600 * NS_PER_SEC, NS_PER_SEC)
     tls = ssl.create_default_context()
     session = Session([feed], timeline, recorder, instruments, tls=tls)
     session.connectivity.opened(feed, "0", "192.0.2.1")
