@@ -10,7 +10,7 @@ from typing import Final
 
 
 class ExitCode(IntEnum):
-    """Exit codes. 3 to 5 are the verdicts of `analyze` that name no winner."""
+    """Exit codes. 3 to 5 and 16 are the verdicts of `analyze` that name no winner."""
 
     DONE = 0
     CHECK_FAILED = 1
@@ -28,6 +28,7 @@ class ExitCode(IntEnum):
     CANNOT_LISTEN = 13
     ADVISORIES_FAILED = 14
     EXCHANGE_UNREACHABLE = 15
+    SHORTLIST = 16
     STACK_FAILED = 69
     INTERNAL_ERROR = 70
     INTERRUPTED = 130
@@ -51,6 +52,7 @@ MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.CANNOT_LISTEN: "cannot listen on the given address and port",
     ExitCode.ADVISORIES_FAILED: "the advisory database could not be queried",
     ExitCode.EXCHANGE_UNREACHABLE: "the exchange cannot be reached",
+    ExitCode.SHORTLIST: "shortlist: the best is among several candidates",
     ExitCode.STACK_FAILED: "a process of the local stack failed",
     ExitCode.INTERNAL_ERROR: "internal error; please report it",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C (SIGINT)",

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # Longer is a typing error; the limit also keeps every timestamp of a run within 64 bits.
 MAX_PHASE_SEC: Final = 7 * 24 * 3600
 MAX_SCRAPE_INTERVAL_SEC: Final = 3600
+MAX_BLOCKS_PER_DAY: Final = 96
+# With fewer no difference can be significant; the sequential test has signs for as many.
+MIN_BLOCKS: Final = 8
+MAX_BLOCKS: Final = 2048
 # Each bucket is a line of every text scrape and each bound six digits.
 MAX_CLASSIC_BUCKETS: Final = 1000
 _MAX_SHOWN: Final = 200
@@ -51,13 +55,44 @@ class InstanceType(_Section):
     architecture: Literal["x86_64", "arm64"]
 
 
+class RandomBlocks(_Section):
+    """Runs are blocks at random times, one in each band of the UTC day.
+
+    Attributes:
+        per_day: bands of equal length that a day is cut into.
+        seed: of the times; all parts of a sweep need the same one.
+        most: blocks by which the question is to be settled; a shortlist is named then.
+    """
+
+    per_day: Annotated[int, Field(ge=3, le=MAX_BLOCKS_PER_DAY)]
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    most: Annotated[int, Field(ge=MIN_BLOCKS, le=MAX_BLOCKS)]
+
+
 class Timing(_Section):
-    """Whole seconds, so that runs start on whole seconds and can be named by them."""
+    """Whole seconds, so that runs start on whole seconds and can be named by them.
+
+    Runs follow one another without a pause unless they are random blocks.
+    """
 
     warmup_sec: PhaseSeconds
     measurement_sec: PhaseSeconds
     cooldown_sec: PhaseSeconds
     scrape_interval_sec: Annotated[int, Field(ge=1, le=MAX_SCRAPE_INTERVAL_SEC)]
+    random_blocks: RandomBlocks | None = None
+
+    @model_validator(mode="after")
+    def _block_fits_into_its_band(self) -> Self:
+        if self.random_blocks is None:
+            return self
+        length_sec = self.warmup_sec + self.measurement_sec + self.cooldown_sec
+        band_sec = 86_400 // self.random_blocks.per_day
+        if length_sec > band_sec:
+            raise ValueError(
+                f"a block of {length_sec} s (warmup_sec + measurement_sec + cooldown_sec) does not "
+                f"fit into a band of {band_sec} s; shorten it or lower random_blocks.per_day"
+            )
+        return self
 
 
 class MarketData(_Section):

@@ -535,7 +535,8 @@ def _overridden(section: _Section, keys: Sequence[str], given: _Given) -> _Secti
         return section.model_validate(document)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        name = given.name(_flag_of(str(fault["loc"][0])))
+        # A fault of the section as a whole names the options that it is about itself.
+        name = given.name(_flag_of(str(fault["loc"][0]))) if fault["loc"] else "timing"
         raise ExperimentError(f"{name}: {experiment.describe(fault)}.") from error
 
 

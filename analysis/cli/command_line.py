@@ -100,7 +100,13 @@ _READING: Final = (
     ExitCode.INTERNAL_ERROR,
     ExitCode.INTERRUPTED,
 )
-_ANALYZE_CODES: Final = (*_READING, ExitCode.TIE, ExitCode.INCONCLUSIVE, ExitCode.NONE_PASSES)
+_ANALYZE_CODES: Final = (
+    *_READING,
+    ExitCode.SHORTLIST,
+    ExitCode.TIE,
+    ExitCode.INCONCLUSIVE,
+    ExitCode.NONE_PASSES,
+)
 _PRICES_CODES: Final = (
     ExitCode.BAD_INPUT,
     ExitCode.AWS_FAILED,

@@ -9,6 +9,7 @@ from latency_sweep.contract.exit_codes import ExitCode
 
 OF_VERDICT: Final[dict[VerdictKind, ExitCode]] = {
     VerdictKind.WINNER: ExitCode.DONE,
+    VerdictKind.SHORTLIST: ExitCode.SHORTLIST,
     VerdictKind.TIE: ExitCode.TIE,
     VerdictKind.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
     VerdictKind.NONE_PASSES: ExitCode.NONE_PASSES,

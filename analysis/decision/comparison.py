@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from latency_sweep.analysis.decision.block_contest import BlockContest
     from latency_sweep.analysis.decision.difference import Adjusted
     from latency_sweep.analysis.decision.leader import ScoreDraws
     from latency_sweep.analysis.decision.score import Score
@@ -73,6 +74,8 @@ def compare(
     method: Method,
     scores: Mapping[Candidate, Score],
     draws: ScoreDraws,
+    *,
+    contest: BlockContest | None = None,
 ) -> tuple[Comparison, ...]:
     """Compare the leader with its rivals, which are one family of tests.
 
@@ -82,6 +85,7 @@ def compare(
         method: how.
         scores: by candidate, of those ranked.
         draws: of the scores.
+        contest: decides where runs are random blocks.
 
     Returns:
         One comparison per rival, in their order.
@@ -101,6 +105,7 @@ def compare(
             family=(len(rivals), fewest),
             score=_score_difference(leader.candidate, pair.rival.candidate, scores, draws),
             confidence=method.rule.confidence,
+            contest=contest,
         )
         for pair, found in zip(pairs, adjusted, strict=True)
     )
@@ -131,6 +136,7 @@ def _comparison(
     family: tuple[int, int],
     score: tuple[float | None, Interval | None],
     confidence: float,
+    contest: BlockContest | None,
 ) -> Comparison:
     test, sample = pair.test, pair.sample
     mine, theirs = list(leader.run_p99.values()), list(pair.rival.run_p99.values())
@@ -142,7 +148,7 @@ def _comparison(
         leader=leader.name,
         rival=pair.rival.name,
         rivals=family[0],
-        relation=found.relation,
+        relation=contest.relation(leader, pair.rival) if contest else found.relation,
         leader_runs=len(mine),
         rival_runs=len(theirs),
         pairs=size,
@@ -166,6 +172,7 @@ def _comparison(
         margin=test.margin,
         runs_needed=needed,
         confidence=confidence,
+        lead=contest.lead(leader, pair.rival) if contest else None,
     )
 
 

@@ -17,6 +17,7 @@ from latency_sweep.analysis.decision.verdict import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from latency_sweep.analysis.decision.block_results import BlockFindings
     from latency_sweep.analysis.decision.ranking import Evaluated
     from latency_sweep.analysis.decision.results import Comparison
     from latency_sweep.analysis.decision.verdict import PreferenceParts, StratumRow
@@ -36,6 +37,7 @@ class Findings:
         comparisons: the leader against each rival, closest first.
         strata: time strata.
         preferences: by candidate, of those ranked.
+        blocks: the contest, where runs are random blocks.
     """
 
     evaluated: tuple[Evaluated, ...]
@@ -44,6 +46,7 @@ class Findings:
     comparisons: tuple[Comparison, ...]
     strata: tuple[StratumRow, ...]
     preferences: Mapping[Candidate, PreferenceParts]
+    blocks: BlockFindings | None = None
 
     def related(self, relation: Relation) -> tuple[str, ...]:
         """The rivals whose comparison came out in one way."""
@@ -85,7 +88,12 @@ def _of_leader(findings: Findings, leader: CandidateSample) -> Conclusion:
     basis = VerdictBasis.BETTER_THAN_EVERY_RIVAL
     if not findings.rivals:
         basis = VerdictBasis.ONLY_ONE_PASSES
-    obstacles = (*_rival_obstacles(findings), *_stratum_obstacles(findings))
+    obstacles = tuple(_rival_obstacles(findings))
+    if findings.blocks is None:
+        obstacles = (*obstacles, *_stratum_obstacles(findings))
+    elif shortlist := _shortlist(findings, leader.name, findings.blocks):
+        basis = VerdictBasis.ALL_BLOCKS_MEASURED
+        return Conclusion(VerdictKind.SHORTLIST, basis, tied=shortlist)
     if obstacles:
         open_basis = VerdictBasis.OPEN_QUESTIONS if findings.rivals else basis
         return Conclusion(VerdictKind.INCONCLUSIVE, open_basis, obstacles)
@@ -97,6 +105,25 @@ def _of_leader(findings: Findings, leader: CandidateSample) -> Conclusion:
         names = tuple(sample.name for sample in tied)
         return Conclusion(VerdictKind.TIE, VerdictBasis.EQUIVALENT_RIVALS, tied=names)
     return Conclusion(VerdictKind.WINNER, basis, winner=leader.name)
+
+
+def _shortlist(findings: Findings, leader: str, blocks: BlockFindings) -> tuple[str, ...]:
+    """Those that may be best once all blocks are measured; empty unless that is an answer.
+
+    It is one if some are beaten, nobody is proven faster than the leader, and all that are left
+    pass the constraints.
+    """
+    left = [
+        c.rival
+        for c in findings.comparisons
+        if c.relation in {Relation.UNDECIDED, Relation.EQUIVALENT}
+    ]
+    settled = blocks.exhausted and findings.related(Relation.BETTER)
+    open_ones = findings.related(Relation.UNDECIDED)
+    faster = findings.related(Relation.WORSE)
+    if not settled or not open_ones or faster or not all(map(findings.passes, left)):
+        return ()
+    return (leader, *left)
 
 
 def _measured_to_fail(evaluated: Evaluated) -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from latency_sweep.analysis.decision import constraints
+from latency_sweep.analysis.decision.block_contest import BlockContest
 from latency_sweep.analysis.decision.change_points import change_points
 from latency_sweep.analysis.decision.comparison import Method, compare, relate
 from latency_sweep.analysis.decision.conclusion import Findings, conclude
@@ -26,6 +27,7 @@ from latency_sweep.analysis.stats.resample import Bootstrap
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from latency_sweep.analysis.decision.leader import ScoreDraws
     from latency_sweep.analysis.decision.results import Comparison
     from latency_sweep.analysis.decision.score import Score
     from latency_sweep.analysis.evidence.records import Candidate, Evidence
@@ -70,14 +72,25 @@ def decide(
         for e in evaluated
         if e.status is not ConstraintStatus.FAIL and e.sample.runs and e.sample is not leader
     )
-    comparisons = compare(leader, rivals, method, found, draws) if leader is not None else ()
+    blocks = experiment.timing.random_blocks
+    contest = None
+    if leader is not None and blocks is not None:
+        contest = BlockContest.of((leader, *rivals), rule, blocks)
+        leader, rivals = _led(contest, leader, rivals, passing, draws)
+    comparisons: tuple[Comparison, ...] = ()
+    if leader is not None:
+        comparisons = compare(leader, rivals, method, found, draws, contest=contest)
+    # Random blocks are spread over the whole day by themselves.
+    required = experiment.time_strata if blocks is None else {}
+    block_findings = contest.findings() if contest else None
     findings = Findings(
         evaluated=evaluated,
         leader=leader,
         rivals=rivals,
         comparisons=tuple(sorted(comparisons, key=_closeness)),
-        strata=strata(Contest(leader, rivals, samples, experiment.time_strata, rule)),
+        strata=strata(Contest(leader, rivals, samples, required, rule)),
         preferences=parts,
+        blocks=block_findings,
     )
     conclusion = conclude(findings)
     ordered = sorted(evaluated, key=partial(_order, leader=leader, scores=found))
@@ -111,7 +124,25 @@ def decide(
         source_warnings=(*evidence.warnings, *clocks.warnings, *timestamp_warnings(evidence)),
         approximate=evidence.approximate,
         same_events=evidence.same_events,
+        blocks=block_findings,
     )
+
+
+def _led(
+    contest: BlockContest,
+    leader: CandidateSample,
+    rivals: tuple[CandidateSample, ...],
+    passing: tuple[CandidateSample, ...],
+    draws: ScoreDraws,
+) -> tuple[CandidateSample, tuple[CandidateSample, ...]]:
+    """Leader and rivals, led by who leads the contest unless its score is proven to be worse."""
+    ahead = contest.leader
+    if ahead is leader or ahead not in passing:
+        return leader, rivals
+    interval = draws.interval(ahead.candidate, leader.candidate)
+    if interval is not None and (interval.low or 0.0) > 0:
+        return leader, rivals
+    return ahead, (leader, *(rival for rival in rivals if rival is not ahead))
 
 
 def _evaluate(sample: CandidateSample, rule: Decision, bootstrap: Bootstrap) -> Evaluated:
@@ -136,7 +167,7 @@ def _rule(experiment: Experiment, prices: PriceTable, seed: int) -> Rule:
         relevant_difference_ratio=rule.equivalence_ratio,
         redundancy_within_sec=rule.redundancy_within_sec,
         bootstrap_resamples=rule.bootstrap_resamples,
-        required_strata=tuple(experiment.time_strata),
+        required_strata=() if timing.random_blocks else tuple(experiment.time_strata),
         run_cycle_sec=timing.warmup_sec + timing.measurement_sec + timing.cooldown_sec,
         seed=seed,
         prices_date=prices.date.isoformat(),

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from latency_sweep.analysis.decision.block_results import Lead
 
 # Effective numbers of runs below this share of their number say that runs are too close together.
 _INDEPENDENT_SHARE: Final = 0.9
@@ -189,6 +192,7 @@ class Comparison:
         runs_needed: paired runs that would settle it at the observed variance (80 % power);
             None if settled, or if it cannot be said.
         confidence: that of the intervals and the test.
+        lead: what decides instead where runs are random blocks; else None.
     """
 
     leader: str
@@ -218,6 +222,7 @@ class Comparison:
     margin: Margin
     runs_needed: int | None
     confidence: float
+    lead: Lead | None
 
     @property
     def close_together(self) -> bool:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from latency_sweep.analysis.decision.block_results import BlockFindings
     from latency_sweep.analysis.decision.results import (
         Comparison,
         ConstraintResult,
@@ -27,6 +28,7 @@ class VerdictKind(StrEnum):
     """How the sweep ended."""
 
     WINNER = "winner"
+    SHORTLIST = "shortlist"
     TIE = "tie"
     INCONCLUSIVE = "inconclusive"
     NONE_PASSES = "none_passes"
@@ -41,6 +43,7 @@ class VerdictBasis(StrEnum):
     ONLY_CANDIDATE = "only_candidate"
     ONLY_ONE_PASSES = "only_one_passes"
     OPEN_QUESTIONS = "open_questions"
+    ALL_BLOCKS_MEASURED = "all_blocks_measured"
     EQUIVALENT_RIVALS = "equivalent_rivals"
     BETTER_THAN_EVERY_RIVAL = "better_than_every_rival"
 
@@ -335,10 +338,11 @@ class Verdict:
     """The conclusion, and all the numbers behind it.
 
     Attributes:
-        kind: winner, tie, inconclusive or none passes.
+        kind: winner, shortlist, tie, inconclusive or none passes.
         basis: which case of the rule it is.
         winner: name of the winner; None unless WINNER.
-        tied: names that cannot be told apart, best by soft preferences first; empty unless TIE.
+        tied: names that cannot be told apart; of a TIE the best by soft preferences first, of a
+            SHORTLIST the leader first and then the closest; else empty.
         leader: name of the candidate under test; None if there was none.
         obstacles: what keeps the leader from winning, the weightiest first.
         ranking: every candidate, best first.
@@ -352,6 +356,7 @@ class Verdict:
         source_warnings: what the source of the evidence warned of.
         approximate: whether histograms were rebuilt from percentiles.
         same_events: receive times of the same events at two hosts; empty but for recordings.
+        blocks: the contest, where runs are random blocks and there is a leader; else None.
     """
 
     kind: VerdictKind
@@ -371,6 +376,7 @@ class Verdict:
     source_warnings: tuple[str, ...]
     approximate: bool
     same_events: tuple[SameEventDifference, ...]
+    blocks: BlockFindings | None
 
     def status_of(self, name: str) -> ConstraintStatus:
         """Whether a candidate passes the hard constraints."""

@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from latency_sweep.analysis.decision import before_after, results, verdict
+from latency_sweep.analysis.decision import before_after, block_results, results, verdict
 from latency_sweep.analysis.evidence import records, same_event_differences
 from latency_sweep.analysis.report.json import SCHEMA_VERSION, SUMMARIES, WORDS
 
@@ -68,7 +68,7 @@ def _define(record: type, definitions: dict[str, Any]) -> None:
             "enum": [member.value for member in record],
         }
         return
-    modules = (records, same_event_differences, results, verdict, before_after)
+    modules = (records, same_event_differences, results, block_results, verdict, before_after)
     names = {name: value for module in modules for name, value in vars(module).items()}
     assert dataclasses.is_dataclass(record)
     hints = typing.get_type_hints(record, localns=names)

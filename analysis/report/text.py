@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _REASONS_SHOWN: Final = 8
 _STYLES: Final = {
     VerdictKind.WINNER: "bold green",
+    VerdictKind.SHORTLIST: "bold green",
     VerdictKind.TIE: "bold green",
     VerdictKind.INCONCLUSIVE: "bold yellow",
     VerdictKind.NONE_PASSES: "bold red",

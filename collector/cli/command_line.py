@@ -156,6 +156,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "                                 recorded frames through the same stack\n",
         codes=(
             ExitCode.TIE,
+            ExitCode.SHORTLIST,
             ExitCode.INCONCLUSIVE,
             ExitCode.NONE_PASSES,
             ExitCode.NO_DATA,

@@ -118,7 +118,8 @@ def outline(request: SweepRequest) -> Outline:
         generate.render(experiment)  # else the monitor finds it out when all instances are there
     except RulesError as error:
         raise PlanError(str(error)) from error
-    runs = request.runs or experiment.decision.min_runs
+    blocks = experiment.timing.random_blocks
+    runs = request.runs or (blocks.most if blocks else experiment.decision.min_runs)
     lasting_sec = schedule.longest_sec(
         experiment, now_ns=time.time_ns(), runs=runs, strata=request.strata
     )

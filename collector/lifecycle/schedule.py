@@ -41,7 +41,7 @@ def plan_runs(
             known = ", ".join(experiment.time_strata)
             raise ScheduleError(f"Unknown time stratum {name!r}; the experiment has {known}.")
     timeline = Timeline.of(experiment.timing)
-    run = timeline.run_after(timeline.run_at(after_ns))
+    run = timeline.run_from(after_ns + 1)
     chosen: list[Run] = []
     still = Counter(dict.fromkeys(strata, runs))
     # A cycle need not divide the day; after two days without a match there will be one soon or

@@ -181,8 +181,9 @@ class Watcher:
         ]
         now_ns = int(now * NS_PER_SEC)
         run = self._timeline.run_at(now_ns)
-        phase = run.phase_at(now_ns)
+        phase = run.phase_at(now_ns) if now_ns >= run.start_ns else Phase.WAIT
         ends = {
+            Phase.WAIT: run.start_ns,
             Phase.WARMUP: run.measure_start_ns,
             Phase.MEASURE: run.measure_end_ns,
             Phase.COOLDOWN: run.end_ns,

@@ -69,12 +69,13 @@ class Session:
         self._recorder = recorder
         # All that changes while the session runs, beside what the supervisors and the recorder
         # keep for themselves: `stop` sets _stopping; `_begin` alone sets _warm_from_ns, and which
-        # run the recorder is in; `_follow_timeline` sets _current and _joined_ns; the supervisors
-        # report to the connectivity.
+        # run the recorder is in; `_follow_timeline` sets _current, _joined_ns and _waited; the
+        # supervisors report to the connectivity.
         self._stopping = asyncio.Event()
         self._warm_from_ns: int | None = None
         self._current: Run | None = None  # on the timeline, whether it is recorded or not
         self._joined_ns = 0
+        self._waited = False  # between blocks, for the first one of them
         self.connectivity = Connectivity(feeds)
         pauses = {feed.url: PauseMemory() for feed in feeds}
         self._supervisors = [
@@ -108,7 +109,8 @@ class Session:
         """The run and phase this probe is in; `wait` names the run it waits for."""
         run = self._timeline.run_at(unix_ns)
         if self._recorder.run is None or self._recorder.run.start_ns != run.start_ns:
-            return self._timeline.run_after(run), Phase.WAIT
+            to_come = run if run.start_ns > unix_ns else self._timeline.run_after(run)
+            return to_come, Phase.WAIT
         return run, run.phase_at(unix_ns)
 
     @property
@@ -144,7 +146,7 @@ class Session:
                     await self._stopping.wait()
 
     def _follow_timeline_once(self, steps: StepDetector) -> float:
-        """Be in the run that is due; returns the seconds until its end."""
+        """Be in the run that is due; returns the seconds until its end, or to the next block."""
         current, now_ns = self._current, time.time_ns()
         if steps.check() is not None:
             self._joined_ns = now_ns  # the clock was set: as if the probe had just started
@@ -152,10 +154,15 @@ class Session:
         run = self._timeline.run_at(now_ns)
         if current is not None and 0 < current.start_ns - now_ns <= _SET_SEC * NS_PER_SEC:
             run = current  # set back a little: a run that has begun does not begin again
+        if run != current and run.start_ns > now_ns:
+            self._waited = True  # between blocks
+            if self._recorder.run is not None:
+                self._begin(None)
+            return (run.start_ns - now_ns) / NS_PER_SEC
         # A probe that joins later would measure only a part of the run.
         takes_part = self._joined_ns < run.measure_start_ns
         if run != current:
-            if current is not None:
+            if current is not None or self._waited:
                 for supervisor in self._supervisors:
                     supervisor.replace(ReconnectReason.SCHEDULE)
             self._begin(run if takes_part else None)
@@ -167,7 +174,7 @@ class Session:
     def _begin(self, run: Run | None) -> None:
         """Record a run, or none until the next."""
         if run is None:
-            _LOG.info("too late for the current run; waiting for the next")
+            _LOG.info("no run to take part in; waiting for the next")
         else:
             measured_sec = (run.measure_end_ns - run.measure_start_ns) // NS_PER_SEC
             extra = {"run": run.label, "measured_sec": measured_sec}

@@ -161,6 +161,19 @@ def test_a_bad_value_is_named_by_its_key(old: str, new: str, expected: str) -> N
             "histogram: classic_max_sec 1e-06 must be at least twice classic_min_sec 1e-06.",
         ),
         (
+            "scrape_interval_sec: 15",
+            "scrape_interval_sec: 15\n  random_blocks: {per_day: 24, seed: 1, most: 44}",
+            (
+                "timing: a block of 3960 s (warmup_sec + measurement_sec + cooldown_sec) does not "
+                "fit into a band of 3600 s; shorten it or lower random_blocks.per_day."
+            ),
+        ),
+        (
+            "scrape_interval_sec: 15",
+            "scrape_interval_sec: 15\n  random_blocks: {per_day: 6, seed: 1, most: 4}",
+            ("timing.random_blocks.most: input should be greater than or equal to 8, got 4."),
+        ),
+        (
             "measurement_sec: 3600",
             "measurement_sec: 99999999999999999999",
             (

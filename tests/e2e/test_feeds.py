@@ -196,7 +196,7 @@ def measured(
         urls = {name: url_of(child) for name, child in children.items()}
         # A probe that is connected has looked at the clock to see which run it may join.
         wait_until("connected", lambda: not any(is_disconnected(url) for url in urls.values()))
-        run = first_run(Timeline.of(experiment.Timing(**TIMING)), time.time_ns())
+        run = first_run(Timeline.of(experiment.Timing.model_validate(TIMING)), time.time_ns())
         over_ns = run.measure_end_ns + NS_PER_SEC
         wait_until("over", lambda: time.time_ns() > over_ns)
         exchange.control("refuse")

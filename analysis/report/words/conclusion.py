@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from latency_sweep.analysis.decision.results import ConstraintStatus
 from latency_sweep.analysis.decision.verdict import ObstacleKind, VerdictBasis
-from latency_sweep.analysis.report.words import sentences
+from latency_sweep.analysis.report.words import blocks, sentences
 from latency_sweep.analysis.report.words.quantities import (
     constraint,
     count,
@@ -91,6 +91,8 @@ def _equivalent_rivals(verdict: Verdict) -> str:
 
 
 def _better_than_every_rival(verdict: Verdict) -> str:
+    if verdict.blocks is not None:
+        return blocks.winner(verdict, verdict.blocks)
     closest = verdict.comparisons[0]
     paired = [found.pairs for found in verdict.comparisons]
     relative = "" if closest.shift_ratio is None else f" ({percent(closest.shift_ratio)})"
@@ -111,6 +113,7 @@ _SENTENCES: Final[dict[VerdictBasis, Callable[[Verdict], str]]] = {
     VerdictBasis.ONLY_CANDIDATE: _only_candidate,
     VerdictBasis.ONLY_ONE_PASSES: _only_one_passes,
     VerdictBasis.OPEN_QUESTIONS: _open_questions,
+    VerdictBasis.ALL_BLOCKS_MEASURED: blocks.shortlist,
     VerdictBasis.EQUIVALENT_RIVALS: _equivalent_rivals,
     VerdictBasis.BETTER_THAN_EVERY_RIVAL: _better_than_every_rival,
 }
@@ -161,7 +164,13 @@ def _why_equivalent(verdict: Verdict) -> list[str]:
     ]
 
 
+def _why_shortlist(verdict: Verdict) -> list[str]:
+    return [] if verdict.blocks is None else blocks.reasons(verdict, verdict.blocks)
+
+
 def _why_better(verdict: Verdict) -> list[str]:
+    if verdict.blocks is not None:
+        return blocks.reasons(verdict, verdict.blocks)
     required = [stratum.name for stratum in verdict.strata if stratum.required]
     in_strata = ""
     if required:
@@ -182,6 +191,7 @@ _REASONS: Final[dict[VerdictBasis, Callable[[Verdict], list[str]]]] = {
     VerdictBasis.NONE_PROVEN: _why_none_proven,
     VerdictBasis.ONLY_CANDIDATE: _why_only_candidate,
     VerdictBasis.ONLY_ONE_PASSES: _why_only_one_passes,
+    VerdictBasis.ALL_BLOCKS_MEASURED: _why_shortlist,
     VerdictBasis.EQUIVALENT_RIVALS: _why_equivalent,
     VerdictBasis.BETTER_THAN_EVERY_RIVAL: _why_better,
 }

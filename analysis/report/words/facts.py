@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXPERIMENT_FILE: Final = "experiment.yaml"
 HEADLINES: Final = {
     VerdictKind.WINNER: "WINNER",
+    VerdictKind.SHORTLIST: "SHORTLIST",
     VerdictKind.TIE: "TIE",
     VerdictKind.INCONCLUSIVE: "INCONCLUSIVE",
     VerdictKind.NONE_PASSES: "NONE PASSES",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from latency_sweep.analysis.decision.results import ConstraintStatus, Relation, ValueBasis
 from latency_sweep.analysis.decision.verdict import VerdictBasis, VerdictKind
+from latency_sweep.analysis.report.words import blocks
 from latency_sweep.analysis.report.words.quantities import (
     constraint,
     count,
@@ -95,6 +96,8 @@ def _more_runs(verdict: Verdict) -> list[str]:
     undecided = verdict.related(Relation.UNDECIDED)
     if not undecided:
         return []
+    if verdict.blocks is not None:
+        return blocks.next_steps(verdict, verdict.blocks)
     steps = []
     close = min(undecided, key=lambda c: c.effective_runs / max(c.pairs, 1))
     if close.close_together:

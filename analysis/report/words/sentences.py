@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from latency_sweep.analysis.decision.before_after import CandidateChange
+    from latency_sweep.analysis.decision.block_results import Lead
     from latency_sweep.analysis.decision.results import (
         Comparison,
         ConstraintResult,
@@ -54,6 +55,8 @@ def comparison(found: Comparison) -> str:
     leader, rival, shift = found.leader, found.rival, found.shift_sec
     if shift is None:
         return f"{leader} and {rival} have no usable run in common."
+    if found.lead is not None:
+        return _lead(found, found.lead)
     by = _difference(shift, found.shift_ratio)
     facts = f"p = {found.p_holm:.2g} after Holm, n = {found.pairs}"
     if found.close_together:
@@ -66,6 +69,45 @@ def comparison(found: Comparison) -> str:
     if found.relation is Relation.EQUIVALENT:
         return f"{leader} and {rival} differ by less than the margin of {margin} at p99."
     return f"{leader} and {rival} {_undecided(found, by, facts)}"
+
+
+def _lead(found: Comparison, lead: Lead) -> str:
+    leader, rival = found.leader, found.rival
+    facts = f"{count(lead.blocks, 'block')}"
+    if found.relation is Relation.BETTER:
+        beaten = "is proven faster than"
+        if lead.dropped_after is not None:
+            facts += f"; {rival} was dropped after block {lead.dropped_after}"
+            beaten = "is faster than"
+        return f"{leader} {beaten} {rival} at p99, {lead_size(found, lead)} ({facts})."
+    if found.relation is Relation.WORSE:
+        return f"{rival} is faster than {leader} at p99, {lead_size(found, lead)} ({facts})."
+    if found.relation is Relation.EQUIVALENT:
+        return (
+            f"{leader} and {rival} differ by less than the margin at p99,"
+            f" {lead_size(found, lead)} ({facts})."
+        )
+    return f"{leader} and {rival} cannot be told apart: {lead_size(found, lead)} ({facts})."
+
+
+def lead_size(found: Comparison, lead: Lead) -> str:
+    """The interval of a lead in per cent of the leader's p99; whether it exceeds the margin."""
+    low, high = lead.interval.low, lead.interval.high
+    beyond = ", which is beyond the margin" if lead.beyond_margin else ""
+    if low is not None and high is not None:
+        return f"{rival_slower(low)} to {rival_slower(high)}{beyond}"
+    if low is not None:
+        return f"{rival_slower(low)} or more{beyond}"
+    if high is not None:
+        return f"at most {rival_slower(high)}"
+    if found.shift_ratio is not None:
+        return f"about {rival_slower(found.shift_ratio)}, too few blocks for an interval"
+    return "too few blocks for an interval"
+
+
+def rival_slower(ratio: float) -> str:
+    """By how much the rival is slower, with its sign."""
+    return f"{100 * ratio:+.1f} %"
 
 
 def _undecided(found: Comparison, by: str, facts: str) -> str:

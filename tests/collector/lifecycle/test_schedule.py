@@ -47,6 +47,20 @@ def test_a_schedule_survives_being_kept_as_labels(after_sec: int, runs: int) -> 
     assert runs_of_labels(experiment, [run.label for run in planned]) == planned
 
 
+def test_random_blocks_are_planned_over_days_and_kept_as_labels(shipped: Experiment) -> None:
+    document = shipped.model_dump(by_alias=True)
+    document["timing"] |= {
+        "measurement_sec": 600,
+        "random_blocks": {"per_day": 6, "seed": 1, "most": 44},
+    }
+    experiment = type(shipped).model_validate(document)
+    planned = plan_runs(experiment, after_ns=MORNING, runs=44, strata=())
+    assert planned[0].start_ns > MORNING
+    days = (planned[-1].end_ns - MORNING) / NS_PER_SEC / 86_400
+    assert 7 <= days <= 8
+    assert runs_of_labels(experiment, [run.label for run in planned]) == planned
+
+
 def test_each_stratum_gets_its_runs(shipped: Experiment) -> None:
     short = timed(shipped, warmup_sec=60, measurement_sec=1680, cooldown_sec=60)
     runs = plan_runs(short, after_ns=MORNING, runs=3, strata=("low", "high", "peak"))

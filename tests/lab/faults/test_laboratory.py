@@ -23,10 +23,8 @@ MOMENTS = [
 def test_a_measurement_begins_within_a_second_and_goes_on_for_long(moment: datetime) -> None:
     wanted = moment.timestamp()
     flags = dict(flag.removeprefix("--").split("=") for flag in timing_arguments(wanted))
-    timing = Timing(
-        **{name.replace("-", "_"): int(value) for name, value in flags.items()},
-        scrape_interval_sec=1,
-    )
+    durations = {name.replace("-", "_"): int(value) for name, value in flags.items()}
+    timing = Timing.model_validate(durations | {"scrape_interval_sec": 1})
     run = Timeline.of(timing).run_at(round(wanted * NS_PER_SEC))
     assert wanted < run.measure_start_ns / NS_PER_SEC <= wanted + 1
     assert run.measure_end_ns / NS_PER_SEC > wanted + 1700

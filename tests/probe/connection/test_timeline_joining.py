@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from latency_sweep.contract.metrics import Phase
-from latency_sweep.contract.timeline import NS_PER_SEC, Timeline
+from latency_sweep.contract.metrics import Phase, ReconnectReason
+from latency_sweep.contract.timeline import NS_PER_SEC, RandomStarts, Timeline
 from latency_sweep.probe.clock.steps import StepDetector
 from latency_sweep.probe.connection import session as session_module
 from latency_sweep.probe.connection.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from latency_sweep.contract.timeline import Run
     from latency_sweep.probe.feeds.binance_spot import BinanceSpot
@@ -101,23 +102,34 @@ class Participant:
 
 
 @pytest.fixture
-async def participant(
+async def participant_in(
     feed: BinanceSpot,
     recorder: Recorder,
     instruments: Instruments,
     monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Participant]:
+) -> AsyncIterator[Callable[[Timeline], Participant]]:
     clock = Clock()
     monkeypatch.setattr(session_module, "time", clock)
     monkeypatch.setattr(session_module, "StepDetector", partial(StepDetector, read=clock.pair))
     monkeypatch.setattr(session_module, "_TICK_SEC", 0.001)
     tls = ssl.create_default_context()
-    session = Session([feed], TIMELINE, recorder, instruments, tls=tls)
-    session._supervisors.clear()
-    session.connectivity.opened(feed, "0", "192.0.2.1")
-    participant = Participant(session, recorder, clock)
-    yield participant
-    await participant.end()
+    made = []
+
+    def make(timeline: Timeline) -> Participant:
+        session = Session([feed], timeline, recorder, instruments, tls=tls)
+        session._supervisors.clear()
+        session.connectivity.opened(feed, "0", "192.0.2.1")
+        made.append(Participant(session, recorder, clock))
+        return made[-1]
+
+    yield make
+    for participant in made:
+        await participant.end()
+
+
+@pytest.fixture
+def participant(participant_in: Callable[[Timeline], Participant]) -> Participant:
+    return participant_in(TIMELINE)
 
 
 async def test_every_run_is_recorded_from_its_warm_up_on(participant: Participant) -> None:
@@ -190,3 +202,50 @@ async def test_a_clock_that_was_ahead_does_not_delay_being_ready(participant: Pa
     assert not await participant.is_ready_at(THIRD.start_ns)
     assert not await participant.is_ready_at(FIRST.start_ns)
     assert await participant.is_ready_at(FIRST.measure_start_ns)
+
+
+async def test_between_blocks_nothing_is_recorded_and_the_next_block_is_named(
+    participant_in: Callable[[Timeline], Participant],
+) -> None:
+    blocks = replace(TIMELINE, random_starts=RandomStarts(per_day=4, seed=3))
+    participant = participant_in(blocks)
+    first = blocks.run_at(FIRST.start_ns)
+    second = blocks.run_after(first)
+    assert await participant.records_at(first.start_ns - MINUTE_NS) is None
+    assert participant.session.phase_at(first.start_ns - 1) == (first, Phase.WAIT)
+    assert await participant.records_at(first.start_ns) == first
+    assert await participant.records_at(first.end_ns - 1) == first
+    assert await participant.records_at(first.end_ns) is None
+    assert participant.session.phase_at(first.end_ns) == (second, Phase.WAIT)
+    assert await participant.records_at(second.start_ns) == second
+
+
+async def test_each_block_has_a_fresh_connection_the_first_one_too(
+    participant_in: Callable[[Timeline], Participant],
+) -> None:
+    blocks = replace(TIMELINE, random_starts=RandomStarts(per_day=4, seed=3))
+    participant = participant_in(blocks)
+    replaced: list[ReconnectReason] = []
+    participant.session._supervisors.append(ReplacedOnly(replaced))  # type: ignore[arg-type]
+    first = blocks.run_at(FIRST.start_ns)
+    await participant.records_at(first.start_ns - MINUTE_NS)
+    assert not replaced
+    await participant.records_at(first.start_ns)
+    assert replaced == [ReconnectReason.SCHEDULE]
+    await participant.records_at(first.end_ns)
+    assert len(replaced) == 1
+    await participant.records_at(blocks.run_after(first).start_ns)
+    assert len(replaced) == 2
+
+
+class ReplacedOnly:
+    """A supervisor that only notes that it is to replace its connection."""
+
+    def __init__(self, replaced: list[ReconnectReason]) -> None:
+        self.replace = replaced.append
+
+    def stop(self) -> None:
+        pass
+
+    async def run(self) -> None:
+        pass
