@@ -114,6 +114,7 @@ class Probe:
         self._tls = _tls_context(settings)
         self._instruments = Instruments(self._registry, settings.experiment.histogram, data.market)
         self._reloader = Reloader(settings, self._feeds, self._instruments)
+        self._writer: FrameWriter | None = None
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
@@ -158,7 +159,7 @@ class Probe:
         asyncio.get_running_loop().set_exception_handler(
             lambda _, context: _count_uncaught(recorder, context)
         )
-        writer = self._writer(recorder)
+        self._writer = self._opened_writer(recorder)
         session = Session(
             self._feeds,
             timeline,
@@ -167,7 +168,7 @@ class Probe:
             tls=self._tls,
             addresses=addresses,
             receiving=self._settings.receiving,
-            tap=None if writer is None else writer.tapped,
+            tap=None if self._writer is None else self._writer.tapped,
         )
         self._registry.register(
             StateCollector(market, recorder, session, self._settings.receiving.missed)
@@ -204,13 +205,13 @@ class Probe:
             with own_delays.watched(self._instruments.loop_delay, self._instruments.gc_pause):
                 yield
         finally:
-            if writer is not None:
-                writer.stop()
+            if self._writer is not None:
+                self._writer.stop()
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
 
-    def _writer(self, recorder: Recorder) -> FrameWriter | None:
+    def _opened_writer(self, recorder: Recorder) -> FrameWriter | None:
         """What records every message, where that was asked for.
 
         Raises:

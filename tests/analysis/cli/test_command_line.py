@@ -30,7 +30,10 @@ from latency_sweep.contract import program
         (["--from-arch", "x.parquet"], "unrecognized arguments: --from-arch x.parquet"),
         (
             [],
-            "--from-prometheus --from-archive --from-jsonl --from-recordings is required",
+            (
+                "one of the arguments --from-prometheus --from-archive --from-jsonl "
+                "--from-recordings is required"
+            ),
         ),
     ],
 )

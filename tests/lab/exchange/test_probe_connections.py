@@ -126,7 +126,7 @@ async def test_futures_without_a_message_or_a_ping_are_not_taken_for_silent(
 
 @pytest.mark.parametrize("market", ["spot", "usdm"])
 async def test_a_round_trip_takes_twice_the_scripted_latency(
-    run: Run, monkeypatch: pytest.MonkeyPatch, market: str
+    run: Run, monkeypatch: pytest.MonkeyPatch, market: MarketName
 ) -> None:
     """Also while messages flow: `analyze` holds the round trip against the latency."""
     monkeypatch.setattr(supervisor, "PING_INTERVAL_SEC", 0.05)

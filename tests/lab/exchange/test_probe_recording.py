@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from latency_sweep.lab.exchange.config import MarketName
     from tests.lab.exchange.clients import Running
 
     Run = Callable[..., AbstractAsyncContextManager[Running]]
 
-MARKETS: list[dict[str, Any]] = [{"spot": {}}, {"usdm": {}}]
+MARKETS: list[MarketName] = ["spot", "usdm"]
 
 
-@pytest.mark.parametrize("markets", MARKETS, ids=["spot", "usdm"])
+@pytest.mark.parametrize("market", MARKETS)
 async def test_every_measured_message_is_recorded_with_the_timestamp_it_was_measured_by(
-    run: Run, tmp_path: Path, markets: dict[str, Any]
+    run: Run, tmp_path: Path, market: MarketName
 ) -> None:
     path = tmp_path / "frames.zst"
     trouble: list[str] = []
     writer = FrameWriter(path, trouble.append)
-    (market,) = markets
     async with (
-        run(markets=markets) as exchange,
+        run(markets={market: {}}) as exchange,
         probing(exchange, market, tap=writer.tapped) as probed,
     ):
         await probed.until_received(20)
