@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from latency_sweep.contract.markets import MarketName
     from latency_sweep.probe.feeds.base import Feed
     from tests.lab.exchange.clients import Running
 
