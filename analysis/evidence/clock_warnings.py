@@ -164,13 +164,14 @@ class ClockWarnings:
         clocks_sec: float,
     ) -> None:
         """Where two instances of a zone differ in latency and not in the round trip."""
-        if first.round_trips is None or second.round_trips is None:
+        trips = [one.round_trips.median_sec if one.round_trips else None for one in (first, second)]
+        if trips[0] is None or trips[1] is None:
             return
         if not first.latency.count or not second.latency.count:
             return
         levels = [one.latency.quantile(0.5) for one in (first, second)]
         by_latency = levels[0] - levels[1]
-        by_trip = first.round_trips.median_sec - second.round_trips.median_sec
+        by_trip = trips[0] - trips[1]
         # The way there may be the same, or the way back.
         path = Span(min(0.0, by_trip), max(0.0, by_trip))
         late = [

@@ -68,11 +68,11 @@ class RoundTrips:
 
     Attributes:
         least_sec: upper bound of the quickest.
-        median_sec: the median.
+        median_sec: the median; None where too few were seen to know it.
     """
 
     least_sec: float
-    median_sec: float
+    median_sec: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ _SCRAPES_LOOKED_BACK: Final = 3
 _RANGE_SLACK_SEC: Final = 0.001
 # Of no counter that a probe has; NaN is none either.
 _MOST_COUNTED: Final = 2.0**63
+# The 95 % interval of a median of fewer round trips is wider than the quartiles.
+_FEWEST_TRIPS: Final = 15
 # Label of the probe's information that says where its receive timestamps come from.
 _KIND: Final = "timestamps"
 
@@ -437,7 +439,8 @@ class RunReader:
             with suppress(ValueError):  # it was reset
                 trips = cumulative - before.get(target, FloatHistogram.empty())
             if trips.counts.size:
-                found[target] = RoundTrips(trips.min_bounds()[1], trips.quantile(0.5))
+                median = trips.quantile(0.5) if trips.count >= _FEWEST_TRIPS else None
+                found[target] = RoundTrips(trips.min_bounds()[1], median)
         return found
 
     def _window_ends(self) -> NDArray[np.float64]:
