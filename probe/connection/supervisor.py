@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from latency_sweep.probe.connection.connectivity import Connectivity
     from latency_sweep.probe.feeds.base import Feed
+    from latency_sweep.probe.measurement.channel_state import Line
     from latency_sweep.probe.measurement.instruments import Instruments
-    from latency_sweep.probe.measurement.recorder import Line, Recorder
+    from latency_sweep.probe.measurement.recorder import Recorder
     from latency_sweep.probe.net.errors import Closed
     from latency_sweep.probe.net.receiving import Receiving
     from latency_sweep.probe.net.websocket import Record, WebSocketConnection

@@ -11,7 +11,7 @@ from latency_sweep.contract import metrics
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from latency_sweep.probe.measurement.recorder import ChannelState
+    from latency_sweep.probe.measurement.channel_state import ChannelState
 
 
 def run_losses(market: str, states: Sequence[ChannelState]) -> Iterable[GaugeMetricFamily]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from latency_sweep.contract.metrics import RejectionReason
     from latency_sweep.nativehist.snapshot import HistogramSnapshot
     from latency_sweep.probe.http.policy import LivePolicy
-    from latency_sweep.probe.measurement.recorder import ChannelState
+    from latency_sweep.probe.measurement.channel_state import ChannelState
     from latency_sweep.probe.settings import Settings
     from latency_sweep.probe.summary.collect import ProbeParts
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from latency_sweep.probe.connection.session import Session
-    from latency_sweep.probe.measurement.recorder import ChannelState, Recorder
+    from latency_sweep.probe.measurement.channel_state import ChannelState
+    from latency_sweep.probe.measurement.recorder import Recorder
 
 
 class _ChannelFamily(Metric):

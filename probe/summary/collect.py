@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from latency_sweep.nativehist.histogram import CapturedHistogram, NativeHistogram
     from latency_sweep.nativehist.snapshot import HistogramSnapshot
     from latency_sweep.probe.connection.session import Session
+    from latency_sweep.probe.measurement.channel_state import ChannelState, RunHistograms
     from latency_sweep.probe.measurement.instruments import Instruments
-    from latency_sweep.probe.measurement.recorder import ChannelState, Recorder, RunHistograms
+    from latency_sweep.probe.measurement.recorder import Recorder
 
 _TAIL: Final = 0.99
 _QUANTILES: Final = (0.5, _TAIL, 0.999)

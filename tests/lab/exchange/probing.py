@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from latency_sweep.contract.metrics import ErrorKind, ReconnectReason
     from latency_sweep.lab.exchange.config import MarketName
     from latency_sweep.probe.feeds.base import Feed
-    from latency_sweep.probe.measurement.recorder import ChannelState
+    from latency_sweep.probe.measurement.channel_state import ChannelState
     from latency_sweep.probe.net.websocket import Record
     from tests.lab.exchange.clients import Running
 

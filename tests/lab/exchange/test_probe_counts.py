@@ -15,7 +15,7 @@ from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.lab.exchange.config import parse
 from latency_sweep.lab.exchange.server import running
 from latency_sweep.probe.feeds.base import Ids
-from latency_sweep.probe.measurement import recorder
+from latency_sweep.probe.measurement import channel_state
 from tests.lab.exchange.clients import Running
 from tests.lab.exchange.probing import MARKETS, STREAMS, SYMBOL, probing_all
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.lab.exchange.config import MarketName
     from latency_sweep.lab.local.tls import Certificates
-    from latency_sweep.probe.measurement.recorder import ChannelState
+    from latency_sweep.probe.measurement.channel_state import ChannelState
 
 pytestmark = pytest.mark.parametrize("market", STREAMS)
 LATENCY = {"distribution": "constant", "ms": 40.0}
@@ -157,7 +157,7 @@ def test_no_feed_reports_an_error(plain: dict[str, Outcome], market: MarketName)
 def test_latency_is_that_of_the_truth(plain: dict[str, Outcome], market: MarketName) -> None:
     for state in plain[market].states:
         histograms = state.histograms
-        assert isinstance(histograms, recorder.RunHistograms)
+        assert isinstance(histograms, channel_state.RunHistograms)
         if not state.channel.has_event_time:
             assert histograms.latency is None
             continue

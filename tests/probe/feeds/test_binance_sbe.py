@@ -14,8 +14,9 @@ from latency_sweep.contract.experiment import load
 from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.probe.feeds.base import Event, FeedConfigError, FrameError, Ids, Notice
 from latency_sweep.probe.feeds.binance_sbe import BinanceSbe
+from latency_sweep.probe.measurement.channel_state import ChannelState
 from latency_sweep.probe.measurement.instruments import Instruments
-from latency_sweep.probe.measurement.recorder import ChannelState, Recorder
+from latency_sweep.probe.measurement.recorder import Recorder
 from latency_sweep.probe.measurement.sequence import GRACE_NS
 
 KEY = "abcDEF123"

@@ -11,7 +11,7 @@ from latency_sweep.contract import metrics
 from latency_sweep.contract.metrics import ErrorKind
 from latency_sweep.contract.timeline import NS_PER_SEC
 from latency_sweep.probe.measurement.newest_samples import SAMPLES_KEPT
-from latency_sweep.probe.measurement.recorder import MAX_AGE_NS, ChannelState, Recorder
+from latency_sweep.probe.measurement.recorder import MAX_AGE_NS, Recorder
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from latency_sweep.contract.timeline import Run
     from latency_sweep.nativehist.snapshot import HistogramSnapshot
     from latency_sweep.probe.feeds.binance_spot import BinanceSpot
+    from latency_sweep.probe.measurement.channel_state import ChannelState
     from latency_sweep.probe.measurement.instruments import Instruments
     from latency_sweep.probe.measurement.recorder import ConnectionReceiver
 
