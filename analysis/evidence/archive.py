@@ -38,6 +38,9 @@ from latency_sweep.analysis.evidence.records import (
     RoundTrips,
     RunEvidence,
 )
+from latency_sweep.analysis.evidence.same_event_differences import (
+    SameEventDifference,  # noqa: TC001 - msgspec reads the annotation
+)
 from latency_sweep.analysis.evidence.timestamps import TimestampErrors
 from latency_sweep.contract.experiment import Experiment
 from latency_sweep.contract.program import DISTRIBUTION, program_version
@@ -138,6 +141,7 @@ def write(path: Path, archive: Archive) -> None:
             **_fields(archive.evidence),
             "runs": runs,
             "selection": _fields(archive.evidence.selection),
+            "same_events": [_fields(one) for one in archive.evidence.same_events],
         },
         "histograms": [[e.histogram.count, e.histogram.sum] for e in numbered.entries],
     }
@@ -324,6 +328,7 @@ class _Evidence(_Document):
     source: str
     warnings: tuple[str, ...]
     approximate: bool
+    same_events: tuple[SameEventDifference, ...] = ()
 
 
 def _evidence(found: _Evidence, histograms: Sequence[FloatHistogram]) -> Evidence:

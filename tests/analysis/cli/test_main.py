@@ -506,7 +506,7 @@ def test_a_server_cannot_write_to_the_terminal(
 @pytest.mark.parametrize(
     ("arguments", "codes"),
     [
-        (["--help"], [0, 2, 3, 4, 5, 6, 7, 70, 130]),
+        (["--help"], [0, 2, 3, 4, 5, 6, 7, 16, 70, 130]),
         (["export", "--help"], [0, 2, 6, 7, 70, 130]),
         (["compare", "--help"], [0, 2, 6, 7, 70, 130]),
         (["prices", "--help"], [0, 2, 9, 70, 130]),

@@ -29,6 +29,7 @@ from latency_sweep.analysis.evidence.records import (
     RoundTrips,
     RunEvidence,
 )
+from latency_sweep.analysis.evidence.same_event_differences import SameEventDifference
 from latency_sweep.analysis.evidence.timestamps import TimestampErrors
 from latency_sweep.analysis.report.json import as_json
 from latency_sweep.contract.experiment import load
@@ -90,6 +91,7 @@ def kept() -> Archive:
         runs=tuple(run_evidence(rng, c, f"run-{n}") for c in sorted(candidates) for n in range(3)),
         source="http://prometheus:9090",
         warnings=("something odd",),
+        same_events=(SameEventDifference("a", "b", 9, 0.5, -1e-4, 0.0, 2e-4, (0.0, 1e-5), None),),
     )
     return Archive(evidence, load())
 
