@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from latency_sweep.nativehist.exposition import render_pieces, take_snapshot
 from latency_sweep.nativehist.negotiation import accepts_gzip, choose_format
+from latency_sweep.probe.serving.pauses import Pauses
 from latency_sweep.runtime import logs
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     Wanted = tuple[Format, bool, bool]
 
 _LOG: Final = logs.logger(__name__)
-# At the reader's own priority the kernel may let a thread run for milliseconds before the reader,
-# on their one core. Sleeping, for as short as the kernel can, hands the core over at once.
-_PAUSE: Final = partial(time.sleep, 2e-5)
 
 
 class SharedRenderer:
@@ -74,7 +71,7 @@ class SharedRenderer:
                 accept,
                 accept_encoding,
                 classic=wanted[2],
-                pause=_PAUSE,
+                pause=Pauses(),
             )
             extra = {
                 "accept": accept,

@@ -42,7 +42,7 @@ def experiment_file(folder: Path) -> Path:
     document["timing"] = {
         "warmup_sec": 2,
         "measurement_sec": 4,
-        "cooldown_sec": 1,
+        "cooldown_sec": 3,  # one scrape after the end is enough
         "scrape_interval_sec": 1,
     }
     document["market_data"] |= {"symbols": ["BTCUSDT"], "streams": ["trade"]}

@@ -293,8 +293,10 @@ def test_watch_prints_every_candidate_once(watched: Watched) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert max(len(line) for line in lines) <= 80
+    # Exclusions below the table name candidates too, if a scrape has failed on a busy machine.
     good, bad = (
-        next(line for line in lines if name in line) for name in ("c6in.large", "c6i.large")
+        next(line for line in lines if name in line and not line.startswith("Excluded"))
+        for name in ("c6in.large", "c6i.large")
     )
     # Latencies depend on how busy this machine is; what is lost does not.
     assert "%!" not in good
@@ -359,7 +361,7 @@ def test_live_watch_fills_its_terminal_and_no_more(columns: int, watched: Watche
     lines = [line.rstrip() for line in screen.splitlines()]
     assert max(map(len, lines)) <= columns
     assert not [line for line in lines if "…" in line]
-    assert ("region" in screen) == (columns == 200)
+    assert ("Latencies in ms" in screen) == (columns == 200)
 
 
 def test_watch_names_the_experiments_that_are_there(watched: Watched) -> None:
