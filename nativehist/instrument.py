@@ -37,16 +37,21 @@ class NativeSeries:
         self._labelnames = labelnames
         self._values = values
         self._capture = capture
+        # No cached_property: up to CPython 3.11 all its instances share one lock, on which the
+        # scrapes of several registries in a process wait for one another.
+        self._snapshot: HistogramSnapshot | None = None
 
-    @cached_property
+    @property
     def labels(self) -> dict[str, str]:
         """Label values by name."""
         return dict(zip(self._labelnames, self._values, strict=True))
 
-    @cached_property
+    @property
     def snapshot(self) -> HistogramSnapshot:
         """The histogram, folded in the thread that asks first."""
-        return self._capture.resolve()
+        if self._snapshot is None:
+            self._snapshot = self._capture.resolve()
+        return self._snapshot
 
 
 class NativeHistogramFamily(Metric):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from latency_sweep.lab.binaries.prometheus_binary import Binaries
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400)]
 
 # Latency of each place, ms: far apart, so that another load of the machine changes nothing.
 LATENCY_MS = {"i-quick": 100.0, "i-starved": 120.0, "i-slow": 200.0}

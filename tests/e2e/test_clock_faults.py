@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from latency_sweep.lab.binaries.prometheus_binary import Binaries
     from latency_sweep.lab.local.prometheus_process import Prometheus
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400)]
 
 SOURCE = Path(__file__).with_name("wrong_clock.c")
 WITHIN_SEC = 60.0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from latency_sweep.lab.binaries.prometheus_binary import Binaries
     from latency_sweep.lab.faults.laboratory import FaultResult
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400)]
 
 # As long as the probe waits in earnest, nobody should wait for a test.
 # Longer than the longest fault that is not silence.
@@ -58,7 +58,7 @@ def after(
 ) -> Iterator[Aftermath]:
     folder = tmp_path_factory.mktemp("faults")
     start = partial(in_two_processes, waits=WAITS)
-    with running_scraper(prometheus_binaries, folder / "prometheus", 3) as scraper:
+    with running_scraper(prometheus_binaries, folder / "prometheus", 5) as scraper:
         outcomes = asyncio.run(laboratory.run(FAULTS, folder / "laboratory", scraper, start))
         yield Aftermath(outcomes, scraper, folder / "laboratory")
 
